@@ -1,0 +1,79 @@
+# restartilka: what people and CI build, try and test it with. `make` alone
+# prints the list; a target's words in it are the ones after "##".
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+GO ?= go
+VERSION ?= 0.1.0-dev
+COMMIT ?= $(shell c=$$(git rev-parse --short=12 HEAD 2>/dev/null) && { git diff --quiet HEAD && echo $$c || echo $$c-dirty; })
+FUZZTIME ?= 10s
+ARGS ?=
+
+# The binaries are linked without C; lint and the quick tests share their
+# compiled packages. Only the race detector needs it.
+export CGO_ENABLED := 0
+
+MODULE := github.com/restartilka/restartilka
+LDFLAGS := -s -w -X $(MODULE)/internal/version.version=$(VERSION) -X $(MODULE)/internal/version.commit=$(COMMIT)
+# The version is pinned and stands beside go.mod, not in it: a linter's modules
+# are not ours.
+LINT_VERSION := v2.15.0
+LINT := .cache/bin/golangci-lint-$(LINT_VERSION)
+
+.PHONY: help
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/restartilka and bin/restartilka-agent
+	$(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/ ./cmd/restartilka ./cmd/restartilka-agent
+
+.PHONY: demo
+demo: build ## see it work: a server, three agents, one sequential restart; no root (ARGS=--once to leave afterwards)
+	@bin/restartilka demo $(ARGS)
+
+.PHONY: check
+check: ## the quick tests: no root, no network, under a minute
+	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "not formatted, run make fmt:"; echo "$$unformatted"; exit 1; }
+	$(GO) vet ./...
+	$(GO) test -short ./...
+
+.PHONY: test
+test: deps build lint ## everything, after installing what it needs: lint, and all tests with the race detector
+	CGO_ENABLED=1 $(GO) test -race -timeout 6m ./...
+
+.PHONY: deps
+deps: ## install the Debian packages that the tests need; asks first at a terminal
+	@scripts/deps.sh
+
+.PHONY: lint
+lint: $(LINT) ## golangci-lint over the Go code, shellcheck over the scripts
+	$(LINT) run ./...
+	shellcheck .ci/run scripts/*.sh
+
+$(LINT):
+	@echo "building golangci-lint $(LINT_VERSION), a minute or two the first time"
+	@mkdir -p $(@D)
+	GOFLAGS= GOBIN=$(CURDIR)/$(@D)/new $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
+	@mv $(@D)/new/golangci-lint $@ && rmdir $(@D)/new
+
+.PHONY: fuzz
+fuzz: ## run each fuzz target for FUZZTIME (10s)
+	scripts/fuzz.sh $(FUZZTIME)
+
+.PHONY: fmt
+fmt: ## format the Go code
+	gofmt -w .
+
+.PHONY: clean
+clean: ## delete what make has made
+	rm -rf bin dist .cache
+
+# Targets that this version does not have yet say so, and fail.
+.PHONY: bench faults deb
+bench faults deb:
+	@echo "make $@ comes with a later version of restartilka; this one does not have it." >&2; exit 2

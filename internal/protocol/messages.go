@@ -1,0 +1,230 @@
+package protocol
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/restartilka/restartilka/internal/restart"
+)
+
+const (
+	// Port that an agent listens on (R16).
+	Port = 3131
+	// MaxBody bounds a request's body.
+	MaxBody = 1 << 20
+	// MaxWait bounds the wait of a status request.
+	MaxWait = 30 * time.Second
+	// Head and Tail are how much of a task's output is kept from its start and
+	// from its end, in bytes; what lies between is counted and dropped.
+	Head = 16 << 20
+	Tail = 16 << 20
+	// TombstoneLife is how long an agent remembers ids that may never run again.
+	TombstoneLife = 90 * 24 * time.Hour
+)
+
+// Submission is the body of PUT /v1/tasks/{id}. The epoch travels beside the
+// envelope, so that the envelope's bytes never change.
+type Submission struct {
+	Sealed Sealed `json:"sealed"`
+	Epoch  int64  `json:"epoch"`
+}
+
+// Cancel is the body of POST /v1/tasks/{id}/cancel: end the whole process tree.
+type Cancel struct {
+	Run   string `json:"run"`
+	Epoch int64  `json:"epoch"`
+}
+
+// Forget is the body of DELETE /v1/tasks/{id}. On a task that has not started
+// it is a promise that it never will; on one that is done, the agent may drop
+// what it kept. A task that is started and not done is not forgotten: 409.
+type Forget struct {
+	Run   string `json:"run"`
+	Epoch int64  `json:"epoch"`
+}
+
+// Tombstone answers a DELETE.
+type Tombstone struct {
+	Task    string        `json:"task"`
+	Stage   restart.Stage `json:"stage"`             // stage the task had reached; "" = never seen here
+	Outcome Outcome       `json:"outcome,omitempty"` // where it was done
+}
+
+// Outcome is how a task ended on its host.
+type Outcome string
+
+// The outcomes an agent reports.
+const (
+	OutcomeSucceeded  Outcome = "succeeded"
+	OutcomeFailed     Outcome = "failed"
+	OutcomeTimedOut   Outcome = "timed_out"
+	OutcomeCancelled  Outcome = "cancelled"
+	OutcomeNotStarted Outcome = "not_started" // received, and its envelope was over before it could start
+	OutcomeUnknown    Outcome = "unknown"     // started, and nobody saw how it ended
+)
+
+// Phase is a part of a task's work on its host.
+type Phase string
+
+// The phases, in order.
+const (
+	PhaseEvidence Phase = "evidence"
+	PhaseDrain    Phase = "drain"
+	PhaseRun      Phase = "run"
+	PhaseHealth   Phase = "health"
+	PhaseUndrain  Phase = "undrain"
+)
+
+// Phases lists the phases in order.
+func Phases() []Phase {
+	return []Phase{PhaseEvidence, PhaseDrain, PhaseRun, PhaseHealth, PhaseUndrain}
+}
+
+// PhaseReport tells how one phase went.
+type PhaseReport struct {
+	Phase      Phase      `json:"phase"`
+	StartedAt  time.Time  `json:"started_at"`
+	FinishedAt *time.Time `json:"finished_at,omitempty"`
+	ExitCode   *int       `json:"exit_code,omitempty"` // of its script; 128+N where a signal N ended it
+	Error      string     `json:"error,omitempty"`     // one sentence
+}
+
+// HealthSample is one look at the health section.
+type HealthSample struct {
+	At      time.Time `json:"at"`
+	Healthy bool      `json:"healthy"`
+	Detail  string    `json:"detail"` // one sentence: what held, or what did not
+}
+
+// TaskStatus is what an agent says about a task.
+type TaskStatus struct {
+	Task        string         `json:"task"`
+	Run         string         `json:"run"`
+	Service     string         `json:"service"`
+	Stage       restart.Stage  `json:"stage"`
+	Revision    int64          `json:"revision"` // rises with each change; for ?after=
+	Phase       Phase          `json:"phase,omitempty"`
+	Phases      []PhaseReport  `json:"phases,omitempty"`
+	Health      []HealthSample `json:"health,omitempty"` // the newest, at most 50
+	Outcome     Outcome        `json:"outcome,omitempty"`
+	FailedPhase Phase          `json:"failed_phase,omitempty"`
+	ExitCode    *int           `json:"exit_code,omitempty"` // of the run step
+	Error       string         `json:"error,omitempty"`
+	Drained     bool           `json:"drained,omitempty"` // the drain step ran, the undrain step did not
+	Warnings    []string       `json:"warnings,omitempty"`
+	OutputSize  int64          `json:"output_size"` // bytes produced so far, dropped ones included
+	Evidence    []EvidenceItem `json:"evidence,omitempty"`
+	Containment string         `json:"containment,omitempty"` // cgroup | process-group
+	ReceivedAt  time.Time      `json:"received_at"`
+	StartedAt   *time.Time     `json:"started_at,omitempty"`
+	FinishedAt  *time.Time     `json:"finished_at,omitempty"`
+}
+
+// EvidenceItem is one thing kept from before the restart.
+type EvidenceItem struct {
+	Kind      string `json:"kind"` // journal | process
+	Text      string `json:"text,omitempty"`
+	Truncated int64  `json:"truncated,omitempty"` // bytes left out
+	Error     string `json:"error,omitempty"`
+}
+
+// Output is one line of the NDJSON answer of /output.
+type Output struct {
+	Offset    int64  `json:"offset"`              // of the first byte of Data, in the whole output
+	Data      []byte `json:"data,omitempty"`      // base64 in JSON: a script may print anything
+	Truncated int64  `json:"truncated,omitempty"` // instead of Data: so many bytes were dropped here
+	EOF       bool   `json:"eof,omitempty"`       // nothing follows, ever
+}
+
+// CheckRequest asks what the host says about itself (R33). Empty fields are not checked.
+type CheckRequest struct {
+	Service     string `json:"service,omitempty"`
+	Environment string `json:"environment,omitempty"`
+	Group       string `json:"group,omitempty"`
+	Tag         string `json:"tag,omitempty"`    // the package must carry it
+	Digest      string `json:"digest,omitempty"` // would this scenario be accepted here?
+}
+
+// CheckReport answers it. Problems are what would refuse a task now, or soon.
+type CheckReport struct {
+	Version     int                `json:"version"`
+	Program     string             `json:"program"` // the agent's own version
+	Host        string             `json:"host"`
+	Clock       time.Time          `json:"clock"`
+	BootID      string             `json:"boot_id"`
+	Containment string             `json:"containment"` // cgroup | process-group, and why
+	Review      string             `json:"review"`      // files | signed
+	Groups      []string           `json:"groups,omitempty"`
+	Service     *ServiceReport     `json:"service,omitempty"`
+	Scenarios   []AcceptedScenario `json:"scenarios"` // what would be accepted here
+	Weaker      []string           `json:"weaker,omitempty"`
+	Problems    []restart.Error    `json:"problems,omitempty"`
+}
+
+// ServiceReport is the host's own word about one service.
+type ServiceReport struct {
+	Name      string `json:"name"`
+	Package   string `json:"package,omitempty"`
+	Installed string `json:"installed,omitempty"` // version, "" = not installed or no package named
+	Unit      string `json:"unit,omitempty"`
+	UnitState string `json:"unit_state,omitempty"` // as systemd says: active, failed, …
+	Active    string `json:"active,omitempty"`     // id of the task that holds the service now
+}
+
+// AcceptedScenario is one reviewed version that this host trusts.
+type AcceptedScenario struct {
+	Name   string `json:"name"`
+	Digest string `json:"digest"`
+	Serial int    `json:"serial"`
+}
+
+// ProbeRequest asks for the health section of a reviewed scenario alone.
+type ProbeRequest struct {
+	Service     string `json:"service"`
+	Environment string `json:"environment,omitempty"`
+	Project     string `json:"project,omitempty"`
+	Group       string `json:"group,omitempty"`
+	Digest      string `json:"digest"`
+}
+
+// ProbeReport answers it. new_process can't be judged without a restart; the
+// probe then says only whether there is a process.
+type ProbeReport struct {
+	Sample HealthSample `json:"sample"`
+}
+
+// statuses is the one table from codes to HTTP statuses, for agents and servers.
+var statuses = map[restart.Code]int{
+	restart.CodeInvalid: http.StatusUnprocessableEntity, restart.CodeReason: http.StatusUnprocessableEntity, restart.CodeParam: http.StatusUnprocessableEntity,
+	restart.CodeNotFound: http.StatusNotFound, restart.CodeUnauthorised: http.StatusUnauthorized, restart.CodeForbidden: http.StatusForbidden,
+	restart.CodeConflict: http.StatusConflict, restart.CodePlanChanged: http.StatusConflict, restart.CodeLocked: http.StatusConflict,
+	restart.CodeBusy: http.StatusConflict, restart.CodeStaleEpoch: http.StatusConflict, restart.CodeNotReviewed: http.StatusForbidden,
+	restart.CodeUnavailable: http.StatusServiceUnavailable, restart.CodeStopping: http.StatusServiceUnavailable, restart.CodeAuditBacklog: http.StatusServiceUnavailable,
+	restart.CodeTooLarge: http.StatusRequestEntityTooLarge, restart.CodeClockSkew: http.StatusForbidden, restart.CodeReplay: http.StatusForbidden,
+	restart.CodeBadSignature: http.StatusForbidden, restart.CodeWrongHost: http.StatusForbidden, restart.CodeWrongGroup: http.StatusForbidden,
+	restart.CodeUnknownService: http.StatusNotFound, restart.CodeNotInstalled: http.StatusForbidden, restart.CodeDiskFull: http.StatusInsufficientStorage,
+	restart.CodeTombstone: http.StatusGone, restart.CodeUnreachable: http.StatusBadGateway, restart.CodeCertificate: http.StatusBadGateway, restart.CodeUnhealthy: http.StatusConflict,
+	restart.CodeInternal: http.StatusInternalServerError,
+}
+
+// StatusOf gives the HTTP status of a code; 500 for one that is not listed.
+func StatusOf(code restart.Code) int {
+	if s, ok := statuses[code]; ok {
+		return s
+	}
+	return http.StatusInternalServerError
+}
+
+// WriteError answers with a *restart.Error as JSON. Any other error is shown
+// as "internal error"; the caller logs it.
+func WriteError(w http.ResponseWriter, err error) {
+	e, ok := errors.AsType[*restart.Error](err)
+	if !ok {
+		e = restart.Errorf(restart.CodeInternal, "internal error")
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(StatusOf(e.Code))
+	json.NewEncoder(w).Encode(e) //nolint:errcheck // the peer has gone: nobody is left to tell
+}

@@ -1,0 +1,84 @@
+package restart
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Bounds of a reason, in characters after trimming.
+const (
+	MinReason = 10
+	MaxReason = 500
+)
+
+const reasonHint = "say what you see and what you expect, such as: 502s since the 14:00 deploy, workers hang"
+
+// reasonLabels are texts of our own forms and help, which say nothing when
+// they are sent back as a reason.
+var reasonLabels = []string{
+	"reason", "reason for restart", "reason for the restart", "why", "comment", "your reason", "the reason", "reason text",
+	"причина", "причина перезапуска", "комментарий", "restart", "please restart", "restart service", "restart the service", "перезапуск", "нужен перезапуск",
+}
+
+// CheckReason accepts a reason that can mean something to the person who reads
+// it in a year: 10 to 500 printable characters in one line, at least three
+// different letters or digits, not one thing repeated, not the field's label.
+// It returns the reason trimmed, or an Error with CodeReason.
+func CheckReason(reason string) (string, error) {
+	s := strings.TrimFunc(reason, unicode.IsSpace)
+	refuse := func(format string, args ...any) (string, error) {
+		return "", Errorf(CodeReason, format, args...).WithHint(reasonHint)
+	}
+	if s == "" {
+		return refuse("a reason is needed: why is this done?")
+	}
+	if !utf8.ValidString(s) {
+		return refuse("the reason is not valid UTF-8 text")
+	}
+	for _, r := range s {
+		if !Printable(r) {
+			return refuse("the reason holds a character that can't be shown (U+%04X): one line of plain text, please", r)
+		}
+	}
+	n := utf8.RuneCountInString(s)
+	if n < MinReason {
+		return refuse("the reason %s has %d characters; at least %d are needed", Quote(s), n, MinReason)
+	}
+	if n > MaxReason {
+		return refuse("the reason has %d characters; at most %d are kept", n, MaxReason)
+	}
+	folded := strings.ToLower(s)
+	letters := strings.FieldsFunc(folded, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+	flat := strings.Join(letters, "")
+	kinds := map[rune]bool{}
+	for _, r := range flat {
+		kinds[r] = true
+	}
+	if len(kinds) < 3 || repeats(flat) {
+		return refuse("the reason %s repeats itself and says nothing", Quote(s))
+	}
+	words := strings.Join(letters, " ")
+	for _, label := range reasonLabels {
+		if words == label {
+			return refuse("%s is the name of the field, not a reason", Quote(s))
+		}
+	}
+	return s, nil
+}
+
+// repeats tells whether s is a short piece (up to 4 characters) said three
+// times or more: "abcabcabc", "asdfasdfasdf".
+func repeats(s string) bool {
+	runes := []rune(s)
+	for size := 1; size <= 4 && size*3 <= len(runes); size++ {
+		same := true
+		for i := size; i < len(runes) && same; i++ {
+			same = runes[i] == runes[i-size]
+		}
+		if same {
+			return true
+		}
+	}
+	return false
+}
