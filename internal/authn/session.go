@@ -1,0 +1,107 @@
+package authn
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/restartilka/restartilka/internal/audit"
+	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/store"
+)
+
+const (
+	// CookieName of a browser's session. The prefix binds it to this origin and
+	// to TLS (RFC 6265bis, 4.1.3.2).
+	CookieName = "__Host-restartilka"
+	// SessionLife is the absolute limit of a session; SessionIdle the limit
+	// without a request.
+	SessionLife = 12 * time.Hour
+	SessionIdle = 2 * time.Hour
+)
+
+// SessionStore keeps sessions by the hash of their secret; *store.Store is one.
+type SessionStore interface {
+	CreateSession(ctx context.Context, s store.Session, records ...audit.Record) error
+	SessionByHash(ctx context.Context, hash string) (store.Session, error)
+	TouchSession(ctx context.Context, hash string) error
+	DeleteSession(ctx context.Context, hash string, records ...audit.Record) error
+}
+
+// Sessions recognises the cookie of a signed-in browser. A session lives no
+// longer than the token it was opened with.
+type Sessions struct {
+	Store  SessionStore
+	Tokens interface {
+		TokenByID(ctx context.Context, id string) (store.Token, error)
+	}
+	Now func() time.Time // nil = time.Now
+}
+
+func (s Sessions) now() time.Time {
+	if s.Now != nil {
+		return s.Now()
+	}
+	return time.Now()
+}
+
+// Authenticate implements Method. A session that is over is nobody, not an
+// error: the page then shows the way to sign in.
+func (s Sessions) Authenticate(ctx context.Context, r *http.Request) (restart.Actor, error) {
+	cookie, err := r.Cookie(CookieName)
+	if err != nil || !wellFormed(cookie.Value) {
+		return restart.Actor{}, nil
+	}
+	session, err := s.Store.SessionByHash(ctx, Hash(cookie.Value))
+	if restart.CodeOf(err) == restart.CodeNotFound {
+		return restart.Actor{}, nil
+	}
+	if err != nil {
+		return restart.Actor{}, err
+	}
+	now := s.now()
+	if !now.Before(session.ExpiresAt) || now.Sub(session.LastSeenAt) > SessionIdle {
+		return restart.Actor{}, nil
+	}
+	token, err := s.Tokens.TokenByID(ctx, session.TokenID)
+	if err != nil && restart.CodeOf(err) != restart.CodeNotFound {
+		return restart.Actor{}, err
+	}
+	if err != nil || !token.Valid(now) {
+		return restart.Actor{}, nil
+	}
+	if err := s.Store.TouchSession(ctx, Hash(cookie.Value)); err != nil {
+		return restart.Actor{}, err
+	}
+	return restart.Actor{Name: token.Owner, Roles: token.Roles, Token: token.ID, Via: "web"}, nil
+}
+
+// Open starts a session for an actor and sets its cookie. The secret is always
+// a new one: a session can't be planted in somebody's browser beforehand. The
+// record of the sign-in is stored with it.
+func (s Sessions) Open(ctx context.Context, w http.ResponseWriter, actor restart.Actor, rec audit.Record) error {
+	secret, hash := NewSecret()
+	now := s.now().UTC()
+	err := s.Store.CreateSession(ctx, store.Session{
+		Hash: hash, Owner: actor.Name, TokenID: actor.Token, Roles: actor.Roles, CreatedAt: now, LastSeenAt: now, ExpiresAt: now.Add(SessionLife),
+	}, rec)
+	if err != nil {
+		return err
+	}
+	http.SetCookie(w, &http.Cookie{
+		Name: CookieName, Value: secret, Path: "/", MaxAge: int(SessionLife / time.Second),
+		Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode,
+	})
+	return nil
+}
+
+// Close ends the session of a request and clears its cookie.
+func (s Sessions) Close(ctx context.Context, w http.ResponseWriter, r *http.Request, rec audit.Record) error {
+	if cookie, err := r.Cookie(CookieName); err == nil && wellFormed(cookie.Value) {
+		if err := s.Store.DeleteSession(ctx, Hash(cookie.Value), rec); err != nil && restart.CodeOf(err) != restart.CodeNotFound {
+			return err
+		}
+	}
+	http.SetCookie(w, &http.Cookie{Name: CookieName, Path: "/", MaxAge: -1, Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode})
+	return nil
+}

@@ -1,0 +1,80 @@
+package authz_test
+
+import (
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/restartilka/restartilka/internal/authz"
+	"github.com/restartilka/restartilka/internal/restart"
+)
+
+func TestDecide(t *testing.T) {
+	nginx := authz.Object{Service: restart.Service{Name: "nginx", Owners: []string{"anna", "team:web"}}}
+	orphan := authz.Object{Service: restart.Service{Name: "orphan"}}
+	dev := []restart.Role{restart.RoleDeveloper}
+	for name, c := range map[string]struct {
+		actor  restart.Actor
+		action authz.Action
+		object authz.Object
+		want   bool
+	}{
+		"owner restarts":                  {restart.Actor{Name: "anna", Roles: dev}, authz.Restart, nginx, true},
+		"owner dumps":                     {restart.Actor{Name: "anna", Roles: dev}, authz.Dump, nginx, true},
+		"owner without the role":          {restart.Actor{Name: "anna", Roles: []restart.Role{restart.RoleViewer}}, authz.Restart, nginx, false},
+		"team owns":                       {restart.Actor{Name: "boris", Roles: dev, Teams: []string{"web"}}, authz.Restart, nginx, true},
+		"a person named like the team":    {restart.Actor{Name: "web", Roles: dev}, authz.Restart, nginx, false},
+		"another developer":               {restart.Actor{Name: "vera", Roles: dev, Teams: []string{"db"}}, authz.Restart, nginx, false},
+		"another developer sees":          {restart.Actor{Name: "vera", Roles: dev}, authz.See, nginx, true},
+		"another developer can't abort":   {restart.Actor{Name: "vera", Roles: dev}, authz.Control, nginx, false},
+		"nobody owns it":                  {restart.Actor{Name: "anna", Roles: dev}, authz.Restart, orphan, false},
+		"admin restarts anything":         {restart.Actor{Name: "root", Roles: []restart.Role{restart.RoleAdmin}}, authz.Restart, orphan, true},
+		"nobody":                          {restart.Actor{}, authz.See, nginx, false},
+		"nobody with a role":              {restart.Actor{Roles: []restart.Role{restart.RoleAdmin}}, authz.See, nginx, false},
+		"auditor reads the trail":         {restart.Actor{Name: "olga", Roles: []restart.Role{restart.RoleAuditor}}, authz.Audit, authz.Object{}, true},
+		"developer does not":              {restart.Actor{Name: "anna", Roles: dev}, authz.Audit, authz.Object{}, false},
+		"auditor does not administer":     {restart.Actor{Name: "olga", Roles: []restart.Role{restart.RoleAuditor}}, authz.Administer, authz.Object{}, false},
+		"an unknown action is an admin's": {restart.Actor{Name: "anna", Roles: dev}, "launch", nginx, false},
+	} {
+		if got := authz.Decide(c.actor, c.action, c.object); got.Allowed != c.want || got.Why == "" {
+			t.Errorf("%s: %+v, want allowed=%v with a why", name, got, c.want)
+		}
+	}
+}
+
+func TestRefusalNamesWhoCan(t *testing.T) {
+	nginx := authz.Object{Service: restart.Service{Name: "nginx", Owners: []string{"anna", "team:web"}}}
+	err := authz.Require(restart.Actor{Name: "vera", Roles: []restart.Role{restart.RoleDeveloper}}, authz.Restart, nginx)
+	if restart.CodeOf(err) != restart.CodeForbidden || !strings.Contains(err.Error(), "ask anna, team web or an admin") {
+		t.Errorf("refusal: %v", err)
+	}
+	if err := authz.Require(restart.Actor{}, authz.See, nginx); restart.CodeOf(err) != restart.CodeUnauthorised {
+		t.Errorf("nobody: %v", err)
+	}
+}
+
+// Nobody who is neither admin nor among the owners may touch a service.
+func TestOnlyOwnersAndAdminsTouch(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		names := rapid.SampledFrom([]string{"anna", "boris", "vera", "web", "db"})
+		actor := restart.Actor{
+			Name:  names.Draw(t, "name"),
+			Roles: rapid.SliceOf(rapid.SampledFrom(restart.Roles())).Draw(t, "roles"),
+			Teams: rapid.SliceOf(names).Draw(t, "teams"),
+		}
+		owners := rapid.SliceOf(rapid.SampledFrom([]string{"anna", "boris", "team:web", "team:db"})).Draw(t, "owners")
+		action := rapid.SampledFrom([]authz.Action{authz.Restart, authz.Dump, authz.Control}).Draw(t, "action")
+		owns := false
+		for _, o := range owners {
+			owns = owns || o == actor.Name
+			for _, team := range actor.Teams {
+				owns = owns || o == "team:"+team || o == team
+			}
+		}
+		want := actor.Has(restart.RoleAdmin) || owns && actor.Has(restart.RoleDeveloper)
+		if got := authz.Decide(actor, action, authz.Object{Service: restart.Service{Name: "s", Owners: owners}}).Allowed; got != want {
+			t.Fatalf("%+v on a service of %v: %v, want %v", actor, owners, got, want)
+		}
+	})
+}

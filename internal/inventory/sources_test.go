@@ -1,0 +1,474 @@
+package inventory_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/restartilka/restartilka/internal/inventory"
+	"github.com/restartilka/restartilka/internal/restart"
+)
+
+// world is one inventory, told by one source. All worlds tell the same: see
+// yamlWorld.
+type world struct {
+	config inventory.Config
+	clock  *clock
+	set    func(t *testing.T, more bool) // tell it; more: web4 is in production as well
+	ruin   func(t *testing.T)            // answer nonsense
+	down   func(t *testing.T)            // do not answer
+}
+
+// clock is a clock that stands until it is moved.
+type clock struct {
+	mu sync.Mutex
+	at time.Time
+}
+
+func newClock() *clock { return &clock{at: time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)} }
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.at
+}
+
+func (c *clock) move(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = c.at.Add(d)
+}
+
+const services = `
+services:
+  - name: nginx
+    description: The front of the shop
+    package: nginx
+    unit: nginx.service
+    port: 80
+    project: shop
+    owners: [anna, "team:shop"]
+  - name: billing
+    runtime: jvm
+    project: money
+`
+
+func TestSources(t *testing.T) {
+	for name, make := range map[string]func(*testing.T) *world{
+		"yaml":             yamlWorld,
+		"ansible file":     func(t *testing.T) *world { return ansibleWorld(t, false) },
+		"ansible command":  func(t *testing.T) *world { return ansibleWorld(t, true) },
+		"conductor json":   func(t *testing.T) *world { return conductorWorld(t, "json") },
+		"conductor text":   func(t *testing.T) *world { return conductorWorld(t, "text") },
+		"conductor cached": cachedWorld,
+	} {
+		t.Run(name, func(t *testing.T) { Exercise(t, make) })
+	}
+}
+
+// Exercise is what every source passes.
+func Exercise(t *testing.T, makeWorld func(*testing.T) *world) {
+	start := func(t *testing.T) (*world, *inventory.Inventory) {
+		w := makeWorld(t)
+		w.set(t, false)
+		i, err := inventory.New(w.config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return w, i
+	}
+
+	t.Run("tells everything", func(t *testing.T) {
+		w, i := start(t)
+		s, err := i.Snapshot(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := inventory.Snapshot{
+			Services: []restart.Service{
+				{Name: "nginx", Description: "The front of the shop", Package: "nginx", Unit: "nginx.service", Port: 80, Project: "shop", Owners: []string{"anna", "team:shop"}},
+				{Name: "billing", Runtime: "jvm", Project: "money"},
+			},
+			FetchedAt: w.clock.now(),
+			Source:    s.Source,
+		}
+		groups, hosts := s.Groups, s.Hosts
+		s.Groups, s.Hosts = nil, nil
+		if diff := cmp.Diff(want, s); diff != "" || s.Source == "" {
+			t.Errorf("source %q, snapshot (-want +got):\n%s", s.Source, diff)
+		}
+		byName := map[string]restart.Group{}
+		for _, g := range groups {
+			byName[g.Name] = g
+		}
+		wantGroups := map[string]restart.Group{
+			"shop-nginx-testing":       {Name: "shop-nginx-testing", Project: "shop", Environment: "testing", Services: []string{"nginx"}, Hosts: []string{"web01.test.example.com", "web02.test.example.com"}},
+			"shop-nginx-production":    {Name: "shop-nginx-production", Project: "shop", Environment: "production", Services: []string{"nginx"}, Hosts: []string{"web2.example.com", "web1.example.com", "web3.example.com"}},
+			"money-billing-production": {Name: "money-billing-production", Project: "money", Environment: "production", Services: []string{"billing"}, Hosts: []string{"pay1.example.com"}},
+		}
+		if diff := cmp.Diff(wantGroups, byName); diff != "" {
+			t.Errorf("groups (-want +got):\n%s", diff)
+		}
+		dcs := map[string]string{}
+		for _, h := range hosts {
+			dcs[h.Name] = h.DataCentre + " " + strings.Join(h.Tags, ",")
+		}
+		wantDCs := map[string]string{
+			"web01.test.example.com": "dc1 ", "web02.test.example.com": "dc1 ", "web1.example.com": "dc1 canary",
+			"web2.example.com": "dc2 ", "web3.example.com": "dc2 ", "pay1.example.com": "dc1 ",
+		}
+		if diff := cmp.Diff(wantDCs, dcs); diff != "" {
+			t.Errorf("hosts (-want +got):\n%s", diff)
+		}
+	})
+
+	t.Run("resolves", func(t *testing.T) {
+		_, i := start(t)
+		for expr, want := range map[string]string{
+			"%shop-nginx-production":                       "web2.example.com web1.example.com web3.example.com",
+			"%shop-nginx-production@dc2":                   "web2.example.com web3.example.com",
+			"%shop-nginx-production#canary":                "web1.example.com",
+			"#canary":                                      "web1.example.com",
+			"%shop-nginx-production,-web[1-2].example.com": "web3.example.com",
+			"web[01-02].test.example.com":                  "web01.test.example.com web02.test.example.com",
+		} {
+			if got, err := i.Resolve(t.Context(), expr); err != nil || hostNames(got) != want {
+				t.Errorf("%s: %s, %v, want %s", expr, hostNames(got), err, want)
+			}
+		}
+		wantError(t, "unknown group", second(i.Resolve(t.Context(), "%shop-nginx-prodution")), restart.CodeNotFound, "did you mean shop-nginx-production?")
+	})
+
+	t.Run("finds the group", func(t *testing.T) {
+		_, i := start(t)
+		g, err := i.GroupFor(t.Context(), "nginx", "testing", "")
+		if err != nil || g.Name != "shop-nginx-testing" {
+			t.Errorf("group %q, %v", g.Name, err)
+		}
+		wantError(t, "no environment", second(i.GroupFor(t.Context(), "nginx", "", "")), restart.CodeInvalid, "shop-nginx-testing (testing, shop)")
+	})
+
+	t.Run("sees a change", func(t *testing.T) {
+		w, i := start(t)
+		if _, err := i.Host(t.Context(), "web4.example.com"); restart.CodeOf(err) != restart.CodeNotFound {
+			t.Fatalf("web4 is there too soon: %v", err)
+		}
+		w.set(t, true)
+		w.clock.move(time.Hour)
+		s, err := i.Snapshot(t.Context())
+		if err != nil || !s.FetchedAt.Equal(w.clock.now()) {
+			t.Errorf("fetched at %s, %v", s.FetchedAt, err)
+		}
+		if _, err := i.Host(t.Context(), "web4.example.com"); err != nil {
+			t.Error(err)
+		}
+	})
+
+	t.Run("is ruined or goes down, and comes back", func(t *testing.T) {
+		for name, harm := range map[string]func(*world) func(*testing.T){
+			"ruined": func(w *world) func(*testing.T) { return w.ruin },
+			"down":   func(w *world) func(*testing.T) { return w.down },
+		} {
+			t.Run(name, func(t *testing.T) {
+				w, i := start(t)
+				good, err := i.Snapshot(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				harm(w)(t)
+				w.clock.move(time.Hour)
+				s, err := i.Snapshot(t.Context())
+				if w.config.Path != "" || w.config.StaleFor > time.Hour {
+					if err != nil || !s.Stale || s.Problem == "" || len(s.Hosts) != len(good.Hosts) {
+						t.Errorf("stale %v, problem %q, %d hosts, %v", s.Stale, s.Problem, len(s.Hosts), err)
+					}
+				} else {
+					wantUnavailable(t, err)
+				}
+				w.set(t, true)
+				w.clock.move(time.Minute)
+				s, err = i.Snapshot(t.Context())
+				if err != nil || s.Stale || s.Problem != "" || len(s.Hosts) != len(good.Hosts)+1 {
+					t.Errorf("after: stale %v, problem %q, %d hosts, %v", s.Stale, s.Problem, len(s.Hosts), err)
+				}
+			})
+		}
+	})
+
+	t.Run("was never there", func(t *testing.T) {
+		w := makeWorld(t)
+		w.down(t)
+		i, err := inventory.New(w.config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantUnavailable(t, second(i.Snapshot(t.Context())))
+		wantUnavailable(t, second(i.Service(t.Context(), "nginx")))
+		wantUnavailable(t, second(i.Resolve(t.Context(), "%all")))
+		wantUnavailable(t, second(i.GroupFor(t.Context(), "nginx", "testing", "")))
+		if e := i.Environments(t.Context(), "nginx"); e != nil {
+			t.Errorf("environments %v", e)
+		}
+	})
+
+	t.Run("is asked by many at once", func(t *testing.T) {
+		_, i := start(t)
+		var all sync.WaitGroup
+		for range 8 {
+			all.Go(func() {
+				if _, err := i.Resolve(t.Context(), "%all"); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+	})
+
+	t.Run("a caller who leaves changes nothing", func(t *testing.T) {
+		_, i := start(t)
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, _ = i.Snapshot(gone) // a file answers all the same
+		if s, err := i.Snapshot(t.Context()); err != nil || s.Stale {
+			t.Errorf("stale %v, %v", s.Stale, err)
+		}
+	})
+}
+
+func yamlWorld(t *testing.T) *world {
+	path := filepath.Join(t.TempDir(), "inventory.yaml")
+	c := newClock()
+	return &world{
+		config: inventory.Config{Kind: "yaml", Path: path, Now: c.now},
+		clock:  c,
+		set: func(t *testing.T, more bool) {
+			web4, in := "", ""
+			if more {
+				web4, in = "\n  - {name: web4.example.com, data_centre: dc1}", ", web4.example.com"
+			}
+			write(t, path, services+`
+groups:
+  - {name: shop-nginx-testing, project: shop, environment: testing, services: [nginx], hosts: ["web[01-02].test.example.com"], data_centre: dc1}
+  - {name: shop-nginx-production, project: shop, environment: production, services: [nginx], hosts: [web2.example.com, web1.example.com, web3.example.com`+in+`]}
+  - {name: money-billing-production, project: money, environment: production, services: [billing], hosts: [pay1.example.com]}
+hosts:
+  - name: web[01-02].test.example.com
+  - {name: web1.example.com, data_centre: dc1, tags: [canary]}
+  - {name: web2.example.com, data_centre: dc2}
+  - {name: web3.example.com, data_centre: dc2}
+  - {name: pay1.example.com, data_centre: dc1}`+web4+"\n")
+		},
+		ruin: func(t *testing.T) { write(t, path, "services: [\n") },
+		down: func(t *testing.T) { remove(t, path) },
+	}
+}
+
+func ansibleWorld(t *testing.T, command bool) *world {
+	dir := t.TempDir()
+	path, described := filepath.Join(dir, "list.json"), filepath.Join(dir, "services.yaml")
+	write(t, described, services)
+	c := newClock()
+	w := &world{
+		clock: c,
+		set: func(t *testing.T, more bool) {
+			web4, in := "", ""
+			if more {
+				web4, in = `,"web4.example.com": {"restartilka_services": "nginx", "restartilka_environment": "production", "restartilka_project": "shop"}`, `, "web4.example.com"`
+			}
+			web := func(environment, more string) string {
+				return `{"restartilka_services": ["nginx"], "restartilka_project": "shop", "restartilka_environment": "` + environment + `", ` + more + `}`
+			}
+			write(t, path, `{"_meta": {"hostvars": {
+				"web01.test.example.com": `+web("testing", `"restartilka_data_centre": "dc1"`)+`,
+				"web02.test.example.com": `+web("testing", `"restartilka_data_centre": "dc1"`)+`,
+				"web1.example.com": `+web("production", `"restartilka_data_centre": "dc1", "restartilka_tags": "canary"`)+`,
+				"web2.example.com": `+web("production", `"restartilka_data_centre": "dc2", "restartilka_tags": []`)+`,
+				"web3.example.com": `+web("production", `"restartilka_data_centre": "dc2"`)+`,
+				"pay1.example.com": {"restartilka_services": ["billing"], "restartilka_environment": "production", "restartilka_project": "money", "restartilka_data_centre": "dc1"}
+				`+web4+`}},
+				"all": {"children": ["shop-nginx-testing", "shop-nginx-production", "money-billing-production"]},
+				"shop-nginx-testing": {"hosts": ["web01.test.example.com", "web02.test.example.com"]},
+				"shop-nginx-production": {"hosts": ["web2.example.com", "web1.example.com", "web3.example.com"`+in+`]},
+				"money-billing-production": {"hosts": ["pay1.example.com"]}}`)
+		},
+		ruin: func(t *testing.T) { write(t, path, `{"all": ["web1"]}`) },
+		down: func(t *testing.T) { remove(t, path) },
+	}
+	w.config = inventory.Config{Kind: "ansible", ServicesFile: described, Now: c.now}
+	if command {
+		w.config.Command = []string{"cat", path}
+	} else {
+		w.config.Path = path
+	}
+	return w
+}
+
+// conductor is a Conductor of the tests: groups and their hosts, by name.
+type conductor struct {
+	*httptest.Server
+	asked atomic.Int64
+
+	mu      sync.Mutex
+	groups  map[string][][2]string // data centre, host
+	tags    map[string]string
+	nothing func(http.ResponseWriter, *http.Request) // when set, answers instead
+}
+
+func newConductor(t *testing.T) *conductor {
+	c := &conductor{tags: map[string]string{"web1.example.com": "canary"}}
+	c.Server = httptest.NewServer(c)
+	t.Cleanup(c.Server.Close)
+	t.Cleanup(http.DefaultClient.CloseIdleConnections)
+	return c
+}
+
+func (c *conductor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c.asked.Add(1)
+	w.Header().Set("Connection", "close")
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.nothing != nil {
+		c.nothing(w, r)
+		return
+	}
+	json := r.FormValue("format") == "json"
+	verb, name, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/api/"), "/")
+	var lines []string
+	switch verb {
+	case "groups2hosts":
+		hosts, ok := c.groups[name]
+		if !ok {
+			fmt.Fprint(w, "No groups found")
+			return
+		}
+		for _, h := range hosts {
+			if json {
+				lines = append(lines, fmt.Sprintf(`{"fqdn":%q,"root_datacenter_name":%q}`, h[1], h[0]))
+			} else {
+				lines = append(lines, h[0]+"\t"+h[1])
+			}
+		}
+	case "get_host_tags":
+		if tag := c.tags[name]; tag != "" && json {
+			lines = append(lines, fmt.Sprintf("%q", tag))
+		} else if tag != "" {
+			lines = append(lines, tag)
+		}
+	default:
+		http.NotFound(w, r)
+		return
+	}
+	if json {
+		fmt.Fprintf(w, "[%s]", strings.Join(lines, ","))
+	} else {
+		fmt.Fprintln(w, strings.Join(lines, "\n"))
+	}
+}
+
+func (c *conductor) answer(f func(http.ResponseWriter, *http.Request)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.nothing = f
+}
+
+func (c *conductor) set(more bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.nothing = nil
+	c.groups = map[string][][2]string{
+		"shop-nginx-testing":       {{"dc1", "web01.test.example.com"}, {"dc1", "web02.test.example.com"}},
+		"shop-nginx-production":    {{"dc2", "web2.example.com"}, {"dc1", "web1.example.com"}, {"dc2", "web3.example.com"}},
+		"money-billing-production": {{"dc1", "pay1.example.com"}},
+		"other-group":              {{"dc1", "other1.example.com"}, {"dc1", "web1.example.com"}},
+	}
+	if more {
+		c.groups["shop-nginx-production"] = append(c.groups["shop-nginx-production"], [2]string{"dc1", "web4.example.com"})
+	}
+}
+
+func conductorWorld(t *testing.T, format string) *world {
+	described := filepath.Join(t.TempDir(), "services.yaml")
+	write(t, described, services)
+	c, server := newClock(), newConductor(t)
+	return &world{
+		config: inventory.Config{
+			Kind: "conductor", URL: server.URL + "/api", Format: format, ServicesFile: described, Tags: true,
+			GroupNames: []string{"#project#-#service#-#environment#"}, Environments: []string{"testing", "prestable", "production"}, Now: c.now,
+		},
+		clock: c,
+		set:   func(_ *testing.T, more bool) { server.set(more) },
+		ruin: func(*testing.T) {
+			server.answer(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>Please sign in</html>") })
+		},
+		down: func(*testing.T) {
+			server.answer(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusBadGateway) })
+		},
+	}
+}
+
+// cachedWorld is Conductor with all that the configuration can allow.
+func cachedWorld(t *testing.T) *world {
+	w := conductorWorld(t, "")
+	w.config.CacheDir = filepath.Join(t.TempDir(), "cache")
+	w.config.StaleFor = 24 * time.Hour
+	return w
+}
+
+func wantError(t *testing.T, what string, err error, code restart.Code, words ...string) {
+	t.Helper()
+	if restart.CodeOf(err) != code {
+		t.Errorf("%s: %v (%s), want %s", what, err, restart.CodeOf(err), code)
+		return
+	}
+	for _, w := range words {
+		if !strings.Contains(err.Error(), w) {
+			t.Errorf("%s: %v, want in it: %s", what, err, w)
+		}
+	}
+}
+
+func wantUnavailable(t *testing.T, err error) {
+	t.Helper()
+	wantError(t, "without a source", err, restart.CodeUnavailable)
+	if e, ok := err.(*restart.Error); !ok || e.Hint == "" {
+		t.Errorf("%v has no hint", err)
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
+func hostNames(hosts []restart.Host) string {
+	var out []string
+	for _, h := range hosts {
+		out = append(out, h.Name)
+	}
+	return strings.Join(out, " ")
+}
+
+// write replaces a file as an editor does.
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func remove(t *testing.T, path string) {
+	t.Helper()
+	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+}
