@@ -1,0 +1,124 @@
+package audit
+
+import "slices"
+
+const (
+	verifyWindow = 4 * maxInFlight // a duplicate lies at most about two of them behind
+	maxGaps      = 1024            // remembered of one source; what is lost after so many is only counted
+)
+
+// chain is what the verifier knows of one source.
+type chain struct {
+	report SourceReport
+	last   place  // the furthest record
+	hash   string // of it
+	seen   *window
+	gaps   []gap
+}
+
+// gap is a piece of the chain that was passed over.
+type gap struct {
+	epoch, first, last int64
+	line               int64 // where it was noticed
+}
+
+func newChain(source string) *chain {
+	return &chain{report: SourceReport{Source: source}, seen: newWindow(verifyWindow)}
+}
+
+// add takes an intact record.
+func (c *chain) add(v *verifier, r *Record) {
+	p := placeOf(r)
+	if l, ok := c.seen.get(p); ok {
+		if l.hash == r.Hash {
+			c.report.Duplicates++
+			return
+		}
+		c.report.Changed++
+		v.fault(FaultChanged, r.Source, r.Seq, "another record of that number came before")
+		return
+	}
+	if !c.last.before(p) {
+		c.late(v, r)
+		return
+	}
+	if c.last.seq > 0 && p.epoch > c.last.epoch && p.seq <= c.last.seq {
+		c.fork(v, r)
+	} else if p.seq > c.last.seq+1 {
+		c.skip(gap{epoch: p.epoch, first: c.last.seq + 1, last: p.seq - 1, line: v.lines})
+	} else if r.PrevHash != c.hash {
+		c.report.Changed++
+		v.fault(FaultChanged, r.Source, r.Seq, "it does not follow the record before it")
+	}
+	c.take(r)
+}
+
+// take makes r the furthest record.
+func (c *chain) take(r *Record) {
+	c.last, c.hash = placeOf(r), r.Hash
+	c.seen.add(r)
+	c.report.Stored++
+}
+
+// late takes a record that is not the furthest and was not seen lately. If it
+// fills a gap it was moved, or it was sent again after others had overtaken it.
+func (c *chain) late(v *verifier, r *Record) {
+	p := placeOf(r)
+	c.report.Reordered++
+	i := slices.IndexFunc(c.gaps, func(g gap) bool { return g.epoch == p.epoch && g.first <= p.seq && p.seq <= g.last })
+	if i < 0 {
+		v.fault(FaultReordered, r.Source, r.Seq, "it comes too late: the trail has got to record %d", c.last.seq)
+		return
+	}
+	v.fault(FaultReordered, r.Source, r.Seq, "it comes behind record %d", c.last.seq)
+	before, ok := c.seen.get(place{p.epoch, p.seq - 1})
+	after, ok2 := c.seen.get(p.next())
+	if ok && before.hash != r.PrevHash || ok2 && after.prev != r.Hash {
+		c.report.Changed++
+		v.fault(FaultChanged, r.Source, r.Seq, "it does not fit between the records before and after it")
+	}
+	g := c.gaps[i]
+	c.gaps = slices.Delete(c.gaps, i, i+1)
+	c.report.Missing -= g.last - g.first + 1
+	if g.first < p.seq {
+		c.skip(gap{g.epoch, g.first, p.seq - 1, g.line})
+	}
+	if p.seq < g.last {
+		c.skip(gap{g.epoch, p.seq + 1, g.last, g.line})
+	}
+	c.seen.add(r)
+	c.report.Stored++
+}
+
+// fork takes the first record after the source was restored from a backup: it
+// goes on behind a record that the trail had left behind.
+func (c *chain) fork(v *verifier, r *Record) {
+	lost := c.last.seq - r.Seq + 1
+	c.report.Superseded += lost
+	c.report.Stored -= lost
+	base, ok := c.seen.get(place{c.last.epoch, r.Seq - 1})
+	if ok && base.hash != r.PrevHash || r.Seq == 1 && r.PrevHash != "" {
+		c.report.Changed++
+		v.fault(FaultChanged, r.Source, r.Seq, "it does not follow the record that epoch %d was restored to", r.Epoch)
+	}
+}
+
+func (c *chain) skip(g gap) {
+	c.report.Missing += g.last - g.first + 1
+	if len(c.gaps) < maxGaps {
+		c.gaps = append(c.gaps, g)
+	}
+}
+
+// close reports the gaps that nothing has filled.
+func (c *chain) close(v *verifier) {
+	c.report.Head = Head{Source: c.report.Source, Epoch: c.last.epoch, Seq: c.last.seq, Hash: c.hash}
+	c.report.Generated = c.last.seq
+	slices.SortFunc(c.gaps, func(a, b gap) int { return int(a.line - b.line) })
+	for _, g := range c.gaps {
+		v.faultAt(g.line, FaultGap, c.report.Source, g.first, "records %d to %d are missing", g.first, g.last)
+		if len(c.report.Gaps) < maxFaults {
+			c.report.Gaps = append(c.report.Gaps, Gap{First: g.first, Last: g.last})
+		}
+	}
+}

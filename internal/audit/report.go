@@ -1,0 +1,102 @@
+package audit
+
+import (
+	"fmt"
+	"io"
+	"strings"
+)
+
+// maxFaults bounds the faults that a report lists; the others are counted.
+const maxFaults = 100
+
+// Report is what Verify found.
+type Report struct {
+	OK         bool           `json:"ok"`
+	Lines      int64          `json:"lines"`
+	Foreign    int64          `json:"foreign"` // lines of other programs, passed over
+	Torn       int64          `json:"torn"`    // pieces of lines with a whole record behind them: harmless, as gaps would tell
+	Sources    []SourceReport `json:"sources"` // by name
+	Faults     []Fault        `json:"faults"`  // the first hundred, by line
+	FaultCount int64          `json:"fault_count"`
+}
+
+// SourceReport counts the records of one source.
+type SourceReport struct {
+	Source      string `json:"source"`
+	Generated   int64  `json:"generated"`            // as the head says: the given one, or else the furthest record
+	Stored      int64  `json:"stored"`               // different records of the chain that are there
+	Missing     int64  `json:"missing"`              // records in gaps, and behind the end where the head is known
+	Gaps        []Gap  `json:"gaps,omitempty"`       // the first hundred
+	Duplicates  int64  `json:"duplicates"`           // the same record again: harmless
+	Reordered   int64  `json:"reordered"`            // first seen behind a later one
+	Changed     int64  `json:"changed"`              // hash, or link to a neighbour, does not fit
+	Superseded  int64  `json:"superseded,omitempty"` // records that a restored database had forgotten
+	Head        Head   `json:"head"`                 // of what is there
+	HeadMatches *bool  `json:"head_matches"`         // null where no head was given
+}
+
+// Gap is a range of records that are missing, both ends included.
+type Gap struct {
+	First int64 `json:"first"`
+	Last  int64 `json:"last"`
+}
+
+// FaultKind says what is wrong.
+type FaultKind string
+
+// The kinds of faults.
+const (
+	FaultMalformed FaultKind = "malformed" // a line that is not a record as it was written
+	FaultTorn      FaultKind = "torn"      // the last line has no end
+	FaultChanged   FaultKind = "changed"   // a hash or a link does not fit
+	FaultGap       FaultKind = "gap"       // records are missing
+	FaultReordered FaultKind = "reordered" // a record stands behind a later one
+	FaultHead      FaultKind = "head"      // the end is not where the source stands
+	FaultEmpty     FaultKind = "empty"     // there is nothing to verify
+)
+
+// Fault is one thing that is wrong. Its text is safe to print.
+type Fault struct {
+	Line   int64     `json:"line"` // where it shows, from 1
+	Kind   FaultKind `json:"kind"`
+	Source string    `json:"source,omitempty"`
+	Seq    int64     `json:"seq,omitempty"`
+	Text   string    `json:"text"`
+}
+
+func (f Fault) String() string {
+	if f.Source == "" {
+		return fmt.Sprintf("line %d: %s: %s", f.Line, f.Kind, f.Text)
+	}
+	return fmt.Sprintf("line %d: %s: record %d of %s: %s", f.Line, f.Kind, f.Seq, f.Source, f.Text)
+}
+
+// Write writes the report for people: a line a source, a line a fault, and the
+// verdict.
+func (r Report) Write(w io.Writer) error {
+	var b strings.Builder
+	for _, s := range r.Sources {
+		head := "not given"
+		if s.HeadMatches != nil {
+			head = map[bool]string{true: "matches", false: "DIFFERS"}[*s.HeadMatches]
+		}
+		fmt.Fprintf(&b, "%s: generated %d, stored %d, missing %d, gaps %d, duplicates %d, reordered %d, changed %d, head %s\n",
+			s.Source, s.Generated, s.Stored, s.Missing, len(s.Gaps), s.Duplicates, s.Reordered, s.Changed, head)
+		if s.Superseded > 0 {
+			fmt.Fprintf(&b, "%s: %d records are from before a backup was restored\n", s.Source, s.Superseded)
+		}
+	}
+	for _, f := range r.Faults {
+		fmt.Fprintln(&b, f)
+	}
+	if more := r.FaultCount - int64(len(r.Faults)); more > 0 {
+		fmt.Fprintf(&b, "and %d more\n", more)
+	}
+	if r.OK {
+		fmt.Fprintf(&b, "the trail is whole: %d lines\n", r.Lines)
+	} else {
+		fmt.Fprintf(&b, "NOT the trail as it was written: %d faults in %d lines\n", r.FaultCount, r.Lines)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}

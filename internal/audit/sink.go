@@ -1,0 +1,150 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/restartilka/restartilka/internal/restart"
+)
+
+// Level says what a sink knows of a record that it calls settled.
+type Level string
+
+// The levels, from the weakest to the strongest.
+const (
+	LevelSpool    Level = "spool"    // on this machine's disk, by fsync
+	LevelSent     Level = "sent"     // taken by the receiver's kernel, on a connection that lived on
+	LevelReceived Level = "received" // acknowledged by the receiver's program
+	LevelStored   Level = "stored"   // acknowledged after the receiver's fsync
+)
+
+// Sink is one place that the trail is shipped to. One goroutine calls Send and
+// Settled; Close may be called at any time, more than once.
+type Sink interface {
+	// Name is the sink's identity: the durable cursor is kept under it, so a
+	// sink with another name gets the whole trail from its first record.
+	Name() string
+	// Level is what Settled promises.
+	Level() Level
+	// Send hands over linked records of one source, in order. After an error
+	// any of them may have arrived; a *Behind says where to go on.
+	Send(ctx context.Context, records []Record) error
+	// Settled gives the seq up to which every record sent since the last error
+	// has reached the sink's level, 0 for none. An error means that what was
+	// sent and had not settled may be lost: it must be sent again.
+	Settled() (seq int64, err error)
+	Close() error
+}
+
+// Behind is the error of a sink that lacks records before those it was sent.
+type Behind struct {
+	Sink  string
+	After int64 // the last seq that the sink has
+}
+
+func (b *Behind) Error() string {
+	return fmt.Sprintf("%s ends at record %d: the records after it must be sent again", b.Sink, b.After)
+}
+
+// Settings is the section "audit" of server.yaml.
+type Settings struct {
+	Require string       `yaml:"require" json:"require"` // the level of an intent before a host is touched: spool
+	Sinks   []SinkConfig `yaml:"sinks" json:"sinks"`
+}
+
+// SinkConfig describes one sink. Which settings are needed depends on the kind.
+type SinkConfig struct {
+	Kind        string `yaml:"kind" json:"kind"`                                   // file | syslog
+	Path        string `yaml:"path,omitempty" json:"path,omitempty"`               // file: an absolute path
+	Address     string `yaml:"address,omitempty" json:"address,omitempty"`         // syslog: HOST:PORT, RFC 5425's port is 6514
+	CA          string `yaml:"ca,omitempty" json:"ca,omitempty"`                   // syslog: PEM file of the one CA that is believed
+	ServerName  string `yaml:"server_name,omitempty" json:"server_name,omitempty"` // syslog: name in the receiver's certificate; "" = the host of the address
+	Certificate string `yaml:"certificate,omitempty" json:"certificate,omitempty"` // syslog: PEM file, with key, where the receiver asks for one
+	Key         string `yaml:"key,omitempty" json:"key,omitempty"`                 // syslog: PEM file
+	Facility    string `yaml:"facility,omitempty" json:"facility,omitempty"`       // syslog: local0 (default) … local7, auth, authpriv
+}
+
+// kind is how one kind of sink is checked and opened.
+type kind struct {
+	settings []string // that mean something to it
+	check    func(SinkConfig) error
+	open     func(SinkConfig) (Sink, error)
+}
+
+// kinds is the table of sinks. A new one is one file and one line here, and
+// passes the package's Exercise suite.
+var kinds = map[string]kind{
+	"file":   {settings: []string{"path"}, check: checkFile, open: openFile},
+	"syslog": {settings: []string{"address", "ca", "server_name", "certificate", "key", "facility"}, check: checkSyslog, open: openSyslog},
+}
+
+// Check tells whether the settings can be followed, without opening anything.
+// Errors are *restart.Error with CodeInvalid.
+func (s Settings) Check() error {
+	switch Level(s.Require) {
+	case LevelSpool:
+	case LevelSent, LevelReceived, LevelStored:
+		return restart.Errorf(restart.CodeInvalid, "audit.require: %s is not supported by this version", s.Require).
+			WithHint("write \"require: spool\": an intent is then on this server's disk before a host is touched, and shipped to the sinks after")
+	case "":
+		return restart.Errorf(restart.CodeInvalid, "audit.require is not set").
+			WithHint("write \"require: spool\", the level that this version supports, so that everybody can read what is promised")
+	default:
+		return restart.Errorf(restart.CodeInvalid, "audit.require: %s is not a level", restart.Quote(s.Require)).WithHint("spool")
+	}
+	seen := map[string]bool{}
+	for i, c := range s.Sinks {
+		if err := c.Check(); err != nil {
+			return restart.Errorf(restart.CodeInvalid, "audit.sinks, number %d: %w", i+1, err)
+		}
+		place := c.Kind + ":" + c.Path + c.Address
+		if seen[place] {
+			return restart.Errorf(restart.CodeInvalid, "audit.sinks, number %d: %s is there twice", i+1, restart.Quote(place)).WithHint("remove one of the two")
+		}
+		seen[place] = true
+	}
+	return nil
+}
+
+// Check tells whether a sink can be made of c, without opening anything.
+func (c SinkConfig) Check() error {
+	k, ok := kinds[c.Kind]
+	if !ok {
+		return restart.Errorf(restart.CodeInvalid, "there is no sink of kind %s", restart.Quote(c.Kind)).
+			WithHint("one of: %s", strings.Join(slices.Sorted(maps.Keys(kinds)), ", "))
+	}
+	given := map[string]string{
+		"path": c.Path, "address": c.Address, "ca": c.CA, "server_name": c.ServerName,
+		"certificate": c.Certificate, "key": c.Key, "facility": c.Facility,
+	}
+	for _, setting := range slices.Sorted(maps.Keys(given)) {
+		if given[setting] != "" && !slices.Contains(k.settings, setting) {
+			return restart.Errorf(restart.CodeInvalid, "%s means nothing to a sink of kind %s", setting, c.Kind).
+				WithHint("it takes: %s", strings.Join(k.settings, ", "))
+		}
+	}
+	return k.check(c)
+}
+
+// Open opens every sink. On an error those already open are closed again. A
+// sink whose receiver is away opens all the same: connecting is Send's work.
+func (s Settings) Open() ([]Sink, error) {
+	if err := s.Check(); err != nil {
+		return nil, err
+	}
+	var sinks []Sink
+	for _, c := range s.Sinks {
+		sink, err := kinds[c.Kind].open(c)
+		if err != nil {
+			for _, open := range sinks {
+				open.Close()
+			}
+			return nil, err
+		}
+		sinks = append(sinks, sink)
+	}
+	return sinks, nil
+}

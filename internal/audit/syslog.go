@@ -1,0 +1,313 @@
+package audit
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/restartilka/restartilka/internal/restart"
+)
+
+// SyslogConfig describes a receiver of RFC 5424 over TLS (RFC 5425).
+type SyslogConfig struct {
+	Address  string      // HOST:PORT
+	TLS      *tls.Config // CA and server name; version 1.2 at least
+	Facility string      // local0 (default) … local7, auth, authpriv
+	// Settle is how long a connection has to live on after a record was sent
+	// before the record counts as settled; 2 s by default.
+	Settle time.Duration
+	// Timeout bounds connecting with its handshake, and each Send; 10 s by default.
+	Timeout time.Duration
+}
+
+// Syslog ships the trail to a receiver that acknowledges nothing. TCP takes
+// bytes long before anybody reads them, so a record is settled only when
+//
+//   - the receiver's kernel has acknowledged its last byte, and
+//   - the connection was still whole Settle later.
+//
+// After a break, which a reader notices at once, everything that had not
+// settled is sent again: the receiver may then have records twice, which their
+// seq tells, and which the verifier counts. What remains possible is that a
+// receiver stands still for longer than Settle and is then killed, with bytes
+// in its kernel that it never read: that is why the level is only "sent".
+type Syslog struct {
+	config SyslogConfig
+	header header
+
+	conn *connection // nil while not connected
+	mu   sync.Mutex  // guards closed, and conn against Close
+	shut bool
+	done int64 // the last settled seq
+}
+
+func checkSyslog(c SinkConfig) error {
+	host, port, err := net.SplitHostPort(c.Address)
+	if err != nil || host == "" || port == "" {
+		return restart.Errorf(restart.CodeInvalid, "the address %s of a syslog sink is not HOST:PORT", restart.Quote(c.Address)).
+			WithHint("such as logs.example.com:6514")
+	}
+	if c.CA == "" {
+		return restart.Errorf(restart.CodeInvalid, "the syslog sink %s has no ca", c.Address).
+			WithHint("name the PEM file of the CA that signed the receiver's certificate; the system's CAs are not used")
+	}
+	if (c.Certificate == "") != (c.Key == "") {
+		return restart.Errorf(restart.CodeInvalid, "the syslog sink %s has a certificate without a key, or a key without a certificate", c.Address).
+			WithHint("give both, or neither where the receiver asks for none")
+	}
+	_, err = newHeader(c.Facility)
+	return err
+}
+
+func openSyslog(c SinkConfig) (Sink, error) {
+	pem, err := os.ReadFile(c.CA)
+	if err != nil {
+		return nil, fmt.Errorf("read the CA of syslog sink %s: %w", c.Address, err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, restart.Errorf(restart.CodeCertificate, "%s holds no certificate", c.CA).WithHint("it has to be a PEM file")
+	}
+	config := &tls.Config{RootCAs: roots, ServerName: c.ServerName}
+	if c.Certificate != "" {
+		// Read at each connection, so that a renewed certificate is used.
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			pair, err := tls.LoadX509KeyPair(c.Certificate, c.Key)
+			return &pair, err
+		}
+		if _, err := config.GetClientCertificate(nil); err != nil {
+			return nil, fmt.Errorf("read the certificate of syslog sink %s: %w", c.Address, err)
+		}
+	}
+	return NewSyslog(SyslogConfig{Address: c.Address, TLS: config, Facility: c.Facility})
+}
+
+// NewSyslog makes a sink without connecting: the first Send does. The server
+// name defaults to the host of the address.
+func NewSyslog(c SyslogConfig) (*Syslog, error) {
+	host, _, err := net.SplitHostPort(c.Address)
+	if err != nil {
+		return nil, restart.Errorf(restart.CodeInvalid, "the address %s of a syslog sink is not HOST:PORT", restart.Quote(c.Address))
+	}
+	h, err := newHeader(c.Facility)
+	if err != nil {
+		return nil, err
+	}
+	if c.TLS == nil {
+		return nil, restart.Errorf(restart.CodeInvalid, "the syslog sink %s has no TLS settings", c.Address)
+	}
+	c.TLS = c.TLS.Clone()
+	c.TLS.MinVersion = max(c.TLS.MinVersion, tls.VersionTLS12)
+	if c.TLS.ServerName == "" {
+		c.TLS.ServerName = host
+	}
+	if c.Settle <= 0 {
+		c.Settle = 2 * time.Second
+	}
+	if c.Timeout <= 0 {
+		c.Timeout = 10 * time.Second
+	}
+	return &Syslog{config: c, header: h}, nil
+}
+
+// Name is "syslog:" and the address.
+func (s *Syslog) Name() string { return "syslog:" + s.config.Address }
+
+// Level is LevelSent.
+func (s *Syslog) Level() Level { return LevelSent }
+
+// Send writes the records to the connection, made first where there is none.
+func (s *Syslog) Send(ctx context.Context, records []Record) error {
+	ctx, cancel := context.WithTimeout(ctx, s.config.Timeout)
+	defer cancel()
+	c := s.conn
+	if c == nil {
+		var err error
+		if c, err = s.connect(ctx); err != nil {
+			return fmt.Errorf("connect to log server %s: %w", s.config.Address, err)
+		}
+	}
+	var frames []byte
+	for i := range records {
+		frames = s.header.appendFrame(frames, &records[i])
+	}
+	stop := context.AfterFunc(ctx, func() { c.tls.SetDeadline(time.Unix(1, 0)) })
+	_, err := c.tls.Write(frames)
+	stop()
+	if err == nil && ctx.Err() != nil {
+		err = ctx.Err() // the deadline may be set by now, so the connection is of no use
+	}
+	if err != nil {
+		s.drop()
+		return fmt.Errorf("send to log server %s: %w", s.config.Address, err)
+	}
+	if len(records) > 0 {
+		c.sent = append(c.sent, mark{seq: records[len(records)-1].Seq, bytes: c.counted.n.Load(), at: time.Now()})
+	}
+	return nil
+}
+
+// Settled moves past what was sent long enough ago on a whole connection.
+func (s *Syslog) Settled() (int64, error) {
+	c := s.conn
+	if c == nil {
+		return s.done, nil
+	}
+	// First the age, then the bytes, then whether the connection is whole: so
+	// it was whole at a time when the record was old enough.
+	old := time.Now().Add(-s.config.Settle)
+	unacknowledged, err := c.unacknowledged()
+	if ended := c.ended(); ended != nil {
+		err = ended
+	}
+	if err != nil {
+		lost := len(c.sent) > 0
+		s.drop()
+		if !lost {
+			return s.done, nil // the receiver closed an idle connection
+		}
+		return s.done, fmt.Errorf("log server %s closed the connection: %w", s.config.Address, err)
+	}
+	acknowledged := c.counted.n.Load() - unacknowledged
+	if len(c.sent) > 0 && c.sent[0].bytes > acknowledged && time.Since(c.sent[0].at) > s.config.Timeout {
+		s.drop()
+		return s.done, fmt.Errorf("log server %s has not taken what was sent %s ago", s.config.Address, s.config.Timeout)
+	}
+	for len(c.sent) > 0 && !c.sent[0].at.After(old) && c.sent[0].bytes <= acknowledged {
+		s.done = c.sent[0].seq
+		c.sent = c.sent[1:]
+	}
+	return s.done, nil
+}
+
+// Close ends the connection. What has not settled will be sent again by the
+// next program that has the cursor.
+func (s *Syslog) Close() error {
+	s.mu.Lock()
+	s.shut = true
+	c := s.conn
+	s.mu.Unlock()
+	if c != nil {
+		c.close()
+	}
+	return nil
+}
+
+func (s *Syslog) connect(ctx context.Context) (*connection, error) {
+	dialer := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}}
+	raw, err := dialer.DialContext(ctx, "tcp", s.config.Address)
+	if err != nil {
+		return nil, err
+	}
+	tcp := raw.(*net.TCPConn)
+	system, err := tcp.SyscallConn()
+	if err != nil {
+		raw.Close()
+		return nil, err
+	}
+	counted := &counted{Conn: raw}
+	c := &connection{counted: counted, system: system, tls: tls.Client(counted, s.config.TLS), over: make(chan struct{})}
+	if err := c.tls.HandshakeContext(ctx); err != nil {
+		raw.Close()
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.shut {
+		raw.Close()
+		return nil, net.ErrClosed
+	}
+	go c.read()
+	s.conn = c
+	return c, nil
+}
+
+func (s *Syslog) drop() {
+	s.mu.Lock()
+	c := s.conn
+	s.conn = nil
+	s.mu.Unlock()
+	c.counted.Conn.Close()
+	<-c.over
+}
+
+// mark remembers a batch that was sent: its last seq, how many bytes had gone
+// to TCP with its end, and when.
+type mark struct {
+	seq   int64
+	bytes int64
+	at    time.Time
+}
+
+// connection is one TLS connection with a reader that notices its end.
+type connection struct {
+	counted *counted
+	system  interface {
+		Control(func(fd uintptr)) error
+	}
+	tls  *tls.Conn
+	sent []mark // not settled, in order
+
+	over chan struct{} // closed when the reader has returned
+	err  error         // why; set before over is closed
+}
+
+// read ends when the peer closes, resets or answers with an alert. A receiver
+// of RFC 5425 sends nothing, so what comes is thrown away.
+func (c *connection) read() {
+	_, err := io.Copy(io.Discard, c.tls)
+	if err == nil {
+		err = io.EOF
+	}
+	c.err = err
+	close(c.over)
+}
+
+// ended gives the reason why the connection is over, or nil.
+func (c *connection) ended() error {
+	select {
+	case <-c.over:
+		return c.err
+	default:
+		return nil
+	}
+}
+
+// unacknowledged is the number of bytes that the peer's TCP has not confirmed.
+func (c *connection) unacknowledged() (int64, error) {
+	var n int
+	var ioctlErr error
+	err := c.system.Control(func(fd uintptr) { n, ioctlErr = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) })
+	return int64(n), errors.Join(err, ioctlErr)
+}
+
+// close says goodbye, for a second at most, and waits for the reader. It may
+// be called twice.
+func (c *connection) close() {
+	impatient := time.AfterFunc(time.Second, func() { c.counted.Conn.Close() })
+	defer impatient.Stop()
+	c.tls.Close()
+	<-c.over
+}
+
+// counted counts what goes to TCP.
+type counted struct {
+	net.Conn
+	n atomic.Int64
+}
+
+func (c *counted) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	c.n.Add(int64(n))
+	return n, err
+}

@@ -1,0 +1,301 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/restartilka/restartilka/internal/restart"
+)
+
+// Store is what the trail needs of the database. Records are put there by
+// others, unsequenced, in the transaction of the change that they tell of.
+type Store interface {
+	// Sequence takes up to limit unsequenced records in the order of their
+	// commit, calls link on each with the head of source's chain at that point
+	// (Head{Source: source} for a new one), and stores records and head, all in
+	// one transaction. It returns how many there were.
+	Sequence(ctx context.Context, source string, limit int, link func(head Head, r *Record)) (n int, err error)
+	// Sequenced gives up to limit records of source with seq > after, by seq.
+	Sequenced(ctx context.Context, source string, after int64, limit int) ([]Record, error)
+	// AuditHead gives the head of source's chain.
+	AuditHead(ctx context.Context, source string) (Head, error)
+	// Cursor gives the seq up to which sink has everything of source, or 0.
+	Cursor(ctx context.Context, sink, source string) (int64, error)
+	// SetCursor stores it durably.
+	SetCursor(ctx context.Context, sink, source string, seq int64) error
+}
+
+// Config is what a Trail is made of.
+type Config struct {
+	Store  Store
+	Source string // this server's name in the trail, see CheckSource
+	Sinks  []Sink // the trail closes them when Run returns
+	Logger *slog.Logger
+	// Poll is how often the database is asked without a Wake, for what other
+	// programs have committed; 2 s by default.
+	Poll time.Duration
+	// Batch is the most records that are sequenced or sent at once; 256 by default.
+	Batch int
+}
+
+// gather is how long a Wake waits for more of its kind, so that a busy server
+// pays one commit for the places of many records.
+const gather = 20 * time.Millisecond
+
+var errStopped = errors.New("the audit trail has stopped")
+
+// maxInFlight bounds the records that a sink was sent and has not settled, and
+// so how far back a duplicate can lie at the receiver.
+const maxInFlight = 8192
+
+// Trail gives the records of one server their place and ships them to every
+// sink. It never drops a record and never changes their order: a sink that
+// fails is tried again, later and later, while the others go on.
+type Trail struct {
+	store    Store
+	source   string
+	logger   *slog.Logger
+	poll     time.Duration
+	batch    int
+	wake     chan struct{}
+	requests chan chan struct{} // each is closed after a whole pass of the sequencer that began later
+	stopped  chan struct{}      // closed at the end of Run
+	shippers []*shipper
+
+	mu      sync.Mutex
+	failure error // of the sequencer
+}
+
+// CheckSource accepts the name of a source: a host name or a name of our own.
+func CheckSource(s string) error {
+	if restart.CheckHost(s) == nil || restart.CheckServiceName(s) == nil {
+		if len(s) <= maxText {
+			return nil
+		}
+	}
+	return restart.Errorf(restart.CodeInvalid, "%s can't name a source of audit records", restart.Quote(s)).
+		WithHint("a host name, or a-z 0-9 @ . _ -; at most %d characters", maxText)
+}
+
+// New makes a trail; Run starts it.
+func New(c Config) (*Trail, error) {
+	if err := CheckSource(c.Source); err != nil {
+		return nil, err
+	}
+	if c.Store == nil {
+		return nil, errors.New("audit trail: no store")
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Poll <= 0 {
+		c.Poll = 2 * time.Second
+	}
+	if c.Batch <= 0 {
+		c.Batch = 256
+	}
+	t := &Trail{
+		store: c.Store, source: c.Source, logger: c.Logger, poll: c.Poll, batch: c.Batch,
+		wake: make(chan struct{}, 1), requests: make(chan chan struct{}), stopped: make(chan struct{}),
+	}
+	for _, sink := range c.Sinks {
+		t.shippers = append(t.shippers, newShipper(t, sink))
+	}
+	return t, nil
+}
+
+// Wake says that a commit has brought new records. It never blocks.
+func (t *Trail) Wake() { signal(t.wake) }
+
+// Run sequences and ships until ctx is over, then closes the sinks. It does
+// not give up: errors are logged, shown by Stats, and tried again. A trail
+// runs once.
+func (t *Trail) Run(ctx context.Context) {
+	defer close(t.stopped)
+	var running sync.WaitGroup
+	running.Go(func() { t.sequence(ctx) })
+	for _, s := range t.shippers {
+		running.Go(func() { s.run(ctx) })
+	}
+	running.Wait()
+	for _, s := range t.shippers {
+		if err := s.sink.Close(); err != nil {
+			t.logger.Warn("close audit sink", "sink", s.sink.Name(), "error", err)
+		}
+	}
+}
+
+// Flush waits until every record that was committed before the call has its
+// place and is in every sink on this machine's disk (LevelSpool). It returns
+// an error if ctx or Run is over first.
+func (t *Trail) Flush(ctx context.Context) error {
+	passed := make(chan struct{})
+	select {
+	case t.requests <- passed:
+	case <-t.stopped:
+		return errStopped
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case <-passed:
+	case <-t.stopped:
+		return errStopped
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	head, err := t.store.AuditHead(ctx, t.source)
+	if err != nil {
+		return err
+	}
+	for _, s := range t.shippers {
+		if s.sink.Level() != LevelSpool {
+			continue
+		}
+		if err := s.await(ctx, head.Seq); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sequence is the sequencer's loop.
+func (t *Trail) sequence(ctx context.Context) {
+	retry := newBackoff()
+	var flushing []chan struct{}
+	for {
+		err := t.sequenceAll(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		t.mu.Lock()
+		t.failure = err
+		t.mu.Unlock()
+		if err != nil {
+			pause := retry.next()
+			t.logger.Error("sequence audit records", "error", err, "retry_in", pause)
+			if !wait(ctx, pause, nil) {
+				return
+			}
+			continue
+		}
+		retry.reset()
+		for _, passed := range flushing {
+			close(passed)
+		}
+		flushing = nil
+		timer := time.NewTimer(t.poll)
+		select {
+		case <-t.wake:
+			timer.Reset(gather)
+			select {
+			case <-timer.C:
+			case passed := <-t.requests:
+				flushing = append(flushing, passed)
+			case <-ctx.Done():
+			}
+		case passed := <-t.requests:
+			flushing = append(flushing, passed)
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+	}
+}
+
+func (t *Trail) sequenceAll(ctx context.Context) error {
+	for {
+		n, err := t.store.Sequence(ctx, t.source, t.batch, func(head Head, r *Record) {
+			head.Source = t.source
+			r.Link(head)
+		})
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			for _, s := range t.shippers {
+				signal(s.wake)
+			}
+		}
+		if n < t.batch {
+			return nil
+		}
+	}
+}
+
+// Stats is the state of the trail for /readyz, metrics and pages.
+type Stats struct {
+	Source string      `json:"source"`
+	Error  string      `json:"error,omitempty"` // why records get no place at the moment
+	Sinks  []SinkStats `json:"sinks"`
+}
+
+// SinkStats is the state of one sink.
+type SinkStats struct {
+	Name    string        `json:"name"`
+	Level   Level         `json:"level"`
+	Settled int64         `json:"settled"`         // seq up to which everything has settled
+	Backlog int64         `json:"backlog"`         // records with a place that have not settled
+	Oldest  time.Duration `json:"oldest_ns"`       // age of the oldest of them, 0 for none
+	Error   string        `json:"error,omitempty"` // the last failure, "" once records flow again
+	Since   time.Time     `json:"since,omitzero"`  // of the first failure in a row
+}
+
+// Stats asks the database for the head, and the shippers for the rest.
+func (t *Trail) Stats(ctx context.Context) (Stats, error) {
+	head, err := t.store.AuditHead(ctx, t.source)
+	if err != nil {
+		return Stats{}, err
+	}
+	out := Stats{Source: t.source}
+	t.mu.Lock()
+	if t.failure != nil {
+		out.Error = t.failure.Error()
+	}
+	t.mu.Unlock()
+	for _, s := range t.shippers {
+		out.Sinks = append(out.Sinks, s.stats(head.Seq))
+	}
+	return out, nil
+}
+
+// Sinks names the sinks, in the order of the configuration.
+func (t *Trail) Sinks() []string {
+	var names []string
+	for _, s := range t.shippers {
+		names = append(names, s.sink.Name())
+	}
+	return slices.Clip(names)
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// backoff gives pauses that double from half a second to half a minute, each
+// shortened by up to a half at random, so that servers do not march in step.
+type backoff struct {
+	current time.Duration
+}
+
+const (
+	firstPause = 500 * time.Millisecond
+	lastPause  = 30 * time.Second
+)
+
+func newBackoff() *backoff { return &backoff{} }
+
+func (b *backoff) next() time.Duration {
+	b.current = min(max(b.current*2, firstPause), lastPause)
+	return b.current - rand.N(b.current/2)
+}
+
+func (b *backoff) reset() { b.current = 0 }

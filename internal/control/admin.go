@@ -1,0 +1,218 @@
+package control
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/restartilka/restartilka/internal/audit"
+	"github.com/restartilka/restartilka/internal/authn"
+	"github.com/restartilka/restartilka/internal/authz"
+	"github.com/restartilka/restartilka/internal/pki"
+	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/store"
+	"github.com/restartilka/restartilka/internal/wire"
+)
+
+// MaxTokenLife bounds how long a token may be good for.
+const MaxTokenLife = 366 * 24 * time.Hour
+
+// CreateToken makes a token and gives its secret, which is shown once and
+// stored nowhere. People make tokens for themselves with no more than their
+// own roles; admins for anybody.
+func (c *Control) CreateToken(ctx context.Context, actor restart.Actor, req wire.TokenRequest) (wire.Token, string, error) {
+	rec := c.record(actor, audit.TokenCreated)
+	if err := authz.Require(actor, authz.See, authz.Object{}); err != nil {
+		return wire.Token{}, "", err
+	}
+	if req.Owner == "" {
+		req.Owner = actor.Name
+	}
+	if len(req.Roles) == 0 {
+		req.Roles = actor.Roles
+	}
+	if req.Life == 0 {
+		req.Life = restart.Duration(90 * 24 * time.Hour)
+	}
+	rec.Detail = clip(fmt.Sprintf("%s for %s, roles %v", req.Name, req.Owner, req.Roles))
+	if err := c.checkTokenRequest(actor, req); err != nil {
+		return wire.Token{}, "", c.refused(ctx, rec, err)
+	}
+	secret, hash := authn.NewSecret()
+	now := c.now()
+	t := store.Token{
+		ID: restart.NewID(now), Name: req.Name, Owner: req.Owner, Roles: req.Roles, Hash: hash,
+		CreatedAt: now, ExpiresAt: now.Add(req.Life.Std()),
+	}
+	if err := c.cfg.Store.CreateToken(ctx, t, rec); err != nil {
+		return wire.Token{}, "", err
+	}
+	c.cfg.Committed()
+	return tokenInfo(t), secret, nil
+}
+
+func (c *Control) checkTokenRequest(actor restart.Actor, req wire.TokenRequest) error {
+	if err := restart.CheckUser(req.Owner); err != nil {
+		return err
+	}
+	if n := len([]rune(strings.TrimSpace(req.Name))); n == 0 || n > 64 || restart.Escape(req.Name) != req.Name {
+		return restart.Errorf(restart.CodeInvalid, "the token's name is not 1 to 64 printable characters").WithHint("say what it is for, such as: deploy pipeline")
+	}
+	if req.Life.Std() < time.Minute || req.Life.Std() > MaxTokenLife {
+		return restart.Errorf(restart.CodeInvalid, "a token can't live for %s", req.Life).WithHint("from 1m to %s", MaxTokenLife)
+	}
+	for _, r := range req.Roles {
+		if !slices.Contains(restart.Roles(), r) {
+			return restart.Errorf(restart.CodeInvalid, "there is no role %s", restart.Quote(string(r))).WithHint("one of: %v", restart.Roles())
+		}
+	}
+	if actor.Has(restart.RoleAdmin) {
+		return nil
+	}
+	if req.Owner != actor.Name {
+		return restart.Errorf(restart.CodeForbidden, "only an admin makes tokens for others")
+	}
+	for _, r := range req.Roles {
+		if !actor.Has(r) {
+			return restart.Errorf(restart.CodeForbidden, "you have not the role %s yourself", r)
+		}
+	}
+	return nil
+}
+
+// Tokens lists one's own tokens; for admins, everybody's.
+func (c *Control) Tokens(ctx context.Context, actor restart.Actor) ([]wire.Token, error) {
+	if err := authz.Require(actor, authz.See, authz.Object{}); err != nil {
+		return nil, err
+	}
+	owner := actor.Name
+	if actor.Has(restart.RoleAdmin) {
+		owner = ""
+	}
+	tokens, err := c.cfg.Store.Tokens(ctx, owner)
+	if err != nil {
+		return nil, err
+	}
+	out := []wire.Token{}
+	for _, t := range tokens {
+		out = append(out, tokenInfo(t))
+	}
+	return out, nil
+}
+
+// RevokeToken ends a token, and every session opened with it, at once.
+func (c *Control) RevokeToken(ctx context.Context, actor restart.Actor, id string) error {
+	if err := authz.Require(actor, authz.See, authz.Object{}); err != nil {
+		return err
+	}
+	if err := restart.CheckID(id); err != nil {
+		return err
+	}
+	rec := c.record(actor, audit.TokenRevoked)
+	rec.Detail = id
+	t, err := c.cfg.Store.TokenByID(ctx, id)
+	if err == nil && t.Owner != actor.Name && !actor.Has(restart.RoleAdmin) {
+		err = restart.Errorf(restart.CodeNotFound, "you have no token %s", id)
+	}
+	if err != nil {
+		return c.refused(ctx, rec, err)
+	}
+	rec.Detail = id + " of " + t.Owner
+	if err := c.cfg.Store.RevokeToken(ctx, id, rec); err != nil {
+		return err
+	}
+	c.cfg.Committed()
+	return nil
+}
+
+func tokenInfo(t store.Token) wire.Token {
+	return wire.Token{
+		ID: t.ID, Name: t.Name, Owner: t.Owner, Roles: t.Roles, CreatedAt: t.CreatedAt,
+		ExpiresAt: orNull(t.ExpiresAt), LastUsedAt: orNull(t.LastUsedAt), RevokedAt: orNull(t.RevokedAt),
+	}
+}
+
+// orNull gives a time that may be absent its form in JSON.
+func orNull(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+// Enrolment is what a host needs to trust this server.
+type Enrolment struct {
+	CA          *pki.CA // nil where the company's own PKI issues certificates
+	CAPEM       []byte  // what agents pin
+	Server      string  // the server's name in its client certificate
+	EnvelopeKey ed25519.PublicKey
+}
+
+// IssueHost signs a host's certificate request. The key never leaves whoever
+// made it.
+func (c *Control) IssueHost(ctx context.Context, actor restart.Actor, host string, csrPEM []byte) (wire.HostCredentials, error) {
+	rec := c.record(actor, audit.CertificateIssued)
+	rec.Host = clip(host)
+	if err := authz.Require(actor, authz.Administer, authz.Object{}); err != nil {
+		return wire.HostCredentials{}, c.refused(ctx, rec, err)
+	}
+	if err := restart.CheckHost(host); err != nil {
+		return wire.HostCredentials{}, c.refused(ctx, rec, err)
+	}
+	e := c.cfg.Enrol
+	if e.CA == nil {
+		return wire.HostCredentials{}, c.refused(ctx, rec, restart.Errorf(restart.CodeConflict, "this server has no certificate authority of its own").
+			WithHint("the company's PKI issues the hosts' certificates, with the host's name as DNS SAN"))
+	}
+	now := c.now()
+	certPEM, err := e.CA.SignAgentCSR(csrPEM, host, now)
+	if err != nil {
+		return wire.HostCredentials{}, c.refused(ctx, rec, err)
+	}
+	block, _ := pem.Decode(certPEM)
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return wire.HostCredentials{}, fmt.Errorf("read the certificate just issued: %w", err)
+	}
+	serial := cert.SerialNumber.Text(16)
+	rec.Detail = "serial " + serial + ", until " + cert.NotAfter.UTC().Format(time.RFC3339)
+	err = c.cfg.Store.PutCertificate(ctx, store.Certificate{Serial: serial, Host: host, IssuedAt: now, NotAfter: cert.NotAfter}, rec)
+	if err != nil {
+		return wire.HostCredentials{}, err
+	}
+	c.cfg.Committed()
+	key, err := pki.EnvelopePublicPEM(e.EnvelopeKey)
+	if err != nil {
+		return wire.HostCredentials{}, err
+	}
+	return wire.HostCredentials{Certificate: string(certPEM), CA: string(e.CAPEM), Server: e.Server, EnvelopeKey: string(key)}, nil
+}
+
+// Certificates lists what this server's own authority has issued to hosts.
+func (c *Control) Certificates(ctx context.Context, actor restart.Actor) ([]wire.Certificate, error) {
+	if err := authz.Require(actor, authz.Administer, authz.Object{}); err != nil {
+		return nil, err
+	}
+	list, err := c.cfg.Store.Certificates(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := []wire.Certificate{}
+	for _, x := range list {
+		out = append(out, wire.Certificate{Serial: x.Serial, Host: x.Host, IssuedAt: x.IssuedAt, NotAfter: x.NotAfter, RevokedAt: orNull(x.RevokedAt)})
+	}
+	return out, nil
+}
+
+// Audit searches the trail. next is where a search for what follows goes on.
+func (c *Control) Audit(ctx context.Context, actor restart.Actor, filter store.AuditFilter) (records []audit.Record, next int64, err error) {
+	if err := authz.Require(actor, authz.Audit, authz.Object{}); err != nil {
+		return nil, 0, err
+	}
+	return c.cfg.Store.AuditSearch(ctx, filter)
+}

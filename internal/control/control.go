@@ -1,0 +1,166 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/restartilka/restartilka/internal/audit"
+	"github.com/restartilka/restartilka/internal/authz"
+	"github.com/restartilka/restartilka/internal/inventory"
+	"github.com/restartilka/restartilka/internal/protocol"
+	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/scenario"
+	"github.com/restartilka/restartilka/internal/store"
+	"github.com/restartilka/restartilka/internal/wire"
+)
+
+// Agents is the part of dispatch.Client by which hosts are looked at.
+type Agents interface {
+	Check(ctx context.Context, host restart.Host, m protocol.CheckRequest) (protocol.CheckReport, error)
+	Probe(ctx context.Context, host restart.Host, m protocol.ProbeRequest) (protocol.ProbeReport, error)
+}
+
+// Config lists everything that Control depends on. All but Logger and Now are
+// needed.
+type Config struct {
+	Store     *store.Store
+	Inventory *inventory.Inventory
+	Scenarios *Shelf
+	Agents    Agents
+	Enrol     *Enrolment
+	Hub       *Hub
+	Wake      func(run string) // tells the orchestrator that a run wants looking at
+	Committed func()           // tells the audit trail that there is something to ship
+	Logger    *slog.Logger
+	Now       func() time.Time
+}
+
+// Control answers people. It is safe for concurrent use.
+type Control struct{ cfg Config }
+
+// New returns a Control over its parts.
+func New(cfg Config) *Control {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Control{cfg: cfg}
+}
+
+func (c *Control) now() time.Time { return c.cfg.Now().UTC().Truncate(time.Microsecond) }
+
+// record starts an audit record of an act of the actor.
+func (c *Control) record(actor restart.Actor, action audit.Action) audit.Record {
+	return audit.Record{Time: c.now(), Actor: actor.Name, Origin: actor.Via, Action: action}
+}
+
+// about fills a record with what it says of a run.
+func about(rec audit.Record, r restart.Run) audit.Record {
+	rec.Run, rec.Service, rec.Environment, rec.ScenarioDigest, rec.Params, rec.Reason = r.ID, r.Service, r.Environment, r.Digest, r.Params, r.Reason
+	return rec
+}
+
+// refused records that something was asked for and not done, and gives err
+// back. What is ours ("internal") is not the person's refusal.
+func (c *Control) refused(ctx context.Context, rec audit.Record, err error) error {
+	var e *restart.Error
+	if !errors.As(err, &e) || e.Code == restart.CodeInternal {
+		return err
+	}
+	rec.Outcome, rec.Detail = string(e.Code), e.Message
+	if appendErr := c.cfg.Store.AppendAudit(ctx, rec); appendErr != nil {
+		c.cfg.Logger.Error("record a refusal", "actor", rec.Actor, "error", appendErr)
+		return appendErr
+	}
+	c.cfg.Committed()
+	return err
+}
+
+// Whoami gives the actor back, once it is somebody.
+func (c *Control) Whoami(_ context.Context, actor restart.Actor) (restart.Actor, error) {
+	return actor, authz.Require(actor, authz.See, authz.Object{})
+}
+
+// Inventory gives everything that the inventory holds, and how old it is.
+func (c *Control) Inventory(ctx context.Context, actor restart.Actor) (inventory.Snapshot, error) {
+	if err := authz.Require(actor, authz.See, authz.Object{}); err != nil {
+		return inventory.Snapshot{}, err
+	}
+	return c.cfg.Inventory.Snapshot(ctx)
+}
+
+// Service gives one service.
+func (c *Control) Service(ctx context.Context, actor restart.Actor, name string) (restart.Service, error) {
+	if err := authz.Require(actor, authz.See, authz.Object{}); err != nil {
+		return restart.Service{}, err
+	}
+	return c.cfg.Inventory.Service(ctx, name)
+}
+
+// Hosts resolves an expression; "" is every host.
+func (c *Control) Hosts(ctx context.Context, actor restart.Actor, expr string) ([]restart.Host, error) {
+	if err := authz.Require(actor, authz.See, authz.Object{}); err != nil {
+		return nil, err
+	}
+	if expr == "" {
+		expr = "%all"
+	}
+	return c.cfg.Inventory.Resolve(ctx, expr)
+}
+
+// Scenarios lists the newest version of each scenario on the server's shelf.
+func (c *Control) Scenarios(_ context.Context, actor restart.Actor) ([]wire.Scenario, error) {
+	if err := authz.Require(actor, authz.See, authz.Object{}); err != nil {
+		return nil, err
+	}
+	folder, err := c.cfg.Scenarios.Folder()
+	if err != nil {
+		return nil, err
+	}
+	out := []wire.Scenario{}
+	for _, f := range folder.Files() {
+		if newest, ok := folder.ByName(f.Scenario.Name); ok && newest.Scenario.Digest == f.Scenario.Digest {
+			out = append(out, scenarioInfo(f.Scenario))
+		}
+	}
+	return out, nil
+}
+
+// Scenario gives one version by its digest, with its bytes: from the shelf, or
+// as it was when a run pinned it.
+func (c *Control) Scenario(ctx context.Context, actor restart.Actor, digest string) (wire.Scenario, error) {
+	if err := authz.Require(actor, authz.See, authz.Object{}); err != nil {
+		return wire.Scenario{}, err
+	}
+	if err := restart.CheckDigest(digest); err != nil {
+		return wire.Scenario{}, err
+	}
+	folder, err := c.cfg.Scenarios.Folder()
+	if err != nil {
+		return wire.Scenario{}, err
+	}
+	body := []byte(nil)
+	if f, ok := folder.ByDigest(digest); ok {
+		body = f.Bytes
+	} else if body, err = c.cfg.Store.Scenario(ctx, digest); err != nil {
+		return wire.Scenario{}, err
+	}
+	s, err := scenario.Parse(body)
+	if err != nil {
+		return wire.Scenario{}, err
+	}
+	info := scenarioInfo(s)
+	info.Body = string(body)
+	return info, nil
+}
+
+func scenarioInfo(s restart.Scenario) wire.Scenario {
+	return wire.Scenario{
+		Name: s.Name, Serial: s.Serial, Digest: s.Digest, Kind: s.Kind, Author: s.Author,
+		Services: s.Services, Description: s.Description, Params: s.Params,
+	}
+}

@@ -1,0 +1,13 @@
+// Package control is everything that a person can ask of restartilka: look,
+// plan, start, watch, pause, abort, administer. Every way in (web, API, chat,
+// SSH) is a thin layer over it and none of them decides anything: here the
+// person's rights are checked, the refusal is recorded, and one call made.
+//
+// A restart is asked for in two steps, as in the original's two pages:
+//
+//	Draft  request → inventory, scenario, live look at every host → frozen plan
+//	Start  the same person confirms, with some hosts unticked → queued
+//
+// Between the two the inventory may have changed: Start resolves the request
+// again, and refuses with the difference if what was shown is no longer true.
+package control

@@ -1,0 +1,139 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/restartilka/restartilka/internal/authz"
+	"github.com/restartilka/restartilka/internal/protocol"
+	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/wire"
+)
+
+const (
+	lookTimeout = 5 * time.Second // at one host
+	lookAtOnce  = 50              // hosts
+)
+
+// CheckHosts asks the agents of all hosts of an expression, at most 50 at
+// once, in the expression's order. service and environment may be empty.
+func (c *Control) CheckHosts(ctx context.Context, actor restart.Actor, expr, service, environment string) ([]wire.HostCheck, error) {
+	hosts, err := c.Hosts(ctx, actor, expr)
+	if err != nil {
+		return nil, err
+	}
+	req := protocol.CheckRequest{Service: service, Environment: environment}
+	if service != "" {
+		if _, err := c.cfg.Inventory.Service(ctx, service); err != nil {
+			return nil, err
+		}
+	}
+	out := make([]wire.HostCheck, len(hosts))
+	eachHost(hosts, func(i int, h restart.Host) { out[i] = c.checkHost(ctx, h, req) })
+	return out, nil
+}
+
+func (c *Control) checkHost(ctx context.Context, h restart.Host, req protocol.CheckRequest) wire.HostCheck {
+	lctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	sent := time.Now()
+	report, err := c.cfg.Agents.Check(lctx, h, req)
+	if err != nil {
+		return wire.HostCheck{Host: h, State: wire.HostUnreachable, Error: personal(err)}
+	}
+	took := time.Since(sent)
+	hc := wire.HostCheck{Host: h, State: wire.HostReady, Report: &report}
+	if skew := report.Clock.Sub(sent.Add(took / 2)); skew > took || skew < -took {
+		hc.Skew = restart.Duration(skew.Round(time.Millisecond))
+	}
+	if s := hc.Skew.Std(); s > protocol.MaxSkew || s < -protocol.MaxSkew {
+		hc.State = wire.HostProblem
+		hc.Error = restart.Errorf(restart.CodeClockSkew, "the host's clock is off by %s", s.Round(time.Second)).WithHint("set the clocks; more than %s is refused", protocol.MaxSkew)
+	}
+	if len(report.Problems) > 0 {
+		hc.State = wire.HostProblem
+		hc.Error = new(report.Problems[0])
+	}
+	return hc
+}
+
+// lookAt fills in what each host of a plan says now: whether its agent would
+// take the task, and whether the service is healthy. A host that would not
+// comes unticked, with why.
+func (c *Control) lookAt(ctx context.Context, p *restart.Plan, s restart.Scenario) {
+	hosts := make([]restart.Host, len(p.Hosts))
+	for i, h := range p.Hosts {
+		hosts[i] = h.Host
+	}
+	check := protocol.CheckRequest{Service: p.Service.Name, Environment: p.Environment, Group: p.Group, Tag: p.Service.Tag, Digest: p.Digest}
+	probe := protocol.ProbeRequest{Service: p.Service.Name, Environment: p.Environment, Project: p.Project, Group: p.Group, Digest: p.Digest}
+	eachHost(hosts, func(i int, h restart.Host) {
+		line := &p.Hosts[i]
+		hc := c.checkHost(ctx, h, check)
+		if hc.Report != nil && hc.Report.Service != nil {
+			line.Version = restart.Escape(hc.Report.Service.Installed)
+		}
+		if hc.State != wire.HostReady {
+			line.Agent = hc.Error.Error()
+			if !line.LeftOut {
+				line.LeftOut, line.Why = true, line.Agent
+			}
+			return
+		}
+		line.Agent = "ready"
+		if s.Health.Empty() {
+			return
+		}
+		lctx, cancel := context.WithTimeout(ctx, lookTimeout)
+		defer cancel()
+		report, err := c.cfg.Agents.Probe(lctx, h, probe)
+		switch {
+		case err != nil:
+			line.Health = restart.HealthUnknown
+		case report.Sample.Healthy:
+			line.Health = restart.HealthHealthy
+		default:
+			line.Health = restart.HealthUnhealthy
+		}
+	})
+}
+
+// eachHost calls f for every host, at most lookAtOnce at a time, and waits.
+func eachHost(hosts []restart.Host, f func(i int, h restart.Host)) {
+	slots := make(chan struct{}, lookAtOnce)
+	var wg sync.WaitGroup
+	for i, h := range hosts {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			f(i, h)
+		})
+	}
+	wg.Wait()
+}
+
+// personal gives the sentence for people of an error from an agent's client.
+func personal(err error) *restart.Error {
+	if e, ok := errors.AsType[*restart.Error](err); ok {
+		return e
+	}
+	return restart.Errorf(restart.CodeUnreachable, "%s", restart.Escape(err.Error()))
+}
+
+// Locks lists which run has which service.
+func (c *Control) Locks(ctx context.Context, actor restart.Actor) ([]wire.Lock, error) {
+	if err := authz.Require(actor, authz.See, authz.Object{}); err != nil {
+		return nil, err
+	}
+	held, err := c.cfg.Store.Locks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := []wire.Lock{}
+	for _, l := range held {
+		out = append(out, wire.Lock{Service: l.Service, Environment: l.Environment, Run: l.RunID, Since: l.Since})
+	}
+	return out, nil
+}

@@ -1,0 +1,336 @@
+package control
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	"github.com/restartilka/restartilka/internal/authz"
+	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/scenario"
+)
+
+// MaxHosts bounds a run.
+const MaxHosts = 10_000
+
+// Plan resolves a request and looks at every host, without storing anything.
+func (c *Control) Plan(ctx context.Context, actor restart.Actor, req restart.Request) (restart.Plan, error) {
+	p, _, err := c.plan(ctx, actor, &req)
+	return p, err
+}
+
+// resolved is a request's answer from inventory and shelf, before any host is
+// looked at. The same request on the same facts gives the same hash.
+type resolved struct {
+	plan restart.Plan
+	file scenario.File
+}
+
+func (c *Control) plan(ctx context.Context, actor restart.Actor, req *restart.Request) (restart.Plan, scenario.File, error) {
+	r, err := c.resolve(ctx, actor, req)
+	if err != nil {
+		return restart.Plan{}, scenario.File{}, err
+	}
+	p := r.plan
+	c.lookAt(ctx, &p, r.file.Scenario)
+	if p.Hosts, err = restart.Order(p.Hosts, p.Strategy.Order, rand.Uint64()); err != nil {
+		return restart.Plan{}, scenario.File{}, err
+	}
+	if err := settle(&p); err != nil {
+		return restart.Plan{}, scenario.File{}, err
+	}
+	if err := c.warn(ctx, &p); err != nil {
+		return restart.Plan{}, scenario.File{}, err
+	}
+	return p, r.file, nil
+}
+
+// resolve answers which service, group, hosts, scenario and values, and
+// whether the actor may. The reason is trimmed in place.
+func (c *Control) resolve(ctx context.Context, actor restart.Actor, req *restart.Request) (resolved, error) {
+	var none resolved
+	if err := authz.Require(actor, authz.See, authz.Object{}); err != nil {
+		return none, err
+	}
+	var err error
+	if req.Reason, err = restart.CheckReason(req.Reason); err != nil {
+		return none, err
+	}
+	service, err := c.cfg.Inventory.Service(ctx, req.Service)
+	if err != nil {
+		return none, err
+	}
+	file, err := c.choose(service.Name, req)
+	if err != nil {
+		return none, err
+	}
+	if err := authz.Require(actor, authz.ActionFor(file.Scenario.Kind), authz.Object{Service: service}); err != nil {
+		return none, err
+	}
+	values, err := file.Scenario.Values(req.Params)
+	if err != nil {
+		return none, err
+	}
+	group, hosts, err := c.hostsFor(ctx, service, req)
+	if err != nil {
+		return none, err
+	}
+	if len(hosts) > MaxHosts {
+		return none, restart.Errorf(restart.CodeTooLarge, "%d hosts are more than one run may touch (%d)", len(hosts), MaxHosts).WithHint("name fewer with --hosts")
+	}
+	snapshot, err := c.cfg.Inventory.Snapshot(ctx)
+	if err != nil {
+		return none, err
+	}
+	s := file.Scenario
+	p := restart.Plan{
+		Request: *req, Scenario: s.Name, Digest: s.Digest, Kind: s.Kind, Description: s.Description, Service: service,
+		Environment: group.Environment, Project: group.Project, Group: group.Name, Params: values,
+		Strategy: s.Strategy, Deadline: s.Health.Deadline, MadeAt: c.now(), InventoryAt: snapshot.FetchedAt,
+	}
+	if snapshot.Stale {
+		p.Warnings = append(p.Warnings, "the inventory does not answer; this is its state of "+snapshot.FetchedAt.UTC().Format("2006-01-02 15:04:05 UTC"))
+	}
+	p.Hash = p.Facts(hosts)
+	for _, h := range hosts {
+		p.Hosts = append(p.Hosts, restart.PlannedHost{Host: h, Health: restart.HealthUnknown})
+	}
+	if err := c.leaveOut(ctx, &p, req.Except); err != nil {
+		return none, err
+	}
+	return resolved{plan: p, file: file}, nil
+}
+
+// leaveOut unticks the hosts of an expression, each of which must be in the plan.
+func (c *Control) leaveOut(ctx context.Context, p *restart.Plan, except string) error {
+	if except == "" {
+		return nil
+	}
+	out, err := c.cfg.Inventory.Resolve(ctx, except)
+	if err != nil {
+		return err
+	}
+	for _, h := range out {
+		i := slices.IndexFunc(p.Hosts, func(x restart.PlannedHost) bool { return x.Name == h.Name })
+		if i < 0 {
+			return restart.Errorf(restart.CodeInvalid, "%s is to be left out, and is not in the plan", h.Name).WithHint("the plan has: %s", names(p.Hosts))
+		}
+		p.Hosts[i].LeftOut, p.Hosts[i].Why = true, "left out by the request"
+	}
+	return nil
+}
+
+// choose finds the scenario: the one named, or the only one of the kind that
+// fits; one written for the service goes before one that fits any.
+func (c *Control) choose(service string, req *restart.Request) (scenario.File, error) {
+	folder, err := c.cfg.Scenarios.Folder()
+	if err != nil {
+		return scenario.File{}, err
+	}
+	if req.Scenario != "" {
+		f, ok := folder.ByName(req.Scenario)
+		if !ok {
+			return f, restart.Errorf(restart.CodeNotFound, "there is no scenario %s", restart.Quote(req.Scenario)).WithHint("list them with: restartilka scenario list")
+		}
+		if !f.Scenario.Fits(service) {
+			return f, restart.Errorf(restart.CodeInvalid, "scenario %s is not for service %s", f.Scenario.Name, service).
+				WithHint("it is for: %s", strings.Join(f.Scenario.Services, ", "))
+		}
+		if req.Kind != "" && req.Kind != f.Scenario.Kind {
+			return f, restart.Errorf(restart.CodeInvalid, "scenario %s is of kind %s, not %s", f.Scenario.Name, f.Scenario.Kind, req.Kind)
+		}
+		return f, nil
+	}
+	kind := req.Kind
+	if kind == "" {
+		kind = restart.KindRestart
+	}
+	var own, general []scenario.File
+	for _, f := range folder.ForService(service, kind) {
+		if slices.Contains(f.Scenario.Services, service) {
+			own = append(own, f)
+		} else {
+			general = append(general, f)
+		}
+	}
+	fits := own
+	if len(fits) == 0 {
+		fits = general
+	}
+	switch len(fits) {
+	case 1:
+		return fits[0], nil
+	case 0:
+		return scenario.File{}, restart.Errorf(restart.CodeNotFound, "no scenario of kind %s fits service %s", kind, service).
+			WithHint("write one with: restartilka scenario new --unit UNIT")
+	}
+	var all []string
+	for _, f := range fits {
+		all = append(all, f.Scenario.Name)
+	}
+	return scenario.File{}, restart.Errorf(restart.CodeInvalid, "%d scenarios of kind %s fit service %s", len(fits), kind, service).
+		WithHint("choose one: %s", strings.Join(all, ", "))
+}
+
+// hostsFor gives the group (R15: by itself) and the hosts, in the inventory's
+// order. Hosts named one by one must all belong to one group of the service,
+// so that nobody reaches past the service he owns.
+func (c *Control) hostsFor(ctx context.Context, service restart.Service, req *restart.Request) (restart.Group, []restart.Host, error) {
+	if req.Group != "" && req.Hosts != "" {
+		return restart.Group{}, nil, restart.Errorf(restart.CodeInvalid, "both a group and hosts are named").WithHint("name one; hosts of a group: --hosts %%%s", req.Group)
+	}
+	if req.Hosts != "" {
+		hosts, err := c.cfg.Inventory.Resolve(ctx, req.Hosts)
+		if err != nil {
+			return restart.Group{}, nil, err
+		}
+		g, err := c.groupHolding(ctx, service, req, hosts)
+		return g, hosts, err
+	}
+	name := req.Group
+	if name == "" {
+		g, err := c.cfg.Inventory.GroupFor(ctx, service.Name, req.Environment, req.Project)
+		if err != nil {
+			return g, nil, err
+		}
+		name = g.Name
+	}
+	g, hosts, err := c.cfg.Inventory.Group(ctx, name)
+	if err != nil {
+		return g, nil, err
+	}
+	if !slices.Contains(g.Services, service.Name) {
+		return g, nil, restart.Errorf(restart.CodeInvalid, "group %s is not a group of service %s", g.Name, service.Name).
+			WithHint("its services: %s", orNone(g.Services))
+	}
+	if req.Environment != "" && g.Environment != req.Environment {
+		return g, nil, restart.Errorf(restart.CodeInvalid, "group %s is of environment %s, not %s", g.Name, orNone([]string{g.Environment}), req.Environment)
+	}
+	if len(hosts) == 0 {
+		return g, nil, restart.Errorf(restart.CodeInvalid, "group %s has no hosts", g.Name)
+	}
+	return g, hosts, nil
+}
+
+func (c *Control) groupHolding(ctx context.Context, service restart.Service, req *restart.Request, hosts []restart.Host) (restart.Group, error) {
+	groups, err := c.cfg.Inventory.Groups(ctx)
+	if err != nil {
+		return restart.Group{}, err
+	}
+	var fit []restart.Group
+	var outside []string
+	for _, g := range groups {
+		if !slices.Contains(g.Services, service.Name) || (req.Environment != "" && g.Environment != req.Environment) || (req.Project != "" && g.Project != req.Project) {
+			continue
+		}
+		missing := ""
+		for _, h := range hosts {
+			if !slices.Contains(g.Hosts, h.Name) {
+				missing = h.Name
+				break
+			}
+		}
+		if missing == "" {
+			fit = append(fit, g)
+		} else {
+			outside = append(outside, fmt.Sprintf("%s is not in %s", missing, g.Name))
+		}
+	}
+	switch {
+	case len(fit) == 1:
+		return fit[0], nil
+	case len(fit) == 0:
+		return restart.Group{}, restart.Errorf(restart.CodeInvalid, "no one group of service %s holds all of these hosts", service.Name).WithHint("%s", orNone(outside))
+	}
+	var all []string
+	for _, g := range fit {
+		all = append(all, g.Name)
+	}
+	smallest := slices.MinFunc(fit, func(a, b restart.Group) int { return len(a.Hosts) - len(b.Hosts) })
+	for _, g := range fit {
+		if g.Environment != smallest.Environment || g.Project != smallest.Project {
+			return restart.Group{}, restart.Errorf(restart.CodeInvalid, "these hosts are in several groups of service %s", service.Name).
+				WithHint("say which environment: %s", strings.Join(all, ", "))
+		}
+	}
+	return smallest, nil
+}
+
+// settle resolves the batches for the hosts that are not left out.
+func settle(p *restart.Plan) error {
+	chosen := p.Chosen()
+	if len(chosen) == 0 {
+		e := restart.Errorf(restart.CodeInvalid, "no host is left to touch")
+		if len(p.Hosts) > 0 {
+			e = e.WithHint("%s: %s", p.Hosts[0].Name, p.Hosts[0].Why)
+		}
+		return e
+	}
+	sizes := p.Strategy.Batches
+	healthy := 0
+	for _, h := range p.Hosts {
+		if h.Health == restart.HealthHealthy {
+			healthy++
+		}
+	}
+	if healthy == 0 && len(p.Strategy.WhenDown) > 0 && !slices.ContainsFunc(p.Hosts, func(h restart.PlannedHost) bool {
+		return !h.LeftOut && h.Health == restart.HealthUnknown
+	}) {
+		sizes = p.Strategy.WhenDown
+	}
+	if p.Kind == restart.KindThreadDump {
+		sizes = []restart.Amount{{Count: 50}}
+	}
+	p.Batches = restart.ResolveBatches(sizes, len(chosen))
+	return nil
+}
+
+// warn adds what a person should know before pressing the button.
+func (c *Control) warn(ctx context.Context, p *restart.Plan) error {
+	locks, err := c.cfg.Store.Locks(ctx)
+	if err != nil {
+		return err
+	}
+	for _, l := range locks {
+		if l.Service == p.Service.Name && l.Environment == p.Environment {
+			p.Warnings = append(p.Warnings, fmt.Sprintf("run %s has %s in %s now; this one would wait for it", l.RunID, l.Service, l.Environment))
+		}
+	}
+	healthy := 0
+	for _, h := range p.Hosts {
+		if h.Health == restart.HealthHealthy {
+			healthy++
+		}
+	}
+	if p.Strategy.MinAvailable != "" {
+		need, err := restart.MinAvailable(p.Strategy.MinAvailable, healthy)
+		if err != nil {
+			return err
+		}
+		if need >= healthy && healthy > 0 {
+			p.Warnings = append(p.Warnings, fmt.Sprintf("min_available %s means %d, and %d are healthy: a healthy host can't be touched", p.Strategy.MinAvailable, need, healthy))
+		}
+	}
+	return nil
+}
+
+func names(hosts []restart.PlannedHost) string {
+	var out []string
+	for _, h := range hosts {
+		out = append(out, h.Name)
+	}
+	if len(out) > 10 {
+		out = append(out[:10], fmt.Sprintf("and %d more", len(hosts)-10))
+	}
+	return strings.Join(out, ", ")
+}
+
+func orNone(s []string) string {
+	s = slices.DeleteFunc(slices.Clone(s), func(x string) bool { return x == "" })
+	if len(s) == 0 {
+		return "none"
+	}
+	return strings.Join(s, ", ")
+}

@@ -1,0 +1,279 @@
+package control
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/restartilka/restartilka/internal/audit"
+	"github.com/restartilka/restartilka/internal/authz"
+	"github.com/restartilka/restartilka/internal/protocol"
+	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/store"
+	"github.com/restartilka/restartilka/internal/wire"
+)
+
+// DraftLife is how long a plan may be looked at before it must be made again.
+const DraftLife = 15 * time.Minute
+
+// Draft plans a request and keeps it as a draft, to be shown and confirmed.
+// The same idempotency key of the same actor gives the same run again.
+func (c *Control) Draft(ctx context.Context, actor restart.Actor, req restart.Request, idempotencyKey string) (restart.Run, error) {
+	rec := c.record(actor, audit.RunRefused)
+	rec.Service, rec.Environment, rec.Reason = clip(req.Service), clip(req.Environment), clip(req.Reason)
+	if len(idempotencyKey) > 128 || restart.Escape(idempotencyKey) != idempotencyKey {
+		return restart.Run{}, restart.Errorf(restart.CodeInvalid, "the idempotency key is not at most 128 printable characters")
+	}
+	if len(req.Ticket) > 64 || restart.Escape(req.Ticket) != req.Ticket {
+		return restart.Run{}, c.refused(ctx, rec, restart.Errorf(restart.CodeInvalid, "ticket %s is not a key such as WEB-123", restart.Quote(req.Ticket)))
+	}
+	p, file, err := c.plan(ctx, actor, &req)
+	if err != nil {
+		return restart.Run{}, c.refused(ctx, rec, err)
+	}
+	now := c.now()
+	run := restart.Run{
+		ID: restart.NewID(now), Scenario: p.Scenario, Digest: p.Digest, Kind: p.Kind, Service: p.Service.Name,
+		Environment: p.Environment, Project: p.Project, Group: p.Group, Params: p.Params,
+		Actor: actor.Name, Via: actor.Via, Reason: req.Reason, Ticket: req.Ticket,
+		State: restart.RunDraft, CreatedAt: now, Plan: &p,
+	}
+	existing, err := c.cfg.Store.CreateRun(ctx, run, idempotencyKey, file.Bytes, nil)
+	if err != nil {
+		return restart.Run{}, err
+	}
+	if existing != nil {
+		return *existing, nil
+	}
+	return run, nil
+}
+
+// Start confirms a draft: its request is resolved again, and if service,
+// hosts, scenario or values are not what was shown, it is refused with the
+// difference (CodePlanChanged). Starting a run that is started gives it back.
+func (c *Control) Start(ctx context.Context, actor restart.Actor, id string, req wire.StartRequest) (restart.Run, error) {
+	run, err := c.Run(ctx, actor, id)
+	if err != nil {
+		return restart.Run{}, err
+	}
+	if run.State != restart.RunDraft {
+		if run.Actor == actor.Name {
+			return run, nil // a double click, or a client that asked again
+		}
+		return restart.Run{}, restart.Errorf(restart.CodeConflict, "run %s is %s already", id, run.State)
+	}
+	rec := about(c.record(actor, audit.RunRefused), run)
+	if run.Actor != actor.Name {
+		return restart.Run{}, c.refused(ctx, rec, restart.Errorf(restart.CodeForbidden, "this plan is %s's to confirm", run.Actor).WithHint("make your own"))
+	}
+	plan, err := c.confirm(ctx, actor, run, req)
+	if err != nil {
+		return restart.Run{}, c.refused(ctx, rec, err)
+	}
+	now := c.now()
+	change := store.Change{
+		RunID: id, At: now,
+		Run: &store.RunChange{From: []restart.RunState{restart.RunDraft}, To: restart.RunQueued, Plan: plan},
+	}
+	for i, h := range plan.Chosen() {
+		change.NewTasks = append(change.NewTasks, restart.Task{
+			ID: restart.NewID(now), RunID: id, Host: h.Name, Position: i, Batch: restart.BatchOf(plan.Batches, i), Attempt: 1, State: restart.TaskPlanned,
+		})
+	}
+	rec = about(c.record(actor, audit.RunRequested), run)
+	rec.Detail = chosenNames(*plan)
+	change.Records = []audit.Record{rec}
+	if _, err := c.cfg.Store.Apply(ctx, change); err != nil {
+		if restart.CodeOf(err) == restart.CodeConflict {
+			return c.Run(ctx, actor, id) // two clicks at once: the other was quicker
+		}
+		return restart.Run{}, err
+	}
+	c.touched(id)
+	return c.Run(ctx, actor, id)
+}
+
+// confirm gives the plan to freeze, or says what has changed since it was shown.
+func (c *Control) confirm(ctx context.Context, actor restart.Actor, run restart.Run, req wire.StartRequest) (*restart.Plan, error) {
+	shown := *run.Plan
+	if age := c.now().Sub(shown.MadeAt); age > DraftLife {
+		return nil, restart.Errorf(restart.CodePlanChanged, "the plan was made %s ago", age.Round(time.Minute)).WithHint("hosts change in such a time: plan again")
+	}
+	again := shown.Request
+	now, err := c.resolve(ctx, actor, &again)
+	if err != nil {
+		return nil, err
+	}
+	if now.plan.Hash != shown.Hash {
+		return nil, changed(shown, now.plan)
+	}
+	plan := shown
+	plan.Hosts = slices.Clone(shown.Hosts)
+	if len(req.Hosts) > 0 {
+		for _, name := range req.Hosts {
+			if !slices.ContainsFunc(shown.Hosts, func(h restart.PlannedHost) bool { return h.Name == name }) {
+				return nil, restart.Errorf(restart.CodeInvalid, "host %s is not in the plan", restart.Quote(name)).WithHint("the plan has: %s", names(shown.Hosts))
+			}
+		}
+		for i := range plan.Hosts {
+			h := &plan.Hosts[i]
+			wanted := slices.Contains(req.Hosts, h.Name)
+			switch {
+			case wanted && h.LeftOut:
+				h.LeftOut, h.Why = false, ""
+			case !wanted && !h.LeftOut:
+				h.LeftOut, h.Why = true, "unticked by "+actor.Name
+			}
+		}
+	}
+	if err := settle(&plan); err != nil {
+		return nil, err
+	}
+	return &plan, nil
+}
+
+// changed says how what is true now differs from what was shown.
+func changed(shown, now restart.Plan) *restart.Error {
+	var differences []string
+	if shown.Digest != now.Digest {
+		differences = append(differences, fmt.Sprintf("scenario %s has another version now", shown.Scenario))
+	}
+	differences = append(differences, missing(shown.Hosts, now.Hosts, "is not in the group any more")...)
+	differences = append(differences, missing(now.Hosts, shown.Hosts, "has joined the group")...)
+	if len(differences) == 0 {
+		differences = append(differences, "the inventory describes the service or the order of its hosts otherwise now")
+	}
+	return restart.Errorf(restart.CodePlanChanged, "the plan is not true any more: %s", strings.Join(differences, "; ")).WithHint("look at it again: plan anew")
+}
+
+// missing says of each host of a that is not in b what has become of it.
+func missing(a, b []restart.PlannedHost, what string) []string {
+	in := map[string]bool{}
+	for _, h := range b {
+		in[h.Name] = true
+	}
+	var out []string
+	for _, h := range a {
+		if !in[h.Name] {
+			out = append(out, h.Name+" "+what)
+		}
+	}
+	return out
+}
+
+func chosenNames(p restart.Plan) string {
+	var out []string
+	for _, h := range p.Chosen() {
+		out = append(out, h.Name)
+	}
+	return strings.Join(out, " ")
+}
+
+// Run gives one run with its plan and tasks.
+func (c *Control) Run(ctx context.Context, actor restart.Actor, id string) (restart.Run, error) {
+	if err := authz.Require(actor, authz.See, authz.Object{}); err != nil {
+		return restart.Run{}, err
+	}
+	if err := restart.CheckID(id); err != nil {
+		return restart.Run{}, err
+	}
+	return c.cfg.Store.Run(ctx, id)
+}
+
+// Runs lists runs, the newest first. next continues the list; "" at its end.
+func (c *Control) Runs(ctx context.Context, actor restart.Actor, filter store.RunFilter) (runs []restart.Run, next string, err error) {
+	if err := authz.Require(actor, authz.See, authz.Object{}); err != nil {
+		return nil, "", err
+	}
+	return c.cfg.Store.Runs(ctx, filter)
+}
+
+// Follow calls each with the run whenever its version has risen above after,
+// until it is final, each fails or ctx ends (nil). The run comes whole the
+// first time, then without plan and with the changed tasks only.
+func (c *Control) Follow(ctx context.Context, actor restart.Actor, id string, after int64, each func(restart.Run) error) error {
+	run, err := c.Run(ctx, actor, id)
+	if err != nil {
+		return err
+	}
+	changed, stop := c.cfg.Hub.Watch(id)
+	defer stop()
+	poll := time.NewTicker(time.Second)
+	defer poll.Stop()
+	for {
+		if run.Version > after {
+			if err := each(run); err != nil {
+				return err
+			}
+			after = run.Version
+		}
+		if run.State.Final() {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		case <-poll.C:
+		}
+		if run, err = c.cfg.Store.RunSince(ctx, id, after); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		run.Plan = nil
+	}
+}
+
+// TaskDetail is what the agent last said of a task.
+func (c *Control) TaskDetail(ctx context.Context, actor restart.Actor, run, task string) (restart.Task, protocol.TaskStatus, error) {
+	t, err := c.task(ctx, actor, run, task)
+	if err != nil {
+		return restart.Task{}, protocol.TaskStatus{}, err
+	}
+	raw, err := c.cfg.Store.TaskDetail(ctx, task)
+	if err != nil {
+		return t, protocol.TaskStatus{}, err
+	}
+	status, err := decodeDetail(raw)
+	return t, status, err
+}
+
+// Output gives pieces of a task's output from an offset, at most limit bytes
+// and at least one piece where there is one.
+func (c *Control) Output(ctx context.Context, actor restart.Actor, run, task string, offset int64, limit int) ([]protocol.Output, error) {
+	if _, err := c.task(ctx, actor, run, task); err != nil {
+		return nil, err
+	}
+	return c.cfg.Store.Output(ctx, task, max(offset, 0), min(max(limit, 1), 4<<20))
+}
+
+func (c *Control) task(ctx context.Context, actor restart.Actor, run, task string) (restart.Task, error) {
+	r, err := c.Run(ctx, actor, run)
+	if err != nil {
+		return restart.Task{}, err
+	}
+	for _, t := range r.Tasks {
+		if t.ID == task {
+			return t, nil
+		}
+	}
+	return restart.Task{}, restart.Errorf(restart.CodeNotFound, "run %s has no task %s", run, restart.Quote(task))
+}
+
+func (c *Control) touched(run string) {
+	c.cfg.Committed()
+	c.cfg.Hub.Changed(run)
+	c.cfg.Wake(run)
+}
+
+// clip bounds foreign text that goes into a record of a refusal.
+func clip(s string) string {
+	if r := []rune(s); len(r) > restart.MaxReason {
+		s = string(r[:restart.MaxReason])
+	}
+	return restart.Escape(s)
+}

@@ -1,0 +1,69 @@
+package control
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/restartilka/restartilka/internal/scenario"
+)
+
+// Shelf is the server's folder of scenarios, read again when a file in it has
+// changed. What the server has on its shelf can be asked for; whether a host
+// runs it is the host's own decision.
+type Shelf struct {
+	dir    string
+	logger *slog.Logger
+
+	mu     sync.Mutex
+	stamp  string
+	folder *scenario.Folder
+}
+
+// NewShelf reads the folder once, so that a missing one is told at the start.
+func NewShelf(dir string, logger *slog.Logger) (*Shelf, error) {
+	s := &Shelf{dir: dir, logger: logger}
+	_, err := s.Folder()
+	return s, err
+}
+
+// Folder gives the scenarios as they are now. A broken file is logged and left
+// out; a folder that can't be read is an error.
+func (s *Shelf) Folder() (*scenario.Folder, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	stamp, err := folderStamp(s.dir)
+	if err != nil {
+		return nil, err
+	}
+	if s.folder != nil && stamp == s.stamp {
+		return s.folder, nil
+	}
+	folder, problems := scenario.ReadFolder(s.dir, nil)
+	for _, p := range problems {
+		s.logger.Warn("a scenario is left out", "error", p)
+	}
+	s.folder, s.stamp = folder, stamp
+	return folder, nil
+}
+
+// folderStamp changes when a file of the folder is added, removed or written.
+func folderStamp(dir string) (string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return "", err
+	}
+	stamp := ""
+	for _, e := range entries {
+		if filepath.Ext(e.Name()) != ".yaml" {
+			continue
+		}
+		info, err := e.Info()
+		if err != nil {
+			continue // it has just gone
+		}
+		stamp += e.Name() + " " + info.ModTime().String() + " " + info.Mode().String() + "\n"
+	}
+	return stamp, nil
+}

@@ -1,0 +1,372 @@
+// Package dispatch is the server's client of agents: one method per verb of
+// internal/protocol, over plain HTTP/2 and mutual TLS 1.3. It decides nothing;
+// it only says precisely what is known after a call, because at most once
+// depends on telling "nothing was sent" apart from "no answer".
+package dispatch
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/restartilka/restartilka/internal/pki"
+	"github.com/restartilka/restartilka/internal/protocol"
+	"github.com/restartilka/restartilka/internal/restart"
+)
+
+// NotSentError says that no byte of the request left this server: the host
+// could not be reached, or its certificate was not accepted. Nothing can have
+// happened on the host. Every other error leaves that open.
+type NotSentError struct{ Err *restart.Error }
+
+func (e *NotSentError) Error() string { return e.Err.Error() }
+
+// Unwrap gives the sentence for people.
+func (e *NotSentError) Unwrap() error { return e.Err }
+
+// RefusedError is the agent's own answer, authenticated by its certificate: it
+// has understood the request and not done it.
+type RefusedError struct{ Err *restart.Error }
+
+func (e *RefusedError) Error() string { return e.Err.Error() }
+
+// Unwrap gives the agent's sentence.
+func (e *RefusedError) Unwrap() error { return e.Err }
+
+// Config of a Client.
+type Config struct {
+	Certificate, Key, CA string        // files; re-read when they change
+	Port                 int           // 0 = protocol.Port
+	DialTimeout          time.Duration // 0 = 3 s
+}
+
+// Client calls agents. One http.Client a host is kept, because each demands
+// another peer name; idle connections are closed after a minute.
+type Client struct {
+	cfg   Config
+	creds *pki.Credentials
+	mu    sync.Mutex
+	hosts map[string]*http.Client
+}
+
+// New checks that the credentials can be read and returns a Client.
+func New(cfg Config) (*Client, error) {
+	if cfg.Port == 0 {
+		cfg.Port = protocol.Port
+	}
+	if cfg.DialTimeout == 0 {
+		cfg.DialTimeout = 3 * time.Second
+	}
+	creds, err := pki.LoadCredentials(cfg.Certificate, cfg.Key, cfg.CA)
+	if err != nil {
+		return nil, err
+	}
+	return &Client{cfg: cfg, creds: creds, hosts: map[string]*http.Client{}}, nil
+}
+
+// Close drops idle connections.
+func (c *Client) Close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, h := range c.hosts {
+		h.CloseIdleConnections()
+	}
+	c.hosts = map[string]*http.Client{}
+}
+
+// Put sends a task. The same submission may be sent any number of times.
+func (c *Client) Put(ctx context.Context, host restart.Host, task string, s protocol.Submission) (protocol.TaskStatus, error) {
+	var out protocol.TaskStatus
+	err := c.call(ctx, host, http.MethodPut, "/v1/tasks/"+task, s, &out)
+	return out, err
+}
+
+// Status asks for a task once its revision is above after, for at most wait
+// (0 to protocol.MaxWait). An id unknown to the agent is a RefusedError with
+// CodeNotFound.
+func (c *Client) Status(ctx context.Context, host restart.Host, task string, after int64, wait time.Duration) (protocol.TaskStatus, error) {
+	q := url.Values{"after": {strconv.FormatInt(after, 10)}, "wait": {wait.String()}}
+	var out protocol.TaskStatus
+	err := c.call(ctx, host, http.MethodGet, "/v1/tasks/"+task+"?"+q.Encode(), nil, &out)
+	return out, err
+}
+
+// Cancel asks the agent to end the task's whole process tree.
+func (c *Client) Cancel(ctx context.Context, host restart.Host, task string, m protocol.Cancel) error {
+	return c.call(ctx, host, http.MethodPost, "/v1/tasks/"+task+"/cancel", m, nil)
+}
+
+// Forget makes sure that the id never runs (again) and lets the agent drop
+// what it kept. A task that is running is a RefusedError with CodeConflict.
+func (c *Client) Forget(ctx context.Context, host restart.Host, task string, m protocol.Forget) (protocol.Tombstone, error) {
+	var out protocol.Tombstone
+	err := c.call(ctx, host, http.MethodDelete, "/v1/tasks/"+task, m, &out)
+	return out, err
+}
+
+// Check asks the host about itself.
+func (c *Client) Check(ctx context.Context, host restart.Host, m protocol.CheckRequest) (protocol.CheckReport, error) {
+	var out protocol.CheckReport
+	err := c.call(ctx, host, http.MethodPost, "/v1/check", m, &out)
+	return out, err
+}
+
+// Probe asks for one sample of a reviewed scenario's health section.
+func (c *Client) Probe(ctx context.Context, host restart.Host, m protocol.ProbeRequest) (protocol.ProbeReport, error) {
+	var out protocol.ProbeReport
+	err := c.call(ctx, host, http.MethodPost, "/v1/probe", m, &out)
+	return out, err
+}
+
+// Output follows a task's output from an offset and gives each piece to each,
+// until its end (nil), an error, or each's own error. A broken stream is
+// resumed by calling again with the next offset.
+func (c *Client) Output(ctx context.Context, host restart.Host, task string, offset int64, each func(protocol.Output) error) error {
+	resp, err := c.do(ctx, host, http.MethodGet, "/v1/tasks/"+task+"/output?offset="+strconv.FormatInt(offset, 10), nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	dec := json.NewDecoder(&boundedLines{r: resp.Body, most: protocol.Head + protocol.Tail + protocol.Head})
+	for {
+		var o protocol.Output
+		if err := dec.Decode(&o); err != nil {
+			return fmt.Errorf("read output of task %s on %s: %w", task, host.Name, err)
+		}
+		if o.EOF {
+			return nil
+		}
+		if err := each(o); err != nil {
+			return err
+		}
+	}
+}
+
+// boundedLines ends a stream from a host that sends more than any agent would.
+type boundedLines struct {
+	r    io.Reader
+	most int64
+}
+
+func (b *boundedLines) Read(p []byte) (int, error) {
+	if b.most <= 0 {
+		return 0, errors.New("the host sent more output than an agent keeps")
+	}
+	n, err := b.r.Read(p)
+	b.most -= int64(n)
+	return n, err
+}
+
+func (c *Client) call(ctx context.Context, host restart.Host, method, path string, in, out any) error {
+	resp, err := c.do(ctx, host, method, path, in)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 4<<20+1))
+	if err != nil {
+		return fmt.Errorf("read the answer of %s: %w", host.Name, err)
+	}
+	if len(body) > 4<<20 {
+		return restart.Errorf(restart.CodeTooLarge, "%s answered with more than 4 MiB", host.Name)
+	}
+	if out == nil {
+		return nil
+	}
+	if err := json.Unmarshal(body, out); err != nil {
+		return fmt.Errorf("read the answer of %s: %w", host.Name, err)
+	}
+	return nil
+}
+
+// do sends one request. Only a status of 200 comes back without an error.
+func (c *Client) do(ctx context.Context, host restart.Host, method, path string, in any) (*http.Response, error) {
+	client, err := c.client(host)
+	if err != nil {
+		return nil, &NotSentError{restart.Errorf(restart.CodeCertificate, "the server's credentials for agents can't be used: %v", err)}
+	}
+	var body io.Reader
+	if in != nil {
+		b, err := json.Marshal(in)
+		if err != nil {
+			return nil, fmt.Errorf("encode a request to %s: %w", host.Name, err)
+		}
+		body = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "https://"+c.address(host)+path, body)
+	if err != nil {
+		return nil, fmt.Errorf("make a request to %s: %w", host.Name, err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	fresh := false // whether the connection was made for this request
+	req = req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { fresh = !i.Reused }}))
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, c.explain(ctx, host, err, fresh)
+	}
+	if resp.StatusCode == http.StatusOK {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	if err != nil {
+		return nil, fmt.Errorf("read the answer of %s: %w", host.Name, err)
+	}
+	var e restart.Error
+	if json.Unmarshal(b, &e) != nil || e.Code == "" {
+		return nil, fmt.Errorf("%s answered %s, not as an agent does", host.Name, resp.Status)
+	}
+	e.Message, e.Hint = restart.Escape(clip(e.Message, 500)), restart.Escape(clip(e.Hint, 500))
+	if resp.StatusCode >= http.StatusInternalServerError && e.Code == restart.CodeInternal {
+		return nil, fmt.Errorf("%s: %w", host.Name, &e)
+	}
+	return nil, &RefusedError{&e}
+}
+
+func clip(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	return s[:most] + "…"
+}
+
+func (c *Client) address(host restart.Host) string {
+	a := host.Address
+	if a == "" {
+		a = host.Name
+	}
+	if _, _, err := net.SplitHostPort(a); err == nil {
+		return a
+	}
+	return net.JoinHostPort(a, strconv.Itoa(c.cfg.Port))
+}
+
+// handshakeError marks failures before any byte of a request could be sent.
+type handshakeError struct{ err error }
+
+func (e *handshakeError) Error() string { return e.err.Error() }
+func (e *handshakeError) Unwrap() error { return e.err }
+
+func (c *Client) client(host restart.Host) (*http.Client, error) {
+	key := host.Name + " " + host.Address
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if h, ok := c.hosts[key]; ok {
+		return h, nil
+	}
+	conf, err := c.creds.Call(host.Name)
+	if err != nil {
+		return nil, err
+	}
+	conf.NextProtos = []string{"h2"}
+	dialer := &net.Dialer{Timeout: c.cfg.DialTimeout}
+	transport := &http.Transport{
+		ForceAttemptHTTP2: true,
+		IdleConnTimeout:   time.Minute,
+		MaxConnsPerHost:   4,
+		HTTP2:             &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 5 * time.Second},
+		// Errors of dialling and of the handshake are marked, so that "nothing
+		// was sent" is known and not guessed.
+		DialTLSContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			raw, err := dialer.DialContext(ctx, network, addr)
+			if err != nil {
+				return nil, &handshakeError{err}
+			}
+			conn := tls.Client(raw, conf.Clone())
+			hctx, cancel := context.WithTimeout(ctx, c.cfg.DialTimeout)
+			defer cancel()
+			if err := conn.HandshakeContext(hctx); err != nil {
+				raw.Close()
+				return nil, &handshakeError{err}
+			}
+			return conn, nil
+		},
+	}
+	h := &http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	c.hosts[key] = h
+	return h, nil
+}
+
+// explain sorts a transport's error into "nothing was sent" and "no answer".
+func (c *Client) explain(ctx context.Context, host restart.Host, err error, fresh bool) error {
+	var hs *handshakeError
+	if !errors.As(err, &hs) {
+		if e := certificateRefused(host, err); e != nil {
+			return &NotSentError{e}
+		}
+		if e := c.refusedSilently(ctx, host, fresh); e != nil {
+			return &NotSentError{e}
+		}
+		return fmt.Errorf("no answer from %s: %w", host.Name, err)
+	}
+	if ctx.Err() != nil {
+		return &NotSentError{restart.Errorf(restart.CodeUnreachable, "%s did not answer in time", host.Name).Because(ctx.Err())}
+	}
+	if e := pki.Explain(hs.err); e != nil {
+		return &NotSentError{restart.Errorf(e.Code, "%s: %s", host.Name, e.Message).WithHint("%s", e.Hint).Because(hs.err)}
+	}
+	return &NotSentError{unreachable(host, hs.err)}
+}
+
+// certificateRefused recognises the alert by which an agent refuses our
+// certificate. In TLS 1.3 a client learns of it only after its own handshake
+// (RFC 8446, 4.4.2.4 and 6.2): the request may be on its way, but the agent
+// closes before reading it, so nothing can have happened there.
+func certificateRefused(host restart.Host, err error) *restart.Error {
+	op, ok := errors.AsType[*net.OpError](err)
+	if !ok || op.Op != "remote error" || !strings.Contains(op.Err.Error(), "certificate") {
+		return nil
+	}
+	e := pki.Explain(op)
+	if e == nil {
+		return nil
+	}
+	return restart.Errorf(e.Code, "%s: %s", host.Name, e.Message).WithHint("%s", e.Hint).Because(err)
+}
+
+// refusedSilently asks a second time, sending nothing, whether the agent
+// refuses our certificate: on a connection made for the request that broke, the
+// reset can arrive before the alert that explains it.
+func (c *Client) refusedSilently(ctx context.Context, host restart.Host, fresh bool) *restart.Error {
+	if !fresh || ctx.Err() != nil {
+		return nil
+	}
+	conf, err := c.creds.Call(host.Name)
+	if err != nil {
+		return nil
+	}
+	conf.NextProtos = []string{"h2"}
+	e := pki.Diagnose(ctx, c.address(host), conf)
+	if e == nil || e.Code != restart.CodeCertificate {
+		return nil
+	}
+	return restart.Errorf(e.Code, "%s: %s", host.Name, e.Message).WithHint("%s", e.Hint)
+}
+
+func unreachable(host restart.Host, err error) *restart.Error {
+	var dns *net.DNSError
+	switch {
+	case errors.As(err, &dns):
+		return restart.Errorf(restart.CodeUnreachable, "%s: the name can't be resolved", host.Name).WithHint("correct the name or give the host an address in the inventory").Because(err)
+	case isRefused(err):
+		return restart.Errorf(restart.CodeUnreachable, "%s: nothing listens on the agent's port", host.Name).WithHint("is restartilka-agent installed and running there?").Because(err)
+	case isTimeout(err):
+		return restart.Errorf(restart.CodeUnreachable, "%s: no answer on the agent's port", host.Name).WithHint("the host is down, or a firewall drops port %d", protocol.Port).Because(err)
+	}
+	return restart.Errorf(restart.CodeUnreachable, "%s can't be reached: %v", host.Name, err).Because(err)
+}

@@ -1,0 +1,420 @@
+package orchestrator
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/restartilka/restartilka/internal/audit"
+	"github.com/restartilka/restartilka/internal/dispatch"
+	"github.com/restartilka/restartilka/internal/protocol"
+	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/store"
+)
+
+// driver brings one task from its plan to its outcome, or, resumed, finds out
+// what became of it. It ends with nil once the task is final in the store.
+type driver struct {
+	l    *loop
+	run  restart.Run
+	task restart.Task
+	host restart.Host
+	log  *slog.Logger
+}
+
+func (d *driver) drive(ctx context.Context, resumed bool) error {
+	if resumed {
+		return d.find(ctx, time.Now().Add(d.l.o.cfg.ContactTimeout))
+	}
+	submission, expiry, err := d.intend(ctx)
+	if restart.CodeOf(err) == restart.CodeConflict {
+		return nil // the task has moved on: the loop looks again
+	}
+	if restart.CodeOf(err) == restart.CodeLocked {
+		return d.lockedOut(ctx, err)
+	}
+	if err != nil {
+		return err
+	}
+	return d.send(ctx, submission, expiry)
+}
+
+// intend commits the intent, with the envelope's exact bytes, and then that
+// the agent is about to be called. Only after both may a byte be sent.
+func (d *driver) intend(ctx context.Context) (protocol.Submission, time.Time, error) {
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	expiry := now.Add(protocol.Lifetime)
+	sealed, err := protocol.Seal(protocol.Envelope{
+		Version: protocol.Version, Task: d.task.ID, Run: d.run.ID, Attempt: d.task.Attempt, Host: d.host.Name,
+		Service: d.run.Service, Environment: d.run.Environment, Project: d.run.Project, Group: d.run.Group,
+		Scenario: d.run.Scenario, Digest: d.run.Digest, Params: d.run.Params, Actor: d.run.Actor, Reason: d.run.Reason,
+		NotBefore: now, Expiry: expiry,
+	}, d.l.o.cfg.Key)
+	if err != nil {
+		return protocol.Submission{}, expiry, err
+	}
+	submission := protocol.Submission{Sealed: sealed, Epoch: d.l.claim.Epoch}
+	kept, err := json.Marshal(sealed)
+	if err != nil {
+		return submission, expiry, fmt.Errorf("encode an envelope: %w", err)
+	}
+	rec := d.record(audit.TaskIntent, now)
+	err = d.apply(ctx, store.TaskChange{
+		From: []restart.TaskState{restart.TaskPlanned}, Path: []restart.TaskState{restart.TaskIntentLogged}, Envelope: kept,
+	}, &rec)
+	if err != nil {
+		return submission, expiry, err
+	}
+	err = d.apply(ctx, store.TaskChange{
+		From: []restart.TaskState{restart.TaskIntentLogged}, Path: []restart.TaskState{restart.TaskDispatching}, StartedAt: &now,
+	}, nil)
+	return submission, expiry, err
+}
+
+// lockedOut ends a task whose host has another task of the service active.
+func (d *driver) lockedOut(ctx context.Context, cause error) error {
+	var e *restart.Error
+	errors.As(cause, &e)
+	rec := d.record(audit.TaskOutcome, time.Now())
+	rec.Outcome, rec.Detail = string(restart.TaskNotStarted), e.Message
+	return d.apply(ctx, store.TaskChange{
+		From: []restart.TaskState{restart.TaskPlanned}, Path: []restart.TaskState{restart.TaskNotStarted},
+		Cause: string(e.Code), Error: e.Message, FinishedAt: &rec.Time,
+	}, &rec)
+}
+
+// send submits the task until the agent has answered. The same bytes may be
+// sent again and again while the envelope lives; never anything else.
+func (d *driver) send(ctx context.Context, s protocol.Submission, expiry time.Time) error {
+	perhapsSent := false
+	giveUp := time.Now().Add(d.l.o.cfg.DialRetry)
+	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+		pctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+		status, err := d.l.o.cfg.Agents.Put(pctx, d.host, d.task.ID, s)
+		cancel()
+		if err == nil {
+			return d.follow(ctx, status)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		var notSent *dispatch.NotSentError
+		var refused *dispatch.RefusedError
+		switch {
+		case errors.As(err, &refused) && refused.Err.Code == restart.CodeStaleEpoch:
+			return refused.Err
+		case errors.As(err, &refused) && refused.Err.Code == restart.CodeTombstone && perhapsSent:
+			return d.outcome(ctx, restart.TaskNotStarted, refused.Err, nil)
+		case errors.As(err, &refused) && refused.Err.Code != restart.CodeStopping:
+			return d.outcome(ctx, restart.TaskRefused, refused.Err, nil)
+		case errors.As(err, &notSent) && !perhapsSent:
+			if time.Now().After(giveUp) || notSent.Err.Code == restart.CodeCertificate {
+				return d.outcome(ctx, restart.TaskUnreachable, notSent.Err, nil)
+			}
+		case errors.As(err, &refused): // stopping: it will be back
+			if time.Now().After(expiry) {
+				return d.find(ctx, time.Now().Add(d.l.o.cfg.ContactTimeout))
+			}
+		default:
+			if !errors.As(err, &notSent) {
+				perhapsSent = true
+			}
+			d.log.Warn("no answer to a task; asking again with the same bytes", "error", err)
+			if time.Now().After(expiry) {
+				return d.find(ctx, time.Now().Add(d.l.o.cfg.ContactTimeout))
+			}
+		}
+		if !sleep(ctx, pause, nil) {
+			return ctx.Err()
+		}
+	}
+}
+
+// find asks the agent what it knows of the task, and never sends it. An id
+// that the agent has not heard of is forgotten there for ever before the task
+// is called not started. When nobody answers until giveUp, it is unknown.
+func (d *driver) find(ctx context.Context, giveUp time.Time) error {
+	if d.task.State == restart.TaskAccepted || d.task.State == restart.TaskRunning {
+		if end := d.latestEnd(); end.After(giveUp) {
+			giveUp = end // its work may well go on while the network is down
+		}
+	}
+	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
+		status, err := d.ask(ctx, -1, 0)
+		if err == nil {
+			return d.follow(ctx, status)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		var refused *dispatch.RefusedError
+		if errors.As(err, &refused) && (refused.Err.Code == restart.CodeNotFound || refused.Err.Code == restart.CodeTombstone) {
+			done, err := d.absent(ctx)
+			if done || err != nil {
+				return err
+			}
+		}
+		if time.Now().After(giveUp) {
+			return d.outcome(ctx, restart.TaskUnknown, restart.Errorf(restart.CodeUnreachable, "the host did not answer for %s: whether the script ran is not known (%v)",
+				d.l.o.cfg.ContactTimeout, err), nil)
+		}
+		if !sleep(ctx, pause, nil) {
+			return ctx.Err()
+		}
+	}
+}
+
+// absent settles a task that its agent does not have: false means that the
+// agent got it after all, so ask again.
+func (d *driver) absent(ctx context.Context) (bool, error) {
+	if d.task.State == restart.TaskAccepted || d.task.State == restart.TaskRunning {
+		return true, d.outcome(ctx, restart.TaskUnknown, restart.Errorf(restart.CodeUnavailable,
+			"the agent had taken the task and does not have it any more (was its spool lost?): how it ended is not known"), nil)
+	}
+	fctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	stone, err := d.l.o.cfg.Agents.Forget(fctx, d.host, d.task.ID, protocol.Forget{Run: d.run.ID, Epoch: d.l.claim.Epoch})
+	switch {
+	case err != nil && fenced(err):
+		return true, err
+	case err != nil:
+		d.log.Warn("make the agent forget an id that it has not seen", "error", err)
+		return false, nil
+	case stone.Stage == restart.StageStarted || stone.Stage == restart.StageDone || stone.Stage == restart.StageReported:
+		return true, d.outcome(ctx, restart.TaskUnknown, restart.Errorf(restart.CodeUnavailable, "the agent has forgotten the task after it had started"), nil)
+	}
+	return true, d.outcome(ctx, restart.TaskNotStarted, restart.Errorf(restart.CodeUnavailable,
+		"the request never reached the agent, and the agent will never run it"), nil)
+}
+
+// latestEnd is when a task that is running must have ended by its own limits.
+func (d *driver) latestEnd() time.Time {
+	started := time.Now()
+	if d.task.StartedAt != nil {
+		started = *d.task.StartedAt
+	}
+	plan := d.run.Plan
+	return started.Add(plan.Strategy.TaskTimeout.Std() + plan.Deadline.Std() + d.l.o.cfg.ContactTimeout)
+}
+
+func (d *driver) ask(ctx context.Context, after int64, wait time.Duration) (protocol.TaskStatus, error) {
+	actx, cancel := context.WithTimeout(ctx, wait+10*time.Second)
+	defer cancel()
+	return d.l.o.cfg.Agents.Status(actx, d.host, d.task.ID, after, wait)
+}
+
+// follow watches a task that the agent has, stores its output and phases, and
+// commits its outcome.
+func (d *driver) follow(ctx context.Context, status protocol.TaskStatus) error {
+	output := d.keepOutput(ctx, status)
+	defer output.stop()
+	giveUp := d.latestEnd()
+	if floor := time.Now().Add(d.l.o.cfg.ContactTimeout); giveUp.Before(floor) {
+		giveUp = floor
+	}
+	var shown time.Time
+	pause := 100 * time.Millisecond
+	for {
+		if status.Outcome != "" {
+			output.drain(5 * time.Second)
+			return d.settle(ctx, status)
+		}
+		if err := d.keepUp(ctx, status, &shown); err != nil {
+			return err
+		}
+		next, err := d.ask(ctx, status.Revision, protocol.MaxWait-5*time.Second)
+		if err == nil {
+			status, pause = next, 100*time.Millisecond
+			continue
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		var refused *dispatch.RefusedError
+		if errors.As(err, &refused) && (refused.Err.Code == restart.CodeNotFound || refused.Err.Code == restart.CodeTombstone) {
+			if done, err := d.absent(ctx); done || err != nil {
+				return err
+			}
+		}
+		if time.Now().After(giveUp) {
+			return d.outcome(ctx, restart.TaskUnknown, restart.Errorf(restart.CodeUnreachable,
+				"the host stopped answering while the task was running: how it ended is not known (%v)", err), &status)
+		}
+		d.log.Warn("watch a task; asking again", "error", err)
+		if !sleep(ctx, pause, nil) {
+			return ctx.Err()
+		}
+		pause = min(2*pause, 5*time.Second)
+	}
+}
+
+// keepUp stores how far the task has come. A change of state is stored at
+// once; phases and samples at most four times a second.
+func (d *driver) keepUp(ctx context.Context, status protocol.TaskStatus, shown *time.Time) error {
+	path := d.pathTo(status.Stage)
+	if len(path) > 0 {
+		if err := d.apply(ctx, store.TaskChange{
+			From: []restart.TaskState{d.task.State}, Path: path, Phase: string(status.Phase), Detail: detail(status), StartedAt: status.StartedAt,
+		}, nil); err != nil {
+			return err
+		}
+		*shown = time.Now()
+		return nil
+	}
+	if status.Stage != restart.StageStarted || time.Since(*shown) < 250*time.Millisecond {
+		return nil
+	}
+	*shown = time.Now()
+	if err := d.l.o.cfg.Tasks.Progress(ctx, d.l.fence(), d.task.ID, string(status.Phase), detail(status)); err != nil {
+		return err
+	}
+	d.l.o.cfg.Changed(d.run.ID)
+	return nil
+}
+
+// pathTo gives the states between the task's own and what the agent's stage
+// implies, so that several steps seen at once are one commit.
+func (d *driver) pathTo(stage restart.Stage) []restart.TaskState {
+	var path []restart.TaskState
+	at := d.task.State
+	step := func(to restart.TaskState) {
+		path, at = append(path, to), to
+	}
+	if at == restart.TaskIntentLogged {
+		step(restart.TaskDispatching)
+	}
+	if at == restart.TaskDispatching {
+		step(restart.TaskAccepted)
+	}
+	if at == restart.TaskAccepted && stage != restart.StageReceived {
+		step(restart.TaskRunning)
+	}
+	return path
+}
+
+// settle turns the agent's outcome into the server's.
+func (d *driver) settle(ctx context.Context, status protocol.TaskStatus) error {
+	why := restart.Errorf(restart.Code(status.FailedPhase), "%s", status.Error)
+	if status.Error == "" {
+		why = nil
+	}
+	switch status.Outcome {
+	case protocol.OutcomeSucceeded:
+		return d.outcome(ctx, restart.TaskSucceeded, why, &status)
+	case protocol.OutcomeFailed:
+		return d.outcome(ctx, restart.TaskFailed, why, &status)
+	case protocol.OutcomeTimedOut:
+		return d.outcome(ctx, restart.TaskTimedOut, why, &status)
+	case protocol.OutcomeNotStarted:
+		return d.outcome(ctx, restart.TaskNotStarted, why, &status)
+	case protocol.OutcomeCancelled:
+		if d.run.Kind == restart.KindThreadDump {
+			return d.outcome(ctx, restart.TaskCancelled, why, &status)
+		}
+		// A restart that was killed half-way: what the service is now is for a person to see.
+		return d.outcome(ctx, restart.TaskUnknown, restart.Errorf("cancelled", "killed in the middle of its work; look at the service on this host"), &status)
+	default:
+		return d.outcome(ctx, restart.TaskUnknown, why, &status)
+	}
+}
+
+// outcome commits the end of the task, its audit record and its outbox row in
+// one transaction. Then the agent is told that it may forget.
+func (d *driver) outcome(ctx context.Context, state restart.TaskState, why *restart.Error, status *protocol.TaskStatus) error {
+	now := time.Now().UTC()
+	change := store.TaskChange{From: []restart.TaskState{d.task.State}, FinishedAt: &now}
+	if status != nil {
+		if state != restart.TaskNotStarted {
+			change.Path = d.pathTo(restart.StageStarted)
+		} else {
+			change.Path = d.pathTo(restart.StageReceived)
+		}
+		change.ExitCode, change.Drained, change.Detail = status.ExitCode, &status.Drained, detail(*status)
+		change.Phase = string(status.FailedPhase)
+		change.StartedAt = status.StartedAt
+	}
+	change.Path = append(change.Path, state)
+	rec := d.record(audit.TaskOutcome, now)
+	rec.Outcome = string(state)
+	if why != nil {
+		change.Cause, change.Error = clean(string(why.Code)), clean(why.Error())
+		rec.Detail = change.Error
+	}
+	if err := d.apply(ctx, change, &rec); err != nil {
+		return err
+	}
+	if state != restart.TaskUnreachable {
+		d.l.forget(ctx, d.run, d.task, d.host)
+	}
+	return nil
+}
+
+// forget tells the agent that the outcome is stored. The walk does not wait
+// for it: what is not told now is told later by forgetLoop.
+func (l *loop) forget(ctx context.Context, run restart.Run, t restart.Task, host restart.Host) {
+	l.wg.Go(func() {
+		fctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		if _, err := l.o.cfg.Agents.Forget(fctx, host, t.ID, protocol.Forget{Run: run.ID, Epoch: l.claim.Epoch}); err != nil {
+			return
+		}
+		l.mu.Lock()
+		l.reported = append(l.reported, t.ID)
+		l.mu.Unlock()
+	})
+}
+
+// apply commits one change of the task and remembers its new state.
+func (d *driver) apply(ctx context.Context, c store.TaskChange, rec *audit.Record) error {
+	c.ID = d.task.ID
+	change := store.Change{RunID: d.run.ID, Fence: new(d.l.fence()), Tasks: []store.TaskChange{c}, At: time.Now().UTC()}
+	if rec != nil {
+		change.Records = []audit.Record{*rec}
+	}
+	if _, err := d.l.o.cfg.Runs.Apply(ctx, change); err != nil {
+		return err
+	}
+	d.task.State = c.Path[len(c.Path)-1]
+	if rec != nil {
+		d.l.o.cfg.Committed()
+	}
+	d.l.o.cfg.Changed(d.run.ID)
+	return nil
+}
+
+func (d *driver) record(action audit.Action, now time.Time) audit.Record {
+	r := record(d.run, action, now)
+	r.Task, r.Attempt, r.Host = d.task.ID, d.task.Attempt, d.host.Name
+	return r
+}
+
+// detail keeps what the agent said, for pages; its text is cleaned first.
+func detail(s protocol.TaskStatus) json.RawMessage {
+	s.Error = clean(s.Error)
+	for i := range s.Phases {
+		s.Phases[i].Error = clean(s.Phases[i].Error)
+	}
+	for i := range s.Health {
+		s.Health[i].Detail = clean(s.Health[i].Detail)
+	}
+	for i := range s.Warnings {
+		s.Warnings[i] = clean(s.Warnings[i])
+	}
+	b, err := json.Marshal(s)
+	if err != nil {
+		return nil // a time outside the years of RFC 3339, from a host that lies: not worth keeping
+	}
+	return b
+}
+
+// clean bounds and escapes text from a host.
+func clean(s string) string {
+	const most = 2000
+	if len(s) > most {
+		s = s[:most] + "…"
+	}
+	return restart.Escape(s)
+}

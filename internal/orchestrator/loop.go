@@ -1,0 +1,344 @@
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/restartilka/restartilka/internal/audit"
+	"github.com/restartilka/restartilka/internal/protocol"
+	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/store"
+)
+
+// loop walks one run while this server has its lease. Its context ends when
+// the lease is lost; stop closes when the server goes down.
+type loop struct {
+	o      *Orchestrator
+	claim  store.Claim
+	stop   <-chan struct{}
+	cancel context.CancelFunc
+	wake   chan struct{}
+	gates  map[int]gate // used by the walking goroutine only
+
+	mu       sync.Mutex
+	drivers  map[string]bool
+	reported []string // tasks whose agents were told to forget them
+	gone     bool
+
+	wg sync.WaitGroup
+}
+
+func (l *loop) nudge() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (l *loop) left() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.gone
+}
+
+func (l *loop) fence() store.Fence {
+	return store.Fence{Owner: l.o.cfg.Owner, Epoch: l.claim.Epoch}
+}
+
+// walk repeats: snapshot, decide, act; until there is nothing more to do here.
+// An error of the store is waited out: a run is never left unwatched.
+func (l *loop) walk(ctx context.Context) {
+	log := l.o.log.With("run_id", l.claim.RunID, "epoch", l.claim.Epoch)
+	defer l.finish(ctx)
+	var run restart.Run
+	first := true
+	for ctx.Err() == nil {
+		fresh, err := l.refresh(ctx, run, first)
+		if err == nil {
+			run, first = fresh, false
+			var again bool
+			again, err = l.act(ctx, &run)
+			if err == nil && !again {
+				return
+			}
+		}
+		switch {
+		case err == nil:
+		case fenced(err):
+			log.Warn("another server has this run now")
+			return
+		case ctx.Err() != nil:
+			return
+		default:
+			log.Error("walk a run; trying again", "error", err)
+			first = true
+			sleep(ctx, time.Second, nil)
+		}
+	}
+}
+
+// refresh reads the run whole at first, then only what has changed since.
+func (l *loop) refresh(ctx context.Context, run restart.Run, whole bool) (restart.Run, error) {
+	if whole {
+		return l.o.cfg.Runs.Run(ctx, l.claim.RunID)
+	}
+	fresh, err := l.o.cfg.Runs.RunSince(ctx, run.ID, run.Version)
+	if err != nil {
+		return restart.Run{}, err
+	}
+	fresh.Plan = run.Plan // frozen
+	fresh.Tasks = restart.Merge(run.Tasks, fresh.Tasks)
+	return fresh, nil
+}
+
+// act carries out what decide says, and waits. false means: leave the run.
+func (l *loop) act(ctx context.Context, run *restart.Run) (bool, error) {
+	if run.State != restart.RunRunning {
+		l.claim.Interrupted = false // only a run that was walking can have been interrupted
+	}
+	now := time.Now()
+	commands := decide(l.snapshot(*run), now)
+	var until time.Time
+	acted := false
+	for _, c := range commands {
+		switch c := c.(type) {
+		case leave:
+			return false, nil
+		case wait:
+			until = c.until
+		case reconcile:
+			l.drive(ctx, *run, taskOf(*run, c.task), true)
+		case start:
+			if cause, why := l.may(ctx, *run); cause != "" {
+				return true, l.apply(ctx, *run, pause{cause, why}, now)
+			}
+			l.drive(ctx, *run, taskOf(*run, c.task), false)
+		case cancel:
+			l.kill(ctx, *run, taskOf(*run, c.task))
+		case look:
+			l.gates[c.batch] = l.sample(ctx, *run, c.batch)
+			acted = true
+		default:
+			if err := l.apply(ctx, *run, c, now); err != nil {
+				if restart.CodeOf(err) == restart.CodeConflict {
+					return true, nil // somebody was quicker: look again
+				}
+				return true, err
+			}
+			acted = true
+		}
+	}
+	if acted {
+		return true, nil
+	}
+	d := l.o.cfg.Poll
+	if !until.IsZero() {
+		d = min(d, max(until.Sub(now), time.Millisecond))
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-l.wake:
+	case <-t.C:
+	case <-l.stopped():
+	}
+	return true, nil
+}
+
+// stopped is the server's stop signal, once: after it was seen, waiting on it
+// again would spin.
+func (l *loop) stopped() <-chan struct{} {
+	if l.isStopping() {
+		return nil
+	}
+	return l.stop
+}
+
+func (l *loop) isStopping() bool {
+	select {
+	case <-l.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+func (l *loop) may(ctx context.Context, run restart.Run) (restart.Cause, string) {
+	if l.o.cfg.Gone == nil {
+		return "", ""
+	}
+	return l.o.cfg.Gone(ctx, run)
+}
+
+func (l *loop) snapshot(run restart.Run) snapshot {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	driven := make(map[string]bool, len(l.drivers))
+	for id := range l.drivers {
+		driven[id] = true
+	}
+	return snapshot{
+		run: run, driven: driven, interrupted: l.claim.Interrupted, autoResume: l.o.cfg.AutoResume,
+		gates: l.gates, stopping: l.isStopping(),
+	}
+}
+
+// apply makes a change of the run itself, with its record, in one transaction.
+func (l *loop) apply(ctx context.Context, run restart.Run, c command, now time.Time) error {
+	none := restart.ControlNone
+	change := store.Change{RunID: run.ID, Fence: new(l.fence()), At: now}
+	var rec audit.Record
+	switch c := c.(type) {
+	case begin:
+		change.Run = &store.RunChange{From: []restart.RunState{restart.RunQueued}, To: restart.RunRunning, SetStarted: run.StartedAt == nil}
+		change.Hold = true
+		rec = record(run, audit.RunStarted, now)
+		rec.Detail = frozenHosts(run)
+	case pause:
+		change.Run = &store.RunChange{
+			From: []restart.RunState{restart.RunRunning, restart.RunQueued}, To: restart.RunPaused,
+			Cause: c.cause, Explanation: c.why, Control: &none,
+		}
+		if c.cause == restart.CauseHold {
+			change.Run.Held = new(true)
+		}
+		rec = record(run, audit.RunPaused, now)
+		rec.Outcome, rec.Detail = string(c.cause), c.why
+	case end:
+		change.Run = &store.RunChange{
+			From: []restart.RunState{run.State}, To: c.state, Cause: c.cause, Explanation: c.why, SetFinished: true, Control: &none,
+		}
+		change.Release = true
+		for _, t := range run.Tasks {
+			if t.State == restart.TaskPlanned {
+				change.Tasks = append(change.Tasks, store.TaskChange{
+					ID: t.ID, From: []restart.TaskState{restart.TaskPlanned}, Path: []restart.TaskState{restart.TaskNotStarted}, Cause: string(c.state),
+				})
+			}
+		}
+		rec = record(run, audit.RunEnded, now)
+		rec.Outcome, rec.Detail = string(c.state), c.why
+	default:
+		return fmt.Errorf("orchestrator: no effect for command %T", c)
+	}
+	change.Records = []audit.Record{rec}
+	_, err := l.o.cfg.Runs.Apply(ctx, change)
+	if restart.CodeOf(err) == restart.CodeLocked && change.Hold {
+		return l.queueBehind(ctx, run, err, now)
+	}
+	if err != nil {
+		return err
+	}
+	l.o.cfg.Committed()
+	l.o.cfg.Changed(run.ID)
+	return nil
+}
+
+// queueBehind leaves a run queued while another holds the service, and says so
+// once in its explanation.
+func (l *loop) queueBehind(ctx context.Context, run restart.Run, held error, now time.Time) error {
+	var e *restart.Error
+	errors.As(held, &e)
+	if run.Explanation != e.Message {
+		_, err := l.o.cfg.Runs.Apply(ctx, store.Change{
+			RunID: run.ID, Fence: new(l.fence()), At: now,
+			Run: &store.RunChange{From: []restart.RunState{restart.RunQueued}, Explanation: e.Message},
+		})
+		if err != nil {
+			return err
+		}
+		l.o.cfg.Changed(run.ID)
+	}
+	sleep(ctx, l.o.cfg.Poll, l.wake)
+	return nil
+}
+
+func frozenHosts(run restart.Run) string {
+	s := ""
+	for i, h := range run.Plan.Chosen() {
+		if i > 0 {
+			s += " "
+		}
+		s += h.Name
+	}
+	return s
+}
+
+// kill asks the agent to end a task's process tree. It is repeated with each
+// round of the loop until the task has ended.
+func (l *loop) kill(ctx context.Context, run restart.Run, t restart.Task) {
+	cctx, done := context.WithTimeout(ctx, 5*time.Second)
+	defer done()
+	if err := l.o.cfg.Agents.Cancel(cctx, hostOf(run, t.Host), t.ID, protocol.Cancel{Run: run.ID, Epoch: l.claim.Epoch}); err != nil {
+		l.o.log.Warn("cancel a task", "run_id", run.ID, "task_id", t.ID, "host", t.Host, "error", err)
+	}
+}
+
+// drive puts a task into the hands of a driver, once.
+func (l *loop) drive(ctx context.Context, run restart.Run, t restart.Task, resumed bool) {
+	l.mu.Lock()
+	taken := l.drivers[t.ID]
+	l.drivers[t.ID] = true
+	l.mu.Unlock()
+	if taken {
+		return
+	}
+	d := &driver{l: l, run: run, task: t, host: hostOf(run, t.Host), log: l.o.log.With("run_id", run.ID, "task_id", t.ID, "host", t.Host)}
+	l.wg.Go(func() {
+		err := d.drive(ctx, resumed)
+		switch {
+		case err == nil, ctx.Err() != nil:
+		case fenced(err):
+			l.cancel()
+		default:
+			d.log.Error("drive a task; trying again", "error", err)
+			sleep(ctx, time.Second, nil)
+		}
+		l.mu.Lock()
+		delete(l.drivers, t.ID)
+		l.mu.Unlock()
+		l.nudge()
+	})
+}
+
+// finish waits for the drivers and gives the lease back.
+func (l *loop) finish(ctx context.Context) {
+	l.cancelIfStopping()
+	l.wg.Wait()
+	l.mu.Lock()
+	l.gone = true
+	reported := l.reported
+	l.mu.Unlock()
+	bctx, done := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer done()
+	if len(reported) > 0 {
+		if err := l.o.cfg.Tasks.MarkReported(bctx, reported); err != nil {
+			l.o.log.Warn("mark tasks as reported", "run_id", l.claim.RunID, "error", err)
+		}
+	}
+	if err := l.o.cfg.Runs.Release(bctx, l.o.cfg.Owner, l.claim.RunID); err != nil && !fenced(err) {
+		l.o.log.Warn("release a run", "run_id", l.claim.RunID, "error", err)
+	}
+	l.o.cfg.Changed(l.claim.RunID)
+}
+
+// cancelIfStopping ends the drivers of a server that goes down. Their tasks
+// stay as they are in the store; the agents go on by themselves.
+func (l *loop) cancelIfStopping() {
+	if l.isStopping() {
+		l.cancel()
+	}
+}
+
+func taskOf(r restart.Run, id string) restart.Task {
+	for _, t := range r.Tasks {
+		if t.ID == id {
+			return t
+		}
+	}
+	return restart.Task{}
+}

@@ -1,0 +1,284 @@
+package orchestrator
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/restartilka/restartilka/internal/audit"
+	"github.com/restartilka/restartilka/internal/protocol"
+	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/store"
+)
+
+// Runs is what the orchestrator needs of the store to walk runs. Apply is the
+// only way in which it changes one.
+type Runs interface {
+	Claim(ctx context.Context, owner string, ttl time.Duration, limit int) ([]store.Claim, error)
+	Renew(ctx context.Context, owner string, ttl time.Duration) (held []string, err error)
+	Release(ctx context.Context, owner, run string) error
+	Run(ctx context.Context, id string) (restart.Run, error)
+	RunSince(ctx context.Context, id string, version int64) (restart.Run, error)
+	Apply(ctx context.Context, change store.Change) (version int64, err error)
+}
+
+// Tasks is what drivers need of the store beside Apply.
+type Tasks interface {
+	Progress(ctx context.Context, fence store.Fence, task, phase string, detail json.RawMessage) error
+	AppendOutput(ctx context.Context, task string, offset int64, data []byte, truncated int64) error
+	OutputEnd(ctx context.Context, task string) (int64, error)
+	MarkReported(ctx context.Context, tasks []string) error
+	Unreported(ctx context.Context, limit int) ([]restart.Task, error)
+}
+
+// Agents is the part of dispatch.Client that is used here.
+type Agents interface {
+	Put(ctx context.Context, host restart.Host, task string, s protocol.Submission) (protocol.TaskStatus, error)
+	Status(ctx context.Context, host restart.Host, task string, after int64, wait time.Duration) (protocol.TaskStatus, error)
+	Output(ctx context.Context, host restart.Host, task string, offset int64, each func(protocol.Output) error) error
+	Cancel(ctx context.Context, host restart.Host, task string, m protocol.Cancel) error
+	Forget(ctx context.Context, host restart.Host, task string, m protocol.Forget) (protocol.Tombstone, error)
+	Probe(ctx context.Context, host restart.Host, m protocol.ProbeRequest) (protocol.ProbeReport, error)
+}
+
+// Config of an Orchestrator. Owner, Runs, Tasks, Agents and Key are needed.
+type Config struct {
+	Owner  string // this server's name and this process: leases carry it
+	Runs   Runs
+	Tasks  Tasks
+	Agents Agents
+	Key    ed25519.PrivateKey // signs envelopes
+	Logger *slog.Logger
+
+	// Committed is called after each commit that wrote audit records, and
+	// Changed after each change of a run, for those who watch it.
+	Committed func()
+	Changed   func(run string)
+
+	// Gone tells, just before a host is asked, why it may no longer be: the
+	// rights of the person have gone, the log does not keep up. nil = always may.
+	Gone func(ctx context.Context, run restart.Run) (restart.Cause, string)
+
+	Lease          time.Duration // 0 = 15 s
+	Poll           time.Duration // 0 = 1 s; how soon a wish left by another server is seen
+	ContactTimeout time.Duration // 0 = 2 min; how long a silent host is asked before its task is unknown
+	DialRetry      time.Duration // 0 = 3 s; how long a host that can't be dialled is tried
+	AutoResume     bool          // go on by itself after an interruption
+}
+
+// Orchestrator walks the runs that this server has leased.
+type Orchestrator struct {
+	cfg   Config
+	log   *slog.Logger
+	wake  chan struct{}
+	mu    sync.Mutex
+	loops map[string]*loop // by run id
+	wg    sync.WaitGroup
+}
+
+// New returns an Orchestrator; Run starts it.
+func New(cfg Config) *Orchestrator {
+	or := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	or(&cfg.Lease, 15*time.Second)
+	or(&cfg.Poll, time.Second)
+	or(&cfg.ContactTimeout, 2*time.Minute)
+	or(&cfg.DialRetry, 3*time.Second)
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Committed == nil {
+		cfg.Committed = func() {}
+	}
+	if cfg.Changed == nil {
+		cfg.Changed = func(string) {}
+	}
+	return &Orchestrator{cfg: cfg, log: cfg.Logger, wake: make(chan struct{}, 1), loops: map[string]*loop{}}
+}
+
+// Wake makes the orchestrator look at once for a new run, or at the run named.
+func (o *Orchestrator) Wake(run string) {
+	o.mu.Lock()
+	l := o.loops[run]
+	o.mu.Unlock()
+	if l != nil {
+		l.nudge()
+		return
+	}
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run claims runs and walks them until ctx ends. It then leaves each run so
+// that the next server can find out what became of the hosts in hand, and
+// returns when every goroutine of it has ended.
+func (o *Orchestrator) Run(ctx context.Context) {
+	o.wg.Go(func() { o.renewLoop(ctx) })
+	o.wg.Go(func() { o.forgetLoop(ctx) })
+	for ctx.Err() == nil {
+		o.claim(ctx)
+		sleep(ctx, o.cfg.Poll/2+rand.N(o.cfg.Poll), o.wake)
+	}
+	o.wg.Wait()
+}
+
+func (o *Orchestrator) claim(ctx context.Context) {
+	claims, err := o.cfg.Runs.Claim(ctx, o.cfg.Owner, o.cfg.Lease, 100)
+	if err != nil {
+		if ctx.Err() == nil {
+			o.log.Warn("claim runs", "error", err)
+		}
+		return
+	}
+	for _, c := range claims {
+		lctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		l := &loop{o: o, claim: c, stop: ctx.Done(), cancel: cancel, wake: make(chan struct{}, 1), gates: map[int]gate{}, drivers: map[string]bool{}}
+		o.mu.Lock()
+		if old := o.loops[c.RunID]; old != nil {
+			old.cancel() // its lease was lost and won again: the epoch has moved on
+		}
+		o.loops[c.RunID] = l
+		o.mu.Unlock()
+		o.wg.Go(func() {
+			defer cancel()
+			l.walk(lctx)
+			o.mu.Lock()
+			if o.loops[c.RunID] == l {
+				delete(o.loops, c.RunID)
+			}
+			o.mu.Unlock()
+		})
+	}
+}
+
+// renewLoop keeps the leases, and ends the loops whose lease is lost: they may
+// change nothing any more, and the store would refuse them anyway.
+func (o *Orchestrator) renewLoop(ctx context.Context) {
+	for sleep(ctx, o.cfg.Lease/3, nil) {
+		o.mu.Lock()
+		before := make(map[string]*loop, len(o.loops))
+		for id, l := range o.loops {
+			before[id] = l
+		}
+		o.mu.Unlock()
+		if len(before) == 0 {
+			continue
+		}
+		held, err := o.cfg.Runs.Renew(ctx, o.cfg.Owner, o.cfg.Lease)
+		if err != nil {
+			if ctx.Err() == nil {
+				o.log.Warn("renew leases", "error", err)
+			}
+			continue
+		}
+		for _, id := range held {
+			delete(before, id)
+		}
+		for id, l := range before {
+			if !l.left() {
+				o.log.Warn("lease lost", "run_id", id)
+				l.cancel()
+			}
+		}
+	}
+}
+
+// forgetLoop tells agents that they may forget what a crash kept this server,
+// or another one, from telling them in time.
+func (o *Orchestrator) forgetLoop(ctx context.Context) {
+	for {
+		o.forgetOnce(ctx)
+		if !sleep(ctx, time.Minute, nil) {
+			return
+		}
+	}
+}
+
+func (o *Orchestrator) forgetOnce(ctx context.Context) {
+	tasks, err := o.cfg.Tasks.Unreported(ctx, 200)
+	if err != nil {
+		if ctx.Err() == nil {
+			o.log.Warn("list tasks to forget", "error", err)
+		}
+		return
+	}
+	runs := map[string]restart.Run{}
+	var done []string
+	for _, t := range tasks {
+		run, ok := runs[t.RunID]
+		if !ok {
+			if run, err = o.cfg.Runs.Run(ctx, t.RunID); err != nil {
+				continue
+			}
+			runs[t.RunID] = run
+		}
+		if o.isWalked(t.RunID) {
+			continue // its own loop does that
+		}
+		fctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		_, err := o.cfg.Agents.Forget(fctx, hostOf(run, t.Host), t.ID, protocol.Forget{Run: t.RunID, Epoch: run.Epoch})
+		cancel()
+		if err == nil {
+			done = append(done, t.ID)
+		}
+	}
+	if len(done) > 0 {
+		if err := o.cfg.Tasks.MarkReported(ctx, done); err != nil && ctx.Err() == nil {
+			o.log.Warn("mark tasks as reported", "error", err)
+		}
+	}
+}
+
+func (o *Orchestrator) isWalked(run string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.loops[run] != nil
+}
+
+// hostOf finds a host of the frozen plan, with the address it had there.
+func hostOf(r restart.Run, name string) restart.Host {
+	for _, h := range r.Plan.Hosts {
+		if h.Name == name {
+			return h.Host
+		}
+	}
+	return restart.Host{Name: name}
+}
+
+// sleep waits for d, a nudge or the end of ctx; false means that ctx ended.
+func sleep(ctx context.Context, d time.Duration, nudge <-chan struct{}) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+	case <-nudge:
+	}
+	return ctx.Err() == nil
+}
+
+// record starts an audit record about a run.
+func record(r restart.Run, action audit.Action, now time.Time) audit.Record {
+	return audit.Record{
+		Time: now, Actor: r.Actor, Origin: r.Via, Action: action, Run: r.ID, Service: r.Service, Environment: r.Environment,
+		ScenarioDigest: r.Digest, Params: r.Params, Reason: r.Reason,
+	}
+}
+
+// fenced tells that the store, or an agent, has said that another server has
+// the run now: whoever gets it changes nothing any more.
+func fenced(err error) bool {
+	var e *restart.Error
+	return errors.As(err, &e) && e.Code == restart.CodeStaleEpoch
+}

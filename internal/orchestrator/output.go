@@ -1,0 +1,140 @@
+package orchestrator
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/restartilka/restartilka/internal/protocol"
+)
+
+// outputKeeper copies a task's output from its agent into the store, in pieces
+// flushed at most four times a second. It resumes a broken stream at the next
+// offset, and never holds up the task's outcome for long.
+type outputKeeper struct {
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	mu      sync.Mutex
+	pending []byte
+	offset  int64 // of pending's first byte
+}
+
+const (
+	flushEvery = 250 * time.Millisecond
+	flushAt    = 1 << 20 // bytes
+)
+
+func (d *driver) keepOutput(ctx context.Context, status protocol.TaskStatus) *outputKeeper {
+	octx, cancel := context.WithCancel(ctx)
+	k := &outputKeeper{cancel: cancel, done: make(chan struct{})}
+	if status.Outcome != "" && status.OutputSize == 0 {
+		close(k.done) // it is over and has said nothing
+		return k
+	}
+	go func() {
+		defer close(k.done)
+		k.copy(octx, d)
+	}()
+	return k
+}
+
+func (k *outputKeeper) copy(ctx context.Context, d *driver) {
+	var flushed sync.WaitGroup
+	stopFlushing := make(chan struct{})
+	flushed.Go(func() {
+		t := time.NewTicker(flushEvery)
+		defer t.Stop()
+		for {
+			select {
+			case <-stopFlushing:
+				return
+			case <-t.C:
+				k.flush(ctx, d, 0)
+			}
+		}
+	})
+	defer func() {
+		close(stopFlushing)
+		flushed.Wait()
+		k.flush(context.WithoutCancel(ctx), d, 0)
+	}()
+	next, err := d.l.o.cfg.Tasks.OutputEnd(ctx, d.task.ID)
+	if err != nil {
+		d.log.Warn("ask where the stored output ends", "error", err)
+		next = 0 // the store skips what it has
+	}
+	for ctx.Err() == nil {
+		err := d.l.o.cfg.Agents.Output(ctx, d.host, d.task.ID, next, func(o protocol.Output) error {
+			if o.Truncated > 0 {
+				k.flush(ctx, d, o.Truncated)
+				next = o.Offset + o.Truncated
+				return ctx.Err()
+			}
+			k.add(o)
+			next = o.Offset + int64(len(o.Data))
+			if k.size() >= flushAt {
+				k.flush(ctx, d, 0)
+			}
+			return ctx.Err()
+		})
+		if err == nil {
+			return
+		}
+		if !sleep(ctx, 300*time.Millisecond, nil) {
+			return
+		}
+	}
+}
+
+func (k *outputKeeper) add(o protocol.Output) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.pending) == 0 {
+		k.offset = o.Offset
+	}
+	k.pending = append(k.pending, o.Data...)
+}
+
+func (k *outputKeeper) size() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.pending)
+}
+
+// flush stores what is pending, and then, where truncated is above 0, that so
+// many bytes are missing after it.
+func (k *outputKeeper) flush(ctx context.Context, d *driver, truncated int64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.pending) > 0 {
+		if err := d.l.o.cfg.Tasks.AppendOutput(ctx, d.task.ID, k.offset, k.pending, 0); err != nil {
+			d.log.Warn("store output", "error", err)
+			return // kept, and tried again with the next flush
+		}
+		k.offset += int64(len(k.pending))
+		k.pending = k.pending[:0]
+	}
+	if truncated > 0 {
+		if err := d.l.o.cfg.Tasks.AppendOutput(ctx, d.task.ID, k.offset, nil, truncated); err != nil {
+			d.log.Warn("store output", "error", err)
+		}
+		k.offset += truncated
+	}
+}
+
+// drain waits for the end of the output, for at most d.
+func (k *outputKeeper) drain(d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-k.done:
+	case <-t.C:
+	}
+}
+
+// stop ends the copying and waits for it.
+func (k *outputKeeper) stop() {
+	k.cancel()
+	<-k.done
+}

@@ -1,0 +1,237 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/restartilka/restartilka/internal/audit"
+	"github.com/restartilka/restartilka/internal/restart"
+)
+
+// AppendAudit stores records that belong to no other change, unsequenced. A
+// zero Time becomes now.
+func (s *Store) AppendAudit(ctx context.Context, records ...audit.Record) error {
+	if len(records) == 0 {
+		return nil
+	}
+	return s.write(ctx, "store audit records", func(ctx context.Context, t tx) error {
+		return insertRecords(ctx, t, records, 0)
+	})
+}
+
+// insertRecords stores records without a place in the trail. at is the time of
+// those that have none; 0 = now. A record that has a source, by itself or by
+// Config.Source, is sequenced for that source only; the others for whichever
+// source asks first.
+func insertRecords(ctx context.Context, t tx, records []audit.Record, at int64) error {
+	for batch := range slices.Chunk(records, taskBatch) {
+		if at == 0 {
+			if err := t.row(ctx, "SELECT $now").Scan(&at); err != nil {
+				return err
+			}
+		}
+		args := make([]any, 0, len(batch)*6)
+		for _, r := range batch {
+			if r.Time.IsZero() {
+				r.Time = fromMicros(at)
+			}
+			if r.Source == "" {
+				r.Source = t.source
+			}
+			r.Epoch, r.Seq, r.PrevHash, r.Hash = 0, 0, "", ""
+			r.Clean()
+			args = append(args, r.Source, r.Actor, string(r.Action), r.Run, r.Service, r.Canonical())
+		}
+		_, err := t.exec(ctx, "INSERT INTO audit_records (source, actor, action, run_id, service, body) VALUES "+repeat("(?, ?, ?, ?, ?, ?)", len(batch)), args...)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Sequence gives up to limit records (1 to 1000; 0 = 1000) their place in the
+// trail of source, in the order in which they were stored, and returns how
+// many. link is called for each with the head before it, and fills in source,
+// epoch, seq and the hashes: audit.Record.Link. It is called again for the
+// same records where the transaction has to be tried again.
+func (s *Store) Sequence(ctx context.Context, source string, limit int, link func(head audit.Head, r *audit.Record)) (n int, err error) {
+	if source == "" {
+		return 0, restart.Errorf(restart.CodeInvalid, "a trail needs the name of its source")
+	}
+	if limit <= 0 || limit > maxSequence {
+		limit = maxSequence
+	}
+	waiting := 0
+	err = s.read(ctx, "look for audit records", func(ctx context.Context, t tx) error {
+		return t.row(ctx, "SELECT count(*) FROM (SELECT 1 FROM audit_records WHERE seq IS NULL AND source IN ('', ?) LIMIT 1) AS waiting", source).Scan(&waiting)
+	})
+	if err != nil || waiting == 0 {
+		return 0, err
+	}
+	err = s.write(ctx, "sequence audit records", func(ctx context.Context, t tx) error {
+		n, err = sequence(ctx, t, source, limit, link)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	return n, nil
+}
+
+const maxSequence = 1000
+
+func sequence(ctx context.Context, t tx, source string, limit int, link func(audit.Head, *audit.Record)) (int, error) {
+	// Locks the head's row: one sequencer at a time for a source.
+	head := audit.Head{Source: source}
+	err := t.row(ctx, `INSERT INTO audit_heads (source, epoch, seq, hash) VALUES (?, 1, 0, '')
+		ON CONFLICT (source) DO UPDATE SET seq = audit_heads.seq RETURNING epoch, seq, hash`, source).Scan(&head.Epoch, &head.Seq, &head.Hash)
+	if err != nil {
+		return 0, err
+	}
+	type pending struct {
+		id     int64
+		record audit.Record
+	}
+	rows, err := t.rows(ctx, "SELECT id, body FROM audit_records WHERE seq IS NULL AND source IN ('', ?) ORDER BY id LIMIT ?$skip_locked", source, limit)
+	records, err := collect(rows, err, func(r *sql.Rows) (p pending, err error) {
+		var body []byte
+		if err := r.Scan(&p.id, &body); err != nil {
+			return p, err
+		}
+		p.record, err = audit.Decode(body)
+		return p, err
+	})
+	if err != nil || len(records) == 0 {
+		return 0, err
+	}
+	for batch := range slices.Chunk(records, taskBatch) {
+		var args []any
+		for i := range batch {
+			r := &batch[i].record
+			link(head, r)
+			if r.Source != source || r.Seq != head.Seq+1 || r.PrevHash != head.Hash || r.Hash == "" {
+				return 0, fmt.Errorf("record %d of source %s does not follow number %d", r.Seq, r.Source, head.Seq)
+			}
+			head = r.Head()
+			args = append(args, batch[i].id, r.Seq, r.Canonical())
+		}
+		_, err := t.exec(ctx, "WITH placed (id, seq, body) AS (VALUES "+repeat("(CAST(? AS BIGINT), CAST(? AS BIGINT), CAST(? AS $blob))", len(batch))+`)
+			UPDATE audit_records SET source = ?, seq = placed.seq, body = placed.body FROM placed WHERE audit_records.id = placed.id`, append(args, source)...)
+		if err != nil {
+			return 0, err
+		}
+	}
+	_, err = t.exec(ctx, "UPDATE audit_heads SET epoch = ?, seq = ?, hash = ? WHERE source = ?", head.Epoch, head.Seq, head.Hash, source)
+	return len(records), err
+}
+
+// Sequenced returns up to limit records of a source's trail (1 to 1000; 0 =
+// 1000), in order, from the one after the number given.
+func (s *Store) Sequenced(ctx context.Context, source string, after int64, limit int) (records []audit.Record, err error) {
+	if limit <= 0 || limit > maxSequence {
+		limit = maxSequence
+	}
+	err = s.read(ctx, "read audit trail", func(ctx context.Context, t tx) error {
+		rows, err := t.rows(ctx, "SELECT body FROM audit_records WHERE seq IS NOT NULL AND source = ? AND seq > ? ORDER BY seq LIMIT ?", source, after, limit)
+		records, err = collect(rows, err, func(r *sql.Rows) (audit.Record, error) {
+			var body []byte
+			if err := r.Scan(&body); err != nil {
+				return audit.Record{}, err
+			}
+			return audit.Decode(body)
+		})
+		return err
+	})
+	return records, err
+}
+
+// AuditHead tells where a source's trail stands; Seq 0 where it has no record yet.
+func (s *Store) AuditHead(ctx context.Context, source string) (head audit.Head, err error) {
+	head = audit.Head{Source: source, Epoch: 1}
+	err = s.read(ctx, "read head of audit trail", func(ctx context.Context, t tx) error {
+		err := t.row(ctx, "SELECT epoch, seq, hash FROM audit_heads WHERE source = ?", source).Scan(&head.Epoch, &head.Seq, &head.Hash)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		return err
+	})
+	return head, err
+}
+
+// Cursor returns the number of the last record of source that sink has taken; 0 = none.
+func (s *Store) Cursor(ctx context.Context, sink, source string) (seq int64, err error) {
+	err = s.read(ctx, "read cursor", func(ctx context.Context, t tx) error {
+		err := t.row(ctx, "SELECT seq FROM audit_cursors WHERE sink = ? AND source = ?", sink, source).Scan(&seq)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		return err
+	})
+	return seq, err
+}
+
+// SetCursor notes that sink has taken source's trail up to seq. A cursor never goes back.
+func (s *Store) SetCursor(ctx context.Context, sink, source string, seq int64) error {
+	return s.write(ctx, "move cursor", func(ctx context.Context, t tx) error {
+		_, err := t.exec(ctx, `INSERT INTO audit_cursors (sink, source, seq) VALUES (?, ?, ?)
+			ON CONFLICT (sink, source) DO UPDATE SET seq = excluded.seq WHERE audit_cursors.seq < excluded.seq`, sink, source, seq)
+		return err
+	})
+}
+
+// AuditFilter narrows a search of the trail; empty fields do not.
+type AuditFilter struct {
+	Run, Actor, Service string
+	Action              audit.Action
+	Newest              bool  // newest first; otherwise oldest first
+	After               int64 // the cursor that an earlier page returned; 0 = from the beginning
+	Limit               int   // 1 to 200; 0 = 50
+}
+
+// AuditSearch finds records, sequenced or not yet, in the order in which they
+// were stored. next continues after the last of them; at the end it is After
+// again, so that one who follows the trail asks again with it.
+func (s *Store) AuditSearch(ctx context.Context, f AuditFilter) (records []audit.Record, next int64, err error) {
+	where := []string{"1 = 1"}
+	var args []any
+	equal := func(column, value string) {
+		if value != "" {
+			where, args = append(where, column+" = ?"), append(args, value)
+		}
+	}
+	equal("run_id", f.Run)
+	equal("actor", f.Actor)
+	equal("action", string(f.Action))
+	equal("service", f.Service)
+	order := "id"
+	switch {
+	case f.Newest:
+		order = "id DESC"
+		if f.After > 0 {
+			where, args = append(where, "id < ?"), append(args, f.After)
+		}
+	default:
+		where, args = append(where, "id > ?"), append(args, f.After)
+	}
+	next = f.After
+	err = s.read(ctx, "search audit trail", func(ctx context.Context, t tx) error {
+		rows, err := t.rows(ctx, "SELECT id, body FROM audit_records WHERE "+strings.Join(where, " AND ")+" ORDER BY "+order+" LIMIT ?", append(args, page(f.Limit))...)
+		records, err = collect(rows, err, func(r *sql.Rows) (audit.Record, error) {
+			var body []byte
+			if err := r.Scan(&next, &body); err != nil {
+				return audit.Record{}, err
+			}
+			return audit.Decode(body)
+		})
+		return err
+	})
+	if err != nil {
+		return nil, f.After, err
+	}
+	return records, next, nil
+}

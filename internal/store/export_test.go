@@ -1,0 +1,23 @@
+package store
+
+import (
+	"context"
+	"fmt"
+)
+
+// LimitPages makes the disk of a SQLite store full at so many pages, or at
+// the number in use where that is more.
+func LimitPages(s *Store, pages int) error {
+	return s.write(context.Background(), "limit pages", func(ctx context.Context, t tx) error {
+		_, err := t.exec(ctx, fmt.Sprintf("PRAGMA max_page_count = %d", pages))
+		return err
+	})
+}
+
+// Pragma reads a setting of the connection that writes to a SQLite store.
+func Pragma(s *Store, name string) (value string, err error) {
+	err = s.write(context.Background(), "read pragma", func(ctx context.Context, t tx) error {
+		return t.row(ctx, "PRAGMA "+name).Scan(&value)
+	})
+	return value, err
+}

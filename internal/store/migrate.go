@@ -1,0 +1,118 @@
+package store
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+
+	"github.com/restartilka/restartilka/internal/restart"
+)
+
+//go:embed migrations/*.sql
+var migrationFiles embed.FS
+
+// migration is one numbered file. Files are only ever appended, never changed.
+type migration struct {
+	version int
+	name    string
+	text    string
+}
+
+// readMigrations reads NNNN_name.sql files, which are numbered from 1 without gaps.
+func readMigrations(files fs.FS) ([]migration, error) {
+	entries, err := fs.ReadDir(files, "migrations")
+	if err != nil {
+		return nil, err
+	}
+	var out []migration
+	for i, e := range entries { // sorted by name
+		number, _, _ := strings.Cut(e.Name(), "_")
+		version, err := strconv.Atoi(number)
+		if err != nil || version != i+1 {
+			return nil, fmt.Errorf("migration %s: its number should be %d", e.Name(), i+1)
+		}
+		text, err := fs.ReadFile(files, "migrations/"+e.Name())
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, migration{version: version, name: e.Name(), text: string(text)})
+	}
+	return out, nil
+}
+
+// statements splits at semicolons that end a line; comment lines are dropped.
+func (m migration) statements() []string {
+	var out []string
+	var current strings.Builder
+	for line := range strings.Lines(m.text) {
+		if strings.HasPrefix(strings.TrimSpace(line), "--") {
+			continue
+		}
+		current.WriteString(line)
+		if strings.HasSuffix(strings.TrimSpace(line), ";") {
+			out = append(out, strings.TrimSuffix(strings.TrimSpace(current.String()), ";"))
+			current.Reset()
+		}
+	}
+	if rest := strings.TrimSpace(current.String()); rest != "" {
+		out = append(out, rest)
+	}
+	return out
+}
+
+// migrate brings the schema up to date in one transaction: all that is missing
+// is applied, or nothing. Other servers that start at the same time wait.
+func (s *Store) migrate(ctx context.Context) error {
+	migrations, err := readMigrations(migrationFiles)
+	if err != nil {
+		return err
+	}
+	return s.apply(ctx, migrations)
+}
+
+func (s *Store) apply(ctx context.Context, migrations []migration) error {
+	return s.write(ctx, "migrate the schema", func(ctx context.Context, tx tx) error {
+		if s.dialect.lockSchema != "" {
+			if _, err := tx.exec(ctx, s.dialect.lockSchema); err != nil {
+				return err
+			}
+		}
+		version, err := schemaVersion(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if known := len(migrations); version > known {
+			return restart.Errorf(restart.CodeConflict, "the database has schema %d; this program knows schemas up to %d", version, known).
+				WithHint("start the newer restartilka that made it, or restore a backup from before the upgrade")
+		}
+		for _, m := range migrations[version:] {
+			for _, statement := range m.statements() {
+				if _, err := tx.exec(ctx, statement); err != nil {
+					return fmt.Errorf("migration %s: %w", m.name, err)
+				}
+			}
+			if _, err := tx.exec(ctx, "INSERT INTO schema_version (version, name, applied_at) VALUES (?, ?, $now)", m.version, m.name); err != nil {
+				return fmt.Errorf("migration %s: %w", m.name, err)
+			}
+			s.log.InfoContext(ctx, "schema migrated", "migration", m.name)
+		}
+		return nil
+	})
+}
+
+// schemaVersion is 0 in an empty database.
+func schemaVersion(ctx context.Context, tx tx) (version int, err error) {
+	var tables int
+	if err := tx.row(ctx, tx.dialect.hasTable, "schema_version").Scan(&tables); err != nil {
+		return 0, err
+	}
+	if tables == 0 {
+		_, err := tx.exec(ctx, "CREATE TABLE schema_version (version BIGINT PRIMARY KEY, name TEXT NOT NULL, applied_at BIGINT NOT NULL)")
+		return 0, err
+	}
+	err = tx.row(ctx, "SELECT COALESCE(MAX(version), 0) FROM schema_version").Scan(&version)
+	return version, err
+}

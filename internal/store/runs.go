@@ -1,0 +1,359 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/restartilka/restartilka/internal/audit"
+	"github.com/restartilka/restartilka/internal/restart"
+)
+
+// CreateRun stores a run as draft, awaiting_approval or queued, with its plan,
+// its planned tasks and, unless it is empty, the body of its scenario.
+//
+// With an idempotency key that the same actor has used before, nothing is
+// written and the run that was made then is returned; where that run is for
+// something else, the error is CodeConflict.
+func (s *Store) CreateRun(ctx context.Context, run restart.Run, idempotencyKey string, scenarioBody []byte, records []audit.Record) (existing *restart.Run, err error) {
+	if err := checkRun(run, idempotencyKey, scenarioBody); err != nil {
+		return nil, err
+	}
+	existing, err = s.runByKey(ctx, run, idempotencyKey)
+	if existing != nil || err != nil {
+		return existing, err
+	}
+	plan, err := s.packPlan(run.Plan)
+	if err != nil {
+		return nil, err
+	}
+	params, err := toJSON(run.Params)
+	if err != nil {
+		return nil, err
+	}
+	err = s.write(ctx, "create run "+run.ID, func(ctx context.Context, t tx) error {
+		if len(scenarioBody) > 0 {
+			if err := s.putScenario(ctx, t, run.Digest, run.Scenario, 0, scenarioBody); err != nil {
+				return err
+			}
+		}
+		_, err := t.exec(ctx, `INSERT INTO runs (id, state, cause, explanation, control, scenario, digest, kind, service, environment, project,
+			host_group, params, actor, via, reason, ticket, idempotency_key, epoch, version, owner, lease_until, acknowledged, held, created_at)
+			VALUES (`+marks(18)+`, 0, 1, '', 0, 0, 0, ?)`,
+			run.ID, string(run.State), string(run.Cause), run.Explanation, string(run.Control), run.Scenario, run.Digest, string(run.Kind), run.Service,
+			run.Environment, run.Project, run.Group, params, run.Actor, run.Via, run.Reason, run.Ticket, idempotencyKey, micros(run.CreatedAt))
+		if err != nil {
+			return err
+		}
+		if plan != nil {
+			if _, err := t.exec(ctx, "INSERT INTO plans (run_id, plan) VALUES (?, ?)", run.ID, plan); err != nil {
+				return err
+			}
+		}
+		locked := lockedRun{id: run.ID, service: run.Service, version: 1}
+		if err := insertTasks(ctx, t, locked, run.Tasks); err != nil {
+			return err
+		}
+		return insertRecords(ctx, t, records, micros(run.CreatedAt))
+	})
+	if idempotencyKey != "" && faultOf(err) == faultUnique { // the same request, twice at once
+		if existing, lookup := s.runByKey(ctx, run, idempotencyKey); existing != nil || lookup != nil {
+			return existing, lookup
+		}
+	}
+	return nil, err
+}
+
+func checkRun(run restart.Run, key string, body []byte) error {
+	if err := restart.CheckID(run.ID); err != nil {
+		return err
+	}
+	switch run.State {
+	case restart.RunDraft, restart.RunAwaitingApproval, restart.RunQueued:
+	default:
+		return restart.Errorf(restart.CodeInvalid, "a run does not begin as %s", restart.Quote(string(run.State)))
+	}
+	if run.CreatedAt.IsZero() {
+		return restart.Errorf(restart.CodeInvalid, "run %s does not say when it was created", run.ID)
+	}
+	if len(key) > 128 {
+		return restart.Errorf(restart.CodeInvalid, "the idempotency key has %d bytes; at most 128 are kept", len(key))
+	}
+	if len(body) > 0 {
+		if err := checkScenario(run.Digest, body); err != nil {
+			return err
+		}
+	}
+	return checkNew(run.ID, run.Tasks)
+}
+
+// runByKey finds what the actor's key has made before; nil where nothing.
+func (s *Store) runByKey(ctx context.Context, run restart.Run, key string) (*restart.Run, error) {
+	if key == "" {
+		return nil, nil
+	}
+	var found *restart.Run
+	err := s.read(ctx, "look for an earlier request", func(ctx context.Context, t tx) error {
+		var id string
+		err := t.row(ctx, "SELECT id FROM runs WHERE actor = ? AND idempotency_key = ? AND idempotency_key <> ''", run.Actor, key).Scan(&id)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		before, err := loadRun(ctx, t, id, 0, true)
+		found = &before
+		return err
+	})
+	if err != nil || found == nil {
+		return nil, err
+	}
+	if found.Service != run.Service || found.Environment != run.Environment || found.Scenario != run.Scenario || found.Reason != run.Reason || !maps.Equal(found.Params, run.Params) {
+		return nil, restart.Errorf(restart.CodeConflict, "this idempotency key has made another run: %s", found.ID).WithHint("use a new key for a new request")
+	}
+	return found, nil
+}
+
+func (s *Store) packPlan(plan *restart.Plan) ([]byte, error) {
+	if plan == nil {
+		return nil, nil
+	}
+	b, err := json.Marshal(plan)
+	if err != nil {
+		return nil, err
+	}
+	return s.packer.pack(b)
+}
+
+// Run returns a run with its plan and all its tasks, or CodeNotFound.
+func (s *Store) Run(ctx context.Context, id string) (run restart.Run, err error) {
+	err = s.read(ctx, "read run", func(ctx context.Context, t tx) error {
+		run, err = loadRun(ctx, t, id, 0, true)
+		return err
+	})
+	return run, err
+}
+
+// RunSince returns a run without its plan, and only the tasks that changed
+// after version: what a live view needs that knows the run as of then.
+func (s *Store) RunSince(ctx context.Context, id string, version int64) (run restart.Run, err error) {
+	err = s.read(ctx, "read run", func(ctx context.Context, t tx) error {
+		run, err = loadRun(ctx, t, id, version, false)
+		return err
+	})
+	return run, err
+}
+
+const runColumns = `runs.id, runs.state, runs.cause, runs.explanation, runs.control, runs.scenario, runs.digest, runs.kind, runs.service, runs.environment,
+	runs.project, runs.host_group, runs.params, runs.actor, runs.via, runs.reason, runs.ticket, runs.epoch, runs.version, runs.acknowledged, runs.held, runs.created_at, runs.started_at, runs.finished_at`
+
+type scanner interface{ Scan(dest ...any) error }
+
+func scanRun(row scanner, more ...any) (run restart.Run, err error) {
+	var params string
+	var created, held int64
+	var started, finished sql.NullInt64
+	err = row.Scan(append([]any{
+		&run.ID, &run.State, &run.Cause, &run.Explanation, &run.Control, &run.Scenario, &run.Digest, &run.Kind, &run.Service, &run.Environment,
+		&run.Project, &run.Group, &params, &run.Actor, &run.Via, &run.Reason, &run.Ticket, &run.Epoch, &run.Version, &run.Acknowledged, &held, &created, &started, &finished,
+	}, more...)...)
+	if err != nil {
+		return run, err
+	}
+	run.Held = held == 1
+	run.CreatedAt, run.StartedAt, run.FinishedAt = fromMicros(created), fromMaybeMicros(started), fromMaybeMicros(finished)
+	return run, json.Unmarshal([]byte(params), &run.Params)
+}
+
+func loadRun(ctx context.Context, t tx, id string, since int64, withPlan bool) (restart.Run, error) {
+	run, err := scanRun(t.row(ctx, "SELECT "+runColumns+" FROM runs WHERE id = ?", id))
+	if errors.Is(err, sql.ErrNoRows) {
+		return run, notFound("run", id)
+	}
+	if err != nil {
+		return run, err
+	}
+	if withPlan {
+		if run.Plan, err = loadPlan(ctx, t, id); err != nil {
+			return run, err
+		}
+	}
+	rows, err := t.rows(ctx, "SELECT "+taskColumns+" FROM tasks WHERE run_id = ? AND version > ? ORDER BY position, attempt", id, since)
+	run.Tasks, err = collect(rows, err, scanTask)
+	if run.Tasks == nil {
+		run.Tasks = []restart.Task{} // "tasks": [] in JSON, not null
+	}
+	return run, err
+}
+
+func loadPlan(ctx context.Context, t tx, id string) (*restart.Plan, error) {
+	var packed []byte
+	err := t.row(ctx, "SELECT plan FROM plans WHERE run_id = ?", id).Scan(&packed)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	b, err := unpack(packed)
+	if err != nil {
+		return nil, err
+	}
+	var plan restart.Plan
+	return &plan, json.Unmarshal(b, &plan)
+}
+
+// SetControl leaves a person's wish on a run that is queued, running or
+// paused, and returns the run. A wish to abort is not taken back by a weaker
+// one (CodeConflict); the same wish again changes nothing but the trail.
+func (s *Store) SetControl(ctx context.Context, runID string, c restart.Control, records ...audit.Record) (run restart.Run, err error) {
+	wishes := []restart.Control{restart.ControlNone, restart.ControlPause, restart.ControlAbort, restart.ControlForceAbort}
+	strength := slices.Index(wishes, c)
+	if strength < 0 {
+		return run, restart.Errorf(restart.CodeInvalid, "%s is not a wish that a run knows", restart.Quote(string(c)))
+	}
+	err = s.write(ctx, "ask of run "+runID, func(ctx context.Context, t tx) error {
+		locked, err := lockRun(ctx, t, runID, nil)
+		if err != nil {
+			return err
+		}
+		switch locked.state {
+		case restart.RunQueued, restart.RunRunning, restart.RunPaused:
+		default:
+			return restart.Errorf(restart.CodeConflict, "run %s is %s: there is nothing to stop", runID, locked.state)
+		}
+		before := slices.Index(wishes, locked.control)
+		if before >= slices.Index(wishes, restart.ControlAbort) && strength < before {
+			return restart.Errorf(restart.CodeConflict, "run %s is being aborted; that is not taken back", runID)
+		}
+		if _, err := t.exec(ctx, "UPDATE runs SET control = ? WHERE id = ?", string(c), runID); err != nil {
+			return err
+		}
+		if err := insertRecords(ctx, t, records, locked.now); err != nil {
+			return err
+		}
+		run, err = loadRun(ctx, t, runID, 0, true)
+		return err
+	})
+	return run, err
+}
+
+// RunFilter narrows a list of runs; empty fields do not.
+type RunFilter struct {
+	Service, Environment string
+	Host                 string // a run with a task on this host
+	Actor                string
+	States               []restart.RunState
+	Before               string // the cursor that an earlier page returned
+	Limit                int    // 1 to 200; 0 = 50
+}
+
+// Bounds of a page of any list.
+const (
+	defaultPage = 50
+	maxPage     = 200
+)
+
+func page(limit int) int {
+	if limit <= 0 {
+		return defaultPage
+	}
+	return min(limit, maxPage)
+}
+
+// Runs lists runs, newest first, with their tasks and without their plans;
+// drafts are left out. next is the cursor of the following page, "" at the end.
+func (s *Store) Runs(ctx context.Context, f RunFilter) (runs []restart.Run, next string, err error) {
+	if f.Before != "" {
+		if err := restart.CheckID(f.Before); err != nil {
+			return nil, "", restart.Errorf(restart.CodeInvalid, "%s is not a cursor", restart.Quote(f.Before)).WithHint("use next of the page before")
+		}
+	}
+	limit := page(f.Limit)
+	text, args := f.query(limit + 1)
+	err = s.read(ctx, "list runs", func(ctx context.Context, t tx) error {
+		rows, err := t.rows(ctx, text, args...)
+		runs, err = collect(rows, err, func(r *sql.Rows) (restart.Run, error) { return scanRun(r) })
+		if err != nil {
+			return err
+		}
+		if len(runs) > limit {
+			runs, next = runs[:limit], runs[limit-1].ID
+		}
+		return loadTasks(ctx, t, runs)
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	return runs, next, nil
+}
+
+// query asks for each state by itself, so that each part is read from an index
+// in the order of the page, however long the history is.
+func (f RunFilter) query(limit int) (text string, args []any) {
+	conditions, values := f.conditions()
+	states := f.States
+	if len(states) == 0 {
+		states = []restart.RunState{""}
+	}
+	var parts []string
+	for _, state := range states {
+		where := append([]string{"state <> 'draft'"}, conditions...)
+		if state != "" {
+			where = append(where, "state = ?")
+			args = append(args, values...)
+			args = append(args, string(state))
+		} else {
+			args = append(args, values...)
+		}
+		parts = append(parts, "SELECT * FROM (SELECT * FROM runs WHERE "+strings.Join(where, " AND ")+" ORDER BY id DESC LIMIT ?) AS part")
+		args = append(args, limit)
+	}
+	return "SELECT " + runColumns + " FROM (" + strings.Join(parts, " UNION ALL ") + ") AS runs ORDER BY id DESC LIMIT ?", append(args, limit)
+}
+
+func (f RunFilter) conditions() (where []string, args []any) {
+	equal := func(column, value string) {
+		if value != "" {
+			where, args = append(where, column+" = ?"), append(args, value)
+		}
+	}
+	equal("service", f.Service)
+	equal("environment", f.Environment)
+	equal("actor", f.Actor)
+	if f.Host != "" {
+		where, args = append(where, "id IN (SELECT run_id FROM tasks WHERE host = ?)"), append(args, f.Host)
+	}
+	if f.Before != "" {
+		where, args = append(where, "id < ?"), append(args, f.Before)
+	}
+	return where, args
+}
+
+// loadTasks fetches the tasks of a whole page in one query.
+func loadTasks(ctx context.Context, t tx, runs []restart.Run) error {
+	if len(runs) == 0 {
+		return nil
+	}
+	at := make(map[string]int, len(runs))
+	ids := make([]any, len(runs))
+	for i := range runs {
+		runs[i].Tasks = []restart.Task{}
+		ids[i], at[runs[i].ID] = runs[i].ID, i
+	}
+	rows, err := t.rows(ctx, "SELECT "+taskColumns+" FROM tasks WHERE run_id IN ("+marks(len(ids))+") ORDER BY run_id, position, attempt", ids...)
+	tasks, err := collect(rows, err, scanTask)
+	if err != nil {
+		return err
+	}
+	for _, task := range tasks {
+		run := &runs[at[task.RunID]]
+		run.Tasks = append(run.Tasks, task)
+	}
+	return nil
+}

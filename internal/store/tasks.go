@@ -1,0 +1,157 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"slices"
+
+	"github.com/restartilka/restartilka/internal/restart"
+)
+
+const taskColumns = "id, run_id, host, position, batch, attempt, state, cause, phase, error, exit_code, drained, started_at, finished_at, version"
+
+func scanTask(r *sql.Rows) (task restart.Task, err error) {
+	var exit, started, finished sql.NullInt64
+	var drained int64
+	err = r.Scan(&task.ID, &task.RunID, &task.Host, &task.Position, &task.Batch, &task.Attempt, &task.State, &task.Cause, &task.Phase, &task.Error,
+		&exit, &drained, &started, &finished, &task.Version)
+	if exit.Valid {
+		code := int(exit.Int64)
+		task.ExitCode = &code
+	}
+	task.Drained = drained != 0
+	task.StartedAt, task.FinishedAt = fromMaybeMicros(started), fromMaybeMicros(finished)
+	return task, err
+}
+
+// insertTasks adds planned tasks to a run, many in one statement.
+func insertTasks(ctx context.Context, t tx, run lockedRun, tasks []restart.Task) error {
+	for batch := range slices.Chunk(tasks, taskBatch) {
+		args := make([]any, 0, len(batch)*8)
+		for _, task := range batch {
+			args = append(args, task.ID, run.id, run.service, task.Host, task.Position, task.Batch, task.Attempt, run.version)
+		}
+		rows := repeat("(?, ?, ?, ?, ?, ?, ?, 'planned', '', '', '', 0, ?, 0)", len(batch))
+		_, err := t.exec(ctx, "INSERT INTO tasks (id, run_id, service, host, position, batch, attempt, state, cause, phase, error, drained, version, held) VALUES "+rows, args...)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// putDetail stores a task's envelope, once, and what the agent said last.
+func (s *Store) putDetail(ctx context.Context, t tx, taskID string, envelope []byte, detail json.RawMessage) error {
+	packed, err := s.packer.pack(detail)
+	if err != nil {
+		return err
+	}
+	n, err := t.exec(ctx, `INSERT INTO task_details (task_id, envelope, detail) VALUES (?, ?, ?)
+		ON CONFLICT (task_id) DO UPDATE SET envelope = COALESCE(task_details.envelope, excluded.envelope), detail = COALESCE(excluded.detail, task_details.detail)
+		WHERE excluded.envelope IS NULL OR task_details.envelope IS NULL OR task_details.envelope = excluded.envelope`,
+		taskID, maybeBytes(envelope), maybeBytes(packed))
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		return restart.Errorf(restart.CodeConflict, "task %s has an envelope already: it is signed once", taskID)
+	}
+	return nil
+}
+
+// Progress stores what the agent said of a task that is active, under the
+// fence of its run: the phase ("" = unchanged) and the detail (nil =
+// unchanged). It is no transition; the run's version rises, so that live views
+// see it. CodeConflict where the task is not active.
+func (s *Store) Progress(ctx context.Context, fence Fence, taskID, phase string, detail json.RawMessage) error {
+	if detail != nil && !json.Valid(detail) {
+		return restart.Errorf(restart.CodeInvalid, "the detail of task %s is not JSON", restart.Quote(taskID))
+	}
+	return s.write(ctx, "store progress of task "+taskID, func(ctx context.Context, t tx) error {
+		var runID string
+		err := t.row(ctx, "SELECT run_id FROM tasks WHERE id = ?", taskID).Scan(&runID)
+		if errors.Is(err, sql.ErrNoRows) {
+			return notFound("task", taskID)
+		}
+		if err != nil {
+			return err
+		}
+		run, err := lockRun(ctx, t, runID, &fence)
+		if err != nil {
+			return err
+		}
+		n, err := t.exec(ctx, "UPDATE tasks SET phase = COALESCE(NULLIF(?, ''), phase), version = ? WHERE id = ? AND state IN ("+activeStates()+")",
+			phase, run.version, taskID)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return restart.Errorf(restart.CodeConflict, "task %s is not active", taskID)
+		}
+		if detail == nil {
+			return nil
+		}
+		return s.putDetail(ctx, t, taskID, nil, detail)
+	})
+}
+
+// TaskDetail returns what the agent said last of a task: nil where nothing,
+// CodeNotFound where there is no such task.
+func (s *Store) TaskDetail(ctx context.Context, taskID string) (json.RawMessage, error) {
+	packed, err := s.taskBlob(ctx, taskID, "detail")
+	if err != nil {
+		return nil, err
+	}
+	return unpack(packed)
+}
+
+// TaskEnvelope returns a task's sealed envelope, byte for byte: nil where it
+// has none yet, CodeNotFound where there is no such task.
+func (s *Store) TaskEnvelope(ctx context.Context, taskID string) ([]byte, error) {
+	return s.taskBlob(ctx, taskID, "envelope")
+}
+
+func (s *Store) taskBlob(ctx context.Context, taskID, column string) (b []byte, err error) {
+	err = s.read(ctx, "read "+column+" of task", func(ctx context.Context, t tx) error {
+		err := t.row(ctx, "SELECT task_details."+column+" FROM tasks LEFT JOIN task_details ON task_details.task_id = tasks.id WHERE tasks.id = ?", taskID).Scan(&b)
+		if errors.Is(err, sql.ErrNoRows) {
+			return notFound("task", taskID)
+		}
+		return err
+	})
+	return b, err
+}
+
+// Unreported lists tasks that are final and whose agent may still hold them:
+// they were dispatched, and the agent has not been told to forget. Oldest
+// first, at most limit (1 to 200; 0 = 50).
+func (s *Store) Unreported(ctx context.Context, limit int) (tasks []restart.Task, err error) {
+	err = s.read(ctx, "list unreported tasks", func(ctx context.Context, t tx) error {
+		rows, err := t.rows(ctx, "SELECT "+taskColumns+" FROM tasks WHERE held = 1 AND state IN ("+taskStates(restart.TaskState.Final)+") ORDER BY id LIMIT ?", page(limit))
+		tasks, err = collect(rows, err, scanTask)
+		return err
+	})
+	return tasks, err
+}
+
+// MarkReported notes that the agents of these tasks were told to forget them.
+// Tasks that are not final are left as they are.
+func (s *Store) MarkReported(ctx context.Context, taskIDs []string) error {
+	if len(taskIDs) == 0 {
+		return nil
+	}
+	return s.write(ctx, "mark tasks as reported", func(ctx context.Context, t tx) error {
+		for batch := range slices.Chunk(taskIDs, taskBatch) {
+			args := make([]any, len(batch))
+			for i, id := range batch {
+				args[i] = id
+			}
+			if _, err := t.exec(ctx, "UPDATE tasks SET held = 0 WHERE held = 1 AND state IN ("+taskStates(restart.TaskState.Final)+") AND id IN ("+marks(len(batch))+")", args...); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

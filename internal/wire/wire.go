@@ -1,0 +1,147 @@
+package wire
+
+import (
+	"time"
+
+	"github.com/restartilka/restartilka/internal/audit"
+	"github.com/restartilka/restartilka/internal/protocol"
+	"github.com/restartilka/restartilka/internal/restart"
+)
+
+// MaxPage bounds the items of one page of a list.
+const MaxPage = 200
+
+// List is one page of anything.
+type List[T any] struct {
+	Items []T    `json:"items" nullable:"false"`
+	Next  string `json:"next" doc:"cursor of the following page; empty at the end"`
+	// Of lists from the inventory only: when it was read, and whether it is
+	// an older answer because the source gives none now.
+	FetchedAt *time.Time `json:"fetched_at,omitempty"`
+	Stale     bool       `json:"stale,omitempty"`
+}
+
+// ListOf makes a page; nil items become an empty list.
+func ListOf[T any](items []T, next string) List[T] {
+	if items == nil {
+		items = []T{}
+	}
+	return List[T]{Items: items, Next: next}
+}
+
+// RunRequest asks for a run. Without Start it is kept as a draft, to be looked
+// at and confirmed within 15 minutes.
+type RunRequest struct {
+	restart.Request
+	Start bool `json:"start,omitempty" doc:"start at once, without the look at the plan"`
+}
+
+// StartRequest confirms a draft.
+type StartRequest struct {
+	// Hosts are those to touch: a subset of the plan's, in any order. Empty
+	// means those that the plan does not leave out.
+	Hosts []string `json:"hosts,omitempty" doc:"the hosts to touch; empty: all that the plan does not leave out" maxItems:"10000"`
+}
+
+// TaskDetail is one host of a run with what its agent last said: phases,
+// samples of health, evidence and warnings.
+type TaskDetail struct {
+	Task   restart.Task        `json:"task"`
+	Status protocol.TaskStatus `json:"status"`
+}
+
+// Scenario is a scenario as people list it.
+type Scenario struct {
+	Name        string          `json:"name"`
+	Serial      int             `json:"serial"`
+	Digest      string          `json:"digest"`
+	Kind        restart.Kind    `json:"kind"`
+	Author      string          `json:"author,omitempty"`
+	Services    []string        `json:"services"`
+	Description string          `json:"description,omitempty"`
+	Params      []restart.Param `json:"params,omitempty"`
+	Body        string          `json:"body,omitempty" doc:"the reviewed bytes; of one scenario only"`
+}
+
+// HostCheckRequest asks what hosts say of themselves.
+type HostCheckRequest struct {
+	Hosts       string `json:"hosts" doc:"host expression; empty: every host"`
+	Service     string `json:"service,omitempty" doc:"what each host says of this service"`
+	Environment string `json:"environment,omitempty"`
+}
+
+// The states of a HostCheck.
+const (
+	HostReady       = "ready"
+	HostProblem     = "problem"
+	HostUnreachable = "unreachable"
+)
+
+// HostCheck is what one host says of itself, or why it says nothing.
+type HostCheck struct {
+	Host   restart.Host          `json:"host"`
+	State  string                `json:"state" enum:"ready,problem,unreachable"`
+	Error  *restart.Error        `json:"error,omitempty"`
+	Report *protocol.CheckReport `json:"report,omitempty"`
+	Skew   restart.Duration      `json:"skew,omitempty" doc:"the host's clock minus the server's"`
+}
+
+// Lock is one service held by one run.
+type Lock struct {
+	Service     string    `json:"service"`
+	Environment string    `json:"environment"`
+	Run         string    `json:"run"`
+	Since       time.Time `json:"since"`
+}
+
+// TokenRequest asks for an API token.
+type TokenRequest struct {
+	Name  string           `json:"name" doc:"what it is for" maxLength:"64"`
+	Owner string           `json:"owner,omitempty" doc:"empty: oneself"`
+	Roles []restart.Role   `json:"roles,omitempty" doc:"empty: one's own"`
+	Life  restart.Duration `json:"life,omitempty" doc:"such as 720h; empty: 90 days"`
+}
+
+// Token is a token as it is listed: never its secret.
+type Token struct {
+	ID         string         `json:"id"`
+	Name       string         `json:"name"`
+	Owner      string         `json:"owner"`
+	Roles      []restart.Role `json:"roles"`
+	CreatedAt  time.Time      `json:"created_at"`
+	ExpiresAt  *time.Time     `json:"expires_at"`
+	LastUsedAt *time.Time     `json:"last_used_at"`
+	RevokedAt  *time.Time     `json:"revoked_at"`
+}
+
+// NewToken is a token just made, with its secret, which is shown once.
+type NewToken struct {
+	Token
+	Secret string `json:"secret"`
+}
+
+// CertificateRequest asks for a host's certificate.
+type CertificateRequest struct {
+	Host string `json:"host"`
+	CSR  string `json:"csr" doc:"PKCS #10 request, PEM; its key never leaves whoever made it" maxLength:"16384"`
+}
+
+// HostCredentials is the answer to a host's certificate request.
+type HostCredentials struct {
+	Certificate string `json:"certificate" doc:"PEM"`
+	CA          string `json:"ca" doc:"PEM"`
+	Server      string `json:"server" doc:"for agent.yaml's servers"`
+	EnvelopeKey string `json:"envelope_key" doc:"PEM, for agent.yaml's envelope_keys"`
+}
+
+// Certificate is an issued certificate as it is listed.
+type Certificate struct {
+	Serial    string     `json:"serial" doc:"hex"`
+	Host      string     `json:"host"`
+	IssuedAt  time.Time  `json:"issued_at"`
+	NotAfter  time.Time  `json:"not_after"`
+	RevokedAt *time.Time `json:"revoked_at"`
+}
+
+// AuditList is a page of the audit trail, in the order in which it was stored.
+type AuditList = List[audit.Record]
