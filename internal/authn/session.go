@@ -73,7 +73,7 @@ func (s Sessions) Authenticate(ctx context.Context, r *http.Request) (restart.Ac
 	if err := s.Store.TouchSession(ctx, Hash(cookie.Value)); err != nil {
 		return restart.Actor{}, err
 	}
-	return restart.Actor{Name: token.Owner, Roles: token.Roles, Token: token.ID, Via: "web"}, nil
+	return restart.Actor{Name: token.Owner, Roles: token.Roles, Token: token.ID, Via: "web", From: from(r)}, nil
 }
 
 // Open starts a session for an actor and sets its cookie. The secret is always

@@ -39,7 +39,7 @@ func (t Tokens) Authenticate(ctx context.Context, r *http.Request) (restart.Acto
 	if err != nil {
 		return restart.Actor{}, err
 	}
-	actor.Via = "api"
+	actor.Via, actor.From = "api", from(r)
 	if strings.HasPrefix(r.UserAgent(), "restartilka/") {
 		actor.Via = "cli"
 	}

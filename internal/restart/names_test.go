@@ -70,14 +70,14 @@ func TestIDs(t *testing.T) {
 func TestEscape(t *testing.T) {
 	for in, want := range map[string]string{
 		"plain, with ünïcode and кириллица": "plain, with ünïcode and кириллица",
-		"a\nb":                              `a\nb`,
-		"red \x1b[31m":                      `red \x1b[31m`,
-		"\xff\xfe":                          `\xff\xfe`,
-		"a\u202eb":                          `a\u{202e}b`,
-		"tab\tcr\r":                         `tab\tcr\r`,
-		"\ufffd":                            "\ufffd",
-		"zero\u200bwidth":                   `zero\u{200b}width`,
-		"\x00":                              `\x00`,
+		"a\nb":            `a\nb`,
+		"red \x1b[31m":    `red \x1b[31m`,
+		"\xff\xfe":        `\xff\xfe`,
+		"a\u202eb":        `a\u{202e}b`,
+		"tab\tcr\r":       `tab\tcr\r`,
+		"\ufffd":          "\ufffd",
+		"zero\u200bwidth": `zero\u{200b}width`,
+		"\x00":            `\x00`,
 	} {
 		if got := restart.Escape(in); got != want {
 			t.Errorf("Escape(%q) = %q, want %q", in, got, want)

@@ -37,6 +37,7 @@ type Actor struct {
 	Roles []Role   `json:"roles,omitempty"` // what the person may be
 	Teams []string `json:"teams,omitempty"` // for ownership
 	Via   string   `json:"via,omitempty"`   // web, api, cli, chat, ssh
+	From  string   `json:"from,omitempty"`  // address that the request came from
 	Token string   `json:"token,omitempty"` // id of the token used, never its secret
 }
 

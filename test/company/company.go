@@ -1,0 +1,418 @@
+// Package company stands a small company up for tests: the real server and
+// agent programs as processes of their own on loopback addresses, with a
+// scenario whose script is the witness. Each script appends the id of its task
+// to a file and syncs it, so that executions are counted by something that is
+// not the product.
+package company
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/restartilka/restartilka/internal/client"
+	"github.com/restartilka/restartilka/internal/demo"
+	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/server"
+	"github.com/restartilka/restartilka/internal/wire"
+)
+
+// Programs are the two binaries, built once for a test process.
+type Programs struct{ Server, Agent string }
+
+var build = sync.OnceValues(func() (Programs, error) {
+	dir, err := os.MkdirTemp("", "restartilka-programs-")
+	if err != nil {
+		return Programs{}, err
+	}
+	root, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}").Output()
+	if err != nil {
+		return Programs{}, fmt.Errorf("find the module: %w", err)
+	}
+	cmd := exec.Command("go", "build", "-o", dir+"/", "./cmd/restartilka", "./cmd/restartilka-agent")
+	cmd.Dir = strings.TrimSpace(string(root))
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return Programs{}, fmt.Errorf("build the programs: %w\n%s", err, out)
+	}
+	return Programs{filepath.Join(dir, "restartilka"), filepath.Join(dir, "restartilka-agent")}, nil
+})
+
+// Build builds the programs, or gives those that were built before.
+func Build(t testing.TB) Programs {
+	t.Helper()
+	p, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// RemovePrograms is for the end of TestMain.
+func RemovePrograms() {
+	if p, err := build(); err == nil {
+		os.RemoveAll(filepath.Dir(p.Server))
+	}
+}
+
+// Options of a company. The zero value has three hosts and SQLite.
+type Options struct {
+	Hosts    int
+	DSN      string                                  // PostgreSQL; "" = SQLite
+	Audit    string                                  // more sinks, as YAML lines of server.yaml; "" = none
+	Server   string                                  // more lines of server.yaml
+	Scenario func(c *Company) (name, content string) // "" = Witness
+	Work     time.Duration                           // how long the script works; 0 = not at all
+}
+
+// Company is a running company. Everything it has started is stopped, and its
+// folder removed, at the end of the test.
+type Company struct {
+	t        testing.TB
+	Programs Programs
+	Dir      string
+	URL      string
+	CA       string
+	Admin    *client.Client
+	Dev      *client.Client
+	DevToken string
+	Hosts    []demo.Host
+
+	layout demo.Layout
+	config string
+	mu     sync.Mutex
+	procs  map[string]*process
+}
+
+// process is one program that runs, or has been killed.
+type process struct {
+	cmd   *exec.Cmd
+	ended chan struct{}
+}
+
+var companies atomic.Int32
+
+// New starts a company and waits until it answers.
+func New(t testing.TB, o Options) *Company {
+	t.Helper()
+	c := &Company{t: t, Programs: Build(t), Dir: t.TempDir(), procs: map[string]*process{}}
+	if o.Hosts == 0 {
+		o.Hosts = 3
+	}
+	// Each company has loopback addresses of its own, so that tests run side by
+	// side, and beside a demo.
+	net := fmt.Sprintf("127.%d.%d", 20+os.Getpid()%200, companies.Add(1))
+	layout, err := demo.NewLayout(c.Dir, c.Programs.Server, net+".1:8443")
+	c.must(err)
+	layout.Hosts = nil
+	for i := range o.Hosts {
+		name := fmt.Sprintf("host%d.test.internal", i+1)
+		layout.Hosts = append(layout.Hosts, demo.Host{Name: name, Address: fmt.Sprintf("%s.%d", net, 11+i), Dir: filepath.Join(c.Dir, "hosts", name)})
+	}
+	c.layout, c.Hosts, c.URL = layout, layout.Hosts, "https://"+layout.Listen
+	first, err := server.Init(t.Context(), server.InitOptions{
+		Dir: layout.ServerDir(), Data: layout.DataDir(), Name: "demo", Listen: layout.Listen, IPs: ips(net + ".1"), Admin: "admin",
+	})
+	c.must(err)
+	c.must(layout.WriteServer())
+	c.must(layout.WriteHosts(time.Now()))
+	c.CA, c.config = first.CA, first.Config
+	scenario := o.Scenario
+	if scenario == nil {
+		scenario = func(c *Company) (string, string) { return "witness", c.Witness(o.Work) }
+	}
+	c.Review(scenario(c))
+	token := first.Token
+	if o.DSN != "" {
+		token = c.usePostgres(o.DSN)
+	}
+	c.edit(o)
+	t.Cleanup(c.stop)
+	for _, h := range c.Hosts {
+		c.StartAgent(h)
+	}
+	c.StartServer()
+	c.Admin = c.Client(token)
+	created, err := c.Admin.CreateToken(t.Context(), wire.TokenRequest{Name: "test", Owner: demo.Developer, Roles: []restart.Role{restart.RoleDeveloper}})
+	c.must(err)
+	c.DevToken = created.Secret
+	c.Dev = c.Client(created.Secret)
+	return c
+}
+
+func (c *Company) must(err error) {
+	c.t.Helper()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// edit appends to server.yaml.
+func (c *Company) edit(o Options) {
+	b, err := os.ReadFile(c.config)
+	c.must(err)
+	c.must(os.WriteFile(c.config, []byte(string(b)+o.Audit+o.Server), 0o640))
+}
+
+// Client gives a client with a token.
+func (c *Company) Client(token string) *client.Client {
+	c.t.Helper()
+	x, err := client.New(client.Config{URL: c.URL, CAFile: c.CA, Token: token})
+	c.must(err)
+	c.t.Cleanup(x.Close)
+	return x
+}
+
+// WitnessFile is where scripts append "TASK HOST BEGIN" and "TASK HOST END".
+func (c *Company) WitnessFile() string { return filepath.Join(c.Dir, "witness") }
+
+// Witness is a scenario whose script does nothing but tell that it ran.
+func (c *Company) Witness(work time.Duration) string {
+	return fmt.Sprintf(`format: 1
+name: witness
+serial: 1
+author: test@restartilka.invalid
+kind: restart
+services: [%s]
+description: Appends its task to a file, and syncs it
+strategy: {batches: [1], task_timeout: 30s}
+steps:
+  run:
+    script: |
+      echo "$RESTARTILKA_TASK #host# begin" >> %[2]s
+      sync %[2]s
+      sleep %.3[3]f
+      echo "$RESTARTILKA_TASK #host# end" >> %[2]s
+      sync %[2]s
+      echo "restarted #service# on #host#"
+`, demo.ServiceName, c.WitnessFile(), work.Seconds())
+}
+
+// Review lays a scenario onto the server's shelf and into every host's scenarios.d.
+func (c *Company) Review(name, content string) {
+	c.t.Helper()
+	c.must(os.Remove(filepath.Join(c.layout.ServerDir(), "scenarios", "hello-restart.yaml")))
+	c.must(os.WriteFile(filepath.Join(c.layout.ServerDir(), "scenarios", name+".yaml"), []byte(content), 0o600))
+	for _, h := range c.Hosts {
+		c.must(os.WriteFile(filepath.Join(h.Dir, "scenarios.d", name+".yaml"), []byte(content), 0o600))
+	}
+}
+
+// Witnessed counts the lines of the witness file by "TASK HOST WORD".
+func (c *Company) Witnessed() map[string]int {
+	c.t.Helper()
+	b, err := os.ReadFile(c.WitnessFile())
+	if !errors.Is(err, os.ErrNotExist) {
+		c.must(err)
+	}
+	out := map[string]int{}
+	for line := range strings.Lines(string(b)) {
+		out[strings.TrimSpace(line)]++
+	}
+	return out
+}
+
+// WitnessLines gives the witness file's lines in order.
+func (c *Company) WitnessLines() []string {
+	c.t.Helper()
+	b, err := os.ReadFile(c.WitnessFile())
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	c.must(err)
+	return strings.Split(strings.TrimSpace(string(b)), "\n")
+}
+
+// AuditFile is the trail's local copy.
+func (c *Company) AuditFile() string { return c.layout.AuditFile() }
+
+// ServerDir is the folder of server.yaml.
+func (c *Company) ServerDir() string { return c.layout.ServerDir() }
+
+// StartServer starts the server and waits until it is ready.
+func (c *Company) StartServer() {
+	c.t.Helper()
+	c.start("server", c.Programs.Server, "server", "--config", c.config)
+	pool := x509.NewCertPool()
+	pem, err := os.ReadFile(c.CA)
+	c.must(err)
+	pool.AppendCertsFromPEM(pem)
+	hc := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, DisableKeepAlives: true}, Timeout: 2 * time.Second}
+	c.Eventually("the server to be ready", func() bool {
+		resp, err := hc.Get(c.URL + "/readyz")
+		if err != nil {
+			return false
+		}
+		resp.Body.Close()
+		return resp.StatusCode == http.StatusOK
+	})
+}
+
+// StartAgent starts the agent of a host.
+func (c *Company) StartAgent(h demo.Host) {
+	c.t.Helper()
+	c.start(h.Name, c.Programs.Agent, "serve", "--config", filepath.Join(h.Dir, "agent.yaml"))
+}
+
+// KillServer ends the server with SIGKILL; KillAgent that host's agent.
+func (c *Company) KillServer() { c.signal("server", syscall.SIGKILL) }
+
+// KillAgent ends a host's agent with SIGKILL.
+func (c *Company) KillAgent(h demo.Host) { c.signal(h.Name, syscall.SIGKILL) }
+
+// StopServer ends the server with SIGTERM and waits for it.
+func (c *Company) StopServer() { c.signal("server", syscall.SIGTERM) }
+
+// StopAgent ends a host's agent with SIGTERM and waits for it.
+func (c *Company) StopAgent(h demo.Host) { c.signal(h.Name, syscall.SIGTERM) }
+
+func (c *Company) start(name, program string, args ...string) {
+	c.t.Helper()
+	log, err := os.OpenFile(filepath.Join(c.Dir, name+".log"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	c.must(err)
+	defer log.Close()
+	cmd := exec.Command(program, args...)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	p := &process{cmd: cmd, ended: make(chan struct{})}
+	started := make(chan error, 1)
+	// Pdeathsig is of the thread that starts: it must live as long as the child.
+	go func() {
+		lockThread()
+		if err := cmd.Start(); err != nil {
+			started <- err
+			return
+		}
+		started <- nil
+		cmd.Wait() //nolint:errcheck // it is killed on purpose
+		close(p.ended)
+	}()
+	c.must(<-started)
+	c.mu.Lock()
+	c.procs[name] = p
+	c.mu.Unlock()
+}
+
+func (c *Company) signal(name string, s syscall.Signal) {
+	c.mu.Lock()
+	p := c.procs[name]
+	delete(c.procs, name)
+	c.mu.Unlock()
+	if p == nil {
+		return
+	}
+	if err := p.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		c.t.Errorf("signal %s: %v", name, err)
+	}
+	select {
+	case <-p.ended:
+	case <-time.After(20 * time.Second):
+		c.t.Errorf("%s has not ended 20 s after %v", name, s)
+		p.cmd.Process.Kill() //nolint:errcheck // it is told already
+	}
+}
+
+func (c *Company) stop() {
+	c.mu.Lock()
+	var names []string
+	for name := range c.procs {
+		names = append(names, name)
+	}
+	c.mu.Unlock()
+	var stopping sync.WaitGroup
+	for _, name := range names {
+		stopping.Go(func() { c.signal(name, syscall.SIGTERM) })
+	}
+	stopping.Wait()
+	if c.t.Failed() {
+		for _, name := range append([]string{"server"}, hostNames(c.Hosts)...) {
+			b, err := os.ReadFile(filepath.Join(c.Dir, name+".log"))
+			if err == nil {
+				c.t.Logf("log of %s:\n%s", name, bytes.TrimSpace(tail(b, 6000)))
+			}
+		}
+	}
+}
+
+func hostNames(hosts []demo.Host) []string {
+	var out []string
+	for _, h := range hosts {
+		out = append(out, h.Name)
+	}
+	return out
+}
+
+func tail(b []byte, n int) []byte { return b[max(0, len(b)-n):] }
+
+// Eventually waits for a condition, asking every 20 ms for at most 30 s.
+func (c *Company) Eventually(what string, ok func() bool) {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), 30*time.Second)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-ctx.Done():
+			c.t.Fatalf("waited in vain for %s", what)
+		case <-tick.C:
+		}
+	}
+}
+
+// Start asks for a restart of all hosts and confirms it.
+func (c *Company) Start(reason string) restart.Run {
+	c.t.Helper()
+	run, err := c.Dev.Draft(c.t.Context(), restart.Request{Service: demo.ServiceName, Reason: reason}, "")
+	c.must(err)
+	run, err = c.Dev.Start(c.t.Context(), run.ID, wire.StartRequest{})
+	c.must(err)
+	return run
+}
+
+// Until waits until a run is in one of the states, and gives it.
+func (c *Company) Until(id string, states ...restart.RunState) (run restart.Run) {
+	c.t.Helper()
+	c.Eventually(fmt.Sprintf("run %s to be %v", id, states), func() bool {
+		var err error
+		run, err = c.Dev.Run(c.t.Context(), id)
+		if err != nil {
+			return false // the server may be down at this moment, on purpose
+		}
+		for _, s := range states {
+			if run.State == s {
+				return true
+			}
+		}
+		return false
+	})
+	return run
+}
+
+// CLI runs the command line as the developer, and gives what it said.
+func (c *Company) CLI(args ...string) (stdout, stderr string, code int) {
+	c.t.Helper()
+	cmd := exec.CommandContext(c.t.Context(), c.Programs.Server, args...)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + c.Dir, "RESTARTILKA_URL=" + c.URL, "RESTARTILKA_CA=" + c.CA, "RESTARTILKA_TOKEN=" + c.DevToken}
+	var out, talk bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &talk
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		c.t.Fatal(err)
+	}
+	return out.String(), talk.String(), cmd.ProcessState.ExitCode()
+}

@@ -1,0 +1,39 @@
+package company
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/restartilka/restartilka/internal/authn"
+	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/store"
+)
+
+// lockThread keeps a goroutine on its thread for ever.
+func lockThread() { runtime.LockOSThread() }
+
+func ips(s string) []net.IP { return []net.IP{net.ParseIP(s)} }
+
+// usePostgres points server.yaml to another database, and makes the first
+// admin's token there.
+func (c *Company) usePostgres(dsn string) (token string) {
+	c.t.Helper()
+	file := filepath.Join(c.layout.ServerDir(), "dsn")
+	c.must(os.WriteFile(file, []byte(dsn+"\n"), 0o600))
+	b, err := os.ReadFile(c.config)
+	c.must(err)
+	c.must(os.WriteFile(c.config, []byte(strings.Replace(string(b), "sqlite: "+c.layout.DataDir()+"/restartilka.db", "dsn_file: "+file, 1)), 0o640))
+	s, err := store.Open(c.t.Context(), store.Config{DSN: dsn})
+	c.must(err)
+	secret, hash := authn.NewSecret()
+	now := time.Now().UTC()
+	c.must(s.CreateToken(c.t.Context(), store.Token{
+		ID: restart.NewID(now), Name: "first", Owner: "admin", Roles: []restart.Role{restart.RoleAdmin, restart.RoleDeveloper}, Hash: hash, CreatedAt: now,
+	}))
+	c.must(s.Close())
+	return secret
+}
