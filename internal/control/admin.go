@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -172,6 +173,9 @@ func (c *Control) IssueHost(ctx context.Context, actor restart.Actor, host strin
 	now := c.now()
 	certPEM, err := e.CA.SignAgentCSR(csrPEM, host, now)
 	if err != nil {
+		if bad, ok := errors.AsType[*restart.Error](err); ok && bad.Code == restart.CodeCertificate {
+			err = restart.Errorf(restart.CodeInvalid, "%s", bad.Message) // what was sent is at fault, not a peer
+		}
 		return wire.HostCredentials{}, c.refused(ctx, rec, err)
 	}
 	block, _ := pem.Decode(certPEM)

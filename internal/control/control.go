@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/audit"
@@ -55,7 +56,7 @@ func (c *Control) now() time.Time { return c.cfg.Now().UTC().Truncate(time.Micro
 
 // record starts an audit record of an act of the actor.
 func (c *Control) record(actor restart.Actor, action audit.Action) audit.Record {
-	return audit.Record{Time: c.now(), Actor: actor.Name, Origin: actor.Via, Action: action}
+	return audit.Record{Time: c.now(), Actor: actor.Name, Origin: strings.TrimSpace(actor.Via + " " + actor.From), Action: action}
 }
 
 // about fills a record with what it says of a run.

@@ -294,7 +294,7 @@ func (c *Control) warn(ctx context.Context, p *restart.Plan) error {
 		return err
 	}
 	for _, l := range locks {
-		if l.Service == p.Service.Name && l.Environment == p.Environment {
+		if p.Kind.HoldsService() && l.Service == p.Service.Name && l.Environment == p.Environment {
 			p.Warnings = append(p.Warnings, fmt.Sprintf("run %s has %s in %s now; this one would wait for it", l.RunID, l.Service, l.Environment))
 		}
 	}

@@ -93,9 +93,10 @@ func (c *Control) Resume(ctx context.Context, actor restart.Actor, id string) (r
 	after := run
 	after.Tasks = append(after.Tasks[:len(after.Tasks):len(after.Tasks)], again...)
 	none := restart.ControlNone
-	rec.Detail = fmt.Sprintf("was paused: %s; asked for by %s", run.Cause, run.Actor)
+	rec.Detail = fmt.Sprintf("was paused: %s; asked for by %s; still to be touched: %s", run.Cause, run.Actor, stillPlanned(after))
 	_, err = c.cfg.Store.Apply(ctx, store.Change{
 		RunID: id, At: now, NewTasks: again, Records: []audit.Record{rec},
+		Hold: run.Kind.HoldsService(), // held since its start, unless it was paused while it was queued
 		Run: &store.RunChange{
 			From: []restart.RunState{restart.RunPaused}, To: restart.RunRunning, Control: &none,
 			Acknowledged: new(after.Failures()), ReleaseLease: true,
@@ -106,6 +107,37 @@ func (c *Control) Resume(ctx context.Context, actor restart.Actor, id string) (r
 	}
 	c.touched(id)
 	return c.Run(ctx, actor, id)
+}
+
+// MayGoOn tells why the person who asked for a run may no longer have its next
+// host touched: every token with which he could ask has gone, or the service
+// is not his any more. It is looked at before each host.
+func (c *Control) MayGoOn(ctx context.Context, run restart.Run) (restart.Cause, string) {
+	tokens, err := c.cfg.Store.Tokens(ctx, run.Actor)
+	if err != nil {
+		return restart.CauseGate, "whether " + run.Actor + " still may could not be found out: the database does not answer"
+	}
+	actor := restart.Actor{Name: run.Actor}
+	for _, t := range tokens {
+		if t.Valid(c.now()) {
+			actor.Roles = append(actor.Roles, t.Roles...)
+		}
+	}
+	if err := c.mayControl(ctx, actor, run, authz.ActionFor(run.Kind)); err != nil {
+		return restart.CauseRightsLost, err.Error()
+	}
+	return "", ""
+}
+
+// stillPlanned names the hosts that a run has not asked yet.
+func stillPlanned(run restart.Run) string {
+	var out []string
+	for _, t := range restart.Latest(run.Tasks) {
+		if t.State == restart.TaskPlanned {
+			out = append(out, t.Host)
+		}
+	}
+	return orNone(out)
 }
 
 // mayControl checks the rights of a person on the run's service, which may

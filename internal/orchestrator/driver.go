@@ -68,9 +68,11 @@ func (d *driver) intend(ctx context.Context) (protocol.Submission, time.Time, er
 	if err != nil {
 		return submission, expiry, err
 	}
+	started := time.Now().UTC()
 	err = d.apply(ctx, store.TaskChange{
-		From: []restart.TaskState{restart.TaskIntentLogged}, Path: []restart.TaskState{restart.TaskDispatching}, StartedAt: &now,
+		From: []restart.TaskState{restart.TaskIntentLogged}, Path: []restart.TaskState{restart.TaskDispatching}, StartedAt: &started,
 	}, nil)
+	d.task.StartedAt = &started
 	return submission, expiry, err
 }
 
@@ -257,7 +259,7 @@ func (d *driver) keepUp(ctx context.Context, status protocol.TaskStatus, shown *
 	path := d.pathTo(status.Stage)
 	if len(path) > 0 {
 		if err := d.apply(ctx, store.TaskChange{
-			From: []restart.TaskState{d.task.State}, Path: path, Phase: string(status.Phase), Detail: detail(status), StartedAt: status.StartedAt,
+			From: []restart.TaskState{d.task.State}, Path: path, Phase: string(status.Phase), Detail: detail(status),
 		}, nil); err != nil {
 			return err
 		}
@@ -334,7 +336,6 @@ func (d *driver) outcome(ctx context.Context, state restart.TaskState, why *rest
 		}
 		change.ExitCode, change.Drained, change.Detail = status.ExitCode, &status.Drained, detail(*status)
 		change.Phase = string(status.FailedPhase)
-		change.StartedAt = status.StartedAt
 	}
 	change.Path = append(change.Path, state)
 	rec := d.record(audit.TaskOutcome, now)

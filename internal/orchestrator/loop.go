@@ -168,10 +168,10 @@ func (l *loop) isStopping() bool {
 }
 
 func (l *loop) may(ctx context.Context, run restart.Run) (restart.Cause, string) {
-	if l.o.cfg.Gone == nil {
+	if l.o.cfg.MayGoOn == nil {
 		return "", ""
 	}
-	return l.o.cfg.Gone(ctx, run)
+	return l.o.cfg.MayGoOn(ctx, run)
 }
 
 func (l *loop) snapshot(run restart.Run) snapshot {
@@ -195,7 +195,7 @@ func (l *loop) apply(ctx context.Context, run restart.Run, c command, now time.T
 	switch c := c.(type) {
 	case begin:
 		change.Run = &store.RunChange{From: []restart.RunState{restart.RunQueued}, To: restart.RunRunning, SetStarted: run.StartedAt == nil}
-		change.Hold = true
+		change.Hold = run.Kind.HoldsService()
 		rec = record(run, audit.RunStarted, now)
 		rec.Detail = frozenHosts(run)
 	case pause:
@@ -320,7 +320,7 @@ func (l *loop) finish(ctx context.Context) {
 			l.o.log.Warn("mark tasks as reported", "run_id", l.claim.RunID, "error", err)
 		}
 	}
-	if err := l.o.cfg.Runs.Release(bctx, l.o.cfg.Owner, l.claim.RunID); err != nil && !fenced(err) {
+	if err := l.o.cfg.Runs.Release(bctx, l.claim.RunID, l.fence()); err != nil && !fenced(err) {
 		l.o.log.Warn("release a run", "run_id", l.claim.RunID, "error", err)
 	}
 	l.o.cfg.Changed(l.claim.RunID)

@@ -21,7 +21,7 @@ import (
 type Runs interface {
 	Claim(ctx context.Context, owner string, ttl time.Duration, limit int) ([]store.Claim, error)
 	Renew(ctx context.Context, owner string, ttl time.Duration) (held []string, err error)
-	Release(ctx context.Context, owner, run string) error
+	Release(ctx context.Context, run string, fence store.Fence) error
 	Run(ctx context.Context, id string) (restart.Run, error)
 	RunSince(ctx context.Context, id string, version int64) (restart.Run, error)
 	Apply(ctx context.Context, change store.Change) (version int64, err error)
@@ -60,9 +60,9 @@ type Config struct {
 	Committed func()
 	Changed   func(run string)
 
-	// Gone tells, just before a host is asked, why it may no longer be: the
-	// rights of the person have gone, the log does not keep up. nil = always may.
-	Gone func(ctx context.Context, run restart.Run) (restart.Cause, string)
+	// MayGoOn tells, just before a host is asked, why it may no longer be: the
+	// rights of the person have gone. nil = it always may.
+	MayGoOn func(ctx context.Context, run restart.Run) (restart.Cause, string)
 
 	Lease          time.Duration // 0 = 15 s
 	Poll           time.Duration // 0 = 1 s; how soon a wish left by another server is seen

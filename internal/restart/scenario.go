@@ -20,6 +20,10 @@ const (
 	KindCustom     Kind = "custom"
 )
 
+// HoldsService tells whether a run of this kind keeps other runs away from its
+// service: a dump changes nothing, and holds only its hosts.
+func (k Kind) HoldsService() bool { return k != KindThreadDump }
+
 // Scenario is one immutable version of a reviewed recipe. Its identity is the
 // SHA-256 of the bytes it was read from; the fields are those of the file.
 type Scenario struct {

@@ -51,14 +51,18 @@ func exerciseClaim(t *testing.T, newDSN storetest.NewDSN) {
 	if held, err := s.Renew(t.Context(), "a", time.Hour); err != nil || len(held) != 0 {
 		t.Fatalf("a lost lease was renewed: %v, error %v", held, err)
 	}
-	if err := s.Release(t.Context(), "a", one.ID); err != nil { // not its own any more: nothing happens
+	if err := s.Release(t.Context(), one.ID, store.Fence{Owner: "a", Epoch: 1}); err != nil { // not its own any more: nothing happens
 		t.Fatal(err)
 	}
 	want(claim("c", time.Hour, 10))
 	if held, err := s.Renew(t.Context(), "b", time.Hour); err != nil || len(held) != 2 {
 		t.Fatalf("held %v, error %v", held, err)
 	}
-	if err := s.Release(t.Context(), "b", one.ID); err != nil {
+	if err := s.Release(t.Context(), one.ID, store.Fence{Owner: "b", Epoch: 1}); err != nil { // an earlier claim of the same owner
+		t.Fatal(err)
+	}
+	want(claim("c", time.Hour, 10))
+	if err := s.Release(t.Context(), one.ID, store.Fence{Owner: "b", Epoch: 2}); err != nil {
 		t.Fatal(err)
 	}
 	want(claim("c", time.Hour, 10), store.Claim{RunID: one.ID, Epoch: 3})

@@ -21,3 +21,8 @@ func Pragma(s *Store, name string) (value string, err error) {
 	})
 	return value, err
 }
+
+// Write runs a function in a writing transaction.
+func Write(s *Store, do func() error) error {
+	return s.write(context.Background(), "test", func(context.Context, tx) error { return do() })
+}

@@ -69,10 +69,11 @@ func (s *Store) Renew(ctx context.Context, owner string, ttl time.Duration) (hel
 }
 
 // Release gives a run back, so that any server may claim it at once. A run
-// that owner does not hold is left as it is.
-func (s *Store) Release(ctx context.Context, owner, runID string) error {
+// that is no longer held by this fence is left as it is: its holder may have
+// claimed it anew in the meantime.
+func (s *Store) Release(ctx context.Context, runID string, fence Fence) error {
 	return s.write(ctx, "release run "+runID, func(ctx context.Context, t tx) error {
-		_, err := t.exec(ctx, "UPDATE runs SET owner = '', lease_until = 0 WHERE id = ? AND owner = ? AND owner <> ''", runID, owner)
+		_, err := t.exec(ctx, "UPDATE runs SET owner = '', lease_until = 0 WHERE id = ? AND owner = ? AND epoch = ? AND owner <> ''", runID, fence.Owner, fence.Epoch)
 		return err
 	})
 }

@@ -261,6 +261,49 @@ func TestTheSecondRunWaits(t *testing.T) {
 	}
 }
 
+// A run that was paused while it waited does not slip past the lock.
+func TestAQueuedRunThatIsPausedStillWaits(t *testing.T) {
+	t.Parallel()
+	c := company.New(t, company.Options{Work: time.Second})
+	first := c.Start(reason)
+	c.Eventually("the first script to run", func() bool { return len(c.WitnessLines()) >= 1 })
+	second := c.Start("another reason to restart it")
+	if _, err := c.Dev.Pause(t.Context(), second.ID); err != nil {
+		t.Fatal(err)
+	}
+	c.Until(second.ID, restart.RunPaused)
+	if _, err := c.Dev.Resume(t.Context(), second.ID); restart.CodeOf(err) != restart.CodeLocked || !strings.Contains(err.Error(), first.ID) {
+		t.Errorf("resumed beside run %s: %v", first.ID, err)
+	}
+	c.Until(first.ID, restart.RunCompleted)
+	if _, err := c.Dev.Resume(t.Context(), second.ID); err != nil {
+		t.Errorf("resume: %v", err)
+	}
+	c.Until(second.ID, restart.RunCompleted)
+}
+
+// Who has no token left, has no next host touched.
+func TestARevokedTokenStopsTheWalk(t *testing.T) {
+	t.Parallel()
+	c := company.New(t, company.Options{Work: 500 * time.Millisecond})
+	run := c.Start(reason)
+	c.Eventually("the first script to run", func() bool { return len(c.WitnessLines()) >= 1 })
+	tokens, err := c.Admin.Tokens(t.Context())
+	must(t, err)
+	for _, token := range tokens {
+		if token.Owner == demo.Developer {
+			must(t, c.Admin.RevokeToken(t.Context(), token.ID))
+		}
+	}
+	c.Eventually("the run to be paused", func() bool {
+		run, err = c.Admin.Run(t.Context(), run.ID)
+		return err == nil && run.State == restart.RunPaused
+	})
+	if run.Cause != restart.CauseRightsLost || states(run) != "succeeded planned planned" {
+		t.Errorf("paused (%s) %s: %s", run.Cause, run.Explanation, states(run))
+	}
+}
+
 // Abort lets the host in hand finish, and touches no other.
 func TestAbort(t *testing.T) {
 	t.Parallel()

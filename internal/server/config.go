@@ -1,0 +1,196 @@
+package server
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+
+	"github.com/restartilka/restartilka/internal/audit"
+	"github.com/restartilka/restartilka/internal/inventory"
+	"github.com/restartilka/restartilka/internal/protocol"
+	"github.com/restartilka/restartilka/internal/restart"
+)
+
+// DefaultConfig is where the configuration lies unless --config says otherwise.
+const DefaultConfig = "/etc/restartilka/server.yaml"
+
+// Config is server.yaml. Secrets are never in it: only files that hold them.
+// Relative paths are taken from the folder of the file.
+type Config struct {
+	Name      string           `yaml:"name"`      // this server: in the audit trail, and in its certificate towards agents
+	Listen    string           `yaml:"listen"`    // ADDRESS:PORT of pages and API, over TLS
+	URL       string           `yaml:"url"`       // what links begin with; "" = https://LISTEN
+	Database  DatabaseConfig   `yaml:"database"`  //
+	TLS       TLSConfig        `yaml:"tls"`       // of the listener
+	Agents    AgentsConfig     `yaml:"agents"`    //
+	Scenarios string           `yaml:"scenarios"` // folder of *.yaml
+	Inventory inventory.Config `yaml:"inventory"` //
+	Audit     audit.Settings   `yaml:"audit"`     //
+	Runs      RunsConfig       `yaml:"runs"`      //
+}
+
+// DatabaseConfig names the database: an embedded file, or PostgreSQL.
+type DatabaseConfig struct {
+	SQLite  string `yaml:"sqlite"`   // path of the file
+	DSNFile string `yaml:"dsn_file"` // file with one line, postgres://…; it holds a password, so it is a file of its own
+}
+
+// TLSConfig is a certificate with its key.
+type TLSConfig struct {
+	Certificate string `yaml:"certificate"`
+	Key         string `yaml:"key"`
+}
+
+// AgentsConfig is how agents are called.
+type AgentsConfig struct {
+	Certificate string `yaml:"certificate"`  // this server's, towards agents
+	Key         string `yaml:"key"`          //
+	CA          string `yaml:"ca"`           // of the agents' certificates
+	CAKey       string `yaml:"ca_key"`       // "" = certificates come from elsewhere, not from this server
+	EnvelopeKey string `yaml:"envelope_key"` // signs what hosts are asked to do
+	Port        int    `yaml:"port"`         // 0 = 3131
+}
+
+// RunsConfig sets how runs are walked.
+type RunsConfig struct {
+	AfterInterruption string        `yaml:"after_interruption"` // ask (default) | go-on
+	Lease             time.Duration `yaml:"lease"`              // 0 = 15s; 3s to 5m
+	ContactTimeout    time.Duration `yaml:"contact_timeout"`    // 0 = 2m; how long a silent host is asked before its task is unknown
+}
+
+// ReadConfig reads and checks a file. Unknown keys and values out of range are
+// errors that name the line or the key (CodeInvalid).
+func ReadConfig(path string) (Config, error) {
+	b, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return Config{}, restart.Errorf(restart.CodeNotFound, "there is no %s", path).WithHint("make one with: restartilka server init --config %s", path)
+	}
+	if err != nil {
+		return Config{}, fmt.Errorf("read configuration: %w", err)
+	}
+	c, err := parseConfig(b)
+	if err != nil {
+		return Config{}, restart.Errorf(restart.CodeInvalid, "%s: %v", path, err)
+	}
+	dir, err := filepath.Abs(filepath.Dir(path))
+	if err != nil {
+		return Config{}, fmt.Errorf("find %s: %w", path, err)
+	}
+	c.resolve(dir)
+	if err := c.check(); err != nil {
+		return Config{}, restart.Errorf(restart.CodeInvalid, "%s: %v", path, err)
+	}
+	return c, nil
+}
+
+func parseConfig(b []byte) (Config, error) {
+	c := Config{Listen: "0.0.0.0:8443"}
+	loader, err := yaml.NewLoader(bytes.NewReader(b), yaml.WithKnownFields())
+	if err != nil {
+		return c, err
+	}
+	if err := loader.Load(&c); err != nil {
+		if errors.Is(err, io.EOF) {
+			return c, errors.New("the file is empty")
+		}
+		return c, err
+	}
+	var more any
+	if err := loader.Load(&more); !errors.Is(err, io.EOF) {
+		return c, errors.New("more than one document")
+	}
+	return c, nil
+}
+
+// resolve makes every path absolute.
+func (c *Config) resolve(dir string) {
+	for _, p := range c.files() {
+		if *p != "" && !filepath.IsAbs(*p) {
+			*p = filepath.Join(dir, *p)
+		}
+	}
+	for i := range c.Audit.Sinks {
+		sink := &c.Audit.Sinks[i]
+		for _, p := range []*string{&sink.Path, &sink.CA, &sink.Certificate, &sink.Key} {
+			if *p != "" && !filepath.IsAbs(*p) {
+				*p = filepath.Join(dir, *p)
+			}
+		}
+	}
+	if c.URL == "" {
+		c.URL = "https://" + strings.Replace(c.Listen, "0.0.0.0:", "localhost:", 1)
+	}
+}
+
+func (c *Config) files() []*string {
+	return []*string{
+		&c.Database.SQLite, &c.Database.DSNFile, &c.TLS.Certificate, &c.TLS.Key, &c.Agents.Certificate, &c.Agents.Key,
+		&c.Agents.CA, &c.Agents.CAKey, &c.Agents.EnvelopeKey, &c.Scenarios, &c.Inventory.Path, &c.Inventory.ServicesFile,
+		&c.Inventory.TokenFile, &c.Inventory.CAFile, &c.Inventory.CacheDir,
+	}
+}
+
+func (c *Config) check() error {
+	need := func(key, value string) error {
+		if value == "" {
+			return fmt.Errorf("%s is needed", key)
+		}
+		return nil
+	}
+	if err := audit.CheckSource(c.Name); err != nil {
+		return fmt.Errorf("name: %w", err)
+	}
+	for _, err := range []error{
+		need("listen", c.Listen), need("tls.certificate", c.TLS.Certificate), need("tls.key", c.TLS.Key),
+		need("agents.certificate", c.Agents.Certificate), need("agents.key", c.Agents.Key), need("agents.ca", c.Agents.CA),
+		need("agents.envelope_key", c.Agents.EnvelopeKey), need("scenarios", c.Scenarios),
+	} {
+		if err != nil {
+			return err
+		}
+	}
+	if (c.Database.SQLite == "") == (c.Database.DSNFile == "") {
+		return errors.New("database: give either sqlite (a path) or dsn_file (a file with postgres://…)")
+	}
+	switch c.Runs.AfterInterruption {
+	case "", "ask", "go-on":
+	default:
+		return fmt.Errorf("runs.after_interruption: %s is neither ask nor go-on", restart.Quote(c.Runs.AfterInterruption))
+	}
+	if l := c.Runs.Lease; l != 0 && (l < 3*time.Second || l > 5*time.Minute) {
+		return fmt.Errorf("runs.lease: %s is not from 3s to 5m", l)
+	}
+	if t := c.Runs.ContactTimeout; t != 0 && (t < protocol.Lifetime || t > time.Hour) {
+		return fmt.Errorf("runs.contact_timeout: %s is not from %s to 1h", t, protocol.Lifetime)
+	}
+	if p := c.Agents.Port; p < 0 || p > 65535 {
+		return fmt.Errorf("agents.port: %d is not a port", p)
+	}
+	return c.Audit.Check()
+}
+
+// dsn gives the store's data source.
+func (c *Config) dsn() (string, error) {
+	if c.Database.SQLite != "" {
+		return "sqlite:" + c.Database.SQLite, nil
+	}
+	info, err := os.Stat(c.Database.DSNFile)
+	if err != nil {
+		return "", fmt.Errorf("database: %w", err)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return "", restart.Errorf(restart.CodeInvalid, "%s can be read by others", c.Database.DSNFile).WithHint("it holds a password: chmod 600 %s", c.Database.DSNFile)
+	}
+	b, err := os.ReadFile(c.Database.DSNFile)
+	if err != nil {
+		return "", fmt.Errorf("database: %w", err)
+	}
+	return strings.TrimSpace(string(b)), nil
+}

@@ -1,0 +1,260 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/restartilka/restartilka/internal/audit"
+	"github.com/restartilka/restartilka/internal/authn"
+	"github.com/restartilka/restartilka/internal/pki"
+	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/store"
+	"github.com/restartilka/restartilka/scenarios"
+)
+
+// InitOptions says what `restartilka server init` is to write.
+type InitOptions struct {
+	Dir    string   // for the configuration and the credentials; made with mode 0750
+	Data   string   // for the database and the audit trail; made with mode 0700
+	Name   string   // of the server; "" = main
+	Listen string   // "" = 0.0.0.0:8443
+	DNS    []string // names in the listener's certificate, beside localhost
+	IPs    []net.IP // addresses in it, beside 127.0.0.1 and ::1
+	Admin  string   // first admin's user name; "" = admin
+	Now    time.Time
+}
+
+// InitResult is what a person needs to go on. The token is shown once and
+// stored nowhere.
+type InitResult struct {
+	Config string `json:"config"`
+	CA     string `json:"ca"`
+	URL    string `json:"url"` // from this machine
+	Admin  string `json:"admin"`
+	Token  string `json:"token"`
+}
+
+// Init writes a configuration, an authority and credentials of its own, the
+// shipped scenarios and an example inventory, and makes the database with the
+// first admin's token. It touches nothing that is there: an existing
+// configuration is CodeConflict.
+func Init(ctx context.Context, o InitOptions) (InitResult, error) {
+	if o.Name == "" {
+		o.Name = "main"
+	}
+	if o.Listen == "" {
+		o.Listen = "0.0.0.0:8443"
+	}
+	if o.Admin == "" {
+		o.Admin = "admin"
+	}
+	if o.Now.IsZero() {
+		o.Now = time.Now()
+	}
+	if err := errors.Join(audit.CheckSource(o.Name), restart.CheckUser(o.Admin)); err != nil {
+		return InitResult{}, err
+	}
+	if _, _, err := net.SplitHostPort(o.Listen); err != nil {
+		return InitResult{}, restart.Errorf(restart.CodeInvalid, "listen: %s is not ADDRESS:PORT", restart.Quote(o.Listen))
+	}
+	for _, dir := range []*string{&o.Dir, &o.Data} {
+		abs, err := filepath.Abs(*dir)
+		if err != nil {
+			return InitResult{}, fmt.Errorf("find %s: %w", *dir, err)
+		}
+		*dir = abs
+	}
+	config := filepath.Join(o.Dir, "server.yaml")
+	if _, err := os.Lstat(config); err == nil {
+		return InitResult{}, restart.Errorf(restart.CodeConflict, "%s is there already", config).WithHint("nothing was changed; to begin anew, move it away first")
+	}
+	for dir, mode := range map[string]fs.FileMode{o.Dir: 0o750, o.Data: 0o700, filepath.Join(o.Dir, "scenarios"): 0o755} {
+		if err := os.MkdirAll(dir, mode); err != nil {
+			return InitResult{}, fmt.Errorf("make %s: %w", dir, err)
+		}
+	}
+	if err := writeCredentials(o); err != nil {
+		return InitResult{}, err
+	}
+	if err := layScenarios(filepath.Join(o.Dir, "scenarios")); err != nil {
+		return InitResult{}, err
+	}
+	inventory := filepath.Join(o.Dir, "inventory.yaml")
+	if err := writeNew(inventory, []byte(firstInventory), 0o644); err != nil && !errors.Is(err, fs.ErrExist) {
+		return InitResult{}, err
+	}
+	token, err := firstToken(ctx, o)
+	if err != nil {
+		return InitResult{}, err
+	}
+	// The configuration comes last: while it is absent, init can be run again.
+	if err := writeNew(config, []byte(firstConfig(o)), 0o640); err != nil {
+		return InitResult{}, err
+	}
+	_, port, _ := net.SplitHostPort(o.Listen)
+	return InitResult{Config: config, CA: filepath.Join(o.Dir, "ca.crt"), URL: "https://localhost:" + port, Admin: o.Admin, Token: token}, nil
+}
+
+func writeCredentials(o InitOptions) error {
+	in := func(name string) string { return filepath.Join(o.Dir, name) }
+	ca, err := pki.LoadCA(in("ca.crt"), in("ca.key"))
+	if err != nil {
+		if _, statErr := os.Lstat(in("ca.key")); statErr == nil {
+			return err // a key that is there and can't be used is not written over
+		}
+		if ca, err = pki.NewCA("restartilka "+o.Name, o.Now); err != nil {
+			return err
+		}
+		if err := ca.Save(o.Dir); err != nil {
+			return err
+		}
+	}
+	dns := append([]string{"localhost"}, o.DNS...)
+	if host, err := os.Hostname(); err == nil && restart.CheckHost(host) == nil && host != "localhost" {
+		dns = append(dns, host)
+	}
+	ips := append([]net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}, o.IPs...)
+	cert, key, err := ca.IssueServer(o.Name, dns, ips, o.Now)
+	if err != nil {
+		return err
+	}
+	if err := writePair(in("server.crt"), cert, in("server.key"), key); err != nil {
+		return err
+	}
+	if cert, key, err = ca.IssueClient(o.Name, o.Now); err != nil {
+		return err
+	}
+	if err := writePair(in("client.crt"), cert, in("client.key"), key); err != nil {
+		return err
+	}
+	if _, err := os.Lstat(in("envelope.key")); err == nil {
+		return nil
+	}
+	envelope, err := pki.GenerateEnvelopeKey()
+	if err != nil {
+		return err
+	}
+	return pki.SaveEnvelopeKey(in("envelope.key"), envelope)
+}
+
+// layScenarios writes the shipped scenarios, except those that are there.
+func layScenarios(dir string) error {
+	entries, err := scenarios.Files.ReadDir(".")
+	if err != nil {
+		return fmt.Errorf("read the shipped scenarios: %w", err)
+	}
+	for _, e := range entries {
+		b, err := scenarios.Files.ReadFile(e.Name())
+		if err != nil {
+			return fmt.Errorf("read the shipped scenarios: %w", err)
+		}
+		if err := writeNew(filepath.Join(dir, e.Name()), b, 0o644); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+func writePair(certFile string, cert []byte, keyFile string, key []byte) error {
+	if err := writeFile(keyFile, key, 0o600); err != nil {
+		return err
+	}
+	return writeFile(certFile, cert, 0o644)
+}
+
+// firstToken makes the database and the first admin's token in it.
+func firstToken(ctx context.Context, o InitOptions) (string, error) {
+	s, err := store.Open(ctx, store.Config{DSN: "sqlite:" + filepath.Join(o.Data, "restartilka.db"), Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return "", err
+	}
+	secret, hash := authn.NewSecret()
+	now := o.Now.UTC()
+	err = s.CreateToken(ctx, store.Token{
+		ID: restart.NewID(now), Name: "first admin, by server init", Owner: o.Admin,
+		Roles: []restart.Role{restart.RoleAdmin, restart.RoleDeveloper}, Hash: hash, CreatedAt: now, ExpiresAt: now.Add(90 * 24 * time.Hour),
+	}, audit.Record{Time: now, Actor: "server init", Origin: "local", Action: audit.TokenCreated, Detail: "first admin's token for " + o.Admin})
+	return secret, errors.Join(err, s.Close())
+}
+
+// writeNew writes a file that must not be there yet.
+func writeNew(path string, b []byte, mode fs.FileMode) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	_, err = f.Write(b)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// writeFile replaces a file as a whole: temp, fsync, rename, fsync the folder.
+func writeFile(path string, b []byte, mode fs.FileMode) error {
+	temp := path + ".new"
+	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if err := writeNew(temp, b, mode); err != nil {
+		return err
+	}
+	if err := os.Rename(temp, path); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("sync %s: %w", dir, err)
+	}
+	if err := errors.Join(d.Sync(), d.Close()); err != nil {
+		return fmt.Errorf("sync %s: %w", dir, err)
+	}
+	return nil
+}
+
+func firstConfig(o InitOptions) string {
+	return fmt.Sprintf(`# restartilka's server. Every key: docs/reference/server.md; check a change
+# with: restartilka config check
+name: %s
+listen: %s
+database:
+  sqlite: %s/restartilka.db
+tls:
+  certificate: server.crt
+  key: server.key
+agents:
+  certificate: client.crt
+  key: client.key
+  ca: ca.crt
+  ca_key: ca.key
+  envelope_key: envelope.key
+scenarios: scenarios
+inventory:
+  kind: yaml
+  path: inventory.yaml
+audit:
+  # spool: an intent is on this server's disk before a host is touched, and is
+  # shipped to the sinks after. Add your log server as a sink of kind syslog.
+  require: spool
+  sinks:
+    - kind: file
+      path: %s/audit/audit.jsonl
+`, o.Name, o.Listen, o.Data, o.Data)
+}
+
+const firstInventory = `# What there is to restart. Formats and other sources: docs/reference/inventory.md
+services: []
+groups: []
+hosts: []
+`

@@ -1,0 +1,278 @@
+package server
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/restartilka/restartilka/internal/api"
+	"github.com/restartilka/restartilka/internal/audit"
+	"github.com/restartilka/restartilka/internal/authn"
+	"github.com/restartilka/restartilka/internal/control"
+	"github.com/restartilka/restartilka/internal/dispatch"
+	"github.com/restartilka/restartilka/internal/inventory"
+	"github.com/restartilka/restartilka/internal/orchestrator"
+	"github.com/restartilka/restartilka/internal/pki"
+	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/store"
+	"github.com/restartilka/restartilka/internal/version"
+	"github.com/restartilka/restartilka/internal/web"
+)
+
+// Server is one running server. Open it, Run it, and it closes itself.
+type Server struct {
+	cfg      Config
+	log      *slog.Logger
+	store    *store.Store
+	trail    *audit.Trail
+	agents   *dispatch.Client
+	orch     *orchestrator.Orchestrator
+	control  *control.Control
+	http     *http.Server
+	listener net.Listener
+}
+
+// Open reads every credential, opens the database and starts to listen, so
+// that whatever is wrong is told before anything runs.
+func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Server, error) {
+	s := &Server{cfg: cfg, log: log}
+	if err := s.open(ctx); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
+}
+
+func (s *Server) open(ctx context.Context) error {
+	dsn, err := s.cfg.dsn()
+	if err != nil {
+		return err
+	}
+	envelopeKey, err := pki.LoadEnvelopeKey(s.cfg.Agents.EnvelopeKey)
+	if err != nil {
+		return err
+	}
+	enrol, err := s.enrolment(envelopeKey)
+	if err != nil {
+		return err
+	}
+	listenTLS, err := listenConfig(s.cfg.TLS.Certificate, s.cfg.TLS.Key)
+	if err != nil {
+		return err
+	}
+	if s.agents, err = dispatch.New(dispatch.Config{
+		Certificate: s.cfg.Agents.Certificate, Key: s.cfg.Agents.Key, CA: s.cfg.Agents.CA, Port: s.cfg.Agents.Port,
+	}); err != nil {
+		return err
+	}
+	s.cfg.Inventory.Logger = s.log
+	inv, err := inventory.New(s.cfg.Inventory)
+	if err != nil {
+		return err
+	}
+	shelf, err := control.NewShelf(s.cfg.Scenarios, s.log)
+	if err != nil {
+		return err
+	}
+	for _, sink := range s.cfg.Audit.Sinks {
+		if sink.Path != "" {
+			if err := os.MkdirAll(filepath.Dir(sink.Path), 0o700); err != nil {
+				return fmt.Errorf("make the folder of the audit trail: %w", err)
+			}
+		}
+	}
+	if s.store, err = store.Open(ctx, store.Config{DSN: dsn, Logger: s.log}); err != nil {
+		return err
+	}
+	sinks, err := s.cfg.Audit.Open()
+	if err != nil {
+		return err
+	}
+	if s.trail, err = audit.New(audit.Config{Store: s.store, Source: s.cfg.Name, Sinks: sinks, Logger: s.log}); err != nil {
+		return err
+	}
+	hub := control.NewHub()
+	s.orch = orchestrator.New(orchestrator.Config{
+		Owner: s.cfg.Name + "/" + restart.NewID(time.Now()), Runs: s.store, Tasks: s.store, Agents: s.agents, Key: envelopeKey, Logger: s.log,
+		Committed: s.trail.Wake, Changed: hub.Changed, AutoResume: s.cfg.Runs.AfterInterruption == "go-on",
+		Lease: s.cfg.Runs.Lease, ContactTimeout: s.cfg.Runs.ContactTimeout,
+		MayGoOn: func(ctx context.Context, run restart.Run) (restart.Cause, string) { return s.control.MayGoOn(ctx, run) },
+	})
+	s.control = control.New(control.Config{
+		Store: s.store, Inventory: inv, Scenarios: shelf, Agents: s.agents, Enrol: enrol, Hub: hub,
+		Wake: s.orch.Wake, Committed: s.trail.Wake, Logger: s.log,
+	})
+	if s.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Listen); err != nil {
+		return restart.Errorf(restart.CodeUnavailable, "can't listen on %s: %v", s.cfg.Listen, err).WithHint("another program may have the port; choose another with listen:").Because(err)
+	}
+	// Every request's context ends when the server stops, and so do the event
+	// streams, which would hold up the stop for ever.
+	requests, endRequests := context.WithCancel(context.WithoutCancel(ctx))
+	s.http = &http.Server{
+		Handler:           s.handler(),
+		TLSConfig:         listenTLS,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		BaseContext:       func(net.Listener) context.Context { return requests },
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	s.http.RegisterOnShutdown(endRequests)
+	return nil
+}
+
+// enrolment loads what new hosts are given.
+func (s *Server) enrolment(key ed25519.PrivateKey) (*control.Enrolment, error) {
+	e := &control.Enrolment{Server: s.cfg.Name, EnvelopeKey: key.Public().(ed25519.PublicKey)}
+	var err error
+	if e.CAPEM, err = os.ReadFile(s.cfg.Agents.CA); err != nil {
+		return nil, fmt.Errorf("agents.ca: %w", err)
+	}
+	if s.cfg.Agents.CAKey == "" {
+		return e, nil
+	}
+	if e.CA, err = pki.LoadCA(s.cfg.Agents.CA, s.cfg.Agents.CAKey); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+func (s *Server) handler() http.Handler {
+	tokens := authn.Tokens{Store: s.store}
+	sessions := authn.Sessions{Store: s.store, Tokens: s.store}
+	chain := authn.Chain{tokens, sessions}
+	apiHandler := api.Handler(api.Config{
+		Control: s.control, Authn: chain, Logger: s.log, Ready: s.ready, Metrics: s.metrics(),
+	})
+	pages := web.Handler(web.Config{
+		Control: s.control, Auth: sessions, Tokens: tokens, Sessions: sessions, Logger: s.log, Notice: s.notice(),
+		Record: func(ctx context.Context, rec audit.Record) error {
+			if err := s.store.AppendAudit(ctx, rec); err != nil {
+				return err
+			}
+			s.trail.Wake()
+			return nil
+		},
+	})
+	mux := http.NewServeMux()
+	for _, path := range []string{"/api/", "/ping", "/readyz", "/metrics"} {
+		mux.Handle(path, apiHandler)
+	}
+	mux.Handle("/", pages)
+	return securityHeaders(mux)
+}
+
+// notice is what every page must say while no remote log is configured.
+func (s *Server) notice() string {
+	for _, sink := range s.cfg.Audit.Sinks {
+		if sink.Kind != "file" {
+			return ""
+		}
+	}
+	return "No remote log: records stay on this server's own disk (audit.require: spool)."
+}
+
+// ready answers /readyz: nil when the server can do its work.
+func (s *Server) ready(ctx context.Context) error {
+	if err := s.store.Ping(ctx); err != nil {
+		return restart.Errorf(restart.CodeUnavailable, "the database does not answer").Because(err)
+	}
+	return nil
+}
+
+// Address is where the server listens.
+func (s *Server) Address() string { return s.listener.Addr().String() }
+
+// Flush waits until every record committed so far is in every sink, or ctx ends.
+func (s *Server) Flush(ctx context.Context) error { return s.trail.Flush(ctx) }
+
+// Run serves until ctx ends: then it takes no new requests, leaves the runs so
+// that they can be taken up again, ships what is committed for a few seconds,
+// and closes everything. It returns when all of that is done.
+func (s *Server) Run(ctx context.Context) error {
+	if err := s.note(ctx, audit.ServerStarted); err != nil {
+		return errors.Join(err, s.close())
+	}
+	trailCtx, stopTrail := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopTrail()
+	var walking, shipping sync.WaitGroup
+	shipping.Go(func() { s.trail.Run(trailCtx) })
+	walking.Go(func() { s.orch.Run(ctx) })
+
+	failed := make(chan error, 1)
+	go func() {
+		err := s.http.Serve(tls.NewListener(s.listener, s.http.TLSConfig))
+		if !errors.Is(err, http.ErrServerClosed) {
+			failed <- fmt.Errorf("serve: %w", err)
+		}
+	}()
+	s.log.Info("serving", "url", s.cfg.URL, "address", s.Address(), "version", version.Current().Version)
+
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	grace, done := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer done()
+	if shutErr := s.http.Shutdown(grace); shutErr != nil {
+		s.http.Close() // streams that were open for longer than the grace
+	}
+	walking.Wait()
+	err = errors.Join(err, s.note(grace, audit.ServerStopped))
+	if flushErr := s.trail.Flush(grace); flushErr != nil {
+		s.log.Warn("records are left for the next start to ship", "error", flushErr)
+	}
+	stopTrail()
+	shipping.Wait()
+	return errors.Join(err, s.close())
+}
+
+func (s *Server) note(ctx context.Context, action audit.Action) error {
+	err := s.store.AppendAudit(ctx, audit.Record{
+		Time: time.Now().UTC(), Actor: "server:" + s.cfg.Name, Origin: "local", Action: action, Detail: version.Current().String(),
+	})
+	if err == nil {
+		s.trail.Wake()
+	}
+	return err
+}
+
+func (s *Server) close() error {
+	var errs []error
+	if s.listener != nil {
+		if err := s.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	if s.agents != nil {
+		s.agents.Close()
+	}
+	if s.store != nil {
+		errs = append(errs, s.store.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// securityHeaders go with every answer, pages and API alike.
+func securityHeaders(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Strict-Transport-Security", "max-age=31536000")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "same-origin")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+		next.ServeHTTP(w, r)
+	})
+}
