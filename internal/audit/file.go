@@ -129,10 +129,10 @@ func (f *File) fresh(records []Record) ([]Record, error) {
 				WithHint("give each server a file of its own")
 		}
 		if last.Before(r.Head()) {
-			if r.Epoch == last.Epoch && r.Seq > last.Seq+1 {
+			if r.Seq > last.Seq+1 {
 				return nil, &Behind{Sink: f.Name(), After: last.Seq}
 			}
-			if r.Epoch == last.Epoch && r.PrevHash != last.Hash {
+			if r.Seq == last.Seq+1 && r.PrevHash != last.Hash {
 				return nil, f.contradiction(r)
 			}
 			fresh, last = append(fresh, *r), r.Head()

@@ -145,6 +145,16 @@ func TestFileRefuses(t *testing.T) {
 			t.Errorf("the file is\n%s", got)
 		}
 	})
+	t.Run("a record that would have to be in it", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "audit.jsonl")
+		records := chained(9)
+		if err := os.WriteFile(path, lines(slices.Concat(records[:5], records[7:8])), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := openFile(t, path).Send(ctx, records[5:]); restart.CodeOf(err) != restart.CodeConflict {
+			t.Error(err)
+		}
+	})
 	for name, content := range map[string]string{
 		"what is no trail":        "hello\n",
 		"a changed last record":   string(bytes.Replace(lines(chained(1)), []byte("anna"), []byte("eve1"), 1)),
@@ -211,6 +221,17 @@ func TestFileAfterARestore(t *testing.T) {
 	}
 	if got := read(t, path); !bytes.Equal(got, lines(slices.Concat(old, restored))) {
 		t.Errorf("the file is\n%s", got)
+	}
+	next := restored[1].Head()
+	next.Epoch = 3
+	later := extend(next, 2)
+	err := f.Send(context.Background(), later[1:])
+	if behind, ok := errors.AsType[*audit.Behind](err); !ok || behind.After != 9 {
+		t.Error(err)
+	}
+	next.Hash = old[0].Hash
+	if err := f.Send(context.Background(), extend(next, 1)); restart.CodeOf(err) != restart.CodeConflict {
+		t.Error(err)
 	}
 }
 

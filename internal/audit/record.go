@@ -206,14 +206,14 @@ func appendKey(b []byte, key string) []byte {
 // or the direction of text is written as \uXXXX: a fixed set, so that the bytes
 // do not depend on anybody's version of Unicode.
 func appendText(b []byte, s string) []byte {
-	const hex = "0123456789abcdef"
+	const digits = "0123456789abcdef"
 	b = append(b, '"')
 	for _, c := range s { // invalid UTF-8 arrives as U+FFFD
 		switch {
 		case c == '"' || c == '\\':
 			b = append(b, '\\', byte(c))
 		case escaped(c):
-			b = append(b, '\\', 'u', hex[c>>12&15], hex[c>>8&15], hex[c>>4&15], hex[c&15])
+			b = append(b, '\\', 'u', digits[c>>12&15], digits[c>>8&15], digits[c>>4&15], digits[c&15])
 		default:
 			b = utf8.AppendRune(b, c)
 		}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"time"
 
@@ -39,7 +38,8 @@ type Config struct {
 	// Poll is how often the database is asked without a Wake, for what other
 	// programs have committed; 2 s by default.
 	Poll time.Duration
-	// Batch is the most records that are sequenced or sent at once; 256 by default.
+	// Batch is the most records that are sequenced or sent at once, 1 to 1000;
+	// 256 by default.
 	Batch int
 }
 
@@ -73,10 +73,8 @@ type Trail struct {
 
 // CheckSource accepts the name of a source: a host name or a name of our own.
 func CheckSource(s string) error {
-	if restart.CheckHost(s) == nil || restart.CheckServiceName(s) == nil {
-		if len(s) <= maxText {
-			return nil
-		}
+	if len(s) <= maxText && (restart.CheckHost(s) == nil || restart.CheckServiceName(s) == nil) {
+		return nil
 	}
 	return restart.Errorf(restart.CodeInvalid, "%s can't name a source of audit records", restart.Quote(s)).
 		WithHint("a host name, or a-z 0-9 @ . _ -; at most %d characters", maxText)
@@ -99,6 +97,7 @@ func New(c Config) (*Trail, error) {
 	if c.Batch <= 0 {
 		c.Batch = 256
 	}
+	c.Batch = min(c.Batch, 1000)
 	t := &Trail{
 		store: c.Store, source: c.Source, logger: c.Logger, poll: c.Poll, batch: c.Batch,
 		wake: make(chan struct{}, 1), requests: make(chan chan struct{}), stopped: make(chan struct{}),
@@ -262,15 +261,6 @@ func (t *Trail) Stats(ctx context.Context) (Stats, error) {
 		out.Sinks = append(out.Sinks, s.stats(head.Seq))
 	}
 	return out, nil
-}
-
-// Sinks names the sinks, in the order of the configuration.
-func (t *Trail) Sinks() []string {
-	var names []string
-	for _, s := range t.shippers {
-		names = append(names, s.sink.Name())
-	}
-	return slices.Clip(names)
 }
 
 func signal(c chan struct{}) {

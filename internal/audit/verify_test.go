@@ -74,6 +74,7 @@ func TestVerifyFindsForgeries(t *testing.T) {
 		"moved": {lines(slices.Concat(records[:2], []audit.Record{records[3], records[2]}, records[4:])),
 			[]audit.FaultKind{audit.FaultReordered}},
 		"moved far":        {lines(slices.Concat(records[:2], records[3:], records[2:3])), []audit.FaultKind{audit.FaultReordered}},
+		"moved behind":     {lines(slices.Concat(records[:2], records[5:6], records[2:5], records[6:])), []audit.FaultKind{audit.FaultReordered}},
 		"inserted":         {lines(slices.Concat(records[:6], []audit.Record{foreign}, records[6:])), []audit.FaultKind{audit.FaultChanged}},
 		"inserted behind":  {lines(slices.Concat(records[:7], []audit.Record{foreign}, records[7:])), []audit.FaultKind{audit.FaultChanged}},
 		"inserted no line": {[]byte(strings.Replace(string(lines(records)), "}\n", "}\nhello {\n\n", 1)), []audit.FaultKind{audit.FaultMalformed}},
@@ -84,6 +85,13 @@ func TestVerifyFindsForgeries(t *testing.T) {
 	}
 	for name, c := range cases {
 		report := verify(t, c.text)
+		missing := int64(0)
+		for _, s := range report.Sources {
+			missing += s.Missing
+		}
+		if missing > 0 != slices.Contains(c.kinds, audit.FaultGap) {
+			t.Errorf("%s: %d are missing\n%s", name, missing, describe(report))
+		}
 		if report.OK || !slices.Equal(kindsOf(report), c.kinds) {
 			t.Errorf("%s: found %v instead of %v\n%s", name, kindsOf(report), c.kinds, describe(report))
 		}

@@ -14,9 +14,9 @@ const (
 	// CookieName of a browser's session. The prefix binds it to this origin and
 	// to TLS (RFC 6265bis, 4.1.3.2).
 	CookieName = "__Host-restartilka"
-	// SessionLife is the absolute limit of a session; SessionIdle the limit
-	// without a request.
+	// SessionLife is the absolute limit of a session.
 	SessionLife = 12 * time.Hour
+	// SessionIdle is its limit without a request.
 	SessionIdle = 2 * time.Hour
 )
 

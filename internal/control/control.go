@@ -144,7 +144,7 @@ func (c *Control) Scenario(ctx context.Context, actor restart.Actor, digest stri
 	if err != nil {
 		return wire.Scenario{}, err
 	}
-	body := []byte(nil)
+	var body []byte
 	if f, ok := folder.ByDigest(digest); ok {
 		body = f.Bytes
 	} else if body, err = c.cfg.Store.Scenario(ctx, digest); err != nil {

@@ -35,7 +35,8 @@ func (c *Control) plan(ctx context.Context, actor restart.Actor, req *restart.Re
 	}
 	p := r.plan
 	c.lookAt(ctx, &p, r.file.Scenario)
-	if p.Hosts, err = restart.Order(p.Hosts, p.Strategy.Order, rand.Uint64()); err != nil {
+	seed := rand.Uint64() //nolint:gosec // the order of hosts is no secret
+	if p.Hosts, err = restart.Order(p.Hosts, p.Strategy.Order, seed); err != nil {
 		return restart.Plan{}, scenario.File{}, err
 	}
 	if err := settle(&p); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/authz"
@@ -91,7 +92,7 @@ func (c *Control) Resume(ctx context.Context, actor restart.Actor, id string) (r
 	now := c.now()
 	again := run.Again(now)
 	after := run
-	after.Tasks = append(after.Tasks[:len(after.Tasks):len(after.Tasks)], again...)
+	after.Tasks = append(slices.Clip(after.Tasks), again...)
 	none := restart.ControlNone
 	rec.Detail = fmt.Sprintf("was paused: %s; asked for by %s; still to be touched: %s", run.Cause, run.Actor, stillPlanned(after))
 	_, err = c.cfg.Store.Apply(ctx, store.Change{

@@ -71,7 +71,7 @@ func (f *Fleet) start(ctx context.Context, program string) error {
 		if err := StartService(ctx, f.layout.Self, h.Dir); err != nil {
 			return err
 		}
-		a, err := startAgent(program, h)
+		a, err := startAgent(ctx, program, h)
 		if err != nil {
 			return err
 		}
@@ -87,13 +87,13 @@ func (f *Fleet) start(ctx context.Context, program string) error {
 
 func (f *Fleet) agentAddress(h Host) string { return fmt.Sprintf("%s:%d", h.Address, protocol.Port) }
 
-func startAgent(program string, h Host) (*Agent, error) {
+func startAgent(ctx context.Context, program string, h Host) (*Agent, error) {
 	log, err := os.OpenFile(filepath.Join(h.Dir, "agent.log"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("start an agent: %w", err)
 	}
 	defer log.Close()
-	cmd := exec.Command(program, "serve", "--config", filepath.Join(h.Dir, "agent.yaml"))
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), program, "serve", "--config", filepath.Join(h.Dir, "agent.yaml"))
 	cmd.Stdout, cmd.Stderr = log, log
 	// A group of its own, so that Ctrl-C at a terminal reaches the demo alone,
 	// which then stops everything in order.

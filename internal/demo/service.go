@@ -84,7 +84,7 @@ func StartService(ctx context.Context, self, dir string) error {
 		return fmt.Errorf("start hello: %w", err)
 	}
 	defer log.Close()
-	cmd := exec.Command(self, "demo", "service", "run", "--dir", dir)
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), self, "demo", "service", "run", "--dir", dir)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
@@ -96,7 +96,7 @@ func StartService(ctx context.Context, self, dir string) error {
 	return poll(ctx, 10*time.Second, func() (bool, error) {
 		select {
 		case err := <-ended:
-			return false, fmt.Errorf("hello ended at once: %v; see %s", err, log.Name())
+			return false, fmt.Errorf("hello ended at once: %w; see %s", err, log.Name())
 		default:
 		}
 		b, err := os.ReadFile(filepath.Join(dir, pidFile))

@@ -77,7 +77,7 @@ func agent(t *testing.T, a authority, trusts authority, name string, h http.Hand
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		s.ServeTLS(l, "", "") //nolint:errcheck // closed below
+		s.ServeTLS(l, "", "") // closed below
 	}()
 	t.Cleanup(func() {
 		s.Close()
@@ -110,7 +110,7 @@ func TestVerbs(t *testing.T) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			body, _ := io.ReadAll(r.Body)
 			seen = append(seen, r.Proto+" "+r.Method+" "+r.URL.String()+" "+string(body))
-			json.NewEncoder(w).Encode(v) //nolint:errcheck // the test sees it
+			json.NewEncoder(w).Encode(v) // the test sees it
 		})
 	}
 	answer("PUT /v1/tasks/{id}", protocol.TaskStatus{Task: task, Stage: restart.StageReceived})
@@ -165,7 +165,7 @@ func TestNothingWasSent(t *testing.T) {
 			if err != nil {
 				return
 			}
-			io.WriteString(conn, "SSH-2.0-OpenSSH_9.2\r\n") //nolint:errcheck // the other end may be gone
+			io.WriteString(conn, "SSH-2.0-OpenSSH_9.2\r\n") // the other end may be gone
 			conn.Close()
 		}
 	}()
@@ -226,8 +226,8 @@ func TestRefusals(t *testing.T) {
 			w.Header().Set("Location", "https://127.0.0.1:1/")
 			w.WriteHeader(http.StatusFound)
 		}, ""},
-		"not JSON":          {func(w http.ResponseWriter) { io.WriteString(w, "OK") }, ""},                           //nolint:errcheck // as above
-		"an endless answer": {func(w http.ResponseWriter) { io.WriteString(w, `"`+strings.Repeat("x", 5<<20)) }, ""}, //nolint:errcheck // it is cut
+		"not JSON":          {func(w http.ResponseWriter) { io.WriteString(w, "OK") }, ""},
+		"an endless answer": {func(w http.ResponseWriter) { io.WriteString(w, `"`+strings.Repeat("x", 5<<20)) }, ""}, // it is cut
 	} {
 		answer = x.answer
 		err := get(t, c, address)
@@ -250,13 +250,13 @@ func TestOutput(t *testing.T) {
 		enc := json.NewEncoder(w)
 		switch r.URL.Query().Get("offset") {
 		case "0":
-			enc.Encode(protocol.Output{Data: []byte("one")})               //nolint:errcheck // as above
-			enc.Encode(protocol.Output{Offset: 3, Truncated: 100})         //nolint:errcheck // as above
-			enc.Encode(protocol.Output{Offset: 103, Data: []byte("\xff")}) //nolint:errcheck // as above
+			enc.Encode(protocol.Output{Data: []byte("one")})
+			enc.Encode(protocol.Output{Offset: 3, Truncated: 100})
+			enc.Encode(protocol.Output{Offset: 103, Data: []byte("\xff")})
 			if torn {
 				panic(http.ErrAbortHandler)
 			}
-			enc.Encode(protocol.Output{Offset: 104, EOF: true}) //nolint:errcheck // as above
+			enc.Encode(protocol.Output{Offset: 104, EOF: true})
 		default:
 			t.Errorf("offset %s", r.URL.Query().Get("offset"))
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -127,7 +128,7 @@ func (o *Orchestrator) Run(ctx context.Context) {
 	o.wg.Go(func() { o.forgetLoop(ctx) })
 	for ctx.Err() == nil {
 		o.claim(ctx)
-		sleep(ctx, o.cfg.Poll/2+rand.N(o.cfg.Poll), o.wake)
+		sleep(ctx, o.cfg.Poll/2+rand.N(o.cfg.Poll), o.wake) //nolint:gosec // jitter is no secret
 	}
 	o.wg.Wait()
 }
@@ -167,9 +168,7 @@ func (o *Orchestrator) renewLoop(ctx context.Context) {
 	for sleep(ctx, o.cfg.Lease/3, nil) {
 		o.mu.Lock()
 		before := make(map[string]*loop, len(o.loops))
-		for id, l := range o.loops {
-			before[id] = l
-		}
+		maps.Copy(before, o.loops)
 		o.mu.Unlock()
 		if len(before) == 0 {
 			continue

@@ -16,9 +16,10 @@ const (
 	MaxBody = 1 << 20
 	// MaxWait bounds the wait of a status request.
 	MaxWait = 30 * time.Second
-	// Head and Tail are how much of a task's output is kept from its start and
-	// from its end, in bytes; what lies between is counted and dropped.
+	// Head is how much of a task's output is kept from its start, in bytes; what
+	// lies between head and tail is counted and dropped.
 	Head = 16 << 20
+	// Tail is how much is kept from its end.
 	Tail = 16 << 20
 	// TombstoneLife is how long an agent remembers ids that may never run again.
 	TombstoneLife = 90 * 24 * time.Hour

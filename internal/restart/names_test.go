@@ -59,7 +59,7 @@ func TestIDs(t *testing.T) {
 	if !slices.IsSorted(ids) {
 		t.Errorf("ids do not sort by time: %v", ids[:3])
 	}
-	if restart.NewID(clock) == restart.NewID(clock) {
+	if a, b := restart.NewID(clock), restart.NewID(clock); a == b {
 		t.Error("two ids of one moment are the same")
 	}
 	if !strings.HasPrefix(restart.NewID(time.UnixMilli(0)), "0000000000") {

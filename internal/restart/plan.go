@@ -3,8 +3,8 @@ package restart
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -81,20 +81,19 @@ func (p Plan) Chosen() []PlannedHost {
 // Facts gives the hash of everything a person confirms apart from live health:
 // the digest, the service, the values and the hosts in the inventory's order.
 func (p Plan) Facts(inventoryOrder []Host) string {
-	var names []string
+	service := p.Service
+	fixed := []string{
+		p.Digest, p.Environment, p.Project, p.Group, service.Name, service.Package, service.Tag, service.Unit,
+		strconv.Itoa(service.Port), service.Runtime, service.Project,
+	}
+	var params, hosts []string
+	for _, name := range slices.Sorted(maps.Keys(p.Params)) {
+		params = append(params, name, p.Params[name])
+	}
 	for _, h := range inventoryOrder {
-		names = append(names, h.Name)
+		hosts = append(hosts, h.Name)
 	}
-	b, err := json.Marshal(struct {
-		Digest, Environment, Project, Group string
-		Service                             Service
-		Params                              map[string]string
-		Hosts                               []string
-	}{p.Digest, p.Environment, p.Project, p.Group, p.Service, p.Params, names})
-	if err != nil {
-		panic(fmt.Sprintf("restart: facts of a plan can't be encoded: %v", err)) // only strings and numbers: can't happen
-	}
-	sum := sha256.Sum256(b)
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %q", fixed, service.Owners, params, hosts)) // quoted, so that nothing runs together
 	return hex.EncodeToString(sum[:])
 }
 
@@ -109,7 +108,8 @@ func Order(hosts []PlannedHost, order string, seed uint64) ([]PlannedHost, error
 	case "reverse":
 		slices.Reverse(out)
 	case "shuffle":
-		rand.New(rand.NewPCG(seed, seed)).Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
+		shuffle := rand.New(rand.NewPCG(seed, seed)) //nolint:gosec // the order of hosts is no secret
+		shuffle.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
 	case "by:datacenter":
 		slices.SortStableFunc(out, func(a, b PlannedHost) int { return strings.Compare(a.DataCentre, b.DataCentre) })
 	default:

@@ -1,6 +1,7 @@
 package restart
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -59,10 +60,8 @@ func CheckReason(reason string) (string, error) {
 		return refuse("the reason %s repeats itself and says nothing", Quote(s))
 	}
 	words := strings.Join(letters, " ")
-	for _, label := range reasonLabels {
-		if words == label {
-			return refuse("%s is the name of the field, not a reason", Quote(s))
-		}
+	if slices.Contains(reasonLabels, words) {
+		return refuse("%s is the name of the field, not a reason", Quote(s))
 	}
 	return s, nil
 }

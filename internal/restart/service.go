@@ -1,5 +1,7 @@
 package restart
 
+import "slices"
+
 // Service is what a developer owns and restarts, as the inventory describes it.
 type Service struct {
 	Name        string   `json:"name"`
@@ -60,10 +62,5 @@ func Roles() []Role {
 
 // Has tells whether the actor has the role.
 func (a Actor) Has(role Role) bool {
-	for _, r := range a.Roles {
-		if r == role {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(a.Roles, role)
 }

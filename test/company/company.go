@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -252,7 +253,9 @@ func (c *Company) StartServer() {
 	pool.AppendCertsFromPEM(pem)
 	hc := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, DisableKeepAlives: true}, Timeout: 2 * time.Second}
 	c.Eventually("the server to be ready", func() bool {
-		resp, err := hc.Get(c.URL + "/readyz")
+		req, err := http.NewRequestWithContext(c.t.Context(), http.MethodGet, c.URL+"/readyz", nil)
+		c.must(err)
+		resp, err := hc.Do(req)
 		if err != nil {
 			return false
 		}
@@ -284,7 +287,7 @@ func (c *Company) start(name, program string, args ...string) {
 	log, err := os.OpenFile(filepath.Join(c.Dir, name+".log"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	c.must(err)
 	defer log.Close()
-	cmd := exec.Command(program, args...)
+	cmd := exec.CommandContext(context.WithoutCancel(c.t.Context()), program, args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	p := &process{cmd: cmd, ended: make(chan struct{})}
@@ -392,12 +395,7 @@ func (c *Company) Until(id string, states ...restart.RunState) (run restart.Run)
 		if err != nil {
 			return false // the server may be down at this moment, on purpose
 		}
-		for _, s := range states {
-			if run.State == s {
-				return true
-			}
-		}
-		return false
+		return slices.Contains(states, run.State)
 	})
 	return run
 }
