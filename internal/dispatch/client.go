@@ -139,7 +139,7 @@ func (c *Client) Output(ctx context.Context, host restart.Host, task string, off
 		return err
 	}
 	defer resp.Body.Close()
-	dec := json.NewDecoder(&boundedLines{r: resp.Body, most: protocol.Head + protocol.Tail + protocol.Head})
+	dec := json.NewDecoder(&boundedLines{r: resp.Body, most: maxStream})
 	for {
 		var o protocol.Output
 		if err := dec.Decode(&o); err != nil {
@@ -154,7 +154,12 @@ func (c *Client) Output(ctx context.Context, host restart.Host, task string, off
 	}
 }
 
-// boundedLines ends a stream from a host that sends more than any agent would.
+// maxStream bounds one stream of output, in bytes as sent: more than twice
+// what an agent keeps of a task that is over. A task that prints on and on is
+// followed by another stream.
+const maxStream = 128 << 20
+
+// boundedLines ends a stream that is longer than maxStream.
 type boundedLines struct {
 	r    io.Reader
 	most int64

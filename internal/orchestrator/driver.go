@@ -199,7 +199,9 @@ func (d *driver) latestEnd() time.Time {
 		started = *d.task.StartedAt
 	}
 	plan := d.run.Plan
-	return started.Add(plan.Strategy.TaskTimeout.Std() + plan.Deadline.Std() + d.l.o.cfg.ContactTimeout)
+	const evidenceAndGrace = 30 * time.Second
+	work := 2*plan.Strategy.TaskTimeout.Std() + plan.Deadline.Std() // undrain has as long as drain and run
+	return started.Add(evidenceAndGrace + work + d.l.o.cfg.ContactTimeout)
 }
 
 func (d *driver) ask(ctx context.Context, after int64, wait time.Duration) (protocol.TaskStatus, error) {

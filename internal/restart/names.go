@@ -3,6 +3,7 @@ package restart
 import (
 	"regexp"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 )
@@ -11,23 +12,29 @@ import (
 // name may start with "-" (it would become an option), hold ".." or a slash.
 var (
 	// our own names: services, groups, environments, scenarios, parameters
-	ownName = regexp.MustCompile(`^[a-z0-9][a-z0-9@._-]{0,63}$`)
+	ownName = lazy(`^[a-z0-9][a-z0-9@._-]{0,63}$`)
 	// parameters become environment variables PARAM_NAME, so no dots or dashes
-	paramName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
+	paramName = lazy(`^[a-z][a-z0-9_]{0,31}$`)
 	// RFC 1123 labels
-	hostLabel = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+	hostLabel = lazy(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 	// Debian policy 5.6.1
-	packageName = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]{1,127}$`)
+	packageName = lazy(`^[a-z0-9][a-z0-9+.-]{1,127}$`)
 	// systemd.unit(5), without the escapes and without a leading dash
-	unitName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9:_.@-]{0,250}\.(service|socket|target|timer)$`)
-	userName = regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,31}$`)
-	digest   = regexp.MustCompile(`^[0-9a-f]{64}$`)
-	id       = regexp.MustCompile(`^[0-9a-z]{26}$`)
-	tagName  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9@._:+~=-]{0,127}$`)
+	unitName = lazy(`^[A-Za-z0-9][A-Za-z0-9:_.@-]{0,250}\.(service|socket|target|timer)$`)
+	userName = lazy(`^[a-z_][a-z0-9_-]{0,31}$`)
+	digest   = lazy(`^[0-9a-f]{64}$`)
+	id       = lazy(`^[0-9a-z]{26}$`)
+	tagName  = lazy(`^[A-Za-z0-9][A-Za-z0-9@._:+~=-]{0,127}$`)
 )
 
-func checkName(kind, s string, re *regexp.Regexp, rule string) error {
-	if !re.MatchString(s) || strings.Contains(s, "..") {
+// lazy compiles a rule when it is first needed: the agent starts a supervisor
+// for each task, and compiling all of them would cost it a millisecond or two.
+func lazy(rule string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(rule) })
+}
+
+func checkName(kind, s string, re func() *regexp.Regexp, rule string) error {
+	if !re().MatchString(s) || strings.Contains(s, "..") {
 		return Errorf(CodeInvalid, "%s %s is not a valid name", kind, Quote(s)).WithHint("%s", rule)
 	}
 	return nil
@@ -62,7 +69,7 @@ func CheckHost(s string) error {
 		return bad
 	}
 	for label := range strings.SplitSeq(s, ".") {
-		if !hostLabel.MatchString(label) {
+		if !hostLabel().MatchString(label) {
 			return bad
 		}
 	}

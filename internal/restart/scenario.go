@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"path"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -179,11 +178,11 @@ type Amount struct {
 	Percent int
 }
 
-var amountText = regexp.MustCompile(`^([0-9]{1,6})(%?)$`)
+var amountText = lazy(`^([0-9]{1,6})(%?)$`)
 
 // ParseAmount reads "3" or "25%". A count is at least 1; a percentage 1 to 100.
 func ParseAmount(s string) (Amount, error) {
-	m := amountText.FindStringSubmatch(s)
+	m := amountText().FindStringSubmatch(s)
 	if m == nil {
 		return Amount{}, Errorf(CodeInvalid, "%s is not a number of hosts", Quote(s)).WithHint(`a count such as 2, or a percentage such as "25%%"`)
 	}
@@ -237,7 +236,7 @@ type Param struct {
 
 // safeString is the alphabet of a string parameter: nothing that a shell, a
 // terminal or an option parser reads as more than text.
-var safeString = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./][A-Za-z0-9_@%+=:,./-]*$`)
+var safeString = lazy(`^[A-Za-z0-9_@%+=:,./][A-Za-z0-9_@%+=:,./-]*$`)
 
 // Check accepts a value of the parameter's type and returns its one canonical
 // text, as the script sees it.
@@ -278,7 +277,7 @@ func (p Param) Check(value string) (string, error) {
 		if most == 0 {
 			most = 128
 		}
-		if len(value) > most || !safeString.MatchString(value) || strings.Contains(value, "..") {
+		if len(value) > most || !safeString().MatchString(value) || strings.Contains(value, "..") {
 			return bad("1 to %d characters of A-Z a-z 0-9 _ @ %% + = : , . / -, not starting with -, without \"..\"", most)
 		}
 		return value, nil

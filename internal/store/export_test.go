@@ -14,10 +14,10 @@ func LimitPages(s *Store, pages int) error {
 	})
 }
 
-// Pragma reads a setting of the connection that writes to a SQLite store.
-func Pragma(s *Store, name string) (value string, err error) {
-	err = s.write(context.Background(), "read pragma", func(ctx context.Context, t tx) error {
-		return t.row(ctx, "PRAGMA "+name).Scan(&value)
+// Setting reads what one value says in a writing transaction.
+func Setting(s *Store, query string) (value string, err error) {
+	err = s.write(context.Background(), "read setting", func(ctx context.Context, t tx) error {
+		return t.row(ctx, query).Scan(&value)
 	})
 	return value, err
 }

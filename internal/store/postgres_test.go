@@ -35,13 +35,20 @@ func TestPostgresEndsConnections(t *testing.T) {
 	}
 }
 
-// A cluster whose default isolation is another does not change what is promised.
-func TestPostgresIsolation(t *testing.T) {
+// A cluster whose defaults are others does not change what is promised.
+func TestPostgresSettings(t *testing.T) {
 	dsn := storetest.StartPostgres(t).NewDSN(t)
-	if _, err := raw(t, dsn).Exec("ALTER ROLE restartilka SET default_transaction_isolation = 'serializable'"); err != nil {
-		t.Fatal(err)
+	for _, setting := range []string{"default_transaction_isolation = 'serializable'", "synchronous_commit = 'off'"} {
+		if _, err := raw(t, dsn).Exec("ALTER ROLE restartilka SET " + setting); err != nil {
+			t.Fatal(err)
+		}
 	}
-	exerciseServiceLockRace(t, func(testing.TB) string { return dsn })
+	s := storetest.Open(t, dsn)
+	for setting, want := range map[string]string{"transaction_isolation": "read committed", "synchronous_commit": "on"} {
+		if got, err := store.Setting(s, "SHOW "+setting); err != nil || got != want {
+			t.Errorf("%s is %q, error %v, want %q", setting, got, err, want)
+		}
+	}
 }
 
 // Of two changes that wait for each other PostgreSQL ends one; the store tries

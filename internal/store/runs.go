@@ -154,14 +154,14 @@ const runColumns = `runs.id, runs.state, runs.cause, runs.explanation, runs.cont
 
 type scanner interface{ Scan(dest ...any) error }
 
-func scanRun(row scanner, more ...any) (run restart.Run, err error) {
+func scanRun(row scanner) (run restart.Run, err error) {
 	var params string
 	var created, held int64
 	var started, finished sql.NullInt64
-	err = row.Scan(append([]any{
+	err = row.Scan(
 		&run.ID, &run.State, &run.Cause, &run.Explanation, &run.Control, &run.Scenario, &run.Digest, &run.Kind, &run.Service, &run.Environment,
 		&run.Project, &run.Group, &params, &run.Actor, &run.Via, &run.Reason, &run.Ticket, &run.Epoch, &run.Version, &run.Acknowledged, &held, &created, &started, &finished,
-	}, more...)...)
+	)
 	if err != nil {
 		return run, err
 	}

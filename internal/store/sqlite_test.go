@@ -116,7 +116,7 @@ func TestSQLiteLeasesEndWithTheServer(t *testing.T) {
 func TestSQLiteDurability(t *testing.T) {
 	s := storetest.Open(t, storetest.SQLite(t))
 	for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1"} {
-		if got, err := store.Pragma(s, pragma); err != nil || got != want {
+		if got, err := store.Setting(s, "PRAGMA "+pragma); err != nil || got != want {
 			t.Errorf("%s is %q, error %v, want %q", pragma, got, err, want)
 		}
 	}

@@ -201,7 +201,6 @@ func TestDomainIsPure(t *testing.T) {
 var agentModules = map[string]string{
 	"go.yaml.in/yaml/v4":           "reads agent.yaml and the reviewed scenarios",
 	"golang.org/x/sys":             "sealed memory, cgroups, subreaper, openat",
-	"github.com/fsnotify/fsnotify": "tells that credentials or scenarios on disk have changed",
 }
 
 func TestAgentIsSmall(t *testing.T) {

@@ -27,7 +27,6 @@ import (
 	"github.com/restartilka/restartilka/internal/client"
 	"github.com/restartilka/restartilka/internal/demo"
 	"github.com/restartilka/restartilka/internal/restart"
-	"github.com/restartilka/restartilka/internal/server"
 	"github.com/restartilka/restartilka/internal/wire"
 )
 
@@ -124,10 +123,7 @@ func New(t testing.TB, o Options) *Company {
 		layout.Hosts = append(layout.Hosts, demo.Host{Name: name, Address: fmt.Sprintf("%s.%d", net, 11+i), Dir: filepath.Join(c.Dir, "hosts", name)})
 	}
 	c.layout, c.Hosts, c.URL = layout, layout.Hosts, "https://"+layout.Listen
-	first, err := server.Init(t.Context(), server.InitOptions{
-		Dir: layout.ServerDir(), Data: layout.DataDir(), Name: "demo", Listen: layout.Listen, IPs: ips(net + ".1"), Admin: "admin",
-	})
-	c.must(err)
+	first := c.init(net + ".1")
 	c.must(layout.WriteServer())
 	c.must(layout.WriteHosts(time.Now()))
 	c.CA, c.config = first.CA, first.Config

@@ -1,8 +1,9 @@
 package company
 
 import (
-	"net"
+	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -16,7 +17,18 @@ import (
 // lockThread keeps a goroutine on its thread for ever.
 func lockThread() { runtime.LockOSThread() }
 
-func ips(s string) []net.IP { return []net.IP{net.ParseIP(s)} }
+// initialised is what `server init --json` prints.
+type initialised struct{ Config, CA, Token string }
+
+// init makes the server's configuration, as an admin would.
+func (c *Company) init(address string) (first initialised) {
+	c.t.Helper()
+	out, err := exec.CommandContext(c.t.Context(), c.Programs.Server, "server", "init", "--json", "--dir", c.layout.ServerDir(),
+		"--data", c.layout.DataDir(), "--name", "demo", "--listen", c.layout.Listen, "--ip", address).Output()
+	c.must(err)
+	c.must(json.Unmarshal(out, &first))
+	return first
+}
 
 // usePostgres points server.yaml to another database, and makes the first
 // admin's token there.

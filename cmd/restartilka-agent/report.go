@@ -1,0 +1,58 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/restartilka/restartilka/internal/protocol"
+)
+
+// printReport shows what a host says about itself, for a person.
+func printReport(w io.Writer, r protocol.CheckReport) error {
+	var b strings.Builder
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "%-12s %s\n", name, fmt.Sprintf(format, args...))
+	}
+	line("host", "%s, restartilka-agent %s", r.Host, r.Program)
+	line("clock", "%s", r.Clock.Format(time.RFC3339))
+	line("containment", "%s", r.Containment)
+	line("review", "%s", r.Review)
+	if len(r.Groups) > 0 {
+		line("groups", "%s", strings.Join(r.Groups, ", "))
+	}
+	if s := r.Service; s != nil {
+		line("service", "%s", s.Name)
+		if s.Package != "" {
+			line("  package", "%s %s", s.Package, or(s.Installed, "(not installed)"))
+		}
+		if s.Unit != "" {
+			line("  unit", "%s %s", s.Unit, s.UnitState)
+		}
+		if s.Active != "" {
+			line("  held by", "task %s", s.Active)
+		}
+	}
+	for _, s := range r.Scenarios {
+		line("scenario", "%s, serial %d, digest %s", s.Name, s.Serial, s.Digest)
+	}
+	if len(r.Scenarios) == 0 {
+		line("scenario", "none: nothing can run on this host")
+	}
+	for _, text := range r.Weaker {
+		line("weaker", "%s", text)
+	}
+	for _, p := range r.Problems {
+		line("PROBLEM", "%s", p.Error())
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func or(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}

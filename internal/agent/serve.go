@@ -1,0 +1,224 @@
+package agent
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/restartilka/restartilka/internal/agent/host"
+	"github.com/restartilka/restartilka/internal/agent/spool"
+	"github.com/restartilka/restartilka/internal/agent/supervisor"
+	"github.com/restartilka/restartilka/internal/pki"
+	"github.com/restartilka/restartilka/internal/protocol"
+	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/version"
+)
+
+// stopTime is how long answers in hand may take when the agent stops.
+const stopTime = 10 * time.Second
+
+// Serve runs an agent by its settings until ctx ends: recover, listen, answer.
+// Supervisors are left alone when it stops; the next agent finds them. ready is
+// called once both listeners take connections; nil = nobody asks.
+func Serve(ctx context.Context, s Settings, log *slog.Logger, ready func(listen, status net.Addr)) error {
+	credentials, err := pki.LoadCredentials(s.Certificate, s.Key, s.CA)
+	if err != nil {
+		return err
+	}
+	secure, err := credentials.Listen(s.Servers)
+	if err != nil {
+		return err
+	}
+	log = log.With("host", s.Host)
+	store, err := spool.Open(spool.Config{Dir: s.Spool})
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	attendant := NewAttendant(store, log)
+	a, err := build(s, store, attendant, log)
+	if err != nil {
+		return err
+	}
+	if _, err := a.cfg.Keys(); err != nil {
+		return err
+	}
+	if err := a.Recover(ctx); err != nil {
+		log.Error("not everything could be recovered; it will be tried again", "error", err)
+	}
+
+	var listenConfig net.ListenConfig
+	listener, err := listenConfig.Listen(ctx, "tcp", s.Listen)
+	if err != nil {
+		return fmt.Errorf("listen for servers: %w", err)
+	}
+	defer listener.Close()
+	public := server(a.Handler(), log)
+	public.TLSConfig = secure
+	servers := []serving{{public, tls.NewListener(listener, secure)}}
+	var statusAddr net.Addr
+	if s.StatusListen != "" {
+		status, err := listenConfig.Listen(ctx, "tcp", s.StatusListen)
+		if err != nil {
+			return fmt.Errorf("listen for /ping and /metrics: %w", err)
+		}
+		defer status.Close()
+		statusAddr = status.Addr()
+		plain := server(a.StatusHandler(Gauges{SpoolSize: store.Size, Certificate: credentials.Leaf}), log)
+		plain.WriteTimeout = statusTime
+		servers = append(servers, serving{plain, status})
+	}
+	log.Info("agent listens", "address", listener.Addr().String(), "containment", a.cfg.Containment, "program", a.cfg.Program)
+	if ready != nil {
+		ready(listener.Addr(), statusAddr)
+	}
+	return run(ctx, a, attendant, servers, log)
+}
+
+type serving struct {
+	server   *http.Server
+	listener net.Listener
+}
+
+// run serves until ctx ends or a listener breaks, then stops in order: no new
+// task, answers in hand, attendant.
+func run(ctx context.Context, a *Agent, attendant *Attendant, servers []serving, log *slog.Logger) error {
+	attend, stopAttending := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopAttending()
+	var all sync.WaitGroup
+	all.Go(func() { attendant.Run(attend, a) })
+	broken := make(chan error, len(servers))
+	for _, s := range servers {
+		all.Go(func() {
+			if err := s.server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+				broken <- err
+			}
+		})
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+		log.Info("agent stops; its supervisors go on")
+	case err = <-broken:
+		err = fmt.Errorf("serve: %w", err)
+	}
+	a.Stop()
+	finish, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
+	defer cancel()
+	for _, s := range servers {
+		if s.server.Shutdown(finish) != nil { // output that is still followed: the server asks the next agent
+			s.server.Close()
+		}
+	}
+	stopAttending()
+	all.Wait()
+	return err
+}
+
+// server has the bounds that every listener needs.
+func server(h http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+}
+
+// build makes the agent of these settings.
+func build(s Settings, store *spool.Spool, attendant *Attendant, log *slog.Logger) (*Agent, error) {
+	base, why := supervisor.FindCgroup(s.Cgroup)
+	kind, weaker := supervisor.ByCgroup, Weaker()
+	if base == "" {
+		kind = supervisor.ByProcessGroup
+		weaker = append(weaker, "scripts are kept together by process group only: "+why)
+	} else {
+		supervisor.SweepCgroups(base)
+	}
+	here := s.HostFacts()
+	keys := func() (map[string]ed25519.PublicKey, error) { return LoadKeys(s.EnvelopeKeys) }
+	launcher := Processes{Spool: store, Exited: attendant.Exited, Job: func(id string) (supervisor.Job, error) {
+		k, err := keys()
+		return supervisor.Job{Task: id, Spool: s.Spool, Host: here, Keys: k, Cgroup: base, Grace: s.Grace}, err
+	}}
+	return New(Config{
+		Host: here, Keys: keys, Spool: store, Archive: store, Launcher: launcher, Packages: host.Packages{},
+		Command: Command(base, s.Grace), Attend: attendant.Attend,
+		Containment: kind + " (" + why + ")", Weaker: weaker, Program: version.Current().Version, BootID: host.BootID(),
+		RatePerHour: s.Rate, Logger: log,
+	})
+}
+
+// HostFacts gives what the settings say about this host.
+func (s Settings) HostFacts() host.Host {
+	return host.Host{Name: s.Host, Groups: s.Groups, Environments: s.Environments, Scenarios: s.Scenarios, Services: s.Services}
+}
+
+// LoadKeys reads the public keys whose envelopes are obeyed. It is asked for
+// each task, so that a key that was laid or taken away counts at once.
+func LoadKeys(files []string) (map[string]ed25519.PublicKey, error) {
+	all := map[string]ed25519.PublicKey{}
+	for _, file := range files {
+		keys, err := pki.LoadEnvelopePublicKeys(file)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(all, keys)
+	}
+	return all, nil
+}
+
+// Weaker says in sentences what this host can't do as well as another could,
+// containment aside.
+func Weaker() []string {
+	var out []string
+	if os.Geteuid() != 0 {
+		out = append(out, "the agent is not root: scripts can run as its own user only")
+	}
+	if err := supervisor.Sealable(); err != nil {
+		out = append(out, "scripts run from an unnamed file, not from sealed memory: "+restart.Escape(err.Error()))
+	}
+	if _, err := os.Stat("/run/systemd/system"); err != nil {
+		out = append(out, "systemd does not run here: units can't be asked, use pid_file or port in health")
+	}
+	return out
+}
+
+// CheckHere is Check without a running agent, for a person on the host: it only
+// reads.
+func CheckHere(ctx context.Context, s Settings, ask protocol.CheckRequest) (protocol.CheckReport, error) {
+	base, why := supervisor.FindCgroup(s.Cgroup)
+	kind, weaker := supervisor.ByCgroup, Weaker()
+	if base == "" {
+		kind = supervisor.ByProcessGroup
+		weaker = append(weaker, "scripts are kept together by process group only: "+why)
+	}
+	a := &Agent{cfg: Config{
+		Host: s.HostFacts(), Packages: host.Packages{}, Now: time.Now, BootID: host.BootID(), Program: version.Current().Version,
+		Containment: kind + " (" + why + ")", Weaker: weaker,
+		Keys: func() (map[string]ed25519.PublicKey, error) { return LoadKeys(s.EnvelopeKeys) },
+	}}
+	report, err := a.Check(ctx, ask)
+	if err != nil {
+		return report, err
+	}
+	if _, err := pki.LoadCredentials(s.Certificate, s.Key, s.CA); err != nil {
+		e, ok := errors.AsType[*restart.Error](err)
+		if !ok {
+			e = restart.Errorf(restart.CodeCertificate, "%s", restart.Escape(err.Error()))
+		}
+		report.Problems = append(report.Problems, *e)
+	}
+	return report, nil
+}

@@ -1,0 +1,185 @@
+package agent
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	yaml "go.yaml.in/yaml/v4"
+
+	"github.com/restartilka/restartilka/internal/restart"
+)
+
+// DefaultSettings is where an agent looks for its settings.
+const DefaultSettings = "/etc/restartilka/agent.yaml"
+
+// The ways in which a host decides that a scenario is reviewed.
+const (
+	ReviewFiles  = "files"
+	reviewSigned = "signed"
+)
+
+const maxSettings = 1 << 20
+
+// Settings are agent.yaml. Secrets are never in it: it names their files.
+type Settings struct {
+	Host         string        `yaml:"host"`               // this host's name: what envelopes and its certificate name
+	Listen       string        `yaml:"listen"`             // for servers
+	StatusListen string        `yaml:"status_listen"`      // for /ping and /metrics; "" = off
+	Certificate  string        `yaml:"certificate"`        // PEM
+	Key          string        `yaml:"key"`                // PEM, mode 0600
+	CA           string        `yaml:"ca"`                 // PEM: who signs the servers' certificates
+	Servers      []string      `yaml:"servers"`            // names of the servers that are obeyed
+	EnvelopeKeys []string      `yaml:"envelope_keys"`      // PEM: whose envelopes are obeyed
+	Review       string        `yaml:"review"`             // files
+	Scenarios    string        `yaml:"scenarios"`          // folder of reviewed scenarios
+	Services     string        `yaml:"services"`           // folder of this host's services
+	Spool        string        `yaml:"spool"`              // folder, 0700
+	Groups       []string      `yaml:"groups"`             // of this host; empty = not checked
+	Environments []string      `yaml:"environments"`       // of this host; empty = not checked
+	Cgroup       string        `yaml:"cgroup"`             // auto | off | a directory
+	Grace        time.Duration `yaml:"grace"`              // between TERM and KILL
+	Rate         int           `yaml:"task_rate_per_hour"` // tasks of one service
+}
+
+// defaults are what a key has that is not in the file.
+func defaults() Settings {
+	return Settings{
+		Listen: ":3131", StatusListen: "127.0.0.1:3132",
+		Certificate: "/etc/restartilka/agent.crt", Key: "/etc/restartilka/agent.key", CA: "/etc/restartilka/ca.crt",
+		EnvelopeKeys: []string{"/etc/restartilka/server.pub"}, Review: ReviewFiles,
+		Scenarios: "/etc/restartilka/scenarios.d", Services: "/etc/restartilka/services.d", Spool: "/var/spool/restartilka",
+		Cgroup: "auto", Grace: 5 * time.Second, Rate: DefaultRate,
+	}
+}
+
+// LoadSettings reads agent.yaml. Its errors name the file, and the line where
+// there is one.
+func LoadSettings(path string) (Settings, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Settings{}, restart.Errorf(restart.CodeInvalid, "the settings can't be read: %v", err).
+			WithHint("name the file with --config; docs/reference/agent.md describes it").Because(err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxSettings+1))
+	if err != nil {
+		return Settings{}, fmt.Errorf("read %s: %w", path, err)
+	}
+	if len(b) > maxSettings {
+		return Settings{}, restart.Errorf(restart.CodeTooLarge, "%s has more than %d bytes", path, maxSettings)
+	}
+	s, err := ParseSettings(b)
+	if err != nil {
+		return Settings{}, restart.Errorf(restart.CodeInvalid, "%s: %v", path, err).Because(err)
+	}
+	return s, nil
+}
+
+// ParseSettings reads the text of agent.yaml strictly: an unknown key is an
+// error with its line.
+func ParseSettings(b []byte) (Settings, error) {
+	s := defaults()
+	loader, err := yaml.NewLoader(bytes.NewReader(b), yaml.WithKnownFields())
+	if err != nil {
+		return Settings{}, err
+	}
+	if err := loader.Load(&s); err != nil && !errors.Is(err, io.EOF) {
+		return Settings{}, err
+	}
+	var second yaml.Node
+	if err := loader.Load(&second); !errors.Is(err, io.EOF) {
+		return Settings{}, errors.New("the file holds more than one document")
+	}
+	return s, s.check()
+}
+
+// check judges every value, and tells all that is wrong at once.
+func (s Settings) check() error {
+	var all error
+	bad := func(key string, err error) {
+		if err != nil {
+			all = errors.Join(all, fmt.Errorf("%s: %w", key, err))
+		}
+	}
+	if s.Host == "" {
+		bad("host", errors.New("is needed: the full name of this host, as in its certificate"))
+	} else {
+		bad("host", restart.CheckHost(s.Host))
+	}
+	bad("listen", checkListen(s.Listen))
+	if s.StatusListen != "" {
+		bad("status_listen", checkListen(s.StatusListen))
+	}
+	for _, file := range []struct{ key, path string }{
+		{"certificate", s.Certificate}, {"key", s.Key}, {"ca", s.CA}, {"scenarios", s.Scenarios}, {"services", s.Services}, {"spool", s.Spool},
+	} {
+		bad(file.key, checkPath(file.path))
+	}
+	if len(s.Servers) == 0 {
+		bad("servers", errors.New("is needed: the names of the servers that this host obeys"))
+	}
+	for _, name := range s.Servers {
+		bad("servers", restart.CheckHost(name))
+	}
+	if len(s.EnvelopeKeys) == 0 {
+		bad("envelope_keys", errors.New("is needed: files with the servers' public envelope keys"))
+	}
+	for _, path := range s.EnvelopeKeys {
+		bad("envelope_keys", checkPath(path))
+	}
+	for _, g := range s.Groups {
+		bad("groups", restart.CheckGroupName(g))
+	}
+	for _, e := range s.Environments {
+		bad("environments", restart.CheckEnvironment(e))
+	}
+	switch s.Review {
+	case ReviewFiles:
+	case reviewSigned:
+		bad("review", errors.New("signed: this version does not support signatures yet, so it would trust nothing; use files"))
+	default:
+		bad("review", fmt.Errorf("%s is not known: files", restart.Quote(s.Review)))
+	}
+	if s.Cgroup != "auto" && s.Cgroup != "off" {
+		bad("cgroup", checkPath(s.Cgroup))
+	}
+	if s.Grace < 0 || s.Grace > 10*time.Minute {
+		bad("grace", errors.New("must be between 0s and 10m"))
+	}
+	if s.Rate < 1 || s.Rate > 100_000 {
+		bad("task_rate_per_hour", errors.New("must be between 1 and 100000"))
+	}
+	return all
+}
+
+func checkListen(address string) error {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("%s is not an address such as :3131 or 10.0.0.5:3131", restart.Quote(address))
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return fmt.Errorf("port %s is not a number from 0 to 65535", restart.Quote(port))
+	}
+	if host != "" && net.ParseIP(host) == nil && restart.CheckHost(host) != nil {
+		return fmt.Errorf("%s is not an address", restart.Quote(host))
+	}
+	return nil
+}
+
+func checkPath(path string) error {
+	if !filepath.IsAbs(path) || filepath.Clean(path) != path {
+		return fmt.Errorf("%s is not a plain absolute path", restart.Quote(path))
+	}
+	return nil
+}
+
+// Text gives the settings as agent.yaml, defaults included. There is nothing
+// secret in them.
+func (s Settings) Text() ([]byte, error) { return yaml.Dump(s) }

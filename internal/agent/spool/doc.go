@@ -1,0 +1,50 @@
+// Package spool keeps an agent's tasks on the host's disk, so that whatever
+// crashes, whenever, what is known about a task stays known and no task runs
+// twice.
+//
+//	/var/spool/restartilka/           0700, the agent's own
+//	    lock                          held (flock) by the one agent that works here
+//	    nginx.task                    hard link to ID/received: the task that holds the service nginx
+//	    ID/                           one folder a task
+//	        received                  durable: the sealed envelope as it came, its epoch, when
+//	        started                   durable: the right to run, taken once and for ever
+//	        done                      durable: how it ended
+//	        alive                     held (flock) by the task's supervisor; the kernel says whether it lives
+//	        cancel                    somebody wishes it ended
+//	        progress                  the supervisor's last word, replaced at once, not durable
+//	        baseline                  the service's process before run, not durable
+//	        evidence                  durable: what was kept from before the restart
+//	        output.OFFSET             what the scripts printed, in segments
+//	        epoch                     durable: a later epoch than the received one, if one was shown
+//	    tombstones/ID                 durable, 90 days: this id never runs (again)
+//
+// # The stages
+//
+//	(absent) ──► received ──► started ──► done ──► reported (tombstone)
+//	    │            │           ▲ │                   ▲
+//	    │            │  void ────┘ └─ (void) done ─────┤
+//	    └────────────┴─────────────────────────────────┘
+//
+// The right to run is decided by the file system: "started" is made by link(2),
+// which fails where the name exists. A supervisor makes it to run the task; the
+// agent makes it, marked void, to promise that the task never runs. Exactly one
+// of them succeeds.
+//
+// # Fsyncs
+//
+// A task that ends well costs nine on the agent's host, its DELETE included:
+//
+//	PUT      received, its folder, the spool      3
+//	start    started, the folder                  2
+//	end      done, the folder                     2
+//	DELETE   the tombstone, its folder            2
+//
+// Evidence, where a scenario asks for it, costs two more. The blocks of
+// started and done are reserved by the PUT, so that a disk filled in between
+// (by the script itself, perhaps) can't keep an outcome from being written.
+//
+// # Links
+//
+// Everything is opened relative to a directory handle, one path element at a
+// time, with O_NOFOLLOW: a symlink in the spool is an error and never followed.
+package spool

@@ -1,0 +1,163 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/restartilka/restartilka/internal/restart"
+)
+
+// Contents is what a starting agent finds.
+type Contents struct {
+	Tasks      []Record
+	Tombstones []Tombstone
+	Broken     []error // files that were left alone because they can't be read
+}
+
+// Load reads everything, and finishes what a crash cut short: folders whose
+// task was never fully received or is buried, links that hold a service for
+// nobody.
+func (s *Spool) Load() (Contents, error) {
+	var c Contents
+	buried, err := s.loadTombstones(&c)
+	if err != nil {
+		return c, err
+	}
+	names, err := s.root.names()
+	if err != nil {
+		return c, err
+	}
+	holders := map[uint64]bool{}
+	for _, id := range names {
+		if restart.CheckID(id) != nil {
+			continue
+		}
+		r, keep, err := s.loadTask(id, buried[id])
+		if err != nil {
+			c.Broken = append(c.Broken, err)
+		}
+		if !keep {
+			continue
+		}
+		c.Tasks = append(c.Tasks, r)
+		if r.Done == nil {
+			ino, err := s.inodeOf(id)
+			if err != nil {
+				return c, err
+			}
+			holders[ino] = true
+		}
+	}
+	return c, s.freeOrphans(names, holders)
+}
+
+// loadTask reads one folder, or removes it where no task is in it.
+func (s *Spool) loadTask(id string, buried bool) (r Record, keep bool, err error) {
+	if buried {
+		return r, false, s.root.removeSub(id)
+	}
+	alive, err := s.Alive(id)
+	if err != nil {
+		return r, false, err
+	}
+	if r, err = s.Read(id); err != nil {
+		return r, false, err
+	}
+	if alive || r.Err != nil {
+		return r, true, r.Err
+	}
+	s.sweep(id)
+	if r.Done == nil && r.Started == nil {
+		// Nobody is told that a task is received, and no supervisor begins, before
+		// the link is durable. So without it there is no task.
+		held, err := s.holds(r)
+		if err != nil || !held {
+			return r, false, errors.Join(err, s.root.removeSub(id))
+		}
+	}
+	return r, r.Received != nil, nil
+}
+
+// holds tells whether <service>.task is the task's.
+func (s *Spool) holds(r Record) (bool, error) {
+	if r.Received == nil {
+		return false, nil
+	}
+	e, err := r.Received.Envelope()
+	if err != nil {
+		return false, err
+	}
+	mine, err := s.inodeOf(r.ID)
+	if err != nil {
+		return false, err
+	}
+	held, err := s.root.inode(e.Service + linkSuffix)
+	return held == mine && mine != 0, err
+}
+
+func (s *Spool) loadTombstones(c *Contents) (map[string]bool, error) {
+	names, err := s.graves.names()
+	if err != nil {
+		return nil, err
+	}
+	buried := make(map[string]bool, len(names))
+	for _, id := range names {
+		if restart.CheckID(id) != nil {
+			s.graves.remove(id) //nolint:errcheck // a temporary file; it will be tried again
+			continue
+		}
+		buried[id] = true // its name alone says that the id never runs
+		b, err := s.graves.read(id, maxSmall)
+		if err == nil {
+			var t Tombstone
+			if t, err = decodeTombstone(b); err == nil && t.Task == id {
+				c.Tombstones = append(c.Tombstones, t)
+				continue
+			}
+		}
+		c.Broken = append(c.Broken, fmt.Errorf("tombstone %s: %w", id, err))
+		t := Tombstone{At: time.Now()}
+		t.Task = id
+		c.Tombstones = append(c.Tombstones, t)
+	}
+	return buried, nil
+}
+
+// sweep removes temporary files of processes that are gone.
+func (s *Spool) sweep(id string) {
+	d, err := s.root.sub(id)
+	if err != nil {
+		return
+	}
+	defer d.Close()
+	names, err := d.names()
+	if err != nil {
+		return
+	}
+	for _, n := range names {
+		if strings.HasPrefix(n, ".") && n != "."+fileStarted && n != "."+fileDone {
+			d.remove(n) //nolint:errcheck // it will be tried again
+		}
+	}
+}
+
+// freeOrphans removes the links that belong to no task still active.
+func (s *Spool) freeOrphans(names []string, holders map[uint64]bool) error {
+	for _, n := range names {
+		if !strings.HasSuffix(n, linkSuffix) {
+			continue
+		}
+		ino, err := s.root.inode(n)
+		if err != nil {
+			return err
+		}
+		if !holders[ino] {
+			if err := s.root.remove(n); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
