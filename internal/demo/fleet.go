@@ -81,6 +81,10 @@ func (f *Fleet) start(ctx context.Context, program string) error {
 		if err := f.waitFor(ctx, a); err != nil {
 			return err
 		}
+		warm := func() (bool, error) { return CheckService(ctx, a.Host.Dir) == nil, nil }
+		if err := poll(ctx, 10*time.Second, warm, "hello on "+a.Host.Name+" does not answer within 10 s"); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+
+	"github.com/spf13/cobra"
+	yaml "go.yaml.in/yaml/v4"
+
+	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/server"
+)
+
+// serverCommand is `restartilka server` with its `init`.
+func serverCommand() *cobra.Command {
+	var config string
+	var verbose bool
+	cmd := &cobra.Command{
+		Use:   "server",
+		Short: "Run the server",
+		Long: `Run the server: the pages and the API over TLS, the orchestrator, the audit
+trail. It stops on SIGTERM or SIGINT: hosts in hand are left to their agents,
+and what became of them is found out at the next start.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := server.ReadConfig(config)
+			if err != nil {
+				return err
+			}
+			level := slog.LevelInfo
+			if verbose {
+				level = slog.LevelDebug
+			}
+			ctx := cmd.Context()
+			s, err := server.Open(ctx, cfg, slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level})))
+			if err != nil {
+				return err
+			}
+			return s.Run(ctx)
+		},
+	}
+	cmd.Flags().StringVar(&config, "config", server.DefaultConfig, "the configuration")
+	cmd.Flags().BoolVar(&verbose, "verbose", false, "log more")
+	cmd.AddCommand(initCommand())
+	return cmd
+}
+
+func initCommand() *cobra.Command {
+	var o server.InitOptions
+	var addresses []string
+	cmd := &cobra.Command{
+		Use:   "init",
+		Short: "Write a first configuration, an authority of its own and the first admin's token",
+		Long: `Write a first configuration, an authority of its own, credentials, the shipped
+scenarios and an empty inventory, and make the database with a token for the
+first admin. The token is shown once and stored nowhere. Nothing that is there
+is changed: where a configuration lies already, nothing is done.`,
+		Example: `  restartilka server init --dns restartilka.example.com --admin anna
+  restartilka server init --dir ./etc --data ./var --listen 127.0.0.1:8443`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			for _, a := range addresses {
+				ip := net.ParseIP(a)
+				if ip == nil {
+					return restart.Errorf(restart.CodeInvalid, "--ip: %s is not an address", restart.Quote(a))
+				}
+				o.IPs = append(o.IPs, ip)
+			}
+			r, err := server.Init(cmd.Context(), o)
+			if err != nil {
+				return err
+			}
+			if asJSON, err := cmd.Flags().GetBool("json"); err != nil || asJSON {
+				return printJSON(cmd.OutOrStdout(), r)
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), `configuration  %s
+authority      %s
+first admin    %s
+token          %s
+
+The token is shown this once; it is good for 90 days. Then:
+  restartilka server --config %s
+  restartilka login %s --ca %s
+`, r.Config, r.CA, r.Admin, r.Token, r.Config, r.URL, r.CA)
+			return err
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.Dir, "dir", "/etc/restartilka", "folder of the configuration and the credentials")
+	f.StringVar(&o.Data, "data", "/var/lib/restartilka", "folder of the database and the audit trail")
+	f.StringVar(&o.Name, "name", "main", "the server's name, in the audit trail and towards agents")
+	f.StringVar(&o.Listen, "listen", "0.0.0.0:8443", "address and port of the pages and the API")
+	f.StringVar(&o.Admin, "admin", "admin", "user name of the first admin")
+	f.StringSliceVar(&o.DNS, "dns", nil, "names in the server's certificate, beside localhost and this host's name")
+	f.StringSliceVar(&addresses, "ip", nil, "addresses in the server's certificate, beside those of loopback")
+	return cmd
+}
+
+// configCommand is `restartilka config check|show`.
+func configCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "config", Short: "Look at the server's configuration"}
+	var config string
+	cmd.PersistentFlags().StringVar(&config, "config", server.DefaultConfig, "the configuration")
+	cmd.AddCommand(
+		&cobra.Command{
+			Use: "check", Short: "Check the configuration without starting anything", Args: cobra.NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				if _, err := server.ReadConfig(config); err != nil {
+					return err
+				}
+				_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s is in order\n", config)
+				return err
+			},
+		},
+		&cobra.Command{
+			Use: "show", Short: "Show the configuration with every default filled in", Args: cobra.NoArgs,
+			Long: "Show the configuration with every default filled in and every path resolved. It holds no secrets: those lie in files of their own.",
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				cfg, err := server.ReadConfig(config)
+				if err != nil {
+					return err
+				}
+				b, err := yaml.Dump(&cfg)
+				if err != nil {
+					return fmt.Errorf("show the configuration: %w", err)
+				}
+				_, err = cmd.OutOrStdout().Write(b)
+				return err
+			},
+		},
+	)
+	return cmd
+}
+
+func printJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// self gives the path of this program.
+func self() (string, error) {
+	path, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("find this program: %w", err)
+	}
+	return path, nil
+}
+
+// quiet tells whether an error is only the end of the context.
+func quiet(err error) bool { return errors.Is(err, context.Canceled) }
