@@ -90,7 +90,7 @@ func faultOf(err error) fault {
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return postgresFault(e.Code)
 	}
-	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
+	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok || pgconn.SafeToRetry(err) { // no connection, or one that has died
 		return faultUnavailable
 	}
 	return faultOther

@@ -1,0 +1,49 @@
+package api
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/restartilka/restartilka/internal/audit"
+	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/store"
+	"github.com/restartilka/restartilka/internal/wire"
+)
+
+func (a *api) listTokens(ctx context.Context, actor restart.Actor, _ *none) (wire.List[wire.Token], error) {
+	tokens, err := a.cfg.Control.Tokens(ctx, actor)
+	return wire.ListOf(tokens, ""), err
+}
+
+func (a *api) createToken(ctx context.Context, actor restart.Actor, in *struct{ Body wire.TokenRequest }) (wire.NewToken, error) {
+	token, secret, err := a.cfg.Control.CreateToken(ctx, actor, in.Body)
+	return wire.NewToken{Token: token, Secret: secret}, err
+}
+
+func (a *api) revokeToken(ctx context.Context, actor restart.Actor, in *struct {
+	ID string `path:"id"`
+}) error {
+	return a.cfg.Control.RevokeToken(ctx, actor, in.ID)
+}
+
+func (a *api) listCertificates(ctx context.Context, actor restart.Actor, _ *none) (wire.List[wire.Certificate], error) {
+	list, err := a.cfg.Control.Certificates(ctx, actor)
+	return wire.ListOf(list, ""), err
+}
+
+func (a *api) issueCertificate(ctx context.Context, actor restart.Actor, in *struct{ Body wire.CertificateRequest }) (wire.HostCredentials, error) {
+	return a.cfg.Control.IssueHost(ctx, actor, in.Body.Host, []byte(in.Body.CSR))
+}
+
+// searchAudit's cursor is empty where nothing was found; otherwise it goes on
+// after the last record, so that the trail can be followed with it.
+func (a *api) searchAudit(ctx context.Context, actor restart.Actor, in *struct{ wire.AuditQuery }) (wire.AuditList, error) {
+	q := in.AuditQuery
+	records, next, err := a.cfg.Control.Audit(ctx, actor, store.AuditFilter{
+		Run: q.Run, Actor: q.Actor, Action: audit.Action(q.Action), Service: q.Service, Newest: q.Newest, After: q.After, Limit: q.Limit,
+	})
+	if len(records) == 0 {
+		return wire.ListOf(records, ""), err
+	}
+	return wire.ListOf(records, strconv.FormatInt(next, 10)), err
+}

@@ -1,0 +1,61 @@
+package api
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/restartilka/restartilka/internal/authn"
+	"github.com/restartilka/restartilka/internal/control"
+)
+
+// Config lists everything that the API depends on. Control and Authn are needed.
+type Config struct {
+	Control *control.Control
+	Authn   authn.Chain
+	// Ready tells whether the server can work; nil is always ready. The
+	// sentence of a *restart.Error is shown to anybody who asks /readyz.
+	Ready func(ctx context.Context) error
+	// Metrics answers /metrics, behind a token; nil is no such route.
+	Metrics http.Handler
+	// Keepalive is how often an event stream says that it is alive, and looks
+	// whether its reader still may read it; 0 is 15 s.
+	Keepalive time.Duration
+	Logger    *slog.Logger
+	Now       func() time.Time // nil = time.Now
+}
+
+// Handler gives the API: everything below /api/, and /ping, /readyz and
+// /metrics. The event streams end with the request's context: a server that
+// stops cancels its BaseContext first.
+func Handler(cfg Config) http.Handler { return newAPI(cfg).mux }
+
+type api struct {
+	cfg   Config
+	mux   *http.ServeMux
+	huma  huma.API
+	table []route // what is mounted
+}
+
+func newAPI(cfg Config) *api {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Keepalive == 0 {
+		cfg.Keepalive = 15 * time.Second
+	}
+	a := &api{cfg: cfg, mux: http.NewServeMux()}
+	a.huma = huma.NewAPI(a.describe(), adapter{a})
+	for _, r := range a.routes() {
+		a.table = append(a.table, r)
+		r.mount(r.operation())
+	}
+	forgetUnused(a.huma.OpenAPI())
+	return a
+}

@@ -1,0 +1,191 @@
+// Package apitest runs the server's API for tests: the real routes, service
+// layer, orchestrator and SQLite store behind TLS, over agents that only
+// pretend. Tests of what happens on a host use real agents instead.
+package apitest
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/tls"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/restartilka/restartilka/internal/api"
+	"github.com/restartilka/restartilka/internal/authn"
+	"github.com/restartilka/restartilka/internal/control"
+	"github.com/restartilka/restartilka/internal/inventory"
+	"github.com/restartilka/restartilka/internal/orchestrator"
+	"github.com/restartilka/restartilka/internal/pki"
+	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/store"
+	"github.com/restartilka/restartilka/internal/store/storetest"
+)
+
+// Inventory is what the server knows: anna owns shop, on three hosts in two
+// data centres; nobody owns bare.
+const Inventory = `
+services:
+  - {name: shop, package: shop, unit: shop.service, port: 8080, project: web, owners: [anna]}
+  - {name: bare, package: bare, unit: bare.service}
+groups:
+  - {name: shop-production, project: web, environment: production, services: [shop], hosts: [web1, web2, web3]}
+  - {name: bare-production, environment: production, services: [bare], hosts: [web4]}
+hosts:
+  - {name: web1, address: 192.0.2.1, data_centre: dc1, tags: [edge]}
+  - {name: web2, address: 192.0.2.2, data_centre: dc1}
+  - {name: web3, address: 192.0.2.3, data_centre: dc2}
+  - {name: web4, address: 192.0.2.4, data_centre: dc2}
+`
+
+// Scenario restarts any service, one host at a time.
+const Scenario = `format: 1
+name: plain-restart
+serial: 1
+author: review@example.com
+kind: restart
+services: ["*"]
+description: Restart the unit
+run_as: root
+params:
+  grace: {type: duration, default: 1s}
+strategy:
+  batches: [1]
+  on_failure: pause
+steps:
+  run: {script: "systemctl restart #unit#"}
+health:
+  new_process: {unit: "#unit#"}
+  healthy_for: 1s
+  deadline: 10s
+`
+
+// Server is a running API with everything behind it.
+type Server struct {
+	URL     string
+	CAFile  string
+	CAPEM   []byte
+	Store   *store.Store
+	Control *control.Control
+	Agents  *Agents
+	API     api.Config
+	HTTP    *httptest.Server
+
+	t testing.TB
+}
+
+// Start runs a server until the end of the test. change may be nil; it changes
+// the API's configuration before the start.
+func Start(t testing.TB, change func(*api.Config)) *Server {
+	t.Helper()
+	dir := t.TempDir()
+	s := &Server{t: t, Agents: NewAgents("restarted\n"), Store: storetest.Open(t, storetest.SQLite(t))}
+	shelf, err := control.NewShelf(s.writeAll(dir), slog.New(slog.DiscardHandler))
+	s.must(err)
+	inv, err := inventory.New(inventory.Config{Kind: "yaml", Path: filepath.Join(dir, "inventory.yaml")})
+	s.must(err)
+	ca, err := pki.NewCA("test", time.Now())
+	s.must(err)
+	s.CAPEM = ca.CertPEM()
+	s.CAFile = filepath.Join(dir, "ca.crt")
+	s.must(os.WriteFile(s.CAFile, s.CAPEM, 0o644))
+	key, err := pki.GenerateEnvelopeKey()
+	s.must(err)
+
+	hub := control.NewHub()
+	o := orchestrator.New(orchestrator.Config{
+		Owner: "test", Runs: s.Store, Tasks: s.Store, Agents: s.Agents, Key: key,
+		Changed: hub.Changed, Poll: 50 * time.Millisecond, DialRetry: time.Millisecond,
+	})
+	s.Control = control.New(control.Config{
+		Store: s.Store, Inventory: inv, Scenarios: shelf, Agents: s.Agents, Hub: hub, Wake: o.Wake, Committed: func() {},
+		Enrol: &control.Enrolment{CA: ca, CAPEM: s.CAPEM, Server: "test", EnvelopeKey: key.Public().(ed25519.PublicKey)},
+	})
+	s.API = api.Config{
+		Control: s.Control,
+		Authn:   authn.Chain{authn.Tokens{Store: s.Store}, authn.Sessions{Store: s.Store, Tokens: s.Store}},
+	}
+	if change != nil {
+		change(&s.API)
+	}
+	s.serve(ca, o)
+	return s
+}
+
+// writeAll lays out inventory and scenarios; it gives the scenarios' folder.
+func (s *Server) writeAll(dir string) string {
+	shelf := filepath.Join(dir, "scenarios")
+	s.must(os.Mkdir(shelf, 0o755))
+	s.must(os.WriteFile(filepath.Join(dir, "inventory.yaml"), []byte(Inventory), 0o644))
+	s.must(os.WriteFile(filepath.Join(shelf, "plain-restart.yaml"), []byte(Scenario), 0o644))
+	return shelf
+}
+
+func (s *Server) serve(ca *pki.CA, o *orchestrator.Orchestrator) {
+	ctx, stop := context.WithCancel(context.Background())
+	var walking sync.WaitGroup
+	walking.Go(func() { o.Run(ctx) })
+
+	s.HTTP = httptest.NewUnstartedServer(api.Handler(s.API))
+	s.HTTP.Config.BaseContext = func(net.Listener) context.Context { return ctx } // streams end with it
+	certPEM, keyPEM, err := ca.IssueServer("test", []string{"localhost"}, []net.IP{net.IPv4(127, 0, 0, 1)}, time.Now())
+	s.must(err)
+	pair, err := tls.X509KeyPair(certPEM, keyPEM)
+	s.must(err)
+	s.HTTP.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS13}
+	s.HTTP.EnableHTTP2 = true
+	s.HTTP.StartTLS()
+	s.URL = s.HTTP.URL
+	s.t.Cleanup(func() {
+		stop()
+		s.HTTP.Close()
+		walking.Wait()
+	})
+}
+
+// Token makes a token for somebody with some roles, and gives its secret.
+func (s *Server) Token(owner string, roles ...restart.Role) string {
+	s.t.Helper()
+	secret, hash := authn.NewSecret()
+	now := time.Now().UTC()
+	s.must(s.Store.CreateToken(context.Background(), store.Token{
+		ID: restart.NewID(now), Name: "test", Owner: owner, Roles: roles, Hash: hash, CreatedAt: now, ExpiresAt: now.Add(time.Hour),
+	}))
+	return secret
+}
+
+// Answer is a response whose body is closed with the test.
+type Answer struct{ *http.Response }
+
+// Request asks the API; token "" is none.
+func (s *Server) Request(method, path, token string, body []byte, header http.Header) Answer {
+	s.t.Helper()
+	req, err := http.NewRequestWithContext(s.t.Context(), method, s.URL+path, bytes.NewReader(body))
+	s.must(err)
+	maps.Copy(req.Header, header)
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	if body != nil && req.Header.Get("Content-Type") == "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := s.HTTP.Client().Do(req)
+	s.must(err)
+	s.t.Cleanup(func() { resp.Body.Close() })
+	return Answer{resp}
+}
+
+func (s *Server) must(err error) {
+	s.t.Helper()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}

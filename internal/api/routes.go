@@ -1,0 +1,115 @@
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/restartilka/restartilka/internal/restart"
+)
+
+// routes is the one table of all that this server answers below /api/ and
+// beside it, with the policy of each.
+func (a *api) routes() []route {
+	const v1 = "/api/v1"
+	table := []route{
+		{id: "ping", method: "GET", path: "/ping", policy: anybody, summary: "The process is alive", mount: a.plain(a.ping), media: "text/plain"},
+		{id: "ready", method: "GET", path: "/readyz", policy: anybody, summary: "The server can work", mount: a.plain(a.readyz), media: "text/plain"},
+		{id: "describe", method: "GET", path: "/api/openapi.json", policy: signedIn, summary: "This description", mount: a.plain(a.openAPI()), media: "application/openapi+json"},
+
+		{id: "whoami", method: "GET", path: v1 + "/whoami", policy: signedIn, summary: "Who the token belongs to", mount: answer(a, a.whoami)},
+		{id: "listServices", method: "GET", path: v1 + "/services", policy: signedIn, summary: "Services of the inventory", mount: answer(a, a.listServices)},
+		{id: "getService", method: "GET", path: v1 + "/services/{name}", policy: signedIn, summary: "One service", mount: answer(a, a.getService)},
+		{id: "listGroups", method: "GET", path: v1 + "/groups", policy: signedIn, summary: "Groups of the inventory", mount: answer(a, a.listGroups)},
+		{id: "listHosts", method: "GET", path: v1 + "/hosts", policy: signedIn, summary: "Hosts of an expression", mount: answer(a, a.listHosts)},
+		{id: "checkHosts", method: "POST", path: v1 + "/hosts/check", policy: signedIn, summary: "Ask hosts what they say of themselves", mount: answer(a, a.checkHosts)},
+		{id: "listScenarios", method: "GET", path: v1 + "/scenarios", policy: signedIn, summary: "Newest version of each scenario", mount: answer(a, a.listScenarios)},
+		{id: "getScenario", method: "GET", path: v1 + "/scenarios/{digest}", policy: signedIn, summary: "One version of a scenario, with its bytes", mount: answer(a, a.getScenario)},
+		{id: "listLocks", method: "GET", path: v1 + "/locks", policy: signedIn, summary: "Which run holds which service", mount: answer(a, a.listLocks)},
+
+		{id: "plan", method: "POST", path: v1 + "/plans", policy: signedIn, summary: "What a request would do; nothing is stored", mount: answer(a, a.plan)},
+		{id: "listRuns", method: "GET", path: v1 + "/runs", policy: signedIn, summary: "Runs, the newest first", mount: answer(a, a.listRuns)},
+		{id: "createRun", method: "POST", path: v1 + "/runs", policy: signedIn, summary: "Ask for a run: a draft, or started at once", mount: answer(a, a.createRun), status: http.StatusCreated},
+		{id: "getRun", method: "GET", path: v1 + "/runs/{id}", policy: signedIn, summary: "One run with its plan and tasks", mount: answer(a, a.getRun)},
+		{id: "startRun", method: "POST", path: v1 + "/runs/{id}/start", policy: signedIn, summary: "Confirm a draft", mount: answer(a, a.startRun)},
+		{id: "pauseRun", method: "POST", path: v1 + "/runs/{id}/pause", policy: signedIn, summary: "Stop before the next host", mount: answer(a, a.verb(a.cfg.Control.Pause))},
+		{id: "resumeRun", method: "POST", path: v1 + "/runs/{id}/resume", policy: signedIn, summary: "Go on", mount: answer(a, a.verb(a.cfg.Control.Resume))},
+		{id: "abortRun", method: "POST", path: v1 + "/runs/{id}/abort", policy: signedIn, summary: "End; the host in hand finishes", mount: answer(a, a.verb(a.cfg.Control.Abort))},
+		{id: "forceAbortRun", method: "POST", path: v1 + "/runs/{id}/force-abort", policy: signedIn, summary: "End; the host in hand is killed, and unknown", mount: answer(a, a.verb(a.cfg.Control.ForceAbort))},
+		{id: "followRun", method: "GET", path: v1 + "/runs/{id}/events", policy: signedIn, summary: "The run as it changes, as server-sent events", mount: streamed(a, a.events), media: "text/event-stream", stream: true},
+		{id: "getTask", method: "GET", path: v1 + "/runs/{id}/tasks/{task}", policy: signedIn, summary: "One host of a run: phases, health, evidence", mount: answer(a, a.getTask)},
+		{id: "getOutput", method: "GET", path: v1 + "/runs/{id}/tasks/{task}/output", policy: signedIn, summary: "Output of a task from an offset", mount: answer(a, a.getOutput)},
+		{id: "downloadOutput", method: "GET", path: v1 + "/runs/{id}/tasks/{task}/output.txt", policy: signedIn, summary: "Output of a task as a file", mount: streamed(a, a.downloadOutput), media: "text/plain", stream: true},
+
+		{id: "listTokens", method: "GET", path: v1 + "/tokens", policy: signedIn, summary: "One's tokens; an admin's list has everybody's", mount: answer(a, a.listTokens)},
+		{id: "createToken", method: "POST", path: v1 + "/tokens", policy: signedIn, summary: "Make a token; its secret is shown once", mount: answer(a, a.createToken), status: http.StatusCreated},
+		{id: "revokeToken", method: "DELETE", path: v1 + "/tokens/{id}", policy: signedIn, summary: "End a token at once", mount: done(a, a.revokeToken)},
+		{id: "listCertificates", method: "GET", path: v1 + "/certificates", policy: signedIn, summary: "Certificates issued to hosts", mount: answer(a, a.listCertificates)},
+		{id: "issueCertificate", method: "POST", path: v1 + "/certificates", policy: signedIn, summary: "Sign a host's certificate request", mount: answer(a, a.issueCertificate), status: http.StatusCreated},
+		{id: "searchAudit", method: "GET", path: v1 + "/audit", policy: signedIn, summary: "Search the audit trail", mount: answer(a, a.searchAudit)},
+
+		{path: "/api/", policy: signedIn, hidden: true, mount: a.plain(a.nothingHere)},
+	}
+	if a.cfg.Metrics != nil {
+		table = append(table, route{id: "metrics", method: "GET", path: "/metrics", policy: signedIn, summary: "Metrics for Prometheus", mount: a.plain(a.cfg.Metrics.ServeHTTP), media: "text/plain"})
+	}
+	return table
+}
+
+// body is how huma wants an answer.
+type body[T any] struct{ Body T }
+
+// answer mounts an operation that answers with JSON.
+func answer[I, T any](a *api, h func(context.Context, restart.Actor, *I) (T, error)) func(huma.Operation) {
+	return func(op huma.Operation) {
+		huma.Register(a.huma, op, func(ctx context.Context, in *I) (*body[T], error) {
+			t, err := h(ctx, actorOf(ctx), in)
+			if err != nil {
+				return nil, a.problem(ctx, err)
+			}
+			return &body[T]{Body: t}, nil
+		})
+	}
+}
+
+// done mounts an operation that has nothing to answer.
+func done[I any](a *api, h func(context.Context, restart.Actor, *I) error) func(huma.Operation) {
+	return func(op huma.Operation) {
+		huma.Register(a.huma, op, func(ctx context.Context, in *I) (*struct{}, error) {
+			if err := h(ctx, actorOf(ctx), in); err != nil {
+				return nil, a.problem(ctx, err)
+			}
+			return nil, nil
+		})
+	}
+}
+
+// streamed mounts an operation that writes its answer itself, once h has said
+// that there is one.
+func streamed[I any](a *api, h func(context.Context, restart.Actor, *I) (http.HandlerFunc, error)) func(huma.Operation) {
+	return func(op huma.Operation) {
+		huma.Register(a.huma, op, func(ctx context.Context, in *I) (*huma.StreamResponse, error) {
+			write, err := h(ctx, actorOf(ctx), in)
+			if err != nil {
+				return nil, a.problem(ctx, err)
+			}
+			return &huma.StreamResponse{Body: func(hctx huma.Context) {
+				r, w := humago.Unwrap(hctx)
+				write(w, r)
+			}}, nil
+		})
+	}
+}
+
+// plain mounts a handler that is no operation of huma's.
+func (a *api) plain(h http.HandlerFunc) func(huma.Operation) {
+	return func(op huma.Operation) {
+		if !op.Hidden {
+			a.huma.OpenAPI().AddOperation(&op)
+		}
+		r, _ := op.Metadata["route"].(route)
+		a.handle(op.Method, op.Path, r, h)
+	}
+}

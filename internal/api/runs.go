@@ -1,0 +1,91 @@
+package api
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/restartilka/restartilka/internal/protocol"
+	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/store"
+	"github.com/restartilka/restartilka/internal/wire"
+)
+
+func (a *api) plan(ctx context.Context, actor restart.Actor, in *struct{ Body restart.Request }) (restart.Plan, error) {
+	return a.cfg.Control.Plan(ctx, actor, in.Body)
+}
+
+func (a *api) listRuns(ctx context.Context, actor restart.Actor, in *struct{ wire.RunQuery }) (wire.List[restart.Run], error) {
+	q := in.RunQuery
+	runs, next, err := a.cfg.Control.Runs(ctx, actor, store.RunFilter{
+		Service: q.Service, Environment: q.Environment, Host: q.Host, Actor: q.Actor, States: q.States, Before: q.Cursor, Limit: q.Limit,
+	})
+	return wire.ListOf(runs, next), err
+}
+
+// createRun keeps a draft and, where it is asked to, starts it. The same
+// idempotency key of the same person gives the same run again.
+func (a *api) createRun(ctx context.Context, actor restart.Actor, in *struct {
+	Key  string `header:"Idempotency-Key" doc:"the same key of the same person gives the same run again" maxLength:"128"`
+	Body wire.RunRequest
+}) (restart.Run, error) {
+	run, err := a.cfg.Control.Draft(ctx, actor, in.Body.Request, in.Key)
+	if err != nil || !in.Body.Start {
+		return run, err
+	}
+	return a.cfg.Control.Start(ctx, actor, run.ID, wire.StartRequest{})
+}
+
+// runID is the input of an operation on one run.
+type runID struct {
+	ID string `path:"id"`
+}
+
+func (a *api) getRun(ctx context.Context, actor restart.Actor, in *runID) (restart.Run, error) {
+	return a.cfg.Control.Run(ctx, actor, in.ID)
+}
+
+func (a *api) startRun(ctx context.Context, actor restart.Actor, in *struct {
+	ID   string `path:"id"`
+	Body wire.StartRequest
+}) (restart.Run, error) {
+	return a.cfg.Control.Start(ctx, actor, in.ID, in.Body)
+}
+
+// verb is an operation that asks something of one run.
+func (a *api) verb(ask func(ctx context.Context, actor restart.Actor, id string) (restart.Run, error)) func(context.Context, restart.Actor, *runID) (restart.Run, error) {
+	return func(ctx context.Context, actor restart.Actor, in *runID) (restart.Run, error) {
+		return ask(ctx, actor, in.ID)
+	}
+}
+
+// taskID is the input of an operation on one host of a run.
+type taskID struct {
+	ID   string `path:"id"`
+	Task string `path:"task"`
+}
+
+func (a *api) getTask(ctx context.Context, actor restart.Actor, in *taskID) (wire.TaskDetail, error) {
+	task, status, err := a.cfg.Control.TaskDetail(ctx, actor, in.ID, in.Task)
+	return wire.TaskDetail{Task: task, Status: status}, err
+}
+
+// getOutput's cursor is the offset at which the output goes on; empty where
+// there is nothing more now: whether more comes, the task's state tells.
+func (a *api) getOutput(ctx context.Context, actor restart.Actor, in *struct {
+	ID     string `path:"id"`
+	Task   string `path:"task"`
+	Offset int64  `query:"offset" minimum:"0"`
+	Limit  int    `query:"limit" minimum:"1" maximum:"1048576" default:"65536" doc:"bytes"`
+}) (wire.List[protocol.Output], error) {
+	pieces, err := a.cfg.Control.Output(ctx, actor, in.ID, in.Task, in.Offset, in.Limit)
+	if err != nil || len(pieces) == 0 {
+		return wire.ListOf(pieces, ""), err
+	}
+	return wire.ListOf(pieces, strconv.FormatInt(after(pieces), 10)), nil
+}
+
+// after gives the offset that follows the last of some pieces.
+func after(pieces []protocol.Output) int64 {
+	last := pieces[len(pieces)-1]
+	return last.Offset + int64(len(last.Data)) + last.Truncated
+}

@@ -1,0 +1,124 @@
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/restartilka/restartilka/internal/restart"
+)
+
+// policy says who may call a route. The zero policy lets nobody in.
+type policy string
+
+const (
+	anybody  policy = "public"
+	signedIn policy = "signed-in" // and what each may do, control decides
+)
+
+// route is one line of the table.
+type route struct {
+	id      string // of the operation, for those who generate clients
+	method  string // "" = any
+	path    string
+	policy  policy
+	summary string
+	mount   func(huma.Operation)
+	status  int    // of success; 0 = 200, or 204 without a body
+	media   string // of success, where it is not JSON
+	stream  bool   // a cookie request for it must come from our own pages
+	hidden  bool   // not in the OpenAPI description
+}
+
+// operation describes the route for huma. The policy travels inside, so that
+// whatever huma puts onto the mux is guarded by it.
+func (r route) operation() huma.Operation {
+	op := huma.Operation{
+		OperationID: r.id, Method: r.method, Path: r.path, Summary: r.summary, Hidden: r.hidden,
+		DefaultStatus: r.status, MaxBodyBytes: maxBody,
+		Metadata:  map[string]any{"route": r},
+		Responses: map[string]*huma.Response{"default": problemResponse},
+	}
+	if r.policy == signedIn {
+		op.Security = []map[string][]string{{"token": {}}, {"session": {}}}
+	}
+	if r.media != "" {
+		op.Responses["200"] = &huma.Response{Description: "OK", Content: map[string]*huma.MediaType{r.media: {Schema: &huma.Schema{Type: huma.TypeString}}}}
+	}
+	return op
+}
+
+// adapter is huma's way onto the mux: through the guard, like everybody's.
+type adapter struct{ a *api }
+
+func (ad adapter) Handle(op *huma.Operation, h func(huma.Context)) {
+	r, _ := op.Metadata["route"].(route) // without one: the zero policy
+	ad.a.handle(op.Method, op.Path, r, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		h(humago.NewContext(op, req, w))
+	}))
+}
+
+func (ad adapter) ServeHTTP(w http.ResponseWriter, r *http.Request) { ad.a.mux.ServeHTTP(w, r) }
+
+// handle is the only place where anything is put onto the mux.
+func (a *api) handle(method, path string, r route, h http.Handler) {
+	pattern := path
+	if method != "" {
+		pattern = method + " " + path
+	}
+	a.mux.Handle(pattern, a.guard(r, h))
+}
+
+// guard lets those in whom the route's policy names, and nobody else. Nothing
+// of the request but its headers has been looked at before.
+func (a *api) guard(r route, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		id := restart.NewID(a.cfg.Now())
+		ctx := context.WithValue(req.Context(), requestIDKey{}, id)
+		req = req.WithContext(ctx)
+		h := w.Header()
+		h.Set("X-Request-Id", id)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Cache-Control", "no-store")
+		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Referrer-Policy", "no-referrer")
+		switch r.policy {
+		case anybody:
+			next.ServeHTTP(w, req)
+		case signedIn:
+			actor, err := a.cfg.Authn.Authenticate(ctx, req)
+			if err == nil && actor.Name == "" {
+				err = restart.Errorf(restart.CodeUnauthorised, "nobody is signed in")
+			}
+			if err == nil {
+				err = checkOrigin(req, actor, r.stream)
+			}
+			if err != nil {
+				a.refuse(w, req, err)
+				return
+			}
+			next.ServeHTTP(w, req.WithContext(context.WithValue(ctx, actorKey{}, actor)))
+		default:
+			a.refuse(w, req, restart.Errorf(restart.CodeForbidden, "this route has no policy, so that nobody may call it"))
+		}
+	})
+}
+
+type (
+	requestIDKey struct{}
+	actorKey     struct{}
+)
+
+func requestID(ctx context.Context) string {
+	id, _ := ctx.Value(requestIDKey{}).(string)
+	return id
+}
+
+// actorOf gives whom the guard let in; nobody on a public route.
+func actorOf(ctx context.Context) restart.Actor {
+	actor, _ := ctx.Value(actorKey{}).(restart.Actor)
+	return actor
+}

@@ -1,0 +1,125 @@
+package cli
+
+import (
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/restartilka/restartilka/internal/audit"
+	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/wire"
+)
+
+func auditCommand() *cobra.Command {
+	return parent("audit", "Read and verify the audit trail", auditTailCommand(), auditSearchCommand(), auditVerifyCommand())
+}
+
+func auditTailCommand() *cobra.Command {
+	q := wire.AuditQuery{Newest: true}
+	cmd := &cobra.Command{
+		Use:   "tail",
+		Short: "Show the newest records, the newest last",
+		Args:  noArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return searchAudit(cmd, q) },
+	}
+	auditFlags(cmd, &q)
+	cmd.Flags().IntVarP(&q.Limit, "lines", "n", 20, "so many records, up to 200")
+	return cmd
+}
+
+func auditSearchCommand() *cobra.Command {
+	var q wire.AuditQuery
+	cmd := &cobra.Command{
+		Use:     "search",
+		Short:   "Search records, the oldest first",
+		Example: "  restartilka audit search --actor anna --action run.requested",
+		Args:    noArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return searchAudit(cmd, q) },
+	}
+	auditFlags(cmd, &q)
+	cmd.Flags().Int64Var(&q.After, "after", 0, "go on after the page before")
+	cmd.Flags().IntVar(&q.Limit, "limit", 50, "at most so many, up to 200")
+	return cmd
+}
+
+func auditFlags(cmd *cobra.Command, q *wire.AuditQuery) {
+	cmd.Flags().StringVar(&q.Run, "run", "", "of this run")
+	cmd.Flags().StringVar(&q.Actor, "actor", "", "by this person")
+	cmd.Flags().StringVar(&q.Action, "action", "", "such as run.requested or task.outcome")
+	cmd.Flags().StringVar(&q.Service, "service", "", "of this service")
+}
+
+func searchAudit(cmd *cobra.Command, q wire.AuditQuery) error {
+	c, err := connect()
+	if err != nil {
+		return err
+	}
+	list, err := c.Audit(cmd.Context(), q)
+	if err != nil {
+		return err
+	}
+	if q.Newest {
+		slices.Reverse(list.Items)
+	}
+	if err := data(cmd, list, func(w io.Writer) { writeRecords(w, list.Items) }); err != nil {
+		return err
+	}
+	if !q.Newest && len(list.Items) == q.Limit && !asJSON(cmd) {
+		say(cmd, "there may be more: --after %s", list.Next)
+	}
+	return nil
+}
+
+func writeRecords(w io.Writer, records []audit.Record) {
+	rows := make([][]string, 0, len(records))
+	for _, r := range records {
+		var about []string
+		for _, text := range []string{r.Service, r.Environment, r.Host, r.Run, r.Outcome, r.Detail, r.Reason} {
+			if text != "" {
+				about = append(about, text)
+			}
+		}
+		rows = append(rows, []string{moment(&r.Time), r.Actor, r.Origin, string(r.Action), strings.Join(about, " · ")})
+	}
+	table(w, []string{"TIME", "ACTOR", "ORIGIN", "ACTION", "ABOUT"}, rows)
+}
+
+func auditVerifyCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "verify FILE…",
+		Short: "Verify a stored trail offline: gaps, changes, order; exit code 1 where it is not whole",
+		Long: `Verify the trail as a log server has stored it, without any server: JSON lines,
+or lines of rsyslog's with the record in them. Several files are the parts of
+one trail, the oldest first. It finds records that were deleted, changed,
+inserted or moved.`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var parts []io.Reader
+			for _, path := range args {
+				f, err := os.Open(path)
+				if err != nil {
+					return restart.Errorf(restart.CodeInvalid, "the trail can't be read: %w", err)
+				}
+				defer f.Close() // read only
+				parts = append(parts, f)
+			}
+			if len(parts) == 0 {
+				return usage(restart.Errorf(restart.CodeInvalid, "no file is named").WithHint("restartilka audit verify FILE…"))
+			}
+			report, err := audit.Verify(io.MultiReader(parts...))
+			if err != nil {
+				return restart.Errorf(restart.CodeInvalid, "the trail can't be read: %w", err)
+			}
+			if err := data(cmd, report, func(w io.Writer) { report.Write(w) }); err != nil { //nolint:errcheck // data tells
+				return err
+			}
+			if !report.OK {
+				return &ExitError{Code: ExitFailed}
+			}
+			return nil
+		},
+	}
+}

@@ -1,0 +1,154 @@
+package cli
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/restartilka/restartilka/internal/client"
+	"github.com/restartilka/restartilka/internal/restart"
+)
+
+func loginCommand() *cobra.Command {
+	var ca string
+	cmd := &cobra.Command{
+		Use:   "login URL [--ca FILE]",
+		Short: "Sign in to a server with a token, and remember both",
+		Long: `Sign in: ask for a token without showing it, check it, and store server, CA and
+token in client.yaml, readable by you only. In a pipe the token is read from
+standard input, or from RESTARTILKA_TOKEN or RESTARTILKA_TOKEN_FILE.
+
+A server with an authority of its own needs --ca FILE, its certificate, once.
+The server's certificate is always verified.`,
+		Args: exactly("URL"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg := client.Config{URL: args[0]}
+			if ca == "" {
+				ca = os.Getenv("RESTARTILKA_CA")
+			}
+			if ca != "" {
+				pem, err := os.ReadFile(ca)
+				if err != nil {
+					return restart.Errorf(restart.CodeInvalid, "the CA's certificate can't be read: %w", err)
+				}
+				cfg.CAPEM = pem
+			}
+			return login(cmd, cfg)
+		},
+	}
+	cmd.Flags().StringVar(&ca, "ca", "", "certificate of the server's authority, PEM")
+	return cmd
+}
+
+func login(cmd *cobra.Command, cfg client.Config) error {
+	ctx := cmd.Context()
+	// First without a token: one is asked for only where there is a server
+	// that we know.
+	c, err := client.New(cfg)
+	if err != nil {
+		return err
+	}
+	if _, err := c.Whoami(ctx); restart.CodeOf(err) != restart.CodeUnauthorised {
+		showCertificates(cmd, err)
+		if err == nil {
+			err = errors.New("the server lets everybody in; that is no server of ours")
+		}
+		return err
+	}
+	if cfg.Token, err = tokenFromEnvironment(""); err == nil && cfg.Token == "" {
+		cfg.Token, err = readSecret(ctx, cmd, "Token for "+c.URL()+": ")
+	}
+	if err != nil {
+		return err
+	}
+	if cfg.Token == "" {
+		return usage(restart.Errorf(restart.CodeInvalid, "no token was given").WithHint("whoever runs the server makes one with: restartilka token create"))
+	}
+	if c, err = client.New(cfg); err != nil {
+		return err
+	}
+	actor, err := c.Whoami(ctx)
+	if err != nil {
+		return err
+	}
+	path, err := settings{URL: c.URL(), CA: string(cfg.CAPEM), Token: cfg.Token}.write()
+	if err != nil {
+		return err
+	}
+	say(cmd, "stored in %s", path)
+	return data(cmd, actor, func(w io.Writer) {
+		fmt.Fprintf(w, "signed in to %s as %s, roles: %s\n", c.URL(), restart.Escape(actor.Name), roleNames(actor.Roles))
+	})
+}
+
+// showCertificates tells what a server has shown that is not trusted, so that
+// a person can compare it with what the server's keeper says.
+func showCertificates(cmd *cobra.Command, err error) {
+	away, ok := errors.AsType[*client.UnreachableError](err)
+	if !ok {
+		return
+	}
+	for _, cert := range away.Certificates {
+		say(cmd, "the server shows: %s\n  issued by %s\n  SHA-256 %s", name(cert.Subject.String()), name(cert.Issuer.String()), fingerprint(cert))
+	}
+	if len(away.Certificates) > 0 {
+		say(cmd, "get the authority's certificate (ca.crt) from whoever runs the server, and sign in with --ca FILE")
+	}
+}
+
+func name(s string) string {
+	if s == "" {
+		return "(no name)"
+	}
+	return restart.Escape(s)
+}
+
+// fingerprint gives a certificate's SHA-256 as openssl x509 -fingerprint does.
+func fingerprint(cert *x509.Certificate) string {
+	sum := sha256.Sum256(cert.Raw)
+	text := strings.ToUpper(hex.EncodeToString(sum[:]))
+	var pairs []string
+	for i := 0; i < len(text); i += 2 {
+		pairs = append(pairs, text[i:i+2])
+	}
+	return strings.Join(pairs, ":")
+}
+
+// readSecret reads a line without showing it at a terminal, and plainly from a pipe.
+func readSecret(ctx context.Context, cmd *cobra.Command, prompt string) (string, error) {
+	in := cmd.InOrStdin()
+	f, ok := file(in)
+	if !ok || !terminal(in) {
+		line, err := readLine(ctx, in)
+		return strings.TrimSpace(line), err
+	}
+	fd := int(f.Fd())
+	before, err := term.GetState(fd)
+	if err != nil {
+		return "", fmt.Errorf("look at the terminal: %w", err)
+	}
+	defer term.Restore(fd, before) //nolint:errcheck // also where Ctrl-C has ended the wait
+	fmt.Fprint(cmd.ErrOrStderr(), prompt)
+	line, err := readLine(ctx, readerFunc(func(b []byte) (int, error) {
+		secret, err := term.ReadPassword(fd)
+		if err != nil {
+			return 0, err
+		}
+		return copy(b, append(secret, '\n')), nil
+	}))
+	fmt.Fprintln(cmd.ErrOrStderr())
+	return strings.TrimSpace(line), err
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }

@@ -1,0 +1,109 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/restartilka/restartilka/internal/restart"
+)
+
+// ShowPlan shows the plan of a draft.
+func ShowPlan(w io.Writer, run restart.Run) {
+	if run.Plan != nil {
+		writePlan(w, *run.Plan)
+	}
+}
+
+// writePlan shows what would be done: which hosts, in which batches, by which
+// reviewed bytes, and what a person should know before.
+func writePlan(w io.Writer, p restart.Plan) {
+	chosen := p.Chosen()
+	fmt.Fprintf(w, "%s %s%s, scenario %s (%s)\n", p.Kind, restart.Escape(p.Service.Name), in(p.Environment), restart.Escape(p.Scenario), short(p.Digest))
+	if p.Description != "" {
+		fmt.Fprintf(w, "  %s\n", restart.Escape(p.Description))
+	}
+	if p.Group != "" {
+		fmt.Fprintf(w, "group:   %s\n", restart.Escape(p.Group))
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.Params)) {
+		fmt.Fprintf(w, "param:   %s=%s\n", restart.Escape(name), restart.Escape(p.Params[name]))
+	}
+	fmt.Fprintf(w, "reason:  %s\n", restart.Escape(p.Request.Reason))
+	if p.Request.Ticket != "" {
+		fmt.Fprintf(w, "ticket:  %s\n", restart.Escape(p.Request.Ticket))
+	}
+	fmt.Fprintf(w, "hosts:   %d of %d, in %s: %s\n\n", len(chosen), len(p.Hosts), batches(len(p.Batches)), sizes(p.Batches))
+	rows := make([][]string, 0, len(p.Hosts))
+	position := 0
+	for _, h := range p.Hosts {
+		batch := "left out"
+		if !h.LeftOut {
+			batch = strconv.Itoa(restart.BatchOf(p.Batches, position) + 1)
+			position++
+		}
+		row := []string{batch, h.Name, h.DataCentre, agentWord(h), h.Health, h.Version}
+		if h.LeftOut {
+			row = append(row, h.Why)
+		}
+		rows = append(rows, row)
+	}
+	table(w, []string{"BATCH", "HOST", "DC", "AGENT", "HEALTH", "VERSION", "NOTE"}, rows)
+	for _, warning := range p.Warnings {
+		fmt.Fprintf(w, "warning: %s\n", restart.Escape(warning))
+	}
+	if age := p.MadeAt.Sub(p.InventoryAt); age >= 10*time.Minute {
+		fmt.Fprintf(w, "warning: the inventory's answer is %s old\n", age.Round(time.Minute))
+	}
+}
+
+func agentWord(h restart.PlannedHost) string {
+	switch h.Agent {
+	case "", "ready":
+		return h.Agent
+	}
+	return "not ready"
+}
+
+func batches(n int) string {
+	if n == 1 {
+		return "1 batch"
+	}
+	return fmt.Sprintf("%d batches", n)
+}
+
+// sizes writes batch sizes, equal ones in a row as one: "1, 2, 5 × 40".
+func sizes(batches []int) string {
+	var out []string
+	for i := 0; i < len(batches); {
+		j := i
+		for j < len(batches) && batches[j] == batches[i] {
+			j++
+		}
+		text := strconv.Itoa(batches[i])
+		if j-i > 2 {
+			text = fmt.Sprintf("%d × %d", batches[i], j-i)
+			i = j
+		} else {
+			i++
+		}
+		out = append(out, text)
+	}
+	const most = 12
+	if len(out) > most {
+		out = append(out[:most], "…")
+	}
+	return strings.Join(out, ", ")
+}
+
+// in names an environment behind a service, where there is one.
+func in(environment string) string {
+	if environment == "" {
+		return ""
+	}
+	return " in " + restart.Escape(environment)
+}

@@ -1,0 +1,157 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/restartilka/restartilka/internal/restart"
+)
+
+// asJSON tells whether the person wants JSON.
+func asJSON(cmd *cobra.Command) bool {
+	yes, err := cmd.Flags().GetBool("json")
+	return err == nil && yes
+}
+
+// data prints what was asked for: value as JSON, or text.
+func data(cmd *cobra.Command, value any, text func(w io.Writer)) error {
+	w := bufio.NewWriter(cmd.OutOrStdout())
+	if asJSON(cmd) {
+		if err := writeJSON(w, value); err != nil {
+			return fmt.Errorf("print JSON: %w", err)
+		}
+	} else {
+		text(w)
+	}
+	if err := w.Flush(); err != nil {
+		return fmt.Errorf("print: %w", err)
+	}
+	return nil
+}
+
+func writeJSON(w io.Writer, value any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(value)
+}
+
+// say tells the person something that is not data.
+func say(cmd *cobra.Command, format string, args ...any) {
+	fmt.Fprintf(cmd.ErrOrStderr(), format+"\n", args...)
+}
+
+// table prints rows in columns; every cell is escaped. Rows may come short.
+func table(w io.Writer, header []string, rows [][]string) {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, row := range append([][]string{header}, rows...) {
+		cells := make([]string, len(row))
+		for i, cell := range row {
+			cells[i] = restart.Escape(cell)
+			if cells[i] == "" {
+				cells[i] = "-"
+			}
+		}
+		fmt.Fprintln(tw, strings.Join(cells, "\t"))
+	}
+	tw.Flush() // the writer below keeps its error
+}
+
+// file gives the file behind a stream of the process, if it is one.
+func file(stream any) (*os.File, bool) {
+	f, ok := stream.(*os.File)
+	return f, ok
+}
+
+// terminal tells whether a stream is a person's terminal.
+func terminal(stream any) bool {
+	f, ok := file(stream)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// colourful tells whether colours may be used on a stream (https://no-color.org).
+func colourful(stream any) bool {
+	return terminal(stream) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+}
+
+// ask puts a question to the person at the terminal; only y or yes is yes.
+func ask(ctx context.Context, cmd *cobra.Command, question string) (bool, error) {
+	fmt.Fprint(cmd.ErrOrStderr(), question+" [y/N] ")
+	line, err := readLine(ctx, cmd.InOrStdin())
+	if err != nil {
+		return false, err
+	}
+	switch strings.ToLower(strings.TrimSpace(line)) {
+	case "y", "yes":
+		return true, nil
+	}
+	return false, nil
+}
+
+// readLine reads one line, at most 4 KiB. Where ctx ends before, the reading
+// goroutine is left behind: nothing but the person can end a read from a
+// terminal, and the program is about to leave.
+func readLine(ctx context.Context, r io.Reader) (string, error) {
+	type answer struct {
+		line string
+		err  error
+	}
+	got := make(chan answer, 1)
+	go func() {
+		line, err := bufio.NewReader(io.LimitReader(r, 4096)).ReadString('\n')
+		if err == io.EOF {
+			err = nil
+		}
+		got <- answer{line, err}
+	}()
+	select {
+	case a := <-got:
+		return a.line, a.err
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+}
+
+// moment shows a time as people read it; nil is "-".
+func moment(t *time.Time) string {
+	if t == nil || t.IsZero() {
+		return "-"
+	}
+	return t.Local().Format("2006-01-02 15:04:05")
+}
+
+// took shows how long something lasted, until now where it lasts still.
+func took(from, to *time.Time, now time.Time) string {
+	if from == nil {
+		return ""
+	}
+	end := now
+	if to != nil {
+		end = *to
+	}
+	d := max(end.Sub(*from), 0)
+	if d < 10*time.Second {
+		return d.Round(100 * time.Millisecond).String()
+	}
+	return d.Round(time.Second).String()
+}
+
+// short gives the part of a digest by which people tell it from others.
+func short(digest string) string { return digest[:min(len(digest), 12)] }
+
+// plural counts in words: "1 host", "3 hosts".
+func plural(n int, one string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %ss", n, one)
+}

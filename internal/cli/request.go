@@ -1,0 +1,135 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"github.com/restartilka/restartilka/internal/client"
+	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/wire"
+)
+
+// requestFlags are what restart, run and dump have in common: one path from
+// the request over its plan to the run.
+type requestFlags struct {
+	req      restart.Request
+	params   []string
+	planOnly bool
+	detach   bool
+	yes      bool
+}
+
+func (f *requestFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.req.Environment, "env", "", "environment, such as production")
+	flags.StringVar(&f.req.Project, "project", "", "project, where environments have several")
+	flags.StringVar(&f.req.Group, "group", "", "group of hosts; follows from service and environment otherwise")
+	flags.StringVar(&f.req.Hosts, "hosts", "", "host expression instead of a group, such as web[01-03],-web02")
+	flags.StringVar(&f.req.Except, "except", "", "host expression of hosts to leave out")
+	flags.StringVar(&f.req.Reason, "reason", "", "why: what you see and what you expect (needed, 10 to 500 characters)")
+	flags.StringVar(&f.req.Ticket, "ticket", "", "key of a ticket, such as WEB-123")
+	flags.StringArrayVar(&f.params, "param", nil, "a parameter of the scenario, NAME=VALUE; may be repeated")
+	flags.BoolVar(&f.planOnly, "plan", false, "show the plan and do nothing")
+	flags.BoolVar(&f.detach, "detach", false, "print the run's id and leave; it goes on")
+	flags.BoolVarP(&f.yes, "yes", "y", false, "start without asking")
+	cmd.MarkFlagsMutuallyExclusive("group", "hosts")
+	cmd.MarkFlagsMutuallyExclusive("plan", "detach")
+}
+
+// finish checks what can be checked without the server.
+func (f *requestFlags) finish(cmd *cobra.Command) error {
+	if !cmd.Flags().Changed("reason") {
+		return usage(restart.Errorf(restart.CodeReason, "a reason is needed: why is this done?").
+			WithHint(`--reason "502s since the 14:00 deploy, workers hang"`))
+	}
+	if !utf8.ValidString(f.req.Reason) {
+		return restart.Errorf(restart.CodeReason, "the reason is not valid UTF-8 text")
+	}
+	for _, p := range f.params {
+		name, value, ok := strings.Cut(p, "=")
+		if !ok {
+			return usage(fmt.Errorf("--param %s: it is not NAME=VALUE", restart.Quote(p)))
+		}
+		if f.req.Params == nil {
+			f.req.Params = map[string]string{}
+		}
+		if _, twice := f.req.Params[name]; twice {
+			return usage(fmt.Errorf("--param %s is given twice", restart.Quote(name)))
+		}
+		f.req.Params[name] = value
+	}
+	return nil
+}
+
+// run goes the whole way: plan, question, start, watch.
+func (f *requestFlags) run(cmd *cobra.Command) error {
+	if err := f.finish(cmd); err != nil {
+		return err
+	}
+	c, err := connect()
+	if err != nil {
+		return err
+	}
+	ctx := cmd.Context()
+	if f.planOnly {
+		p, err := c.Plan(ctx, f.req)
+		if err != nil {
+			return err
+		}
+		return data(cmd, p, func(w io.Writer) { writePlan(w, p) })
+	}
+	draft, err := c.Draft(ctx, f.req, restart.NewID(time.Now()))
+	if err != nil {
+		return err
+	}
+	if draft.Plan == nil {
+		return errors.New("the server gave no plan")
+	}
+	writePlan(cmd.ErrOrStderr(), *draft.Plan)
+	if err := f.confirm(ctx, cmd, *draft.Plan); err != nil {
+		return err
+	}
+	started, err := c.Start(ctx, draft.ID, wire.StartRequest{})
+	if err != nil {
+		return startError(err, draft.ID)
+	}
+	if f.detach {
+		return data(cmd, show(started), func(w io.Writer) { fmt.Fprintln(w, started.ID) })
+	}
+	return watch(cmd, c, started.ID)
+}
+
+// confirm has a person at the terminal say yes; elsewhere --yes says it.
+func (f *requestFlags) confirm(ctx context.Context, cmd *cobra.Command, p restart.Plan) error {
+	if f.yes {
+		return nil
+	}
+	if !terminal(cmd.InOrStdin()) || !terminal(cmd.ErrOrStderr()) {
+		return usage(restart.Errorf(restart.CodeInvalid, "nobody is there to confirm the plan").WithHint("add --yes to start it, or --plan to see it only"))
+	}
+	n := len(p.Chosen())
+	yes, err := ask(ctx, cmd, fmt.Sprintf("\n%s %s on %s?", p.Kind, restart.Escape(p.Service.Name), plural(n, "host")))
+	if err != nil {
+		return err
+	}
+	if !yes {
+		return usage(restart.Errorf(restart.CodeInvalid, "not confirmed; nothing was done"))
+	}
+	return nil
+}
+
+// startError says, where the answer to the start was lost, that it may have been heard.
+func startError(err error, id string) error {
+	if _, lost := errors.AsType[*client.UnreachableError](err); lost {
+		return &ExitError{Code: ExitUnreachable, Err: restart.Errorf(restart.CodeUnavailable, "%v", err).
+			WithHint("the run may have started all the same; look: restartilka show %s", id)}
+	}
+	return err
+}

@@ -1,0 +1,95 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/wire"
+)
+
+func runsCommand() *cobra.Command {
+	var q wire.RunQuery
+	var states []string
+	cmd := &cobra.Command{
+		Use:     "runs",
+		Short:   "List runs, the newest first",
+		Example: "  restartilka runs --service nginx --state paused,failed",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			for _, s := range states {
+				if !slices.Contains(restart.RunStates(), restart.RunState(s)) {
+					return usage(fmt.Errorf("--state %s: one of %v", restart.Quote(s), restart.RunStates()))
+				}
+				q.States = append(q.States, restart.RunState(s))
+			}
+			if q.Limit < 1 || q.Limit > wire.MaxPage {
+				return usage(fmt.Errorf("--limit is a number from 1 to %d", wire.MaxPage))
+			}
+			c, err := connect()
+			if err != nil {
+				return err
+			}
+			list, err := c.Runs(cmd.Context(), q)
+			if err != nil {
+				return err
+			}
+			shown := wire.List[shownRun]{Items: []shownRun{}, Next: list.Next}
+			for _, run := range list.Items {
+				shown.Items = append(shown.Items, show(run))
+			}
+			if err := data(cmd, shown, func(w io.Writer) { writeRuns(w, list.Items, time.Now()) }); err != nil {
+				return err
+			}
+			if list.Next != "" && !asJSON(cmd) {
+				say(cmd, "there are more: --cursor %s", list.Next)
+			}
+			return nil
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&q.Service, "service", "", "of this service")
+	flags.StringVar(&q.Environment, "env", "", "of this environment")
+	flags.StringVar(&q.Host, "host", "", "with this host")
+	flags.StringVar(&q.Actor, "actor", "", "asked for by this person")
+	flags.StringSliceVar(&states, "state", nil, "in these states")
+	flags.StringVar(&q.Cursor, "cursor", "", "go on after the page before")
+	flags.IntVar(&q.Limit, "limit", 50, "at most so many, up to 200")
+	return cmd
+}
+
+func writeRuns(w io.Writer, runs []restart.Run, now time.Time) {
+	rows := make([][]string, 0, len(runs))
+	for _, run := range runs {
+		state := string(run.State)
+		if run.Cause != "" {
+			state += " (" + string(run.Cause) + ")"
+		}
+		done := 0
+		latest := restart.Latest(run.Tasks)
+		for _, t := range latest {
+			if t.State == restart.TaskSucceeded {
+				done++
+			}
+		}
+		rows = append(rows, []string{
+			run.ID, moment(&run.CreatedAt), run.Scenario, strings.TrimSuffix(run.Service+" "+run.Environment, " "), state,
+			fmt.Sprintf("%d/%d", done, len(latest)), took(run.StartedAt, run.FinishedAt, now), run.Actor, brief(run.Reason),
+		})
+	}
+	table(w, []string{"RUN", "ASKED", "SCENARIO", "SERVICE", "STATE", "DONE", "TOOK", "ACTOR", "REASON"}, rows)
+}
+
+// brief cuts a text for a column.
+func brief(s string) string {
+	const most = 50
+	if r := []rune(s); len(r) > most {
+		return string(r[:most-1]) + "…"
+	}
+	return s
+}

@@ -1,0 +1,107 @@
+package cli_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/restartilka/restartilka/internal/api/apitest"
+	"github.com/restartilka/restartilka/internal/audit"
+	"github.com/restartilka/restartilka/internal/cli"
+	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/scenario"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"restartilka": func() { os.Exit(cli.Main(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
+	})
+}
+
+type serverKey struct{}
+
+// TestScripts runs the real command line against the real API. Beside
+// testscript's own commands there are:
+//
+//	exits CODE restartilka ARGS…   run it, and want exactly this exit code
+//	keep NAME REGEXP               keep what of stdout matches first in $NAME
+//	host NAME BEHAVIOUR            see apitest.Behaviour
+//	print TEXT                     what tasks print; Go escapes
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: filepath.Join("testdata", "script"),
+		Setup: func(env *testscript.Env) error {
+			s := apitest.Start(env.T().(testing.TB), nil)
+			env.Values[serverKey{}] = s
+			env.Setenv("URL", s.URL)
+			env.Setenv("DIGEST", scenario.Digest([]byte(apitest.Scenario))[:12])
+			env.Setenv("CA", s.CAFile)
+			env.Setenv("ANNA", s.Token("anna", restart.RoleDeveloper))
+			env.Setenv("VERA", s.Token("vera", restart.RoleDeveloper))
+			env.Setenv("ROOT", s.Token("root", restart.RoleAdmin))
+			env.Setenv("OLGA", s.Token("olga", restart.RoleAuditor))
+			env.Setenv("RESTARTILKA_URL", s.URL)
+			env.Setenv("RESTARTILKA_CA", s.CAFile)
+			env.Setenv("RESTARTILKA_TOKEN", env.Getenv("ANNA"))
+			env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
+			env.Setenv("XDG_CONFIG_HOME", "")
+			env.Setenv("TZ", "UTC")
+			return writeTrail(filepath.Join(env.WorkDir, "trail.jsonl"))
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"exits": exits, "keep": keep,
+			"host": func(ts *testscript.TestScript, _ bool, args []string) {
+				ts.Value(serverKey{}).(*apitest.Server).Agents.Set(args[0], apitest.Behaviour(args[1]))
+			},
+			"print": func(ts *testscript.TestScript, _ bool, args []string) {
+				text, err := strconv.Unquote(`"` + args[0] + `"`)
+				ts.Check(err)
+				ts.Value(serverKey{}).(*apitest.Server).Agents.Print(text)
+			},
+		},
+	})
+}
+
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	err := ts.Exec(args[1], args[2:]...)
+	code := 0
+	if e, ok := errors.AsType[*exec.ExitError](err); ok {
+		code = e.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if want := args[0]; strconv.Itoa(code) != want {
+		ts.Fatalf("%s: exit code %d, want %s", strings.Join(args[1:], " "), code, want)
+	}
+}
+
+func keep(ts *testscript.TestScript, _ bool, args []string) {
+	found := regexp.MustCompile(args[1]).FindString(ts.ReadFile("stdout"))
+	if found == "" {
+		ts.Fatalf("stdout has no %s", args[1])
+	}
+	ts.Setenv(args[0], found)
+}
+
+// writeTrail writes a small audit trail, as a sink stores it.
+func writeTrail(path string) error {
+	var b bytes.Buffer
+	head := audit.Head{Source: "demo", Epoch: 1}
+	for i := range 5 {
+		r := audit.Record{Time: time.Unix(int64(1700000000+i), 0).UTC(), Actor: "anna", Action: audit.RunRequested}
+		r.Link(head)
+		head = r.Head()
+		b.Write(append(r.Canonical(), '\n'))
+	}
+	return os.WriteFile(path, b.Bytes(), 0o600)
+}

@@ -1,0 +1,118 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/wire"
+)
+
+func tokenCommand() *cobra.Command {
+	return parent("token", "Make, list and revoke API tokens", tokenCreateCommand(), tokenListCommand(), tokenRevokeCommand())
+}
+
+func tokenCreateCommand() *cobra.Command {
+	var req wire.TokenRequest
+	var roles []string
+	var life time.Duration
+	cmd := &cobra.Command{
+		Use:   "create NAME",
+		Short: "Make a token; its secret is printed once",
+		Long: `Make a token and print its secret, which is stored nowhere and shown once.
+NAME says what it is for. Without --role it gets your own roles; a token for
+somebody else, or with other roles, needs an admin.`,
+		Example: `  restartilka token create "deploy pipeline" --role developer --life 720h`,
+		Args:    exactly("NAME"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			req.Name, req.Life = args[0], restart.Duration(life)
+			for _, r := range roles {
+				req.Roles = append(req.Roles, restart.Role(r))
+			}
+			c, err := connect()
+			if err != nil {
+				return err
+			}
+			t, err := c.CreateToken(cmd.Context(), req)
+			if err != nil {
+				return err
+			}
+			say(cmd, "token %s for %s, roles %s, until %s", t.ID, restart.Escape(t.Owner), roleNames(t.Roles), moment(t.ExpiresAt))
+			return data(cmd, t, func(w io.Writer) { fmt.Fprintln(w, t.Secret) })
+		},
+	}
+	cmd.Flags().StringVar(&req.Owner, "owner", "", "whose token it is; you, otherwise")
+	cmd.Flags().StringSliceVar(&roles, "role", nil, "a role: viewer, developer, reviewer, auditor, admin; may be repeated")
+	cmd.Flags().DurationVar(&life, "life", 90*24*time.Hour, "how long it is good for")
+	return cmd
+}
+
+func tokenListCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "list",
+		Short: "List your tokens; an admin sees everybody's",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := connect()
+			if err != nil {
+				return err
+			}
+			tokens, err := c.Tokens(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return data(cmd, wire.ListOf(tokens, ""), func(w io.Writer) {
+				rows := make([][]string, 0, len(tokens))
+				for _, t := range tokens {
+					state := "until " + moment(t.ExpiresAt)
+					switch {
+					case t.RevokedAt != nil:
+						state = "revoked " + moment(t.RevokedAt)
+					case t.ExpiresAt == nil:
+						state = "for ever"
+					case !time.Now().Before(*t.ExpiresAt):
+						state = "over since " + moment(t.ExpiresAt)
+					}
+					rows = append(rows, []string{t.ID, t.Owner, t.Name, roleNames(t.Roles), state, moment(t.LastUsedAt)})
+				}
+				table(w, []string{"ID", "OWNER", "NAME", "ROLES", "GOOD", "LAST USED"}, rows)
+			})
+		},
+	}
+}
+
+func tokenRevokeCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "revoke ID",
+		Short: "End a token, and every session opened with it, at once",
+		Args:  exactly("ID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := restart.CheckID(args[0]); err != nil {
+				return err
+			}
+			c, err := connect()
+			if err != nil {
+				return err
+			}
+			if err := c.RevokeToken(cmd.Context(), args[0]); err != nil {
+				return err
+			}
+			return data(cmd, struct {
+				ID      string `json:"id"`
+				Revoked bool   `json:"revoked"`
+			}{args[0], true}, func(w io.Writer) { fmt.Fprintf(w, "token %s is revoked\n", args[0]) })
+		},
+	}
+}
+
+func roleNames(roles []restart.Role) string {
+	var names []string
+	for _, r := range roles {
+		names = append(names, restart.Escape(string(r)))
+	}
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,168 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/restartilka/restartilka/internal/client"
+	"github.com/restartilka/restartilka/internal/restart"
+)
+
+func watchCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "watch RUN",
+		Short: "Watch a run until it is over, or needs a person",
+		Args:  exactly("RUN"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := restart.CheckID(args[0]); err != nil {
+				return err
+			}
+			c, err := connect()
+			if err != nil {
+				return err
+			}
+			return watch(cmd, c, args[0])
+		},
+	}
+}
+
+// errAtRest ends the following of a run that needs a person.
+var errAtRest = errors.New("the run is at rest")
+
+// WatchOptions say where the progress of a run is shown.
+type WatchOptions struct {
+	Out  io.Writer // progress and how the run stands at the end; with JSON, only the run
+	Talk io.Writer // advice; with JSON, the progress too
+	JSON bool
+}
+
+// Watch shows the progress of a run until it is over or paused with no host in
+// hand, prints how it stands and gives the exit code for that. Where ctx ends
+// before, it says how to come back; the run goes on.
+func Watch(ctx context.Context, c *client.Client, id string, o WatchOptions) (exitCode int, err error) {
+	out := o.Out
+	if o.JSON {
+		out = o.Talk
+	}
+	run, err := follow(ctx, c, id, newProgress(out))
+	switch {
+	case err != nil && run.ID == "":
+		return ExitCode(err), err
+	case err != nil:
+		fmt.Fprintf(o.Talk, "the run goes on without being watched; come back with: restartilka watch %s\n", id)
+		return ExitCode(err), err
+	case ctx.Err() != nil:
+		fmt.Fprintf(o.Talk, "detached: the run goes on; come back with: restartilka watch %s\n", id)
+		return ExitInterrupted, nil
+	}
+	if o.JSON {
+		err = writeJSON(o.Out, show(run))
+	} else {
+		_, err = fmt.Fprintln(o.Out, summary(run))
+	}
+	if err != nil {
+		return ExitFailed, fmt.Errorf("print the run: %w", err)
+	}
+	advise(o.Talk, run)
+	return runCode(run), nil
+}
+
+// watch is Watch as the end of a command.
+func watch(cmd *cobra.Command, c *client.Client, id string) error {
+	code, err := Watch(cmd.Context(), c, id, WatchOptions{Out: cmd.OutOrStdout(), Talk: cmd.ErrOrStderr(), JSON: asJSON(cmd)})
+	if err != nil {
+		return err
+	}
+	return Exit(code)
+}
+
+// follow feeds the view with the run as it changes, and with the time each
+// second, until the run is at rest.
+func follow(ctx context.Context, c *client.Client, id string, view progress) (restart.Run, error) {
+	fctx, cancel := context.WithCancel(ctx)
+	var following sync.WaitGroup
+	defer following.Wait()
+	defer cancel()
+	runs, ended := make(chan restart.Run), make(chan error, 1)
+	following.Go(func() {
+		ended <- c.Follow(fctx, id, 0, func(run restart.Run) error {
+			select {
+			case runs <- run:
+			case <-fctx.Done():
+				return fctx.Err()
+			}
+			if atRest(run) {
+				return errAtRest
+			}
+			return nil
+		})
+	})
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
+	var run restart.Run
+	for {
+		select {
+		case run = <-runs:
+			view.show(run, time.Now())
+		case now := <-second.C:
+			view.tick(now)
+		case err := <-ended:
+			if errors.Is(err, errAtRest) {
+				err = nil
+			}
+			if err == nil && run.ID == "" && ctx.Err() == nil {
+				return c.Run(ctx, id)
+			}
+			return run, err
+		}
+	}
+}
+
+// atRest tells whether nothing more happens without a person.
+func atRest(run restart.Run) bool {
+	if run.State == restart.RunAwaitingApproval {
+		return true
+	}
+	if run.State != restart.RunPaused {
+		return false
+	}
+	for _, t := range run.Tasks {
+		if t.State.Active() {
+			return false
+		}
+	}
+	return true
+}
+
+// summary says in one line how a run stands.
+func summary(run restart.Run) string {
+	s := restart.Escape(run.Summary())
+	if run.Explanation != "" {
+		s += ": " + restart.Escape(run.Explanation)
+	}
+	return s
+}
+
+// advise says what a person can do about a run that did not go well.
+func advise(w io.Writer, run restart.Run) {
+	for _, t := range restart.Latest(run.Tasks) {
+		if t.State.Failure() && t.Error != "" {
+			fmt.Fprintf(w, "%s %s: %s\n", restart.Escape(t.Host), t.State, restart.Escape(t.Error))
+		}
+		if t.Drained {
+			fmt.Fprintf(w, "%s is still drained\n", restart.Escape(t.Host))
+		}
+	}
+	for _, h := range missed(run.Plan) {
+		fmt.Fprintf(w, "%s was left out: %s\n", restart.Escape(h.Name), restart.Escape(h.Why))
+	}
+	if run.State == restart.RunPaused {
+		fmt.Fprintf(w, "it needs a person: restartilka show %s, then resume or abort\n", run.ID)
+	}
+}
