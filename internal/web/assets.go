@@ -1,0 +1,94 @@
+package web
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"path"
+	"strings"
+
+	"github.com/restartilka/restartilka/internal/restart"
+)
+
+// htmx and its SSE extension are vendored unchanged from the npm package
+// htmx.org; the version is in their names and the licence beside them.
+//
+//go:embed static
+var static embed.FS
+
+// asset is one file that pages load.
+type asset struct {
+	media string
+	body  []byte
+	small []byte // the body gzipped
+}
+
+// assets are the files that pages load, under names that carry the hash of
+// their content: whatever a browser has kept under a name is right for ever.
+type assets struct {
+	byName map[string]asset  // name with hash
+	names  map[string]string // file's own name → name with hash
+}
+
+var media = map[string]string{".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
+
+// files are those that pages load; what else is in the folder is not served.
+var files = []string{"style.css", "restartilka.js", "favicon.svg", "vendor/htmx-4.0.1.min.js", "vendor/hx-sse-4.0.1.min.js"}
+
+// embeddedAssets reads the files, which are part of the program.
+func embeddedAssets() *assets {
+	a := &assets{byName: map[string]asset{}, names: map[string]string{}}
+	for _, file := range files {
+		body, _ := static.ReadFile("static/" + file) // a test reads each
+		sum := sha256.Sum256(body)
+		ext, base := path.Ext(file), path.Base(file)
+		name := strings.TrimSuffix(base, ext) + "-" + hex.EncodeToString(sum[:6]) + ext
+		a.names[base] = name
+		a.byName[name] = asset{media: media[ext], body: body, small: compress(body)}
+	}
+	return a
+}
+
+// url gives the address of a file by its own name.
+func (a *assets) url(file string) (string, error) {
+	name, ok := a.names[file]
+	if !ok {
+		return "", fmt.Errorf("there is no asset %s", file)
+	}
+	return "/assets/" + name, nil
+}
+
+func compress(body []byte) []byte {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	z.Write(body) //nolint:errcheck // into memory
+	z.Close()
+	return b.Bytes()
+}
+
+func (s *site) asset(w http.ResponseWriter, v *visit) error {
+	a, ok := s.assets.byName[v.PathValue("name")]
+	if !ok {
+		return restart.Errorf(restart.CodeNotFound, "there is no such file")
+	}
+	h := w.Header()
+	h.Set("Content-Type", a.media)
+	h.Set("Cache-Control", "public, max-age=31536000, immutable")
+	h.Set("Vary", "Accept-Encoding")
+	body := a.body
+	if acceptsGzip(v.Request) {
+		h.Set("Content-Encoding", "gzip")
+		body = a.small
+	}
+	w.Write(body) //nolint:errcheck // the reader has gone
+	return nil
+}
+
+// acceptsGzip is as simple as browsers are: none of them sends a q of 0.
+func acceptsGzip(r *http.Request) bool {
+	return strings.Contains(r.Header.Get("Accept-Encoding"), "gzip")
+}

@@ -1,0 +1,27 @@
+// Package web is the pages: for now sign-in, the list of runs, one run and one
+// host of it, live and read only. They are rendered here, by templates, and
+// work without JavaScript; with it, the run's page follows the run.
+//
+//	GET  /sign-in                 form; ?next= is where to go afterwards
+//	POST /sign-in  /sign-out
+//	GET  /runs                    the newest runs, page by page
+//	GET  /runs/{id}               one run: summary, strip of hosts, list of hosts
+//	GET  /runs/{id}/hosts/{host}  one host of it: phases, evidence, output
+//	GET  /runs/{id}/events        what changes on the run's page, as server-sent events
+//	GET  /assets/…                style, scripts and icon; their names carry their hash
+//
+// The table in routes.go has each of them with its policy; what is not in it
+// does not exist. A handler decodes, makes one call of package control and
+// replies, or returns an error, which one place turns into a page.
+//
+// Live pages: an event holds the parts of the page that have changed, rendered
+// by the same templates as the page itself, each with the id of the element
+// that it takes the place of. Its id is the run's version, so that a reader who
+// was away goes on where he was. htmx puts the parts in; the few lines of
+// static/restartilka.js say whether the page is still live, count seconds, and
+// fetch a host's details when they are opened.
+//
+// Nothing is inline, neither script nor style, so that the strictest content
+// security policy holds: see csp. Everything that comes from a host is shown
+// escaped and bounded.
+package web

@@ -1,0 +1,193 @@
+package web
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/restartilka/restartilka/internal/protocol"
+	"github.com/restartilka/restartilka/internal/restart"
+)
+
+// maxText bounds the text of one output, and of one piece of evidence, that a
+// page shows, in bytes.
+const maxText = 64 << 10
+
+// hostView is one host of a run with all its attempts, the newest first.
+type hostView struct {
+	Run, Service, Environment, Host string
+	Tone                            tone
+	State                           string
+	Attempts                        []attempt
+}
+
+// attempt is one task, with what the agent said of it.
+type attempt struct {
+	Number              int
+	Run, Task           string
+	Tone                tone
+	State, Phase, Error string
+	ExitCode            *int
+	Drained             bool
+	Containment         string
+	Phases              []phaseLine
+	Sample              *sample // the newest look at health
+	Samples             int
+	Warnings            []string
+	Evidence            []evidence
+	Output              string
+	Shown, Size         int64 // bytes of the output: shown, and printed in all
+	Started             bool
+}
+
+type phaseLine struct {
+	Name    string
+	Began   moment
+	Took    time.Duration
+	Ticking bool
+	Tone    tone
+	Result  string
+}
+
+type sample struct {
+	At      moment
+	Healthy bool
+	Detail  string
+}
+
+type evidence struct {
+	Title, Text, Error string
+	Cut                int64 // bytes left out
+}
+
+func (s *site) showHost(w http.ResponseWriter, v *visit) error {
+	run, err := s.run(v)
+	if err != nil {
+		return err
+	}
+	host := v.PathValue("host")
+	all := run.Tasks
+	if len(all) == 0 {
+		all = hostsOf(run)
+	}
+	var tasks []restart.Task
+	for _, t := range all {
+		if t.Host == host {
+			tasks = append(tasks, t)
+		}
+	}
+	if len(tasks) == 0 {
+		return restart.Errorf(restart.CodeNotFound, "%s", say(v.lang, "problem.nohost", restart.Quote(host)))
+	}
+	slices.SortFunc(tasks, func(a, b restart.Task) int { return b.Attempt - a.Attempt })
+	view := hostView{Run: run.ID, Service: run.Service, Environment: run.Environment, Host: host, Tone: toneOfTask(tasks[0].State), State: say(v.lang, "taskstate."+string(tasks[0].State))}
+	for _, t := range tasks {
+		a, err := s.attempt(v, run, t)
+		if err != nil {
+			return err
+		}
+		view.Attempts = append(view.Attempts, a)
+	}
+	page := hostPage{layout: s.layout(v, view.State+" · "+say(v.lang, "host.title", host, run.Service)), Host: view}
+	if !run.State.Final() {
+		page.Reload = true
+		page.Events = "/runs/" + run.ID + "/events?after=" + strconv.FormatInt(run.Version, 10)
+		page.Scripts = true
+	}
+	return s.show(w, v, http.StatusOK, pageHost, page)
+}
+
+func (s *site) attempt(v *visit, run restart.Run, t restart.Task) (attempt, error) {
+	if t.ID == "" { // of a plan that is not started
+		return attempt{Tone: toneOfTask(t.State), State: say(v.lang, "taskstate."+string(t.State))}, nil
+	}
+	now := s.cfg.Now()
+	_, status, err := s.cfg.Control.TaskDetail(v.Context(), v.actor, run.ID, t.ID)
+	if err != nil {
+		return attempt{}, err
+	}
+	a := attempt{
+		Number: t.Attempt, Run: run.ID, Task: t.ID, Tone: toneOfTask(t.State), State: say(v.lang, "taskstate."+string(t.State)),
+		Error: restart.Escape(t.Error), ExitCode: t.ExitCode, Drained: t.Drained && t.State.Final(), Containment: restart.Escape(status.Containment),
+		Samples: len(status.Health), Started: t.StartedAt != nil,
+	}
+	if t.State == restart.TaskRunning && t.Phase != "" {
+		a.Phase = phaseOf(v.lang, t.Phase)
+	}
+	for _, p := range status.Phases {
+		a.Phases = append(a.Phases, phaseLineOf(v.lang, p, t.State, now))
+	}
+	if n := len(status.Health); n > 0 && (!t.State.Final() || t.State == restart.TaskSucceeded) { // otherwise the error says it
+		h := status.Health[n-1]
+		a.Sample = &sample{At: momentOf(h.At, now), Healthy: h.Healthy, Detail: restart.Escape(h.Detail)}
+	}
+	for _, w := range status.Warnings {
+		a.Warnings = append(a.Warnings, restart.Escape(w))
+	}
+	for _, e := range status.Evidence {
+		a.Evidence = append(a.Evidence, evidenceOf(v.lang, e))
+	}
+	out, total, err := s.outputTail(v.Context(), v.actor, run.ID, t.ID, status.OutputSize)
+	if err != nil {
+		return attempt{}, err
+	}
+	a.Output, a.Shown, a.Size = plain(out), int64(len(out)), total
+	return a, nil
+}
+
+func phaseLineOf(l language, p protocol.PhaseReport, state restart.TaskState, now time.Time) phaseLine {
+	line := phaseLine{Name: phaseName(l, string(p.Phase)), Began: momentOf(p.StartedAt, now), Took: lasted(&p.StartedAt, p.FinishedAt, now), Tone: toneDone, Result: say(l, "host.ok")}
+	switch {
+	case p.Error != "":
+		line.Tone, line.Result = toneFail, restart.Escape(p.Error)
+	case p.ExitCode != nil && *p.ExitCode != 0:
+		line.Tone, line.Result = toneFail, ""
+	case p.FinishedAt == nil && state.Final():
+		line.Tone, line.Result, line.Took = toneUnknown, say(l, "host.stopped"), 0
+	case p.FinishedAt == nil:
+		line.Tone, line.Result, line.Ticking = toneNow, say(l, "host.goingon"), true
+	}
+	if p.ExitCode != nil && *p.ExitCode != 0 {
+		if line.Result != "" {
+			line.Result += ", "
+		}
+		line.Result += say(l, "host.exit", *p.ExitCode)
+	}
+	return line
+}
+
+func evidenceOf(l language, e protocol.EvidenceItem) evidence {
+	text, cut := tail([]byte(e.Text), maxText)
+	x := evidence{Title: known(l, "evidence."+e.Kind, e.Kind), Text: plain(text), Cut: cut + max(e.Truncated, 0)}
+	if e.Error != "" {
+		x.Error = say(l, "evidence.error", restart.Escape(e.Error))
+	}
+	return x
+}
+
+// outputTail gives the end of a task's output, and how long it is in all. The
+// agent has said how much there was a moment ago; more may be stored by now.
+func (s *site) outputTail(ctx context.Context, actor restart.Actor, run, task string, said int64) ([]byte, int64, error) {
+	offset := max(said-maxText, 0)
+	var out []byte
+	for range 8 { // a script that prints faster than this reads is not waited for
+		pieces, err := s.cfg.Control.Output(ctx, actor, run, task, offset, maxText)
+		if err != nil {
+			return nil, 0, err
+		}
+		if len(pieces) == 0 {
+			break
+		}
+		for _, p := range pieces {
+			if p.Truncated > 0 {
+				out = append(out, "\n[… "+strconv.FormatInt(p.Truncated, 10)+" B]\n"...)
+			}
+			out = append(out, p.Data...)
+			offset = p.Offset + int64(len(p.Data)) + p.Truncated
+		}
+		out, _ = tail(out, maxText)
+	}
+	return out, max(offset, said), nil
+}

@@ -1,0 +1,148 @@
+package web
+
+import (
+	"bytes"
+	"embed"
+	"fmt"
+	"html/template"
+	"net/http"
+	"time"
+
+	"github.com/restartilka/restartilka/internal/protocol"
+	"github.com/restartilka/restartilka/internal/restart"
+)
+
+//go:embed templates
+var templates embed.FS
+
+// Each page has a struct of its own, and a template of its own that gets it:
+// nothing else is ever put into it. A test renders each with hostile values.
+type (
+	// layout is what every page has.
+	layout struct {
+		Lang      language
+		Title     string
+		Actor     string // who is signed in; "" = nobody
+		Notice    string
+		RequestID string
+		Reload    bool // a browser without JavaScript loads the page again by itself
+		Scripts   bool // the page is live
+	}
+	signInPage struct {
+		layout
+		Name, Next string
+		Failed     bool
+	}
+	runsPage struct {
+		layout
+		Runs  []runLine
+		Newer string // address of the newest runs, on later pages
+		Older string // address of the next page; "" = this is the last
+		Poll  string // address to ask again while a run goes on; "" = nothing goes on
+	}
+	runPage struct {
+		layout
+		Run    runView
+		Facts  facts
+		Strip  [][]cell // by batch; nil where there are too many hosts
+		Hosts  []hostRow
+		Events string // address of the stream; "" = the run is over
+	}
+	hostPage struct {
+		layout
+		Host   hostView
+		Events string
+	}
+	problemPage struct {
+		layout
+		Heading, Message, Hint string
+	}
+)
+
+// pages are the parsed templates: by language, then by name.
+type pages map[language]map[string]*template.Template
+
+// The names of the templates' files.
+const (
+	pageSignIn  = "sign-in"
+	pageRuns    = "runs"
+	pageRun     = "run"
+	pageHost    = "host"
+	pageProblem = "problem"
+)
+
+func parsePages(a *assets) pages {
+	p := pages{}
+	for _, l := range languages() {
+		base := template.New("layout.html").Option("missingkey=error").Funcs(template.FuncMap{
+			"asset": a.url,
+			"t":     func(key string, values ...any) string { return say(l, key, values...) },
+			"n":     func(key string, n int) string { return count(l, key, n) },
+			"took":  func(d time.Duration) string { return took(l, d) },
+			"size":  size,
+			"whole": func(d time.Duration) int { return int(d / time.Second) },
+			"mark":  markOf,
+		})
+		template.Must(base.ParseFS(templates, "templates/layout.html", "templates/parts.html"))
+		p[l] = map[string]*template.Template{}
+		for _, name := range []string{pageSignIn, pageRuns, pageRun, pageHost, pageProblem} {
+			p[l][name] = template.Must(template.Must(base.Clone()).ParseFS(templates, "templates/"+name+".html"))
+		}
+	}
+	return p
+}
+
+// show renders a page whole before the first byte of it is sent, so that an
+// error never leaves half of one.
+func (s *site) show(w http.ResponseWriter, v *visit, status int, name string, page any) error {
+	var b bytes.Buffer
+	if err := s.pages[v.lang][name].ExecuteTemplate(&b, "layout.html", page); err != nil {
+		return fmt.Errorf("render %s: %w", name, err)
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	body := b.Bytes()
+	if len(body) > 1<<10 && acceptsGzip(v.Request) {
+		h.Set("Content-Encoding", "gzip")
+		body = compress(body)
+	}
+	h.Add("Vary", "Accept-Encoding")
+	w.WriteHeader(status)
+	w.Write(body) //nolint:errcheck // the reader has gone
+	return nil
+}
+
+// layout starts a page for a visit.
+func (s *site) layout(v *visit, title string) layout {
+	return layout{Lang: v.lang, Title: title, Actor: v.actor.Name, Notice: s.cfg.Notice, RequestID: v.id}
+}
+
+// problem shows what went wrong as a page like any other.
+func (s *site) problem(w http.ResponseWriter, v *visit, e *restart.Error) {
+	key := "problem." + string(e.Code)
+	if _, ok := catalogue[key]; !ok || e.Code == restart.CodeInternal {
+		key = "problem.other"
+	}
+	page := problemPage{layout: s.layout(v, say(v.lang, key)), Heading: say(v.lang, key), Message: restart.Escape(e.Message), Hint: restart.Escape(e.Hint)}
+	if err := s.show(w, v, protocol.StatusOf(e.Code), pageProblem, page); err != nil {
+		s.cfg.Logger.ErrorContext(v.Context(), "show a problem", "request_id", v.id, "error", err)
+		http.Error(w, "internal error "+v.id, http.StatusInternalServerError)
+	}
+}
+
+// markOf gives the shape of a tone, which templates also name as plain text.
+func markOf(t any) shape { return shapes[tone(fmt.Sprint(t))] }
+
+// shape is two SVG paths in a square of 16: the outline in the colour of the
+// tone, the figure in that of what lies on it.
+type shape struct{ Outline, Figure string }
+
+var shapes = map[tone]shape{
+	toneDone:    {"M8 .75a7.25 7.25 0 1 1 0 14.5A7.25 7.25 0 0 1 8 .75z", "m4.6 8.3 2.4 2.4 4.5-5"},
+	toneNow:     {"M8 .75a7.25 7.25 0 1 1 0 14.5A7.25 7.25 0 0 1 8 .75z", "M6.3 4.9 11 8l-4.7 3.1z"},
+	toneWait:    {"M8 .75a7.25 7.25 0 1 1 0 14.5A7.25 7.25 0 0 1 8 .75z", ""},
+	toneHold:    {"M2.75 1.25h10.5a1.5 1.5 0 0 1 1.5 1.5v10.5a1.5 1.5 0 0 1-1.5 1.5H2.75a1.5 1.5 0 0 1-1.5-1.5V2.75a1.5 1.5 0 0 1 1.5-1.5z", "M6 5v6M10 5v6"},
+	toneFail:    {"M5 .9h6L15.1 5v6L11 15.1H5L.9 11V5z", "m5.4 5.4 5.2 5.2m0-5.2-5.2 5.2"},
+	toneUnknown: {"M8 .4 15.6 8 8 15.6.4 8z", "M6.2 6.4c.2-1 .9-1.5 1.8-1.5 1.1 0 1.9.7 1.9 1.6 0 1.3-1.9 1.4-1.9 2.8M8 11.3v.1"},
+	toneSkip:    {"M8 .75a7.25 7.25 0 1 1 0 14.5A7.25 7.25 0 0 1 8 .75z", "M4.8 8h6.4"},
+}

@@ -1,0 +1,98 @@
+package web
+
+import (
+	"bytes"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// hostile is text as an attacker would like to see it in a page. What comes
+// from hosts and people is checked and escaped before; here it is not.
+const hostile = `"><script>alert(1)</script><img src=x onerror=alert(2)>' style='x' {{.}} javascript:alert(3)`
+
+// fill sets every field of a page: texts to the hostile one, slices to one element.
+func fill(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.String:
+		if v.Type() == reflect.TypeFor[string]() {
+			v.SetString(hostile)
+		}
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Int, reflect.Int64:
+		v.SetInt(int64(2 * time.Second))
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fill(v.Elem())
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		fill(v.Index(0))
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if f := v.Field(i); f.CanSet() {
+				fill(f)
+			} else if v.Type().Field(i).Anonymous {
+				fill(reflect.NewAt(f.Type(), f.Addr().UnsafePointer()).Elem())
+			}
+		}
+	}
+}
+
+// inline is whatever the content security policy would refuse, or what the
+// templates should never give.
+var inline = regexp.MustCompile(`(?i)<script>|<script[^>]*>[^<]|<style|<[a-z][^<>]*\s(style|on[a-z]+)=|<img|ZgotmplZ|javascript:alert\(3\)"?>|\{[a-z]+\.[a-z.]*\}`)
+
+func TestPagesWithHostileValues(t *testing.T) {
+	p := parsePages(embeddedAssets())
+	frames := frame{}
+	for name, page := range map[string]any{
+		pageSignIn: &signInPage{}, pageRuns: &runsPage{}, pageRun: &runPage{}, pageHost: &hostPage{}, pageProblem: &problemPage{}, "frame": &frames,
+	} {
+		for _, full := range []bool{false, true} {
+			v := reflect.ValueOf(page).Elem()
+			v.SetZero()
+			if full {
+				fill(v)
+			}
+			for _, l := range languages() {
+				file, root := name, "layout.html"
+				if name == "frame" {
+					file, root = pageRun, "frame"
+				}
+				var b bytes.Buffer
+				if err := p[l][file].ExecuteTemplate(&b, root, v.Interface()); err != nil {
+					t.Fatalf("%s in %s, full %t: %v", name, l, full, err)
+				}
+				html := unquoted(b.String())
+				if bad := inline.FindString(html); bad != "" {
+					t.Errorf("%s in %s, full %t, has %q:\n%s", name, l, full, bad, html)
+				}
+				if full && !strings.Contains(b.String(), "&lt;script&gt;alert(1)") {
+					t.Errorf("%s in %s does not show its values", name, l)
+				}
+			}
+		}
+	}
+}
+
+// unquoted gives a page without the values of its attributes, between whose
+// quotes anything may stand.
+func unquoted(html string) string {
+	return regexp.MustCompile(`"[^"<>]*"|'[^'<>]*'`).ReplaceAllString(html, `""`)
+}
+
+func TestLayoutSaysWhatThePageIs(t *testing.T) {
+	p := parsePages(embeddedAssets())
+	for _, l := range languages() {
+		var b bytes.Buffer
+		if err := p[l][pageProblem].ExecuteTemplate(&b, "layout.html", problemPage{layout: layout{Lang: l, Title: "Gone"}}); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(b.String(), "<title>Gone · restartilka</title>") || !strings.Contains(b.String(), `<html lang="`+string(l)+`">`) {
+			t.Errorf("%s: %s", l, b.String())
+		}
+	}
+}

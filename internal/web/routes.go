@@ -1,0 +1,150 @@
+package web
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+
+	"github.com/restartilka/restartilka/internal/restart"
+)
+
+// csp lets a page load its own style, scripts and icon, talk to its own server,
+// and nothing else; nothing inline, no frames, no other base.
+const csp = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+// policy says who may call a route. The zero policy lets nobody in.
+type policy string
+
+const (
+	anybody  policy = "public"
+	signedIn policy = "signed-in" // and what each may see, control decides
+)
+
+// route is one line of the table.
+type route struct {
+	pattern string // of http.ServeMux
+	policy  policy
+	stream  bool // may only be read by our own pages
+	handle  func(w http.ResponseWriter, v *visit) error
+}
+
+// routes is everything that there is.
+func (s *site) routes() []route {
+	return []route{
+		{pattern: "GET /assets/{name}", policy: anybody, handle: s.asset},
+		{pattern: "GET /sign-in", policy: anybody, handle: s.signInForm},
+		{pattern: "POST /sign-in", policy: anybody, handle: s.signIn},
+		{pattern: "POST /sign-out", policy: anybody, handle: s.signOut},
+		{pattern: "GET /{$}", policy: signedIn, handle: s.home},
+		{pattern: "GET /runs", policy: signedIn, handle: s.listRuns},
+		{pattern: "GET /runs/{id}", policy: signedIn, handle: s.showRun},
+		{pattern: "GET /runs/{id}/events", policy: signedIn, stream: true, handle: s.streamRun},
+		{pattern: "GET /runs/{id}/hosts/{host}", policy: signedIn, handle: s.showHost},
+		{pattern: "/", policy: anybody, handle: s.nothing},
+	}
+}
+
+// visit is one request with what is known of it.
+type visit struct {
+	*http.Request
+	id    string        // under which the log has it
+	actor restart.Actor // nobody on a public route
+	lang  language
+}
+
+// mount is the only place where anything is put onto the mux. Before the
+// handler is called the policy has been kept, and of the request nothing but
+// its headers has been looked at.
+func (s *site) mount(r route) {
+	s.table = append(s.table, r)
+	s.mux.HandleFunc(r.pattern, func(w http.ResponseWriter, req *http.Request) {
+		v := &visit{Request: req, id: restart.NewID(s.cfg.Now()), lang: preferred(req.Header.Get("Accept-Language"))}
+		h := w.Header()
+		h.Set("X-Request-Id", v.id)
+		h.Set("Content-Security-Policy", csp)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "same-origin")
+		h.Set("Cache-Control", "no-store")
+		h.Set("Vary", "Accept-Language, Cookie")
+		err := s.admit(v, r)
+		if err == nil {
+			err = r.handle(w, v)
+		}
+		if err != nil {
+			s.fail(w, v, err)
+		}
+	})
+}
+
+// admit lets in whom the route's policy names, and finds out who that is.
+func (s *site) admit(v *visit, r route) error {
+	if err := checkOrigin(v.Request, r.stream); err != nil {
+		return err
+	}
+	switch r.policy {
+	case anybody:
+		return nil
+	case signedIn:
+		actor, err := s.cfg.Auth.Authenticate(v.Context(), v.Request)
+		if err == nil && actor.Name == "" {
+			err = restart.Errorf(restart.CodeUnauthorised, "nobody is signed in")
+		}
+		v.actor = actor
+		return err
+	}
+	return restart.Errorf(restart.CodeForbidden, "this page has no policy, so that nobody may see it")
+}
+
+// checkOrigin refuses what another site makes a browser send: requests that
+// change something must say where they come from, and that must be here. A
+// stream, which would tell another page what happens, is held to the same.
+func checkOrigin(r *http.Request, stream bool) error {
+	safe := r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions
+	if safe && !stream {
+		return nil
+	}
+	asked := r
+	if safe {
+		asked = r.Clone(r.Context())
+		asked.Method = http.MethodPost // the check passes over GET
+	} else if r.Header.Get("Origin") == "" && r.Header.Get("Sec-Fetch-Site") == "" {
+		return restart.Errorf(restart.CodeForbidden, "the request does not say which page it comes from").
+			WithHint("a browser says so by itself; programs use the API with a token")
+	}
+	if err := http.NewCrossOriginProtection().Check(asked); err != nil {
+		return restart.Errorf(restart.CodeForbidden, "the request comes from another site").Because(err)
+	}
+	return nil
+}
+
+// fail answers with what went wrong: the way to sign in where nobody is signed
+// in, a page that says it otherwise. The cause of what is ours goes to the log.
+func (s *site) fail(w http.ResponseWriter, v *visit, err error) {
+	e, ok := errors.AsType[*restart.Error](err)
+	switch {
+	case v.Context().Err() != nil:
+		return // nobody is left to tell
+	case !ok || e.Code == restart.CodeInternal:
+		s.cfg.Logger.ErrorContext(v.Context(), "show a page", "request_id", v.id, "actor", v.actor.Name, "path", v.URL.Path, "error", err)
+		e = restart.Errorf(restart.CodeInternal, "%s", say(v.lang, "problem.internal"))
+	case e.Code == restart.CodeUnauthorised && v.Header.Get("HX-Request") != "":
+		w.Header().Set("HX-Refresh", "true") // the page itself then goes to sign-in, and comes back
+		w.WriteHeader(http.StatusUnauthorized)
+		return
+	case e.Code == restart.CodeUnauthorised:
+		http.Redirect(w, v.Request, "/sign-in?next="+url.QueryEscape(v.URL.RequestURI()), http.StatusSeeOther)
+		return
+	}
+	s.problem(w, v, e)
+}
+
+// home is where people come in.
+func (s *site) home(w http.ResponseWriter, v *visit) error {
+	http.Redirect(w, v.Request, "/runs", http.StatusSeeOther)
+	return nil
+}
+
+// nothing answers for every path that no route has.
+func (s *site) nothing(http.ResponseWriter, *visit) error {
+	return restart.Errorf(restart.CodeNotFound, "there is no such page")
+}

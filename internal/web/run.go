@@ -1,0 +1,347 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/restartilka/restartilka/internal/restart"
+)
+
+// Bounds of a run's page: a run may have 10,000 hosts.
+const (
+	maxRows  = 500  // hosts that are listed
+	maxCells = 1000 // hosts that the strip shows one by one; above it is a bar
+	fewHosts = 8    // hosts that the strip shows with their names
+	maxNotes = 20   // hosts in hand whose newest look at health is shown
+)
+
+// runView is the part of a run's page that follows the run.
+type runView struct {
+	Live                      bool // rendered to take the place of what is there
+	ID, Service, Environment  string
+	Tone                      tone
+	State, Cause, Explanation string
+	Wish                      string // what a person has asked of it, in a sentence
+	Created                   moment
+	Started, Finished         *moment
+	Took                      time.Duration
+	Ticking                   bool
+	Counts                    []counted
+	Done, Total               int
+	Bar                       []segment // nil where the strip shows each host
+	Draft, Paused, HasUnknown bool
+	Reason, By                string
+	Density                   string // of the strip: few | some | many
+}
+
+// counted is how many hosts have one tone.
+type counted struct {
+	Tone tone
+	Text string
+}
+
+// facts are the part of a run's page that never changes.
+type facts struct {
+	Ticket, Scenario, Short string
+	Group, Project, Batches string
+	Params                  []param
+	Warnings                []string
+	LeftOut                 []leftOut
+	ID                      string
+	More                    int // hosts listed, where not all are; 0 = all are
+}
+
+type param struct{ Name, Value string }
+
+type leftOut struct{ Host, Why string }
+
+// cell is one host in the strip.
+type cell struct {
+	Live           bool
+	Position       int
+	Tone           tone
+	Label, Tooltip string
+	Named          bool // there is room for its name
+}
+
+// hostRow is one host in the list.
+type hostRow struct {
+	Live                bool
+	Run                 string
+	Position            int
+	Host, Label, Domain string // Host = Label + Domain
+	DataCentre          string
+	Tone                tone
+	State, Phase        string
+	Attempt             int
+	Note                string // the error, or the newest look at health
+	Drained             bool
+	Took                time.Duration
+	Ticking             bool
+	Version             int64
+}
+
+func (s *site) showRun(w http.ResponseWriter, v *visit) error {
+	run, err := s.run(v)
+	if err != nil {
+		return err
+	}
+	now := s.cfg.Now()
+	b := newBoard(v.lang, run)
+	page := runPage{layout: s.layout(v, b.title(run)), Run: b.view(run, now), Facts: b.facts(run)}
+	latest := hostsOf(run)
+	notes := s.notes(v.Context(), v.actor, latest)
+	for _, t := range latest[:min(len(latest), maxRows)] {
+		page.Hosts = append(page.Hosts, b.row(t, notes[t.ID], now))
+	}
+	if len(latest) > maxRows {
+		page.Facts.More = maxRows
+	}
+	page.Strip = b.strip(latest)
+	if !run.State.Final() {
+		page.Reload = true
+		page.Events = "/runs/" + run.ID + "/events?after=" + strconv.FormatInt(run.Version, 10)
+	}
+	page.Scripts = true
+	return s.show(w, v, http.StatusOK, pageRun, page)
+}
+
+// run gives the run that a request's path names. What can't be a run's id is
+// as little there as one that no run has.
+func (s *site) run(v *visit) (restart.Run, error) {
+	id := v.PathValue("id")
+	absent := restart.Errorf(restart.CodeNotFound, "%s", say(v.lang, "problem.norun", restart.Quote(id)))
+	if restart.CheckID(id) != nil {
+		return restart.Run{}, absent
+	}
+	run, err := s.cfg.Control.Run(v.Context(), v.actor, id)
+	if restart.CodeOf(err) == restart.CodeNotFound {
+		return run, absent
+	}
+	return run, err
+}
+
+// board renders one run: what it needs of the plan, once, for as long as the
+// run is looked at.
+type board struct {
+	lang   language
+	plan   restart.Plan
+	hosts  map[string]restart.PlannedHost
+	domain string
+	total  int
+}
+
+func newBoard(l language, run restart.Run) *board {
+	b := &board{lang: l, hosts: map[string]restart.PlannedHost{}}
+	if run.Plan != nil {
+		b.plan = *run.Plan
+	}
+	var names []string
+	for _, h := range b.plan.Chosen() {
+		b.hosts[h.Name] = h
+		names = append(names, h.Name)
+	}
+	b.domain, b.total = commonDomain(names), len(names)
+	return b
+}
+
+// hostsOf gives the newest task of each host, in the order of the plan; of a
+// plan that is not started, those that it would have.
+func hostsOf(run restart.Run) []restart.Task {
+	if len(run.Tasks) > 0 || run.Plan == nil {
+		return restart.Latest(run.Tasks)
+	}
+	var out []restart.Task
+	for i, h := range run.Plan.Chosen() {
+		out = append(out, restart.Task{RunID: run.ID, Host: h.Name, Position: i, Batch: restart.BatchOf(run.Plan.Batches, i), State: restart.TaskPlanned})
+	}
+	return out
+}
+
+// title is what a tab or a link says of the run.
+func (b *board) title(run restart.Run) string {
+	n := tallyOf(hostsOf(run))
+	title := run.Service
+	if run.Environment != "" {
+		title = say(b.lang, "run.title", run.Service, run.Environment)
+	}
+	if b.total > 0 {
+		title = strconv.Itoa(n[toneDone]) + "/" + strconv.Itoa(b.total) + " · " + title
+	}
+	return say(b.lang, "runstate."+string(run.State)) + " · " + title
+}
+
+func (b *board) view(run restart.Run, now time.Time) runView {
+	counts := tallyOf(hostsOf(run))
+	x := runView{
+		ID: run.ID, Service: run.Service, Environment: run.Environment,
+		Tone: toneOfRun(run.State), State: say(b.lang, "runstate."+string(run.State)),
+		Cause: causeOf(b.lang, run), Explanation: restart.Escape(run.Explanation),
+		Created: momentOf(run.CreatedAt, now), Started: maybeMoment(run.StartedAt, now), Finished: maybeMoment(run.FinishedAt, now),
+		Took: lasted(run.StartedAt, run.FinishedAt, now), Ticking: run.StartedAt != nil && run.FinishedAt == nil,
+		Done: counts[toneDone], Total: b.total,
+		Draft: run.State == restart.RunDraft, Paused: run.State == restart.RunPaused, HasUnknown: counts[toneUnknown] > 0,
+		Reason: restart.Escape(run.Reason), By: run.Actor, Density: b.density(),
+	}
+	if run.Via != "" {
+		x.By = say(b.lang, "run.via", run.Actor, run.Via)
+	}
+	switch run.Control {
+	case restart.ControlPause, restart.ControlAbort:
+		x.Wish = say(b.lang, "run.stopping", say(b.lang, "control."+string(run.Control)))
+	case restart.ControlForceAbort:
+		x.Wish = say(b.lang, "run.killing")
+	}
+	for _, t := range []tone{toneDone, toneNow, toneFail, toneUnknown, toneSkip, toneWait} {
+		switch {
+		case t == toneDone:
+			x.Counts = append(x.Counts, counted{t, say(b.lang, "progress.done", counts[t], b.total)})
+		case counts[t] > 0:
+			x.Counts = append(x.Counts, counted{t, say(b.lang, "progress."+string(t), counts[t])})
+		}
+	}
+	if b.total > maxCells {
+		x.Bar = counts.bar()
+	}
+	return x
+}
+
+func (b *board) facts(run restart.Run) facts {
+	f := facts{
+		ID: run.ID, Ticket: restart.Escape(run.Ticket), Scenario: run.Scenario, Short: run.Digest[:min(12, len(run.Digest))],
+		Group: run.Group, Project: run.Project, Batches: b.batches(),
+	}
+	for _, name := range slices.Sorted(maps.Keys(run.Params)) {
+		f.Params = append(f.Params, param{restart.Escape(name), restart.Escape(run.Params[name])})
+	}
+	for _, w := range b.plan.Warnings {
+		f.Warnings = append(f.Warnings, restart.Escape(w))
+	}
+	for _, h := range b.plan.Hosts {
+		if h.LeftOut {
+			f.LeftOut = append(f.LeftOut, leftOut{h.Name, restart.Escape(h.Why)})
+		}
+	}
+	return f
+}
+
+// batches says how many hosts are touched at once.
+func (b *board) batches() string {
+	sizes := b.plan.Batches
+	switch {
+	case len(sizes) == 0:
+		return ""
+	case slices.Max(sizes) == 1:
+		return say(b.lang, "run.batches.one")
+	case len(sizes) == 1:
+		return say(b.lang, "run.batches.all")
+	}
+	const most = 8
+	var parts []string
+	for _, n := range sizes[:min(len(sizes), most)] {
+		parts = append(parts, strconv.Itoa(n))
+	}
+	if len(sizes) > most {
+		parts = append(parts, "…")
+	}
+	return strings.Join(parts, " + ")
+}
+
+// density says how much room each host has in the strip.
+func (b *board) density() string {
+	switch {
+	case b.total <= fewHosts:
+		return "few"
+	case b.total <= 120:
+		return "some"
+	}
+	return "many"
+}
+
+// strip gives the hosts as cells, by batch; nil where there are too many.
+func (b *board) strip(latest []restart.Task) [][]cell {
+	if len(latest) > maxCells {
+		return nil
+	}
+	var out [][]cell
+	for i, t := range latest {
+		if i == 0 || latest[i-1].Batch != t.Batch {
+			out = append(out, nil)
+		}
+		out[len(out)-1] = append(out[len(out)-1], b.cell(t))
+	}
+	return out
+}
+
+func (b *board) cell(t restart.Task) cell {
+	state := say(b.lang, "taskstate."+string(t.State))
+	return cell{
+		Position: t.Position, Tone: toneOfTask(t.State), Label: strings.TrimSuffix(t.Host, b.domain),
+		Tooltip: t.Host + ": " + state, Named: b.total <= fewHosts,
+	}
+}
+
+func (b *board) row(t restart.Task, note string, now time.Time) hostRow {
+	r := hostRow{
+		Run: t.RunID, Position: t.Position, Host: t.Host, Label: strings.TrimSuffix(t.Host, b.domain), DataCentre: restart.Escape(b.hosts[t.Host].DataCentre),
+		Tone: toneOfTask(t.State), State: say(b.lang, "taskstate."+string(t.State)), Attempt: t.Attempt, Drained: t.Drained && t.State.Final(),
+		Note: restart.Escape(t.Error), Took: lasted(t.StartedAt, t.FinishedAt, now), Ticking: t.State.Active() && t.StartedAt != nil, Version: t.Version,
+	}
+	r.Domain = strings.TrimPrefix(t.Host, r.Label)
+	if !t.State.Final() {
+		r.Note = restart.Escape(note)
+	}
+	if t.State.Final() && t.FinishedAt == nil {
+		r.Took = 0
+	}
+	switch {
+	case t.Phase == "":
+	case t.State == restart.TaskRunning:
+		r.Phase = phaseOf(b.lang, t.Phase)
+	case t.State.Failure():
+		r.Phase = phaseName(b.lang, t.Phase)
+	}
+	return r
+}
+
+// phaseOf says what a host is doing, phaseName what that part is called. A
+// phase that this version does not know is shown by its name.
+func phaseOf(l language, phase string) string { return known(l, "phase."+phase, phase) }
+
+func phaseName(l language, phase string) string { return known(l, "phasename."+phase, phase) }
+
+func known(l language, key, otherwise string) string {
+	if _, ok := catalogue[key]; !ok {
+		return restart.Escape(otherwise)
+	}
+	return say(l, key)
+}
+
+// notes gives the newest look at the health of hosts in hand, by task.
+func (s *site) notes(ctx context.Context, actor restart.Actor, tasks []restart.Task) map[string]string {
+	notes := map[string]string{}
+	asked := 0
+	for _, t := range tasks {
+		if t.State != restart.TaskRunning || asked == maxNotes {
+			continue
+		}
+		asked++
+		_, status, err := s.cfg.Control.TaskDetail(ctx, actor, t.RunID, t.ID)
+		if err != nil {
+			if !errors.Is(err, context.Canceled) {
+				s.cfg.Logger.WarnContext(ctx, "read what a host said", "run_id", t.RunID, "task_id", t.ID, "host", t.Host, "error", err)
+			}
+			continue
+		}
+		if n := len(status.Health); n > 0 {
+			notes[t.ID] = status.Health[n-1].Detail
+		}
+	}
+	return notes
+}

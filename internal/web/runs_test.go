@@ -1,0 +1,180 @@
+package web
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/restartilka/restartilka/internal/protocol"
+	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/store"
+)
+
+// wants checks that a page has each text, in this order.
+func wants(t *testing.T, page string, texts ...string) {
+	t.Helper()
+	at := 0
+	for _, text := range texts {
+		i := strings.Index(page[at:], text)
+		if i < 0 {
+			t.Fatalf("%q is not there, or not after what comes before it, in:\n%s", text, page)
+		}
+		at += i + len(text)
+	}
+}
+
+func lacks(t *testing.T, page string, texts ...string) {
+	t.Helper()
+	for _, text := range texts {
+		if strings.Contains(page, text) {
+			t.Fatalf("%q is there:\n%s", text, page)
+		}
+	}
+}
+
+func TestNoRunsYet(t *testing.T) {
+	f := newFixture(t, func(c *Config) { c.Notice = "No remote log." })
+	res := f.do("GET", "/runs", "", "Cookie", f.signIn())
+	wants(t, res.body, "<title>Runs", "No remote log.", "Nothing has been restarted yet", "restartilka restart SERVICE")
+	if res := f.do("GET", "/", "", "Cookie", f.signIn()); res.Header.Get("Location") != "/runs" {
+		t.Errorf("/ leads to %q", res.Header.Get("Location"))
+	}
+}
+
+func TestListOfRuns(t *testing.T) {
+	f := newFixture(t)
+	cookie := f.signIn()
+	const n = runsPerPage + 5
+	var ids []string
+	for i := range n {
+		run := f.newRun(fmt.Sprintf("svc%02d", i), 1, 1)
+		run.Reason = fmt.Sprintf("reason <b>%d</b> & more of it", i)
+		ids = append(ids, f.create(run).ID)
+		if i == n-1 {
+			f.to(run, restart.RunRunning, "", "")
+			f.task(run, 0, restart.TaskSucceeded, store.TaskChange{}, nil)
+			f.task(run, 1, restart.TaskFailed, store.TaskChange{Error: "no"}, nil)
+			f.to(run, restart.RunPaused, restart.CauseFailure, "1 failed")
+		}
+	}
+	draft := f.newRun("draft", 1)
+	draft.State = restart.RunDraft
+	f.create(draft)
+
+	first := f.do("GET", "/runs", "", "Cookie", cookie).body
+	wants(t, first, "Paused", "/runs/"+ids[n-1], "reason &lt;b&gt;34&lt;/b&gt; &amp; more of it", "by dana", "a host failed", "1 of 2 hosts done",
+		"Queued", "/runs/"+ids[n-2], "/runs/"+ids[n-runsPerPage], "Older runs")
+	lacks(t, first, "/runs/"+ids[n-runsPerPage-1]+`"`, draft.ID, "<b>")
+	older := regexp.MustCompile(`href="(/runs\?before=[^"]+)"`).FindStringSubmatch(first)[1]
+	second := f.do("GET", older, "", "Cookie", cookie).body
+	wants(t, second, "Newest runs", "/runs/"+ids[4], "/runs/"+ids[0])
+	lacks(t, second, "Older runs", "/runs/"+ids[n-runsPerPage]+`"`)
+	wants(t, f.do("GET", "/runs", "", "Cookie", cookie, "Accept-Language", "ru").body, `<html lang="ru">`, "Запуски", "На паузе", "ошибка на хосте")
+	if res := f.do("GET", "/runs?before="+url.QueryEscape("x' OR 1=1"), "", "Cookie", cookie); res.StatusCode != http.StatusUnprocessableEntity {
+		t.Errorf("a cursor that is none: %s", res.Status)
+	}
+}
+
+func TestOneRun(t *testing.T) {
+	f := newFixture(t)
+	cookie := f.signIn()
+	run := f.newRun("nginx", 1, 2)
+	run.Params = map[string]string{"mode": "graceful"}
+	run.Ticket = "WEB-7"
+	run.Plan.Warnings = []string{"the inventory is <i>old</i>"}
+	run.Plan.Hosts = append(run.Plan.Hosts, restart.PlannedHost{Host: restart.Host{Name: "web9.nginx.example.com"}, LeftOut: true, Why: "its agent is silent"})
+	f.create(run)
+	f.to(run, restart.RunRunning, "", "")
+	f.task(run, 0, restart.TaskFailed, store.TaskChange{Phase: "health", Error: "HTTP 502\u202e, expected 200", Drained: new(true)}, nil)
+	f.task(run, 1, restart.TaskRunning, store.TaskChange{Phase: "health"}, &protocol.TaskStatus{Health: []protocol.HealthSample{{At: time.Now(), Detail: "HTTP 503 <from> http://127.0.0.1/"}}})
+
+	page := f.do("GET", "/runs/"+run.ID, "", "Cookie", cookie).body
+	wants(t, page, "<title>Running · 0/3 · nginx in production", `hx-sse:connect="/runs/`+run.ID+"/events?after=", `id="summary"`, "502s since the 14:00 deploy", "dana, via cli",
+		"0 of 3 hosts done", "1 in hand", "1 failed", "1 waiting", `id="cell-0" class="cell fail"`, "</ol><ol>", `id="cell-1" class="cell now"`,
+		`id="host-0"`, "Failed · Health check · <em>still drained</em>", `HTTP 502\u{202e}, expected 200`,
+		`id="host-1"`, "Running · checking health", "HTTP 503 &lt;from&gt; http://127.0.0.1/", `id="host-2"`, "Waiting",
+		"nginx-restart", "version 4d1c0a974d1c", "1 &#43; 2", "shop_nginx-production", "WEB-7", "mode=graceful", "web9.nginx.example.com", "its agent is silent", "the inventory is &lt;i&gt;old")
+	wants(t, page, `<noscript><meta http-equiv="refresh" content="5"></noscript>`, `<noscript><p><a href="/runs/`+run.ID+`">Refresh`)
+
+	f.to(run, restart.RunPaused, restart.CauseFailure, "1 host failed, 0 may fail")
+	control := restart.ControlAbort
+	f.apply(store.Change{RunID: run.ID, Run: &store.RunChange{Control: &control}})
+	wants(t, f.do("GET", "/runs/"+run.ID, "", "Cookie", cookie).body, "An abort was asked for", "Paused: a host failed.", "1 host failed, 0 may fail", "restartilka resume "+run.ID)
+
+	f.task(run, 1, restart.TaskUnknown, store.TaskChange{Error: "it stopped answering"}, nil)
+	f.task(run, 2, restart.TaskNotStarted, store.TaskChange{}, nil)
+	f.to(run, restart.RunAborted, restart.CauseOperator, "dana asked for it")
+	over := f.do("GET", "/runs/"+run.ID, "", "Cookie", cookie).body
+	wants(t, over, "Aborted", "Aborted: a person asked for it.", "never run again by itself", "1 unknown", "1 not started")
+	lacks(t, over, "hx-sse:connect", "http-equiv", "restartilka resume")
+}
+
+func TestDraftShowsItsPlan(t *testing.T) {
+	f := newFixture(t)
+	run := f.newRun("nginx", 1, 1)
+	run.State, run.Tasks = restart.RunDraft, nil
+	f.create(run)
+	wants(t, f.do("GET", "/runs/"+run.ID, "", "Cookie", f.signIn()).body, "Draft", "nobody has started", "0 of 2 hosts done", `id="host-0"`, "Waiting", `id="host-1"`)
+	if res := f.do("GET", "/runs/"+run.ID+"/hosts/web1.nginx.example.com", "", "Cookie", f.signIn()); res.StatusCode != http.StatusOK || !strings.Contains(res.body, "Nothing has happened") {
+		t.Errorf("its host: %s\n%s", res.Status, res.body)
+	}
+}
+
+func TestManyHosts(t *testing.T) {
+	f := newFixture(t)
+	cookie := f.signIn()
+	some := f.create(f.newRun("some", 5, 55))
+	page := f.do("GET", "/runs/"+some.ID, "", "Cookie", cookie).body
+	wants(t, page, `class="strip some"`, `id="cell-59"`, `id="host-59"`)
+	many := f.create(f.newRun("many", 1, maxCells))
+	page = f.do("GET", "/runs/"+many.ID, "", "Cookie", cookie).body
+	wants(t, page, `<svg class="bar" viewBox="0 0 1001 1"`, `id="host-499"`, "500 hosts are listed")
+	lacks(t, page, `id="cell-`, `id="host-500"`)
+}
+
+func TestOneHost(t *testing.T) {
+	f := newFixture(t)
+	cookie := f.signIn()
+	run := f.create(f.newRun("nginx", 1, 1))
+	f.to(run, restart.RunRunning, "", "")
+	path := "/runs/" + run.ID + "/hosts/web1.nginx.example.com"
+	wants(t, f.do("GET", path, "", "Cookie", cookie).body, "Waiting", "Nothing has happened on this host yet")
+
+	began := time.Now().UTC().Add(-20 * time.Second)
+	ended := began.Add(1500 * time.Millisecond)
+	f.task(run, 0, restart.TaskRunning, store.TaskChange{}, nil)
+	f.task(run, 0, restart.TaskFailed, store.TaskChange{Phase: "run", Error: "exit status 3", ExitCode: new(3), Drained: new(true)}, &protocol.TaskStatus{
+		Containment: "cgroup", Warnings: []string{"journal <cut>"}, OutputSize: 100,
+		Phases: []protocol.PhaseReport{
+			{Phase: protocol.PhaseDrain, StartedAt: began, FinishedAt: &ended, ExitCode: new(0)},
+			{Phase: protocol.PhaseRun, StartedAt: ended, FinishedAt: &ended, ExitCode: new(3)},
+			{Phase: "later", StartedAt: ended},
+		},
+		Evidence: []protocol.EvidenceItem{{Kind: "journal", Text: "<b>line\x1b[2J\n", Truncated: 5}, {Kind: "process", Error: "no process"}},
+	})
+	id := run.Tasks[0].ID
+	f.must(f.store.AppendOutput(t.Context(), id, 0, []byte(strings.Repeat("early line\n", 10000)), 0))
+	f.must(f.store.AppendOutput(t.Context(), id, 110000, []byte("<script>alert(1)</script>\x07\n"), 0))
+
+	res := f.do("GET", path, "", "Cookie", cookie)
+	wants(t, res.body, "<title>Failed · web1.nginx.example.com, nginx", "exit status 3", "still drained", "journal &lt;cut&gt;", "Drain", "1.5 s", "done", "Script", "exit code 3", "later", "stopped",
+		"Output", "/api/v1/runs/"+run.ID+"/tasks/"+id+"/output.txt", "The last 63 KiB of 107 KiB", "early line", `&lt;script&gt;alert(1)&lt;/script&gt;\x07`,
+		"Journal", "5 bytes are left out", `&lt;b&gt;line\x1b[2J`, "Process", "could not be taken: no process", id, "cgroup")
+	if len(res.body) > maxText+(16<<10) {
+		t.Errorf("the page has %d bytes", len(res.body))
+	}
+	for _, host := range []string{"web7.nginx.example.com", "-rf", "%3Cscript%3E", "x..y"} {
+		if res := f.do("GET", "/runs/"+run.ID+"/hosts/"+host, "", "Cookie", cookie); res.StatusCode != http.StatusNotFound {
+			t.Errorf("host %s: %s", host, res.Status)
+		}
+	}
+
+	// Resumed, the host gets another attempt; both are shown, the newer first.
+	f.apply(store.Change{RunID: run.ID, NewTasks: []restart.Task{{ID: restart.NewID(time.Now()), RunID: run.ID, Host: "web1.nginx.example.com", Attempt: 2, State: restart.TaskPlanned}}})
+	wants(t, f.do("GET", path, "", "Cookie", cookie).body, "Attempt 2", "Waiting", "Attempt 1", "exit status 3")
+	wants(t, f.do("GET", "/runs/"+run.ID, "", "Cookie", cookie).body, `id="host-0"`, "Waiting", "attempt 2", `id="host-1"`)
+}

@@ -1,0 +1,63 @@
+package web
+
+import (
+	"testing"
+	"time"
+
+	"github.com/restartilka/restartilka/internal/restart"
+)
+
+func TestTook(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		-time.Second: "0 ms", 0: "0 ms", 340 * time.Millisecond: "340 ms", 1240 * time.Millisecond: "1.2 s", 42 * time.Second: "42 s",
+		125 * time.Second: "2 min 5 s", 3*time.Hour + 4*time.Minute: "3 h 4 min", 50 * time.Hour: "50 h 0 min",
+	} {
+		if got := took(english, d); got != want {
+			t.Errorf("%s: %q, want %q", d, got, want)
+		}
+	}
+}
+
+func TestMoment(t *testing.T) {
+	now := time.Date(2026, 3, 29, 0, 30, 0, 0, time.FixedZone("", 2*3600)) // the 28th, in UTC
+	m := momentOf(time.Date(2026, 3, 28, 14, 3, 12, 7e6, time.UTC), now)
+	if m != (moment{Machine: "2026-03-28T14:03:12.007Z", Exact: "2026-03-28 14:03:12 UTC", Short: "14:03:12 UTC"}) {
+		t.Errorf("today: %+v", m)
+	}
+	if m := momentOf(time.Date(2025, 3, 28, 14, 3, 12, 0, time.UTC), now); m.Short != "2025-03-28 14:03 UTC" {
+		t.Errorf("a year ago: %+v", m)
+	}
+}
+
+func TestCommonDomain(t *testing.T) {
+	for want, hosts := range map[string][]string{
+		"":                 {"web1.example.com"},
+		".example.com":     {"web1.example.com", "web2.example.com"},
+		".com":             {"web1.example.com", "web1.example2.com"},
+		".ams.example.com": {"a.ams.example.com", "b.c.ams.example.com"},
+	} {
+		if got := commonDomain(hosts); got != want {
+			t.Errorf("%v: %q, want %q", hosts, got, want)
+		}
+	}
+	if got := commonDomain([]string{"a", "b"}); got != "" {
+		t.Errorf("names without a domain: %q", got)
+	}
+}
+
+func TestBarHoldsEveryHost(t *testing.T) {
+	var tasks []restart.Task
+	for _, s := range restart.TaskStates() {
+		tasks = append(tasks, restart.Task{State: s})
+	}
+	x := 0
+	for _, s := range tallyOf(tasks).bar() {
+		if s.X != x || s.Width < 1 {
+			t.Errorf("%+v does not begin at %d", s, x)
+		}
+		x += s.Width
+	}
+	if x != len(tasks) {
+		t.Errorf("the bar has %d hosts of %d", x, len(tasks))
+	}
+}

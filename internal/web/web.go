@@ -1,0 +1,60 @@
+package web
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/restartilka/restartilka/internal/audit"
+	"github.com/restartilka/restartilka/internal/authn"
+	"github.com/restartilka/restartilka/internal/control"
+)
+
+// Config lists everything that the pages depend on. All but Notice, Logger,
+// Keepalive and Now are needed.
+type Config struct {
+	Control  *control.Control
+	Auth     authn.Method   // recognises a browser that is signed in; tokens in a header are the API's
+	Tokens   authn.Tokens   // with which people sign in
+	Sessions authn.Sessions // which sign-in opens and sign-out closes
+	// Record adds a record to the audit trail: of a refused sign-in.
+	Record func(ctx context.Context, rec audit.Record) error
+	// Notice is a sentence that every page shows; "" is none.
+	Notice string
+	// Keepalive is how often an event stream says that it is alive; 0 is 15 s.
+	Keepalive time.Duration
+	Logger    *slog.Logger
+	Now       func() time.Time // nil = time.Now
+}
+
+// Handler gives the pages, from "/" on. Event streams end with the request's
+// context: a server that stops cancels its BaseContext first.
+func Handler(cfg Config) http.Handler { return newSite(cfg).mux }
+
+// site is the pages with what they are made of.
+type site struct {
+	cfg    Config
+	assets *assets
+	pages  pages
+	mux    *http.ServeMux
+	table  []route // what is mounted
+}
+
+func newSite(cfg Config) *site {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Keepalive == 0 {
+		cfg.Keepalive = 15 * time.Second
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	s := &site{cfg: cfg, assets: embeddedAssets(), mux: http.NewServeMux()}
+	s.pages = parsePages(s.assets)
+	for _, r := range s.routes() {
+		s.mount(r)
+	}
+	return s
+}
