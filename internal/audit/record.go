@@ -35,6 +35,7 @@ const (
 	RunEnded          Action = "run.ended"
 	TaskIntent        Action = "task.intent"  // before the agent is called
 	TaskOutcome       Action = "task.outcome" // what became of the host
+	TaskLearned       Action = "task.learned" // what a host said of an unknown task, once it answered again
 	TaskDecided       Action = "task.decided" // a person settled an unknown task
 	TokenCreated      Action = "token.created"
 	TokenRevoked      Action = "token.revoked"

@@ -141,7 +141,7 @@ func (s *Syslog) Send(ctx context.Context, records []Record) error {
 	for i := range records {
 		frames = s.header.appendFrame(frames, &records[i])
 	}
-	stop := context.AfterFunc(ctx, func() { c.tls.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { c.tls.SetDeadline(time.Unix(1, 0)) }) //nolint:errcheck // fails only once the connection is closed, and then Write does too
 	_, err := c.tls.Write(frames)
 	stop()
 	if err == nil && ctx.Err() != nil {

@@ -285,7 +285,7 @@ func newBackoff() *backoff { return &backoff{} }
 
 func (b *backoff) next() time.Duration {
 	b.current = min(max(b.current*2, firstPause), lastPause)
-	return b.current - rand.N(b.current/2)
+	return b.current - rand.N(b.current/2) //nolint:gosec // jitter is no secret
 }
 
 func (b *backoff) reset() { b.current = 0 }

@@ -82,7 +82,7 @@ func (f *Fleet) start(ctx context.Context, program string) error {
 			return err
 		}
 		warm := func() (bool, error) { return CheckService(ctx, a.Host.Dir) == nil, nil }
-		if err := poll(ctx, 10*time.Second, warm, "hello on "+a.Host.Name+" does not answer within 10 s"); err != nil {
+		if err := poll(ctx, warm, "hello on "+a.Host.Name+" does not answer within 10 s"); err != nil {
 			return err
 		}
 	}
@@ -114,7 +114,7 @@ func startAgent(ctx context.Context, program string, h Host) (*Agent, error) {
 }
 
 func (f *Fleet) waitFor(ctx context.Context, a *Agent) error {
-	err := poll(ctx, 10*time.Second, func() (bool, error) {
+	err := poll(ctx, func() (bool, error) {
 		select {
 		case <-a.ended:
 			return false, errors.New("it ended at once")

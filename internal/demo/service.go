@@ -93,7 +93,7 @@ func StartService(ctx context.Context, self, dir string) error {
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	want := strconv.Itoa(cmd.Process.Pid)
-	return poll(ctx, 10*time.Second, func() (bool, error) {
+	return poll(ctx, func() (bool, error) {
 		select {
 		case err := <-ended:
 			return false, fmt.Errorf("hello ended at once: %w; see %s", err, log.Name())
@@ -121,7 +121,7 @@ func StopService(ctx context.Context, dir string) error {
 	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return fmt.Errorf("stop hello: %w", err)
 	}
-	return poll(ctx, 10*time.Second, func() (bool, error) { return !isHello(pid, dir), nil }, "hello has not stopped within 10 s")
+	return poll(ctx, func() (bool, error) { return !isHello(pid, dir), nil }, "hello has not stopped within 10 s")
 }
 
 // isHello tells whether a process is the service of that folder: pids are used
@@ -170,9 +170,12 @@ func serviceAddress(dir string) (string, error) {
 	return strings.TrimSpace(string(b)), nil
 }
 
-// poll asks every 10 ms until done, an error or the limit.
-func poll(ctx context.Context, limit time.Duration, done func() (bool, error), late string) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
+// patience is how long the demo waits for one of its programs.
+const patience = 10 * time.Second
+
+// poll asks every 10 ms until done, an error, or the end of patience.
+func poll(ctx context.Context, done func() (bool, error), late string) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()

@@ -11,8 +11,9 @@ import (
 )
 
 const (
-	// DefaultDeadline and DefaultInterval stand in for zeros of restart.Health.
+	// DefaultDeadline stands in for a zero of restart.Health.
 	DefaultDeadline = 2 * time.Minute
+	// DefaultInterval does too.
 	DefaultInterval = time.Second
 
 	// longest a detail may be, in bytes

@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/restartilka/restartilka/internal/restart"
@@ -113,10 +114,8 @@ func checkService(s restart.Service) error {
 }
 
 func checkRuntime(s string) error {
-	for _, r := range runtimes {
-		if s == r {
-			return nil
-		}
+	if slices.Contains(runtimes, s) {
+		return nil
 	}
 	return restart.Errorf(restart.CodeInvalid, "runtime %s is not known", restart.Quote(s)).WithHint("one of: %s", strings.Join(runtimes, ", "))
 }

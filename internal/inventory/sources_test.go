@@ -2,6 +2,7 @@ package inventory_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -440,7 +441,7 @@ func wantError(t *testing.T, what string, err error, code restart.Code, words ..
 func wantUnavailable(t *testing.T, err error) {
 	t.Helper()
 	wantError(t, "without a source", err, restart.CodeUnavailable)
-	if e, ok := err.(*restart.Error); !ok || e.Hint == "" {
+	if e, ok := errors.AsType[*restart.Error](err); !ok || e.Hint == "" {
 		t.Errorf("%v has no hint", err)
 	}
 }

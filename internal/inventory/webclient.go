@@ -168,10 +168,10 @@ func (c *webClient) silent(err error) *restart.Error {
 // refused says what a status means.
 func (c *webClient) refused(status int, asked string) *restart.Error {
 	e := restart.Errorf(restart.CodeUnavailable, "it answers %d %s when asked for %s", status, http.StatusText(status), asked)
-	switch {
-	case status == http.StatusUnauthorized || status == http.StatusForbidden:
+	switch status {
+	case http.StatusUnauthorized, http.StatusForbidden:
 		return e.WithHint("check inventory.token_file and inventory.token_scheme")
-	case status == http.StatusNotFound:
+	case http.StatusNotFound:
 		return e.WithHint("inventory.url must be what comes before groups2hosts")
 	}
 	return e.WithHint("the inventory has a fault of its own; the server asks again by itself")

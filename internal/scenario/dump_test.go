@@ -48,7 +48,7 @@ func start(t *testing.T, cmd *exec.Cmd) *exec.Cmd {
 	}
 	t.Cleanup(func() {
 		cmd.Process.Kill()
-		cmd.Wait() //nolint:errcheck // killed
+		cmd.Wait()
 	})
 	return cmd
 }

@@ -73,8 +73,6 @@ silence: [InstanceDown, "#service#Slow"] # and this
 
 func seconds(n float64) restart.Duration { return restart.Duration(n * float64(time.Second)) }
 
-func ptr[T any](v T) *T { return &v }
-
 func TestParseReadsEveryKey(t *testing.T) {
 	got, err := scenario.Parse([]byte(whole))
 	if err != nil {
@@ -85,10 +83,10 @@ func TestParseReadsEveryKey(t *testing.T) {
 		Services: []string{"nginx", "shop-*"}, Description: "Restart nginx, out of the balancer while it is down",
 		Package: "nginx-light", Unit: "nginx.service", User: "www-data", RunAs: "root", Shell: "/bin/bash",
 		Params: []restart.Param{
-			{Name: "mode", Type: "enum", Values: []string{"soft", "on", "1.10"}, Default: ptr("soft"), Description: "how"},
-			{Name: "count", Type: "int", Min: ptr(int64(-1)), Max: ptr(int64(10))},
-			{Name: "wait", Type: "duration", Default: ptr("1m30s")},
-			{Name: "force", Type: "bool", Default: ptr("false")},
+			{Name: "mode", Type: "enum", Values: []string{"soft", "on", "1.10"}, Default: new("soft"), Description: "how"},
+			{Name: "count", Type: "int", Min: new(int64(-1)), Max: new(int64(10))},
+			{Name: "wait", Type: "duration", Default: new("1m30s")},
+			{Name: "force", Type: "bool", Default: new("false")},
 			{Name: "label", Type: "string", MaxLength: 20},
 		},
 		Strategy: restart.Strategy{

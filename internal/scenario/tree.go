@@ -23,7 +23,7 @@ func load(b []byte, found *findings) (*yaml.Node, bool) {
 	}
 	var document, second yaml.Node
 	switch err := loader.Load(&document); {
-	case err == io.EOF, err == nil && len(document.Content) == 0:
+	case errors.Is(err, io.EOF), err == nil && len(document.Content) == 0:
 		found.refuse(0, codeStructure, "the file is empty", "see: restartilka scenario new --unit UNIT")
 		return nil, false
 	case err != nil:
@@ -32,7 +32,7 @@ func load(b []byte, found *findings) (*yaml.Node, bool) {
 	}
 	root := document.Content[0]
 	switch err := loader.Load(&second); {
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 	case err != nil:
 		refuseSyntax(err, found)
 		return nil, false

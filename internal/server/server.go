@@ -89,7 +89,7 @@ func (s *Server) open(ctx context.Context) error {
 			}
 		}
 	}
-	if s.store, err = store.Open(ctx, store.Config{DSN: dsn, Logger: s.log}); err != nil {
+	if s.store, err = store.Open(ctx, store.Config{DSN: dsn, Source: s.cfg.Name, Logger: s.log}); err != nil {
 		return err
 	}
 	sinks, err := s.cfg.Audit.Open()
@@ -199,6 +199,8 @@ func (s *Server) Flush(ctx context.Context) error { return s.trail.Flush(ctx) }
 // that they can be taken up again, ships what is committed for a few seconds,
 // and closes everything. It returns when all of that is done.
 func (s *Server) Run(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	if err := s.note(ctx, audit.ServerStarted); err != nil {
 		return errors.Join(err, s.close())
 	}
@@ -221,6 +223,7 @@ func (s *Server) Run(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 	case err = <-failed:
+		stop() // who can't be asked to stop a run must not walk it
 	}
 	grace, done := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer done()
