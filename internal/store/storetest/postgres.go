@@ -39,7 +39,7 @@ const startLimit = time.Minute
 func StartPostgres(t testing.TB) *Postgres {
 	t.Helper()
 	bin := programs(t)
-	dir, err := os.MkdirTemp("", "restartilka-pg-") // short: a socket's path has at most 107 bytes
+	dir, err := os.MkdirTemp("", "restartilka-pg-") //nolint:usetesting // short: a socket's path has at most 107 bytes
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,13 +61,13 @@ func StartPostgres(t testing.TB) *Postgres {
 	if out, err := initdb.CombinedOutput(); err != nil {
 		t.Fatalf("initdb: %v\n%s", err, out)
 	}
-	start(t, dir, exec.Command(filepath.Join(bin, "postgres"), "-D", data, "-k", dir, "-c", "listen_addresses=", "-c", "fsync=off",
+	start(t, dir, exec.CommandContext(context.WithoutCancel(ctx), filepath.Join(bin, "postgres"), "-D", data, "-k", dir, "-c", "listen_addresses=", "-c", "fsync=off",
 		"-c", "full_page_writes=off", "-c", "max_connections=200", "-c", "unix_socket_permissions=0777"), process)
 	p := &Postgres{dir: dir}
 	if p.admin, err = sql.Open("pgx", p.url("public")); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { p.admin.Close() }) //nolint:errcheck // the server is about to go
+	t.Cleanup(func() { p.admin.Close() }) // the server is about to go
 	if err := answers(ctx, p.admin); err != nil {
 		log, _ := os.ReadFile(filepath.Join(dir, "log"))
 		t.Fatalf("PostgreSQL does not answer: %v\n%s", err, log)
@@ -157,7 +157,7 @@ func start(t testing.TB, dir string, server *exec.Cmd, process *syscall.SysProcA
 	go func() {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
-		defer log.Close() //nolint:errcheck // only read by people
+		defer log.Close() // only read by people
 		err := server.Start()
 		started <- err
 		if err == nil {
@@ -171,7 +171,7 @@ func start(t testing.TB, dir string, server *exec.Cmd, process *syscall.SysProcA
 		if err := server.Process.Signal(syscall.SIGQUIT); err != nil && !errors.Is(err, os.ErrProcessDone) {
 			t.Errorf("stop PostgreSQL: %v", err)
 		}
-		<-ended // with SIGQUIT its exit status says nothing
+		<-ended //nolint:errcheck // with SIGQUIT its exit status says nothing
 	})
 }
 
