@@ -194,6 +194,9 @@ func (a *Agent) Forget(ctx context.Context, id string, f protocol.Forget) (proto
 	if err != nil {
 		return none, err
 	}
+	if status.Outcome != protocol.OutcomeNotStarted {
+		stone.Stage = restart.StageDone // it may have begun and ended since it was looked at
+	}
 	stone.Outcome, stone.Service, stone.ReceivedAt = status.Outcome, status.Service, status.ReceivedAt
 	return a.bury(stone)
 }
@@ -275,7 +278,7 @@ func (a *Agent) Output(ctx context.Context, id string, offset int64, send func(p
 		a.mu.Unlock()
 		o, err := a.cfg.Archive.ReadOutput(id, offset, size)
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // forgotten just now: find says so
+			o, size, err = protocol.Output{}, -1, nil // forgotten just now: find says so in a moment
 		}
 		if err != nil {
 			return err

@@ -21,8 +21,8 @@ type Config struct {
 	Ready func(ctx context.Context) error
 	// Metrics answers /metrics, behind a token; nil is no such route.
 	Metrics http.Handler
-	// Keepalive is how often an event stream says that it is alive, and looks
-	// whether its reader still may read it; 0 is 15 s.
+	// Keepalive is how often an event stream says that it is alive; 0 is 15 s.
+	// Whether its reader still may read it, it looks once a second.
 	Keepalive time.Duration
 	Logger    *slog.Logger
 	Now       func() time.Time // nil = time.Now

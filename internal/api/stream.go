@@ -58,6 +58,8 @@ func (a *api) follow(s *eventStream, r *http.Request, actor restart.Actor, id st
 	})
 	alive := time.NewTicker(a.cfg.Keepalive)
 	defer alive.Stop()
+	rights := time.NewTicker(min(a.cfg.Keepalive, time.Second)) // what is revoked ends within about a second
+	defer rights.Stop()
 	for {
 		select {
 		case run := <-runs:
@@ -69,10 +71,11 @@ func (a *api) follow(s *eventStream, r *http.Request, actor restart.Actor, id st
 				return err
 			}
 			return s.write("event: end\ndata: {}\n\n")
-		case <-alive.C:
+		case <-rights.C:
 			if now, err := a.cfg.Authn.Authenticate(ctx, r); err != nil || now.Name != actor.Name {
 				return fmt.Errorf("the reader is not signed in any more: %w", err)
 			}
+		case <-alive.C:
 			if err := s.write(": alive\n\n"); err != nil {
 				return err
 			}

@@ -96,7 +96,7 @@ func writeRun(w io.Writer, run restart.Run, now time.Time) {
 		}
 		state := string(t.State)
 		if t.State == restart.TaskRunning && t.Phase != "" {
-			state += " " + t.Phase
+			state += " " + restart.Escape(t.Phase)
 		}
 		if t.Drained {
 			state += ", drained"

@@ -129,7 +129,7 @@ func atRest(run restart.Run) bool {
 	if run.State == restart.RunAwaitingApproval {
 		return true
 	}
-	if run.State != restart.RunPaused {
+	if run.State != restart.RunPaused || run.Control != restart.ControlNone { // what a person has asked for is still to come
 		return false
 	}
 	for _, t := range run.Tasks {

@@ -37,11 +37,18 @@ func (c *Control) CreateToken(ctx context.Context, actor restart.Actor, req wire
 	if len(req.Roles) == 0 {
 		req.Roles = actor.Roles
 	}
+	most, err := c.mostLife(ctx, actor)
+	if err != nil {
+		return wire.Token{}, "", err
+	}
 	if req.Life == 0 {
 		req.Life = restart.Duration(90 * 24 * time.Hour)
 	}
+	if req.Life.Std() <= MaxTokenLife {
+		req.Life = min(req.Life, restart.Duration(most))
+	}
 	rec.Detail = clip(fmt.Sprintf("%s for %s, roles %v", req.Name, req.Owner, req.Roles))
-	if err := c.checkTokenRequest(actor, req); err != nil {
+	if err := checkTokenRequest(actor, req); err != nil {
 		return wire.Token{}, "", c.refused(ctx, rec, err)
 	}
 	secret, hash := authn.NewSecret()
@@ -57,7 +64,21 @@ func (c *Control) CreateToken(ctx context.Context, actor restart.Actor, req wire
 	return tokenInfo(t), secret, nil
 }
 
-func (c *Control) checkTokenRequest(actor restart.Actor, req wire.TokenRequest) error {
+// mostLife is how long a token that the actor makes may live: no longer than
+// the one it is made with, so that a token that leaks does not outlive itself.
+// Admins, who could make any, are not bound by it.
+func (c *Control) mostLife(ctx context.Context, actor restart.Actor) (time.Duration, error) {
+	if actor.Has(restart.RoleAdmin) || actor.Token == "" {
+		return MaxTokenLife, nil
+	}
+	t, err := c.cfg.Store.TokenByID(ctx, actor.Token)
+	if err != nil || t.ExpiresAt.IsZero() {
+		return MaxTokenLife, err
+	}
+	return min(MaxTokenLife, t.ExpiresAt.Sub(c.now())), nil
+}
+
+func checkTokenRequest(actor restart.Actor, req wire.TokenRequest) error {
 	if err := restart.CheckUser(req.Owner); err != nil {
 		return err
 	}

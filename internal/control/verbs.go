@@ -83,6 +83,9 @@ func (c *Control) Resume(ctx context.Context, actor restart.Actor, id string) (r
 	if run.State != restart.RunPaused {
 		return restart.Run{}, c.refused(ctx, rec, restart.Errorf(restart.CodeConflict, "run %s is %s, not paused", id, run.State))
 	}
+	if weaker(restart.ControlAbort, run.Control) {
+		return restart.Run{}, c.refused(ctx, rec, restart.Errorf(restart.CodeConflict, "run %s is being aborted; that is not taken back", id))
+	}
 	for _, t := range run.Tasks {
 		if t.State.Active() {
 			return restart.Run{}, c.refused(ctx, rec, restart.Errorf(restart.CodeConflict, "what became of %s is still being found out", t.Host).

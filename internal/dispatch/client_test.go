@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -201,6 +202,50 @@ func TestNoAnswerIsNotNothingSent(t *testing.T) {
 	var notSent *dispatch.NotSentError
 	var refused *dispatch.RefusedError
 	if err == nil || errors.As(err, &notSent) || errors.As(err, &refused) {
+		t.Errorf("%v must leave open what happened", err)
+	}
+}
+
+// Somebody in between lets a request through, cuts off the answer, and then
+// takes the agent's place: what he says of certificates does not mean that
+// nothing was sent.
+func TestWhoIsInBetweenCantSayThatNothingWasSent(t *testing.T) {
+	ours, theirs := newAuthority(t, "ours"), newAuthority(t, "theirs")
+	reached := make(chan struct{}, 1)
+	real := agent(t, ours, ours, host, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		reached <- struct{}{}
+		<-r.Context().Done()
+	}))
+	fake := agent(t, theirs, ours, host, http.NotFoundHandler())
+	between, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	var copies sync.WaitGroup
+	t.Cleanup(func() {
+		between.Close()
+		copies.Wait()
+	})
+	copies.Go(func() {
+		for to := real; ; to = fake {
+			in, err := between.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", to)
+			if err != nil {
+				in.Close()
+				continue
+			}
+			copies.Go(func() { io.Copy(out, in); out.Close() }) // until either end goes
+			copies.Go(func() { io.Copy(in, out); in.Close() })
+			if to == real {
+				<-reached
+				in.Close()
+			}
+		}
+	})
+	err = get(t, newClient(t, ours), between.Addr().String())
+	var notSent *dispatch.NotSentError
+	if err == nil || errors.As(err, &notSent) {
 		t.Errorf("%v must leave open what happened", err)
 	}
 }

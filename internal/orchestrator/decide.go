@@ -2,6 +2,7 @@ package orchestrator
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/restart"
@@ -103,6 +104,9 @@ func stopHere(s snapshot, active int) []command {
 	if s.run.State != restart.RunRunning || s.autoResume {
 		return []command{leave{}}
 	}
+	if c := obey(s.run); c != nil && active == 0 {
+		return []command{c, leave{}}
+	}
 	why := "the server was stopped"
 	if active > 0 {
 		why += fmt.Sprintf(" while %s in hand", hosts(active, "was", "were"))
@@ -155,7 +159,7 @@ func advance(s snapshot, tasks []restart.Task, active int, now time.Time) []comm
 			return []command{wait{until}}
 		}
 	}
-	if strategy.MinAvailable != "" && untouched(tasks, batch) {
+	if strategy.MinAvailable != "" && inBatch(tasks, batch, restart.TaskPlanned) { // also of what a resume has left of a batch
 		g, sampled := s.gates[batch]
 		if !sampled {
 			return []command{look{batch}}
@@ -194,7 +198,11 @@ func tooManyFailures(r restart.Run, tasks []restart.Task) command {
 		}
 	}
 	strategy := r.Plan.Strategy
-	if failures <= max(strategy.MaxFailures, r.Acknowledged) && notStarted == 0 {
+	within := failures <= max(strategy.MaxFailures, r.Acknowledged)
+	if strategy.OnFailure == "continue" && unknown == 0 {
+		within = true // what is known to have failed does not stop the walk; what is not known does
+	}
+	if within && notStarted == 0 {
 		return nil
 	}
 	why := fmt.Sprintf("%s: %s", last.Host, last.State)
@@ -223,6 +231,11 @@ func currentBatch(tasks []restart.Task) (int, bool) {
 		}
 	}
 	return batch, found
+}
+
+// inBatch tells whether a host of the batch is in that state.
+func inBatch(tasks []restart.Task, batch int, state restart.TaskState) bool {
+	return slices.ContainsFunc(tasks, func(t restart.Task) bool { return t.Batch == batch && t.State == state })
 }
 
 // untouched tells whether no host of the batch has been asked yet.

@@ -62,6 +62,8 @@ func TestDecide(t *testing.T) {
 		"failures within the limit":           {s{run: aRun(restart.Strategy{MaxFailures: 1}, "failed", "planned")}, "start{task:t1}"},
 		"failures over the limit":             {s{run: aRun(restart.Strategy{MaxFailures: 1}, "failed", "failed", "planned")}, "pause{cause:failure"},
 		"failures a person has seen":          {s{run: with(aRun(none, "failed", "planned"), func(r *restart.Run) { r.Acknowledged = 1 })}, "start{task:t1}"},
+		"failures that don't matter":          {s{run: aRun(restart.Strategy{OnFailure: "continue"}, "failed", "unreachable", "planned")}, "start{task:t2}"},
+		"unknown matters all the same":        {s{run: aRun(restart.Strategy{OnFailure: "continue"}, "failed", "unknown", "planned")}, "pause{cause:unknown"},
 		"one more than a person has seen":     {s{run: with(aRun(none, "failed", "failed", "planned"), func(r *restart.Run) { r.Acknowledged = 1 })}, "pause{cause:failure"},
 		"failed at the last host":             {s{run: with(aRun(none, "succeeded", "failed"), func(r *restart.Run) { r.Acknowledged = 1 })}, "end{state:failed cause:failure why:1 of 2 hosts did not succeed}"},
 		"failure while another is in hand":    {s{run: aRun(two, "failed", "running", "planned"), driven: map[string]bool{"t1": true}}, ""},
@@ -87,7 +89,11 @@ func TestDecide(t *testing.T) {
 		"min_available would be broken":       {s{run: aRun(restart.Strategy{MinAvailable: "N-1"}, "planned"), gates: map[int]gate{0: {why: "too few"}}}, "pause{cause:gate why:too few}"},
 		"the server stops between hosts":      {s{run: aRun(none, "succeeded", "planned"), stopping: true}, "pause{cause:interrupted"},
 		"the server stops, goes on by itself": {s{run: aRun(none, "running", "planned"), stopping: true, autoResume: true}, "leave{}"},
-		"the server stops, run not begun":     {s{run: with(aRun(none, "planned"), func(r *restart.Run) { r.State = restart.RunQueued }), stopping: true}, "leave{}"},
+		"a resumed half of a batch is sampled": {s{run: with(aRun(restart.Strategy{MinAvailable: "N-1", Batches: two.Batches}, "succeeded", "not_started"), func(r *restart.Run) {
+			r.Tasks = append(r.Tasks, restart.Task{ID: "t1b", Host: "h1", Position: 1, Batch: 0, Attempt: 2, State: restart.TaskPlanned})
+		})}, "look{batch:0}"},
+		"the server stops, a person has aborted": {s{run: wish(aRun(none, "succeeded", "planned"), restart.ControlAbort), stopping: true}, "end{state:aborted cause:operator"},
+		"the server stops, run not begun":        {s{run: with(aRun(none, "planned"), func(r *restart.Run) { r.State = restart.RunQueued }), stopping: true}, "leave{}"},
 	} {
 		if got := show(decide(c.in, clock)); !strings.HasPrefix(got, c.want) || (c.want == "" && got != "") {
 			t.Errorf("%s:\n got  %s\n want %s", name, got, c.want)
@@ -155,7 +161,7 @@ func TestWalkProperties(t *testing.T) {
 				case begin:
 					run.State = restart.RunRunning
 				case start:
-					if run.Control != restart.ControlNone || bad > strategy.MaxFailures || unstarted > 0 || run.State != restart.RunRunning {
+					if run.Control != restart.ControlNone || (bad > strategy.MaxFailures && strategy.OnFailure != "continue") || unstarted > 0 || run.State != restart.RunRunning {
 						t.Fatalf("%s started with control %q, %d failures, %d not started, run %s", c.task, run.Control, bad, unstarted, run.State)
 					}
 					for i := range run.Tasks {

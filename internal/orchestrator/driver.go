@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/audit"
@@ -31,7 +32,7 @@ func (d *driver) drive(ctx context.Context, resumed bool) error {
 	}
 	submission, expiry, err := d.intend(ctx)
 	if restart.CodeOf(err) == restart.CodeConflict {
-		return nil // the task has moved on: the loop looks again
+		return nil // the task has moved on, or the run is to stop: the loop looks again
 	}
 	if restart.CodeOf(err) == restart.CodeLocked {
 		return d.lockedOut(ctx, err)
@@ -108,8 +109,11 @@ func (d *driver) send(ctx context.Context, s protocol.Submission, expiry time.Ti
 		switch {
 		case errors.As(err, &refused) && refused.Err.Code == restart.CodeStaleEpoch:
 			return refused.Err
-		case errors.As(err, &refused) && refused.Err.Code == restart.CodeTombstone && perhapsSent:
-			return d.outcome(ctx, restart.TaskNotStarted, refused.Err, nil)
+		case errors.As(err, &refused) && refused.Err.Code != restart.CodeStopping && perhapsSent:
+			// What was sent before may still be on its way: it is known only once
+			// the id is forgotten there.
+			d.log.Warn("refused after an earlier request had no answer", "error", err)
+			return d.find(ctx, time.Now().Add(d.l.o.cfg.ContactTimeout))
 		case errors.As(err, &refused) && refused.Err.Code != restart.CodeStopping:
 			return d.outcome(ctx, restart.TaskRefused, refused.Err, nil)
 		case errors.As(err, &notSent) && !perhapsSent:
@@ -159,7 +163,7 @@ func (d *driver) find(ctx context.Context, giveUp time.Time) error {
 				return err
 			}
 		}
-		if time.Now().After(giveUp) {
+		if time.Now().After(giveUp) || d.l.givenUp() {
 			return d.outcome(ctx, restart.TaskUnknown, restart.Errorf(restart.CodeUnreachable, "the host did not answer for %s: whether the script ran is not known (%v)",
 				d.l.o.cfg.ContactTimeout, err), nil)
 		}
@@ -185,7 +189,7 @@ func (d *driver) absent(ctx context.Context) (bool, error) {
 	case err != nil:
 		d.log.Warn("make the agent forget an id that it has not seen", "error", err)
 		return false, nil
-	case stone.Stage == restart.StageStarted || stone.Stage == restart.StageDone || stone.Stage == restart.StageReported:
+	case stone.Stage != "" && stone.Stage != restart.StageReceived && stone.Outcome != protocol.OutcomeNotStarted:
 		return true, d.outcome(ctx, restart.TaskUnknown, restart.Errorf(restart.CodeUnavailable, "the agent has forgotten the task after it had started"), nil)
 	}
 	return true, d.outcome(ctx, restart.TaskNotStarted, restart.Errorf(restart.CodeUnavailable,
@@ -215,10 +219,7 @@ func (d *driver) ask(ctx context.Context, after int64, wait time.Duration) (prot
 func (d *driver) follow(ctx context.Context, status protocol.TaskStatus) error {
 	output := d.keepOutput(ctx, status)
 	defer output.stop()
-	giveUp := d.latestEnd()
-	if floor := time.Now().Add(d.l.o.cfg.ContactTimeout); giveUp.Before(floor) {
-		giveUp = floor
-	}
+	giveUp, heard, answers := d.latestEnd(), time.Now(), 0
 	var shown time.Time
 	pause := 100 * time.Millisecond
 	for {
@@ -226,12 +227,20 @@ func (d *driver) follow(ctx context.Context, status protocol.TaskStatus) error {
 			output.drain(5 * time.Second)
 			return d.settle(ctx, status)
 		}
+		if d.l.givenUp() {
+			return d.outcome(ctx, restart.TaskUnknown, restart.Errorf("cancelled",
+				"the host has not said that the killed task is over: what runs there is not known"), &status)
+		}
 		if err := d.keepUp(ctx, status, &shown); err != nil {
 			return err
 		}
 		next, err := d.ask(ctx, status.Revision, protocol.MaxWait-5*time.Second)
 		if err == nil {
-			status, pause = next, 100*time.Millisecond
+			early := next.Revision <= status.Revision
+			status, pause, heard = next, 100*time.Millisecond, time.Now()
+			if answers++; early || answers > 100 { // a host that answers at once, for ever, is not asked as often
+				sleep(ctx, 50*time.Millisecond, nil)
+			}
 			continue
 		}
 		if ctx.Err() != nil {
@@ -243,7 +252,7 @@ func (d *driver) follow(ctx context.Context, status protocol.TaskStatus) error {
 				return err
 			}
 		}
-		if time.Now().After(giveUp) {
+		if time.Now().After(giveUp) && time.Since(heard) >= d.l.o.cfg.ContactTimeout {
 			return d.outcome(ctx, restart.TaskUnknown, restart.Errorf(restart.CodeUnreachable,
 				"the host stopped answering while the task was running: how it ended is not known (%v)", err), &status)
 		}
@@ -261,7 +270,7 @@ func (d *driver) keepUp(ctx context.Context, status protocol.TaskStatus, shown *
 	path := d.pathTo(status.Stage)
 	if len(path) > 0 {
 		if err := d.apply(ctx, store.TaskChange{
-			From: []restart.TaskState{d.task.State}, Path: path, Phase: string(status.Phase), Detail: detail(status),
+			From: []restart.TaskState{d.task.State}, Path: path, Phase: clean(string(status.Phase)), Detail: detail(status),
 		}, nil); err != nil {
 			return err
 		}
@@ -272,7 +281,7 @@ func (d *driver) keepUp(ctx context.Context, status protocol.TaskStatus, shown *
 		return nil
 	}
 	*shown = time.Now()
-	if err := d.l.o.cfg.Tasks.Progress(ctx, d.l.fence(), d.task.ID, string(status.Phase), detail(status)); err != nil {
+	if err := d.l.o.cfg.Tasks.Progress(ctx, d.l.fence(), d.task.ID, clean(string(status.Phase)), detail(status)); err != nil {
 		return err
 	}
 	d.l.o.cfg.Changed(d.run.ID)
@@ -337,7 +346,7 @@ func (d *driver) outcome(ctx context.Context, state restart.TaskState, why *rest
 			change.Path = d.pathTo(restart.StageReceived)
 		}
 		change.ExitCode, change.Drained, change.Detail = status.ExitCode, &status.Drained, detail(*status)
-		change.Phase = string(status.FailedPhase)
+		change.Phase = clean(string(status.FailedPhase))
 	}
 	change.Path = append(change.Path, state)
 	rec := d.record(audit.TaskOutcome, now)
@@ -349,7 +358,10 @@ func (d *driver) outcome(ctx context.Context, state restart.TaskState, why *rest
 	if err := d.apply(ctx, change, &rec); err != nil {
 		return err
 	}
-	if state != restart.TaskUnreachable {
+	switch {
+	case state == restart.TaskUnreachable: // it has nothing to forget
+	case state == restart.TaskUnknown && (status == nil || status.Outcome == ""): // forgetLoop asks first what became of it
+	default:
 		d.l.forget(ctx, d.run, d.task, d.host)
 	}
 	return nil
@@ -374,6 +386,7 @@ func (l *loop) forget(ctx context.Context, run restart.Run, t restart.Task, host
 func (d *driver) apply(ctx context.Context, c store.TaskChange, rec *audit.Record) error {
 	c.ID = d.task.ID
 	change := store.Change{RunID: d.run.ID, Fence: new(d.l.fence()), Tasks: []store.TaskChange{c}, At: time.Now().UTC()}
+	change.Going = slices.Contains(c.Path, restart.TaskIntentLogged) // no next host after a stop
 	if rec != nil {
 		change.Records = []audit.Record{*rec}
 	}
@@ -394,11 +407,22 @@ func (d *driver) record(action audit.Action, now time.Time) audit.Record {
 	return r
 }
 
-// detail keeps what the agent said, for pages; its text is cleaned first.
+// mostKept bounds each list that an agent sends, in elements.
+const mostKept = 100
+
+// detail keeps what the agent said, for pages; its text is cleaned first, all
+// of it but the evidence's own, which is shown as what it is.
 func detail(s protocol.TaskStatus) json.RawMessage {
-	s.Error = clean(s.Error)
+	s.Error, s.Containment = clean(s.Error), clean(s.Containment)
+	s.Phase, s.FailedPhase = protocol.Phase(clean(string(s.Phase))), protocol.Phase(clean(string(s.FailedPhase)))
+	s.Phases, s.Health = s.Phases[:min(len(s.Phases), mostKept)], s.Health[:min(len(s.Health), mostKept)]
+	s.Warnings, s.Evidence = s.Warnings[:min(len(s.Warnings), mostKept)], s.Evidence[:min(len(s.Evidence), mostKept)]
 	for i := range s.Phases {
+		s.Phases[i].Phase = protocol.Phase(clean(string(s.Phases[i].Phase)))
 		s.Phases[i].Error = clean(s.Phases[i].Error)
+	}
+	for i := range s.Evidence {
+		s.Evidence[i].Kind, s.Evidence[i].Error = clean(s.Evidence[i].Kind), clean(s.Evidence[i].Error)
 	}
 	for i := range s.Health {
 		s.Health[i].Detail = clean(s.Health[i].Detail)

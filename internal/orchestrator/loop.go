@@ -24,6 +24,7 @@ type loop struct {
 	gates  map[int]gate // used by the walking goroutine only
 
 	mu       sync.Mutex
+	forced   time.Time // when a force-abort was first seen; zero = never
 	drivers  map[string]bool
 	reported []string // tasks whose agents were told to forget them
 	gone     bool
@@ -69,6 +70,7 @@ func (l *loop) walk(ctx context.Context) {
 		case err == nil:
 		case fenced(err):
 			log.Warn("another server has this run now")
+			l.cancel() // the drivers too: they may ask no host any more
 			return
 		case ctx.Err() != nil:
 			return
@@ -271,11 +273,25 @@ func frozenHosts(run restart.Run) string {
 // kill asks the agent to end a task's process tree. It is repeated with each
 // round of the loop until the task has ended.
 func (l *loop) kill(ctx context.Context, run restart.Run, t restart.Task) {
+	l.mu.Lock()
+	if l.forced.IsZero() {
+		l.forced = time.Now()
+	}
+	l.mu.Unlock()
 	cctx, done := context.WithTimeout(ctx, 5*time.Second)
 	defer done()
 	if err := l.o.cfg.Agents.Cancel(cctx, hostOf(run, t.Host), t.ID, protocol.Cancel{Run: run.ID, Epoch: l.claim.Epoch}); err != nil {
 		l.o.log.Warn("cancel a task", "run_id", run.ID, "task_id", t.ID, "host", t.Host, "error", err)
 	}
+}
+
+// givenUp tells whether a force-abort has waited long enough for its hosts: one
+// that does not answer, or goes on answering that its task runs, must not hold
+// the run and its service for ever.
+func (l *loop) givenUp() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.forced.IsZero() && time.Since(l.forced) >= l.o.cfg.ContactTimeout
 }
 
 // drive puts a task into the hands of a driver, once.

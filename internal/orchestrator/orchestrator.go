@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -34,7 +35,7 @@ type Tasks interface {
 	AppendOutput(ctx context.Context, task string, offset int64, data []byte, truncated int64) error
 	OutputEnd(ctx context.Context, task string) (int64, error)
 	MarkReported(ctx context.Context, tasks []string) error
-	Unreported(ctx context.Context, limit int) ([]restart.Task, error)
+	Unreported(ctx context.Context, after string, limit int) ([]restart.Task, error)
 }
 
 // Agents is the part of dispatch.Client that is used here.
@@ -165,13 +166,14 @@ func (o *Orchestrator) claim(ctx context.Context) {
 // renewLoop keeps the leases, and ends the loops whose lease is lost: they may
 // change nothing any more, and the store would refuse them anyway.
 func (o *Orchestrator) renewLoop(ctx context.Context) {
+	var strays []string // held at the last renewal, and walked by nobody here
 	for sleep(ctx, o.cfg.Lease/3, nil) {
 		o.mu.Lock()
 		before := make(map[string]*loop, len(o.loops))
 		maps.Copy(before, o.loops)
 		o.mu.Unlock()
 		if len(before) == 0 {
-			continue
+			continue // what nobody walks is not renewed: its lease ends by itself
 		}
 		held, err := o.cfg.Runs.Renew(ctx, o.cfg.Owner, o.cfg.Lease)
 		if err != nil {
@@ -180,6 +182,7 @@ func (o *Orchestrator) renewLoop(ctx context.Context) {
 			}
 			continue
 		}
+		strays = o.giveBack(ctx, held, strays)
 		for _, id := range held {
 			delete(before, id)
 		}
@@ -192,50 +195,26 @@ func (o *Orchestrator) renewLoop(ctx context.Context) {
 	}
 }
 
-// forgetLoop tells agents that they may forget what a crash kept this server,
-// or another one, from telling them in time.
-func (o *Orchestrator) forgetLoop(ctx context.Context) {
-	for {
-		o.forgetOnce(ctx)
-		if !sleep(ctx, time.Minute, nil) {
-			return
+// giveBack releases the runs that this server held at the last renewal and
+// still holds, and that no loop walks: the answer to a claim, or the release at
+// the end of a loop, was lost with the database's connection. Renewed for ever,
+// they would be walked by nobody. It returns those to look at the next time.
+func (o *Orchestrator) giveBack(ctx context.Context, held, strays []string) (now []string) {
+	for _, id := range held {
+		if o.isWalked(id) {
+			continue
 		}
-	}
-}
-
-func (o *Orchestrator) forgetOnce(ctx context.Context) {
-	tasks, err := o.cfg.Tasks.Unreported(ctx, 200)
-	if err != nil {
-		if ctx.Err() == nil {
-			o.log.Warn("list tasks to forget", "error", err)
+		now = append(now, id)
+		if !slices.Contains(strays, id) {
+			continue // perhaps it is being claimed, or released, in this moment
 		}
-		return
-	}
-	runs := map[string]restart.Run{}
-	var done []string
-	for _, t := range tasks {
-		run, ok := runs[t.RunID]
-		if !ok {
-			if run, err = o.cfg.Runs.Run(ctx, t.RunID); err != nil {
-				continue
-			}
-			runs[t.RunID] = run
-		}
-		if o.isWalked(t.RunID) {
-			continue // its own loop does that
-		}
-		fctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-		_, err := o.cfg.Agents.Forget(fctx, hostOf(run, t.Host), t.ID, protocol.Forget{Run: t.RunID, Epoch: run.Epoch})
-		cancel()
+		run, err := o.cfg.Runs.Run(ctx, id)
 		if err == nil {
-			done = append(done, t.ID)
+			err = o.cfg.Runs.Release(ctx, id, store.Fence{Owner: o.cfg.Owner, Epoch: run.Epoch})
 		}
+		o.log.Warn("a run was held and not walked; it is given back", "run_id", id, "error", err)
 	}
-	if len(done) > 0 {
-		if err := o.cfg.Tasks.MarkReported(ctx, done); err != nil && ctx.Err() == nil {
-			o.log.Warn("mark tasks as reported", "error", err)
-		}
-	}
+	return now
 }
 
 func (o *Orchestrator) isWalked(run string) bool {

@@ -28,9 +28,10 @@ const (
 	// hosts whose clock is behind.
 	Backdate = 5 * time.Minute
 
-	// CertFile and KeyFile are what Save calls an authority's two files.
+	// CertFile is what Save calls an authority's certificate.
 	CertFile = "ca.crt"
-	KeyFile  = "ca.key"
+	// KeyFile is what Save calls its private key.
+	KeyFile = "ca.key"
 )
 
 // CA is a certificate authority with its private key.

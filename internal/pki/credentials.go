@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -262,10 +263,8 @@ func verifyAgent(chain []*x509.Certificate, pool *x509.CertPool, host string, no
 // hasUsage insists on a stated usage: for crypto/x509 a certificate without any
 // is good for everything.
 func hasUsage(cert *x509.Certificate, usage x509.ExtKeyUsage) error {
-	for _, u := range cert.ExtKeyUsage {
-		if u == usage {
-			return nil
-		}
+	if slices.Contains(cert.ExtKeyUsage, usage) {
+		return nil
 	}
 	return wrongUsage(cert, errors.New("x509: extended key usage is not stated"))
 }

@@ -77,6 +77,9 @@ func (s *Store) Apply(ctx context.Context, c Change) (version int64, err error) 
 			return err
 		}
 		version = run.version
+		if c.Going && (run.state != restart.RunRunning || run.control != restart.ControlNone) {
+			return restart.Errorf(restart.CodeConflict, "run %s does not go on: it is %s, or is to be stopped", run.id, run.state)
+		}
 		at := run.now
 		if !c.At.IsZero() {
 			at = micros(c.At)
@@ -146,7 +149,7 @@ func changeRun(ctx context.Context, t tx, run lockedRun, c RunChange, at int64) 
 	switch {
 	case ends:
 		set("control = ''")
-	case c.Control != nil:
+	case c.Control != nil && run.control != restart.ControlAbort && run.control != restart.ControlForceAbort:
 		set("control = ?", string(*c.Control))
 	}
 	if c.Acknowledged != nil {
@@ -201,39 +204,52 @@ func (s *Store) changePlan(ctx context.Context, t tx, run lockedRun, plan *resta
 const taskBatch = 500
 
 // changeTasks moves tasks of the run. Where the constraint of one active task
-// per service and host refuses one, it is returned beside the error.
+// per service and host refuses one, it is returned beside the error. Hosts are
+// taken by name, so that two runs over the same hosts can't wait for each other.
 func (s *Store) changeTasks(ctx context.Context, t tx, run lockedRun, changes []TaskChange) (*restart.Task, error) {
+	tasks, err := findTasks(ctx, t, run.id, changes)
+	if err != nil {
+		return nil, err
+	}
+	byHost := slices.Clone(changes)
+	slices.SortStableFunc(byHost, func(a, b TaskChange) int { return strings.Compare(tasks[a.ID].Host, tasks[b.ID].Host) })
+	for _, c := range byHost {
+		task, ok := tasks[c.ID]
+		if !ok {
+			return nil, notFound("task", c.ID)
+		}
+		err := s.changeTask(ctx, t, run, task, c)
+		if faultOf(err) == faultUnique {
+			return &task, err
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return nil, nil
+}
+
+// findTasks reads the host and state of the tasks to change, by id.
+func findTasks(ctx context.Context, t tx, runID string, changes []TaskChange) (map[string]restart.Task, error) {
+	tasks := make(map[string]restart.Task, len(changes))
 	for batch := range slices.Chunk(changes, taskBatch) {
-		args := []any{run.id}
+		args := []any{runID}
 		for _, c := range batch {
 			args = append(args, c.ID)
 		}
 		rows, err := t.rows(ctx, "SELECT id, host, state FROM tasks WHERE run_id = ? AND id IN ("+marks(len(batch))+")", args...)
 		found, err := collect(rows, err, func(r *sql.Rows) (task restart.Task, err error) {
-			return task, r.Scan(&task.ID, &task.Host, &task.State)
+			err = r.Scan(&task.ID, &task.Host, &task.State)
+			return task, err
 		})
 		if err != nil {
 			return nil, err
 		}
-		tasks := make(map[string]restart.Task, len(found))
 		for _, task := range found {
 			tasks[task.ID] = task
 		}
-		for _, c := range batch {
-			task, ok := tasks[c.ID]
-			if !ok {
-				return nil, notFound("task", c.ID)
-			}
-			err := s.changeTask(ctx, t, run, task, c)
-			if faultOf(err) == faultUnique {
-				return &task, err
-			}
-			if err != nil {
-				return nil, err
-			}
-		}
 	}
-	return nil, nil
+	return tasks, nil
 }
 
 func (s *Store) changeTask(ctx context.Context, t tx, run lockedRun, task restart.Task, c TaskChange) error {

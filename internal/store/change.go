@@ -20,6 +20,7 @@ type Fence struct {
 type Change struct {
 	RunID    string
 	Fence    *Fence // nil = a person's act, which needs no lease
+	Going    bool   // only while the run is running and nobody wishes it stopped: else CodeConflict
 	Run      *RunChange
 	Tasks    []TaskChange
 	NewTasks []restart.Task // planned; ids and attempts are the caller's
@@ -38,7 +39,7 @@ type RunChange struct {
 	Explanation  string             // as Cause
 	SetStarted   bool               // started_at becomes At, unless it is set
 	SetFinished  bool               // finished_at becomes At
-	Control      *restart.Control   // nil = unchanged
+	Control      *restart.Control   // nil = unchanged; a wish to abort lasts until the run is final
 	Acknowledged *int               // nil = unchanged
 	Held         *bool              // nil = unchanged
 	Plan         *restart.Plan      // nil = unchanged; only while the run is a draft

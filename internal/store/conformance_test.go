@@ -44,6 +44,7 @@ func Exercise(t *testing.T, newDSN storetest.NewDSN) {
 		"progress":                    exerciseProgress,
 		"reported":                    exerciseReported,
 		"control":                     exerciseControl,
+		"going on":                    exerciseGoing,
 		"claim, renew, release":       exerciseClaim,
 		"claim of paused runs":        exerciseClaimPaused,
 		"claims by many":              exerciseClaimRace,

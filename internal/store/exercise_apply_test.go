@@ -109,6 +109,46 @@ func exerciseWholeChange(t *testing.T, newDSN storetest.NewDSN) {
 	}
 }
 
+// exerciseGoing: what is to happen only while a run goes on does not happen
+// once it is paused, or somebody wishes it stopped; an abort is not forgotten.
+func exerciseGoing(t *testing.T, newDSN storetest.NewDSN) {
+	s := storetest.Open(t, newDSN(t))
+	run := mustCreate(t, s, newRun(3))
+	next := 0
+	start := func() error {
+		_, err := s.Apply(t.Context(), store.Change{RunID: run.ID, Going: true, Tasks: []store.TaskChange{{ID: run.Tasks[next].ID, Path: []restart.TaskState{restart.TaskIntentLogged}}}})
+		if err == nil {
+			next++
+		}
+		return err
+	}
+	move := func(to restart.RunState) {
+		t.Helper()
+		none := restart.ControlNone
+		mustApply(t, s, store.Change{RunID: run.ID, Run: &store.RunChange{To: to, Control: &none}})
+	}
+	wantCode(t, start(), restart.CodeConflict) // queued
+	move(restart.RunRunning)
+	if err := start(); err != nil {
+		t.Fatal(err)
+	}
+	for _, wish := range []restart.Control{restart.ControlPause, restart.ControlAbort} {
+		if _, err := s.SetControl(t.Context(), run.ID, wish); err != nil {
+			t.Fatal(err)
+		}
+		wantCode(t, start(), restart.CodeConflict)
+		move(restart.RunPaused)
+		wantCode(t, start(), restart.CodeConflict)
+		move(restart.RunRunning)
+		if err := start(); (err == nil) != (wish == restart.ControlPause) {
+			t.Fatalf("resumed after %s: %v", wish, err)
+		}
+	}
+	if got := mustRun(t, s, run.ID); got.Control != restart.ControlAbort {
+		t.Fatalf("the abort became %q", got.Control)
+	}
+}
+
 func exercisePlan(t *testing.T, newDSN storetest.NewDSN) {
 	s := storetest.Open(t, newDSN(t))
 	draft := newRun(1)

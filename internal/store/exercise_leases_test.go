@@ -90,16 +90,18 @@ func exerciseClaimPaused(t *testing.T, newDSN storetest.NewDSN) {
 	if err != nil || len(claims) != 1 || claims[0].RunID != active.ID {
 		t.Fatalf("claims %+v, error %v; want the one with an active task", claims, err)
 	}
-	if _, err := s.SetControl(t.Context(), idle.ID, restart.ControlAbort); err != nil { // a wish is obeyed by a server
+	if _, err := s.SetControl(t.Context(), idle.ID, restart.ControlPause); err != nil {
 		t.Fatal(err)
 	}
-	fence := claimOne(t, s, "a", time.Hour, idle.ID)
-	none := restart.ControlNone
-	mustApply(t, s, store.Change{RunID: idle.ID, Fence: &fence, Run: &store.RunChange{Control: &none, ReleaseLease: true}})
-	if claims, err := s.Claim(t.Context(), "a", time.Hour, 10); err != nil || len(claims) != 0 {
-		t.Fatalf("claims %+v, error %v; want none, nothing is wished any more", claims, err)
+	if claims, err = s.Claim(t.Context(), "a", time.Hour, 10); err != nil || len(claims) != 0 {
+		t.Fatalf("claims %+v, error %v; want none: it is paused already", claims, err)
 	}
 	mustApply(t, s, store.Change{RunID: idle.ID, Run: &store.RunChange{From: []restart.RunState{restart.RunPaused}, To: restart.RunRunning}})
+	fence := claimOne(t, s, "a", time.Hour, idle.ID)
+	mustApply(t, s, store.Change{RunID: idle.ID, Fence: &fence, Run: &store.RunChange{To: restart.RunPaused, ReleaseLease: true}})
+	if _, err := s.SetControl(t.Context(), idle.ID, restart.ControlAbort); err != nil { // a wish that a server is to obey
+		t.Fatal(err)
+	}
 	claimOne(t, s, "a", time.Hour, idle.ID)
 }
 
@@ -187,7 +189,7 @@ func exerciseReported(t *testing.T, newDSN storetest.NewDSN) {
 		ids = append(ids, task.ID)
 	}
 	unreported := func() (got []string) {
-		tasks, err := s.Unreported(t.Context(), 100)
+		tasks, err := s.Unreported(t.Context(), "", 100)
 		if err != nil {
 			t.Fatal(err)
 		}

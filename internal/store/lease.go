@@ -13,7 +13,7 @@ import (
 type Claim struct {
 	RunID       string
 	Epoch       int64 // what the server's writes must carry, see Fence
-	Interrupted bool  // another owner, or an earlier life of this one, had it and did not give it back
+	Interrupted bool  // another owner had it and did not give it back; an owner is one life of one server
 }
 
 // Claim takes up to limit runs for owner, until ttl from now by the database's
@@ -32,7 +32,7 @@ func (s *Store) Claim(ctx context.Context, owner string, ttl time.Duration, limi
 		claims, err = collect(rows, err, func(r *sql.Rows) (c Claim, err error) {
 			var before string
 			err = r.Scan(&c.RunID, &c.Epoch, &before)
-			c.Interrupted = before != ""
+			c.Interrupted = before != "" && before != owner
 			return c, err
 		})
 		if err != nil {
@@ -58,7 +58,10 @@ func (s *Store) Claim(ctx context.Context, owner string, ttl time.Duration, limi
 func (s *Store) Renew(ctx context.Context, owner string, ttl time.Duration) (held []string, err error) {
 	err = s.write(ctx, "renew leases", func(ctx context.Context, t tx) error {
 		rows, err := t.rows(ctx, "UPDATE runs SET lease_until = $now + ? WHERE owner = ? AND owner <> '' RETURNING id", ttl.Microseconds(), owner)
-		held, err = collect(rows, err, func(r *sql.Rows) (id string, err error) { return id, r.Scan(&id) })
+		held, err = collect(rows, err, func(r *sql.Rows) (id string, err error) {
+			err = r.Scan(&id)
+			return id, err
+		})
 		return err
 	})
 	if err != nil {

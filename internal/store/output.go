@@ -127,7 +127,10 @@ func output(ctx context.Context, t tx, taskID string, offset, limit int64) ([]pr
 	for left := limit; left > 0; {
 		// A few rows at a time: chunks can be small, and a page must not read them all.
 		rows, err := t.rows(ctx, "SELECT start_byte, end_byte, body FROM output_chunks WHERE task_id = ? AND end_byte > ? ORDER BY start_byte LIMIT 16", taskID, at)
-		chunks, err = collect(rows, err, func(r *sql.Rows) (c chunk, err error) { return c, r.Scan(&c.start, &c.end, &c.body) })
+		chunks, err = collect(rows, err, func(r *sql.Rows) (c chunk, err error) {
+			err = r.Scan(&c.start, &c.end, &c.body)
+			return c, err
+		})
 		if err != nil {
 			return nil, err
 		}

@@ -167,7 +167,8 @@ func scanRun(row scanner) (run restart.Run, err error) {
 	}
 	run.Held = held == 1
 	run.CreatedAt, run.StartedAt, run.FinishedAt = fromMicros(created), fromMaybeMicros(started), fromMaybeMicros(finished)
-	return run, json.Unmarshal([]byte(params), &run.Params)
+	err = json.Unmarshal([]byte(params), &run.Params)
+	return run, err
 }
 
 func loadRun(ctx context.Context, t tx, id string, since int64, withPlan bool) (restart.Run, error) {
@@ -231,8 +232,10 @@ func (s *Store) SetControl(ctx context.Context, runID string, c restart.Control,
 		if before >= slices.Index(wishes, restart.ControlAbort) && strength < before {
 			return restart.Errorf(restart.CodeConflict, "run %s is being aborted; that is not taken back", runID)
 		}
-		if _, err := t.exec(ctx, "UPDATE runs SET control = ? WHERE id = ?", string(c), runID); err != nil {
-			return err
+		if locked.state != restart.RunPaused || c != restart.ControlPause { // else it has what it wishes already
+			if _, err := t.exec(ctx, "UPDATE runs SET control = ? WHERE id = ?", string(c), runID); err != nil {
+				return err
+			}
 		}
 		if err := insertRecords(ctx, t, records, locked.now); err != nil {
 			return err

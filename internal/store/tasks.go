@@ -126,10 +126,10 @@ func (s *Store) taskBlob(ctx context.Context, taskID, column string) (b []byte, 
 
 // Unreported lists tasks that are final and whose agent may still hold them:
 // they were dispatched, and the agent has not been told to forget. Oldest
-// first, at most limit (1 to 200; 0 = 50).
-func (s *Store) Unreported(ctx context.Context, limit int) (tasks []restart.Task, err error) {
+// first, those behind the id after, at most limit (1 to 200; 0 = 50).
+func (s *Store) Unreported(ctx context.Context, after string, limit int) (tasks []restart.Task, err error) {
 	err = s.read(ctx, "list unreported tasks", func(ctx context.Context, t tx) error {
-		rows, err := t.rows(ctx, "SELECT "+taskColumns+" FROM tasks WHERE held = 1 AND state IN ("+taskStates(restart.TaskState.Final)+") ORDER BY id LIMIT ?", page(limit))
+		rows, err := t.rows(ctx, "SELECT "+taskColumns+" FROM tasks WHERE held = 1 AND state IN ("+taskStates(restart.TaskState.Final)+") AND id > ? ORDER BY id LIMIT ?", after, page(limit))
 		tasks, err = collect(rows, err, scanTask)
 		return err
 	})

@@ -59,7 +59,8 @@ func scanToken(row scanner) (token Token, err error) {
 		return token, err
 	}
 	token.CreatedAt, token.ExpiresAt, token.LastUsedAt, token.RevokedAt = fromMicros(created), fromMicros(expires), fromMicros(used), fromMicros(revoked)
-	return token, json.Unmarshal([]byte(roles), &token.Roles)
+	err = json.Unmarshal([]byte(roles), &token.Roles)
+	return token, err
 }
 
 // TokenByHash finds a token by the hash of its secret, or CodeNotFound. It

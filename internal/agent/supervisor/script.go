@@ -113,11 +113,26 @@ func (r *runner) wait(ctx context.Context, cmd *exec.Cmd, tree containment) erro
 			kill, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.grace+killTime)
 			defer cancel()
 			if err := endTree(kill, tree, r.grace); err != nil {
-				return errors.Join(context.Cause(ctx), err)
+				return errors.Join(context.Cause(ctx), &leftError{err})
 			}
 			return errors.Join(context.Cause(ctx), ended(<-exited))
 		}
 	}
+}
+
+// leftError says that the tree of a script that was to be ended has not gone,
+// or may not have.
+type leftError struct{ err error }
+
+func (e *leftError) Error() string { return e.err.Error() }
+func (e *leftError) Unwrap() error { return e.err }
+
+// ending says what became of the process tree of a script that had to be ended.
+func ending(err error) string {
+	if left, ok := errors.AsType[*leftError](err); ok {
+		return "its process tree could not be ended: " + left.Error()
+	}
+	return "the whole process tree was ended"
 }
 
 // ended tells whether a process that was waited for ended at all, in whatever way.

@@ -118,10 +118,10 @@ func (t *tour) step(ctx context.Context, phase protocol.Phase, step restart.Step
 	}
 	switch {
 	case errors.Is(err, errCancelled):
-		t.end(nil, errors.New("cancelled: the whole process tree was ended"))
+		t.end(nil, fmt.Errorf("cancelled: %s", ending(err)))
 		return t.fail(phase, protocol.OutcomeCancelled)
 	case errors.Is(err, errTimeout):
-		t.end(nil, fmt.Errorf("not done within %s: the whole process tree was ended", limit))
+		t.end(nil, fmt.Errorf("not done within %s: %s", limit, ending(err)))
 		return t.fail(phase, protocol.OutcomeTimedOut)
 	case err == nil && exit != 0:
 		err = fmt.Errorf("the script ended with exit status %d", exit)
