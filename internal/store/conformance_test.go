@@ -63,6 +63,7 @@ func Exercise(t *testing.T, newDSN storetest.NewDSN) {
 		"audit search":                exerciseSearch,
 		"cancelled context":           exerciseCancelled,
 		"writes that share a commit":  exerciseGroup,
+		"old drafts are dropped":      exerciseOldDrafts,
 		"random changes like a model": exerciseModel,
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -413,3 +413,20 @@ func exerciseGroup(t *testing.T, newDSN storetest.NewDSN) {
 		t.Errorf("%d records, error %v", len(records), err)
 	}
 }
+
+func exerciseOldDrafts(t *testing.T, newDSN storetest.NewDSN) {
+	s := storetest.Open(t, newDSN(t))
+	draft := func(age time.Duration) restart.Run {
+		run := newRun(1)
+		run.State, run.CreatedAt = restart.RunDraft, time.Now().Add(-age).UTC().Truncate(time.Microsecond)
+		return mustCreate(t, s, run)
+	}
+	old, started := draft(25*time.Hour), newRun(1)
+	started.CreatedAt = old.CreatedAt
+	mustCreate(t, s, started)
+	fresh := draft(23 * time.Hour)
+	mustRun(t, s, fresh.ID)
+	mustRun(t, s, started.ID)
+	_, err := s.Run(t.Context(), old.ID)
+	wantCode(t, err, restart.CodeNotFound)
+}

@@ -125,11 +125,11 @@ func (r *modelRun) active() bool {
 // claim gives the runs that owner gets.
 func (m *model) claim(owner string, over bool) (claims []store.Claim) {
 	for _, r := range m.runs {
-		fits := r.State == restart.RunQueued || r.State == restart.RunRunning || r.State == restart.RunPaused && r.active()
+		fits := r.State == restart.RunQueued || r.State == restart.RunRunning || r.State == restart.RunPaused && (r.active() || r.Control != restart.ControlNone)
 		if !fits || !r.over {
 			continue
 		}
-		claims = append(claims, store.Claim{RunID: r.ID, Epoch: r.Epoch + 1, Interrupted: r.owner != ""})
+		claims = append(claims, store.Claim{RunID: r.ID, Epoch: r.Epoch + 1, Interrupted: r.owner != "" && r.owner != owner})
 		r.owner, r.over = owner, over
 		r.Epoch++
 		r.Version++

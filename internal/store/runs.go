@@ -8,12 +8,16 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/restart"
 )
 
-// CreateRun stores a run as draft, awaiting_approval or queued, with its plan,
+// draftLife is how long a plan that nobody has confirmed is kept.
+const draftLife = 24 * time.Hour
+
+// CreateRun drops drafts older than a day, and stores a run as draft, awaiting_approval or queued, with its plan,
 // its planned tasks and, unless it is empty, the body of its scenario.
 //
 // With an idempotency key that the same actor has used before, nothing is
@@ -36,6 +40,9 @@ func (s *Store) CreateRun(ctx context.Context, run restart.Run, idempotencyKey s
 		return nil, err
 	}
 	err = s.write(ctx, "create run "+run.ID, func(ctx context.Context, t tx) error {
+		if _, err := t.exec(ctx, "DELETE FROM runs WHERE state = 'draft' AND created_at < $now - ?", draftLife.Microseconds()); err != nil {
+			return err
+		}
 		if len(scenarioBody) > 0 {
 			if err := s.putScenario(ctx, t, run.Digest, run.Scenario, 0, scenarioBody); err != nil {
 				return err

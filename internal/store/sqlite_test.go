@@ -107,7 +107,7 @@ func TestSQLiteLeasesEndWithTheServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	second := storetest.Open(t, dsn)
-	claims, err := second.Claim(t.Context(), "a", time.Hour, 10)
+	claims, err := second.Claim(t.Context(), "b", time.Hour, 10) // an owner is one life of a server
 	if err != nil || len(claims) != 1 || claims[0] != (store.Claim{RunID: run.ID, Epoch: 2, Interrupted: true}) {
 		t.Fatalf("claims %+v, error %v", claims, err)
 	}
