@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/restartilka/restartilka/internal/authn"
 	"github.com/restartilka/restartilka/internal/restart"
 )
 
@@ -78,7 +79,7 @@ func (s *site) mount(r route) {
 
 // admit lets in whom the route's policy names, and finds out who that is.
 func (s *site) admit(v *visit, r route) error {
-	if err := checkOrigin(v.Request, r.stream); err != nil {
+	if err := authn.CheckOrigin(v.Request, r.stream); err != nil {
 		return err
 	}
 	switch r.policy {
@@ -93,28 +94,6 @@ func (s *site) admit(v *visit, r route) error {
 		return err
 	}
 	return restart.Errorf(restart.CodeForbidden, "this page has no policy, so that nobody may see it")
-}
-
-// checkOrigin refuses what another site makes a browser send: requests that
-// change something must say where they come from, and that must be here. A
-// stream, which would tell another page what happens, is held to the same.
-func checkOrigin(r *http.Request, stream bool) error {
-	safe := r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions
-	if safe && !stream {
-		return nil
-	}
-	asked := r
-	if safe {
-		asked = r.Clone(r.Context())
-		asked.Method = http.MethodPost // the check passes over GET
-	} else if r.Header.Get("Origin") == "" && r.Header.Get("Sec-Fetch-Site") == "" {
-		return restart.Errorf(restart.CodeForbidden, "the request does not say which page it comes from").
-			WithHint("a browser says so by itself; programs use the API with a token")
-	}
-	if err := http.NewCrossOriginProtection().Check(asked); err != nil {
-		return restart.Errorf(restart.CodeForbidden, "the request comes from another site").Because(err)
-	}
-	return nil
 }
 
 // fail answers with what went wrong: the way to sign in where nobody is signed
