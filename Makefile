@@ -37,10 +37,10 @@ demo: build ## see it work: a server, three agents, one sequential restart; no r
 	@bin/restartilka demo $(ARGS)
 
 .PHONY: check
-check: ## the quick tests: no root, no network, under a minute
+check: ## the quick tests, without the whole programs and the browser: no root, no network, under a minute
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "not formatted, run make fmt:"; echo "$$unformatted"; exit 1; }
 	$(GO) vet ./...
-	$(GO) test -short ./...
+	$(GO) test -short $$($(GO) list ./... | grep -v -e /test/e2e -e /test/browser)
 
 .PHONY: test
 test: deps build lint ## everything, after installing what it needs: lint, and all tests with the race detector

@@ -103,7 +103,7 @@ func TestOneRun(t *testing.T) {
 	f.to(run, restart.RunPaused, restart.CauseFailure, "1 host failed, 0 may fail")
 	control := restart.ControlAbort
 	f.apply(store.Change{RunID: run.ID, Run: &store.RunChange{Control: &control}})
-	wants(t, f.do("GET", "/runs/"+run.ID, "", "Cookie", cookie).body, "An abort was asked for", "Paused: a host failed.", "1 host failed, 0 may fail", "restartilka resume "+run.ID)
+	wants(t, f.do("GET", "/runs/"+run.ID, "", "Cookie", cookie).body, "An abort was asked for", "Paused: a host failed", "1 host failed, 0 may fail", "restartilka resume "+run.ID)
 
 	f.task(run, 1, restart.TaskUnknown, store.TaskChange{Error: "it stopped answering"}, nil)
 	f.task(run, 2, restart.TaskNotStarted, store.TaskChange{}, nil)

@@ -33,7 +33,10 @@ import (
 // Programs are the two binaries, built once for a test process.
 type Programs struct{ Server, Agent string }
 
+var built atomic.Bool
+
 var build = sync.OnceValues(func() (Programs, error) {
+	built.Store(true)
 	dir, err := os.MkdirTemp("", "restartilka-programs-")
 	if err != nil {
 		return Programs{}, err
@@ -63,6 +66,9 @@ func Build(t testing.TB) Programs {
 
 // RemovePrograms is for the end of TestMain.
 func RemovePrograms() {
+	if !built.Load() {
+		return
+	}
 	if p, err := build(); err == nil {
 		os.RemoveAll(filepath.Dir(p.Server))
 	}
