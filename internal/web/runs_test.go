@@ -109,7 +109,7 @@ func TestOneRun(t *testing.T) {
 	f.task(run, 2, restart.TaskNotStarted, store.TaskChange{}, nil)
 	f.to(run, restart.RunAborted, restart.CauseOperator, "dana asked for it")
 	over := f.do("GET", "/runs/"+run.ID, "", "Cookie", cookie).body
-	wants(t, over, "Aborted", "Aborted: a person asked for it.", "never run again by itself", "1 unknown", "1 not started")
+	wants(t, over, "Aborted", "Aborted: a person asked for it", "never run again by itself", "1 unknown", "1 not started")
 	lacks(t, over, "hx-sse:connect", "http-equiv", "restartilka resume")
 }
 
