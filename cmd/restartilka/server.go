@@ -109,12 +109,16 @@ func configCommand() *cobra.Command {
 	cmd.PersistentFlags().StringVar(&config, "config", server.DefaultConfig, "the configuration")
 	cmd.AddCommand(
 		&cobra.Command{
-			Use: "check", Short: "Check the configuration without starting anything", Args: cobra.NoArgs,
+			Use: "check", Short: "Check the configuration, and all that it names, without starting anything", Args: cobra.NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error {
-				if _, err := server.ReadConfig(config); err != nil {
+				cfg, err := server.ReadConfig(config)
+				if err != nil {
 					return err
 				}
-				_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s is in order\n", config)
+				if wrong := cfg.Check(cmd.Context()); len(wrong) > 0 {
+					return restart.Errorf(restart.CodeInvalid, "%s: %v", config, errors.Join(wrong...))
+				}
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is in order\n", config)
 				return err
 			},
 		},

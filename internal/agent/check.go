@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,7 +39,8 @@ func (a *Agent) Check(ctx context.Context, c protocol.CheckRequest) (protocol.Ch
 	}
 	scenarios, broken := host.ListScenarios(a.cfg.Host.Scenarios)
 	for _, err := range broken {
-		problem(restart.Errorf(restart.CodeNotReviewed, "a file of scenarios.d is not used: %s", restart.Escape(err.Error())))
+		// Not a problem of a task by another scenario: Find below judges the one that is wanted.
+		r.Weaker = append(slices.Clip(r.Weaker), "a file of scenarios.d is not used: "+restart.Escape(err.Error()))
 	}
 	for _, s := range scenarios {
 		if c.Service == "" || s.Fits(c.Service) {

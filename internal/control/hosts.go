@@ -52,6 +52,11 @@ func (c *Control) checkHost(ctx context.Context, h restart.Host, req protocol.Ch
 		hc.State = wire.HostProblem
 		hc.Error = restart.Errorf(restart.CodeClockSkew, "the host's clock is off by %s", s.Round(time.Second)).WithHint("set the clocks; more than %s is refused", protocol.MaxSkew)
 	}
+	if report.Host != h.Name {
+		hc.State = "problem"
+		hc.Error = restart.Errorf(restart.CodeWrongHost, "the agent calls itself %s", restart.Quote(report.Host)).
+			WithHint("correct host: in its agent.yaml; it would refuse every task for %s", h.Name)
+	}
 	if len(report.Problems) > 0 {
 		hc.State = wire.HostProblem
 		hc.Error = new(report.Problems[0])
@@ -78,7 +83,7 @@ func (c *Control) lookAt(ctx context.Context, p *restart.Plan, s restart.Scenari
 		if hc.State != wire.HostReady {
 			line.Agent = hc.Error.Error()
 			if !line.LeftOut {
-				line.LeftOut, line.Why = true, line.Agent
+				line.LeftOut, line.Why, line.Code = true, line.Agent, hc.Error.Code
 			}
 			return
 		}

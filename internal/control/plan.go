@@ -92,7 +92,10 @@ func (c *Control) resolve(ctx context.Context, actor restart.Actor, req *restart
 		Strategy: s.Strategy, Deadline: s.Health.Deadline, MadeAt: c.now(), InventoryAt: snapshot.FetchedAt,
 	}
 	if snapshot.Stale {
-		p.Warnings = append(p.Warnings, "the inventory does not answer; this is its state of "+snapshot.FetchedAt.UTC().Format("2006-01-02 15:04:05 UTC"))
+		p.Warnings = append(p.Warnings, "the inventory as it is now can't be used; this is its state of "+snapshot.FetchedAt.UTC().Format("2006-01-02 15:04:05 UTC"))
+	}
+	if snapshot.Problem != "" {
+		p.Warnings = append(p.Warnings, "the inventory: "+restart.Escape(snapshot.Problem))
 	}
 	p.Hash = p.Facts(hosts)
 	for _, h := range hosts {
@@ -263,11 +266,7 @@ func (c *Control) groupHolding(ctx context.Context, service restart.Service, req
 func settle(p *restart.Plan) error {
 	chosen := p.Chosen()
 	if len(chosen) == 0 {
-		e := restart.Errorf(restart.CodeInvalid, "no host is left to touch")
-		if len(p.Hosts) > 0 {
-			e = e.WithHint("%s: %s", p.Hosts[0].Name, p.Hosts[0].Why)
-		}
-		return e
+		return nobodyLeft(p.Hosts)
 	}
 	sizes := p.Strategy.Batches
 	healthy := 0
@@ -286,6 +285,28 @@ func settle(p *restart.Plan) error {
 	}
 	p.Batches = restart.ResolveBatches(sizes, len(chosen))
 	return nil
+}
+
+// nobodyLeft says why of each host; its code is the hosts' own where they agree.
+func nobodyLeft(hosts []restart.PlannedHost) error {
+	const most = 5
+	code := hosts[0].Code
+	var whys []string
+	for i, h := range hosts {
+		if h.Code != code {
+			code = restart.CodeUnreachable // something of each: no host could be had
+		}
+		if i < most {
+			whys = append(whys, h.Name+": "+strings.TrimPrefix(h.Why, h.Name+": "))
+		}
+	}
+	if len(hosts) > most {
+		whys = append(whys, fmt.Sprintf("and %d more", len(hosts)-most))
+	}
+	if code == "" {
+		code = restart.CodeInvalid // left out by the request itself
+	}
+	return restart.Errorf(code, "no host is left to touch").WithHint("%s", strings.Join(whys, "; "))
 }
 
 // warn adds what a person should know before pressing the button.

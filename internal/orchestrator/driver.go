@@ -345,7 +345,10 @@ func (d *driver) outcome(ctx context.Context, state restart.TaskState, why *rest
 		} else {
 			change.Path = d.pathTo(restart.StageReceived)
 		}
-		change.ExitCode, change.Drained, change.Detail = status.ExitCode, &status.Drained, detail(*status)
+		change.Drained, change.Detail = &status.Drained, detail(*status)
+		if state != restart.TaskUnknown { // how it ended is not known: nor is the rest
+			change.ExitCode = status.ExitCode
+		}
 		change.Phase = clean(string(status.FailedPhase))
 	}
 	change.Path = append(change.Path, state)

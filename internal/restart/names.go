@@ -104,7 +104,7 @@ func CheckDigest(s string) error {
 // CheckID accepts a run or task id as NewID makes them: 26 characters of
 // Crockford's base32 in lower case.
 func CheckID(s string) error {
-	return checkName("id", s, id, "26 lower-case letters and digits, as listed by: restartilka runs")
+	return checkName("id", s, id, "26 lower-case letters and digits, as the lists show them")
 }
 
 // Quote shows foreign text in one line of a message: bounded to 80 characters,

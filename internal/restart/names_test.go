@@ -113,7 +113,7 @@ func TestReason(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{
-		"", ".", "   ", "aaaaaaaaaaaa", "..........", "ababababab", "abcabcabcabc", "asdfasdfasdf", "short", "Please restart!", "reason: for restart",
+		"", ".", "   ", "aaaaaaaaaaaa", "..........", "ababababab", "abcabcabcabc", "asdfasdfasdf", "short", "Please restart!", "restart restart restart", "reason: for restart",
 		"Reason for the restart", "line\x1b[31mred reason text", "two\nlines of a reason", "right\u202eto left override", "\xff\xfe not utf-8 at all",
 		strings.Repeat("x y z ", 100), "1111111111", "- - - - - - -", "😀😀😀😀😀😀😀😀😀😀",
 	} {

@@ -57,6 +57,7 @@ type PlannedHost struct {
 	Agent   string `json:"agent,omitempty"`   // "ready", or what is wrong with it in one sentence
 	LeftOut bool   `json:"left_out"`          // unticked: not touched
 	Why     string `json:"why,omitempty"`     // why it comes unticked
+	Code    Code   `json:"code,omitempty"`    // of Why, where the host or its silence is the reason
 	Version string `json:"version,omitempty"` // installed version of the service's package
 }
 

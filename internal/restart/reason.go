@@ -44,7 +44,7 @@ func CheckReason(reason string) (string, error) {
 	}
 	n := utf8.RuneCountInString(s)
 	if n < MinReason {
-		return refuse("the reason %s has %d characters; at least %d are needed", Quote(s), n, MinReason)
+		return refuse("the reason %s is too short: %d of at least %d characters", Quote(s), n, MinReason)
 	}
 	if n > MaxReason {
 		return refuse("the reason has %d characters; at most %d are kept", n, MaxReason)
@@ -60,6 +60,10 @@ func CheckReason(reason string) (string, error) {
 		return refuse("the reason %s repeats itself and says nothing", Quote(s))
 	}
 	words := strings.Join(letters, " ")
+	slices.Sort(letters)
+	if len(slices.Compact(slices.Clone(letters))) == 1 && len(letters) > 1 {
+		return refuse("the reason %s repeats itself and says nothing", Quote(s))
+	}
 	if slices.Contains(reasonLabels, words) {
 		return refuse("%s is the name of the field, not a reason", Quote(s))
 	}

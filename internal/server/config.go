@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -14,8 +15,10 @@ import (
 
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/inventory"
+	"github.com/restartilka/restartilka/internal/pki"
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/scenario"
 )
 
 // DefaultConfig is where the configuration lies unless --config says otherwise.
@@ -70,7 +73,7 @@ type RunsConfig struct {
 func ReadConfig(path string) (Config, error) {
 	b, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return Config{}, restart.Errorf(restart.CodeNotFound, "there is no %s", path).WithHint("make one with: restartilka server init --config %s", path)
+		return Config{}, restart.Errorf(restart.CodeNotFound, "there is no %s", path).WithHint("make one with: restartilka server init --dir %s", filepath.Dir(path))
 	}
 	if err != nil {
 		return Config{}, fmt.Errorf("read configuration: %w", err)
@@ -91,7 +94,11 @@ func ReadConfig(path string) (Config, error) {
 }
 
 func parseConfig(b []byte) (Config, error) {
-	c := Config{Listen: "0.0.0.0:8443"}
+	c := Config{
+		Listen: "0.0.0.0:8443",
+		Agents: AgentsConfig{Port: protocol.Port},
+		Runs:   RunsConfig{AfterInterruption: "ask", Lease: 15 * time.Second, ContactTimeout: 2 * time.Minute},
+	}
 	loader, err := yaml.NewLoader(bytes.NewReader(b), yaml.WithKnownFields())
 	if err != nil {
 		return c, err
@@ -193,4 +200,42 @@ func (c *Config) dsn() (string, error) {
 		return "", fmt.Errorf("database: %w", err)
 	}
 	return strings.TrimSpace(string(b)), nil
+}
+
+// Check reads everything that the configuration names, as a start would,
+// without starting anything or touching the database. It gives all that is
+// wrong; what a server would start with all the same is among it.
+func (c *Config) Check(ctx context.Context) []error {
+	var wrong []error
+	note := func(key string, err error) {
+		if err != nil {
+			wrong = append(wrong, fmt.Errorf("%s: %w", key, err))
+		}
+	}
+	_, err := c.dsn()
+	note("database", err)
+	_, err = listenConfig(c.TLS.Certificate, c.TLS.Key)
+	note("tls", err)
+	_, err = pki.LoadCredentials(c.Agents.Certificate, c.Agents.Key, c.Agents.CA)
+	note("agents", err)
+	if c.Agents.CAKey != "" {
+		_, err = pki.LoadCA(c.Agents.CA, c.Agents.CAKey)
+		note("agents.ca_key", err)
+	}
+	_, err = pki.LoadEnvelopeKey(c.Agents.EnvelopeKey)
+	note("agents.envelope_key", err)
+	_, problems := scenario.ReadFolder(c.Scenarios, nil)
+	for _, p := range problems {
+		note("scenarios", p)
+	}
+	inv, err := inventory.New(c.Inventory)
+	if err == nil {
+		var now inventory.Snapshot
+		now, err = inv.Snapshot(ctx)
+		if err == nil && now.Problem != "" {
+			err = errors.New(now.Problem)
+		}
+	}
+	note("inventory", err)
+	return wrong
 }

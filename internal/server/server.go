@@ -78,6 +78,9 @@ func (s *Server) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if _, err := inv.Snapshot(ctx); err != nil {
+		s.log.Warn("the inventory can't be used; it is asked again", "error", err)
+	}
 	shelf, err := control.NewShelf(s.cfg.Scenarios, s.log)
 	if err != nil {
 		return err
