@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	yaml "go.yaml.in/yaml/v4"
 
+	"github.com/restartilka/restartilka/internal/cli"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/server"
 )
@@ -104,10 +105,8 @@ The token is shown this once; it is good for 90 days. Then:
 
 // configCommand is `restartilka config check|show`.
 func configCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "config", Short: "Look at the server's configuration"}
 	var config string
-	cmd.PersistentFlags().StringVar(&config, "config", server.DefaultConfig, "the configuration")
-	cmd.AddCommand(
+	cmd := cli.Parent("config", "Look at the server's configuration",
 		&cobra.Command{
 			Use: "check", Short: "Check the configuration, and all that it names, without starting anything", Args: cobra.NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error {
@@ -139,6 +138,7 @@ func configCommand() *cobra.Command {
 			},
 		},
 	)
+	cmd.PersistentFlags().StringVar(&config, "config", server.DefaultConfig, "the configuration")
 	return cmd
 }
 

@@ -40,7 +40,7 @@ func (a *Agent) Check(ctx context.Context, c protocol.CheckRequest) (protocol.Ch
 	scenarios, broken := host.ListScenarios(a.cfg.Host.Scenarios)
 	for _, err := range broken {
 		// Not a problem of a task by another scenario: Find below judges the one that is wanted.
-		r.Weaker = append(slices.Clip(r.Weaker), "a file of scenarios.d is not used: "+restart.Escape(err.Error()))
+		r.Weaker = append(slices.Clip(r.Weaker), "not used, "+restart.Escape(err.Error()))
 	}
 	for _, s := range scenarios {
 		if c.Service == "" || s.Fits(c.Service) {

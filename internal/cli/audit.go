@@ -14,7 +14,7 @@ import (
 )
 
 func auditCommand() *cobra.Command {
-	return parent("audit", "Read and verify the audit trail", auditTailCommand(), auditSearchCommand(), auditVerifyCommand())
+	return Parent("audit", "Read and verify the audit trail", auditTailCommand(), auditSearchCommand(), auditVerifyCommand())
 }
 
 func auditTailCommand() *cobra.Command {

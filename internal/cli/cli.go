@@ -109,8 +109,9 @@ func help(cmd *cobra.Command, args []string) error {
 	return cmd.Help()
 }
 
-// parent is a command that only has others below it.
-func parent(use, short string, children ...*cobra.Command) *cobra.Command {
+// Parent makes a command that only has others below it: by itself it is a
+// command line that is not complete.
+func Parent(use, short string, children ...*cobra.Command) *cobra.Command {
 	c := &cobra.Command{Use: use, Short: short, Args: cobra.ArbitraryArgs, RunE: help}
 	c.AddCommand(children...)
 	return c

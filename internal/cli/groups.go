@@ -23,6 +23,7 @@ func groupsCommand() *cobra.Command {
 				return err
 			}
 			warnStale(cmd, list.Stale, list.FetchedAt)
+			hintEmpty(cmd, len(list.Items), inventoryHint)
 			return data(cmd, list, func(w io.Writer) {
 				rows := make([][]string, 0, len(list.Items))
 				for _, g := range list.Items {

@@ -21,7 +21,7 @@ import (
 )
 
 func hostCommand() *cobra.Command {
-	return parent("host", "Prepare hosts: their keys and certificates", hostIssueCommand())
+	return Parent("host", "Prepare hosts: their keys and certificates", hostIssueCommand())
 }
 
 func hostIssueCommand() *cobra.Command {

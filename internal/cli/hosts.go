@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/wire"
 )
@@ -29,10 +30,15 @@ func hostsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			hosts, err := c.Hosts(cmd.Context(), strings.Join(args, ""))
+			expr := strings.Join(args, "")
+			hosts, err := c.Hosts(cmd.Context(), expr)
+			if expr == "" && restart.CodeOf(err) == restart.CodeInvalid { // nothing was asked that could be: there is no host
+				hosts, err = nil, nil
+			}
 			if err != nil {
 				return err
 			}
+			hintEmpty(cmd, len(hosts), inventoryHint)
 			return data(cmd, wire.ListOf(hosts, ""), func(w io.Writer) {
 				rows := make([][]string, 0, len(hosts))
 				for _, h := range hosts {
@@ -92,10 +98,10 @@ func writeChecks(w io.Writer, checks []wire.HostCheck) {
 			for _, p := range r.Problems {
 				notes = append(notes, p.Message)
 			}
-			notes = append(notes, r.Weaker...)
+			notes = append(notes, weaker(r)...)
 		}
 		if hc.Error != nil && (hc.Report == nil || len(hc.Report.Problems) == 0) {
-			notes = append(notes, hc.Error.Error())
+			notes = append(notes, strings.TrimPrefix(hc.Error.Error(), hc.Host.Name+": "))
 		}
 		if hc.Skew != 0 && hc.Error == nil {
 			notes = append(notes, "clock off by "+hc.Skew.String())
@@ -106,4 +112,19 @@ func writeChecks(w io.Writer, checks []wire.HostCheck) {
 		rows = append(rows, row)
 	}
 	table(w, []string{"HOST", "STATE", "AGENT", "CONTAINMENT", "VERSION", "UNIT", "NOTE"}, rows)
+}
+
+// weaker gives in short what a host can't do as well as another: the first
+// clause of each sentence, without what the containment's column says.
+func weaker(r *protocol.CheckReport) []string {
+	_, why, _ := strings.Cut(strings.TrimSuffix(r.Containment, ")"), " (")
+	var out []string
+	for _, text := range r.Weaker {
+		if why != "" && strings.HasSuffix(text, ": "+why) {
+			continue
+		}
+		text, _, _ = strings.Cut(text, ": ")
+		out = append(out, text)
+	}
+	return out
 }

@@ -100,7 +100,7 @@ func showCertificates(cmd *cobra.Command, err error) {
 	for _, cert := range away.Certificates {
 		say(cmd, "the server shows: %s\n  issued by %s\n  SHA-256 %s", name(cert.Subject.String()), name(cert.Issuer.String()), fingerprint(cert))
 	}
-	if len(away.Certificates) > 0 {
+	if _, misnamed := errors.AsType[x509.HostnameError](err); len(away.Certificates) > 0 && !misnamed {
 		say(cmd, "get the authority's certificate (ca.crt) from whoever runs the server, and sign in with --ca FILE")
 	}
 }

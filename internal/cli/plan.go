@@ -48,7 +48,7 @@ func writePlan(w io.Writer, p restart.Plan) {
 		}
 		row := []string{batch, h.Name, h.DataCentre, agentWord(h), h.Health, h.Version}
 		if h.LeftOut {
-			row = append(row, h.Why)
+			row = append(row, strings.TrimPrefix(h.Why, h.Name+": "))
 		}
 		rows = append(rows, row)
 	}

@@ -145,6 +145,22 @@ func took(from, to *time.Time, now time.Time) string {
 	return d.Round(time.Second).String()
 }
 
+// about makes what was said of a host harmless, without the host's name before
+// it: the line has the name already.
+func about(host, text string) string {
+	return restart.Escape(strings.TrimPrefix(text, host+": "))
+}
+
+// hintEmpty says what to do where a list has nothing; for people, not for scripts.
+func hintEmpty(cmd *cobra.Command, n int, hint string) {
+	if n == 0 && !asJSON(cmd) {
+		say(cmd, "%s", hint)
+	}
+}
+
+// inventoryHint is for lists that come from the inventory.
+const inventoryHint = "the server's inventory has none; whoever runs the server adds them to it (docs/reference/inventory.md)"
+
 // short gives the part of a digest by which people tell it from others.
 func short(digest string) string { return digest[:min(len(digest), 12)] }
 

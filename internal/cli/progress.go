@@ -16,6 +16,7 @@ import (
 type progress interface {
 	show(run restart.Run, now time.Time)
 	tick(now time.Time) // a second has passed
+	interrupted()       // something else was written in between
 }
 
 // newProgress repaints at a terminal, and writes a line a change elsewhere.
@@ -56,13 +57,15 @@ func (l *lines) show(run restart.Run, now time.Time) {
 			line += " after " + took(t.StartedAt, t.FinishedAt, now)
 		}
 		if t.Error != "" {
-			line += ": " + restart.Escape(t.Error)
+			line += ": " + about(t.Host, t.Error)
 		}
 		fmt.Fprintln(l.w, line)
 	}
 }
 
 func (*lines) tick(time.Time) {}
+
+func (*lines) interrupted() {}
 
 func runWord(run restart.Run) string {
 	text := string(run.State)
@@ -121,6 +124,9 @@ func (p *painter) tick(now time.Time) {
 	io.WriteString(p.w, b.String()) //nolint:errcheck // a terminal that has gone
 }
 
+// interrupted begins a new frame below what was written.
+func (p *painter) interrupted() { p.drawn = 0 }
+
 // paint draws a run: a line for the run, one for each host, as many as fit,
 // those in hand and those that failed before the rest, and a line that counts.
 func paint(run restart.Run, now time.Time, width, height int, colour bool) []string {
@@ -142,7 +148,7 @@ func paint(run restart.Run, now time.Time, width, height int, colour bool) []str
 			line += "  " + d
 		}
 		if t.Error != "" {
-			line += "  " + restart.Escape(t.Error)
+			line += "  " + about(t.Host, t.Error)
 		}
 		out = append(out, tint(cut(line, width), t.State, colour))
 	}

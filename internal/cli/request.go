@@ -39,12 +39,21 @@ func (f *requestFlags) add(cmd *cobra.Command) {
 	flags.BoolVar(&f.planOnly, "plan", false, "show the plan and do nothing")
 	flags.BoolVar(&f.detach, "detach", false, "print the run's id and leave; it goes on")
 	flags.BoolVarP(&f.yes, "yes", "y", false, "start without asking")
-	cmd.MarkFlagsMutuallyExclusive("group", "hosts")
-	cmd.MarkFlagsMutuallyExclusive("plan", "detach")
+}
+
+// addScenario is for the commands that find their scenario by its kind.
+func (f *requestFlags) addScenario(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.req.Scenario, "scenario", "", "name of the scenario, where several fit the service")
 }
 
 // finish checks what can be checked without the server.
 func (f *requestFlags) finish(cmd *cobra.Command) error {
+	switch {
+	case f.planOnly && f.detach:
+		return usage(errors.New("--plan and --detach do not go together: a plan starts nothing"))
+	case f.req.Group != "" && f.req.Hosts != "":
+		return usage(errors.New("--group and --hosts do not go together: give one of them"))
+	}
 	if !cmd.Flags().Changed("reason") {
 		return usage(restart.Errorf(restart.CodeReason, "a reason is needed: why is this done?").
 			WithHint(`--reason "502s since the 14:00 deploy, workers hang"`))

@@ -24,5 +24,6 @@ watching, not the run.`,
 		},
 	}
 	f.add(cmd)
+	f.addScenario(cmd)
 	return cmd
 }

@@ -39,6 +39,11 @@ func runsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if cmd.Flags().NFlag() > 0 {
+				hintEmpty(cmd, len(list.Items), "no run fits these flags")
+			} else {
+				hintEmpty(cmd, len(list.Items), "there is no run yet; ask for one with: restartilka restart SERVICE --reason TEXT")
+			}
 			shown := wire.List[shownRun]{Items: []shownRun{}, Next: list.Next}
 			for _, run := range list.Items {
 				shown.Items = append(shown.Items, show(run))

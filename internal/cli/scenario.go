@@ -16,7 +16,7 @@ import (
 )
 
 func scenarioCommand() *cobra.Command {
-	return parent("scenario", "Write, check and look at scenarios",
+	return Parent("scenario", "Write, check and look at scenarios",
 		scenarioNewCommand(), scenarioLintCommand(), scenarioDigestCommand(), scenarioListCommand(), scenarioShowCommand())
 }
 
@@ -70,7 +70,11 @@ func scenarioLintCommand() *cobra.Command {
 			}
 			err = data(cmd, found, func(w io.Writer) {
 				for _, f := range found.Items {
-					line := fmt.Sprintf("%s:%d: %s: %s", restart.Escape(f.File), f.Line, f.Level, restart.Escape(f.Message))
+					place := restart.Escape(f.File)
+					if f.Line > 0 {
+						place += ":" + strconv.Itoa(f.Line)
+					}
+					line := fmt.Sprintf("%s: %s: %s", place, f.Level, restart.Escape(f.Message))
 					if f.Hint != "" {
 						line += " (" + restart.Escape(f.Hint) + ")"
 					}

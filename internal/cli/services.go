@@ -24,6 +24,7 @@ func servicesCommand() *cobra.Command {
 				return err
 			}
 			warnStale(cmd, list.Stale, list.FetchedAt)
+			hintEmpty(cmd, len(list.Items), inventoryHint)
 			return data(cmd, list, func(w io.Writer) {
 				rows := make([][]string, 0, len(list.Items))
 				for _, s := range list.Items {

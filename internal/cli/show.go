@@ -78,8 +78,12 @@ func writeRun(w io.Writer, run restart.Run, now time.Time) {
 	fmt.Fprintf(w, "asked:    %s\n", moment(&run.CreatedAt))
 	fmt.Fprintf(w, "started:  %s\n", moment(run.StartedAt))
 	finished := moment(run.FinishedAt)
-	if d := took(run.StartedAt, run.FinishedAt, now); d != "" {
+	switch d := took(run.StartedAt, run.FinishedAt, now); {
+	case d == "":
+	case run.FinishedAt != nil:
 		finished += " (" + d + ")"
+	case run.State == restart.RunRunning:
+		finished = "running for " + d
 	}
 	fmt.Fprintf(w, "finished: %s\n", finished)
 	if len(run.Tasks) == 0 {
@@ -103,13 +107,13 @@ func writeRun(w io.Writer, run restart.Run, now time.Time) {
 		}
 		row := []string{t.Host, strconv.Itoa(t.Attempt), state, took(t.StartedAt, t.FinishedAt, now), exit, t.Cause}
 		if t.Error != "" {
-			row = append(row, t.Error)
+			row = append(row, strings.TrimPrefix(t.Error, t.Host+": "))
 		}
 		rows = append(rows, row)
 	}
 	table(w, []string{"HOST", "ATTEMPT", "STATE", "TOOK", "EXIT", "CAUSE", "ERROR"}, rows)
 	for _, h := range missed(run.Plan) {
-		fmt.Fprintf(w, "left out: %s: %s\n", restart.Escape(h.Name), restart.Escape(h.Why))
+		fmt.Fprintf(w, "left out: %s: %s\n", restart.Escape(h.Name), about(h.Name, h.Why))
 	}
 }
 
@@ -137,7 +141,7 @@ func writeDetail(w io.Writer, d wire.TaskDetail, now time.Time) {
 	fmt.Fprintf(w, "host:     %s\n", restart.Escape(t.Host))
 	fmt.Fprintf(w, "state:    %s\n", taskWord(t))
 	if t.Error != "" {
-		fmt.Fprintf(w, "error:    %s\n", restart.Escape(t.Error))
+		fmt.Fprintf(w, "error:    %s\n", about(t.Host, t.Error))
 	}
 	if s.Containment != "" {
 		fmt.Fprintf(w, "kept in:  %s\n", restart.Escape(s.Containment))

@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -13,20 +15,20 @@ import (
 )
 
 func tokenCommand() *cobra.Command {
-	return parent("token", "Make, list and revoke API tokens", tokenCreateCommand(), tokenListCommand(), tokenRevokeCommand())
+	return Parent("token", "Make, list and revoke API tokens", tokenCreateCommand(), tokenListCommand(), tokenRevokeCommand())
 }
 
 func tokenCreateCommand() *cobra.Command {
 	var req wire.TokenRequest
 	var roles []string
-	var life time.Duration
+	life := life(90 * day)
 	cmd := &cobra.Command{
 		Use:   "create NAME",
 		Short: "Make a token; its secret is printed once",
 		Long: `Make a token and print its secret, which is stored nowhere and shown once.
 NAME says what it is for. Without --role it gets your own roles; a token for
 somebody else, or with other roles, needs an admin.`,
-		Example: `  restartilka token create "deploy pipeline" --role developer --life 720h`,
+		Example: `  restartilka token create "deploy pipeline" --role developer --life 30d`,
 		Args:    exactly("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req.Name, req.Life = args[0], restart.Duration(life)
@@ -42,14 +44,47 @@ somebody else, or with other roles, needs an admin.`,
 				return err
 			}
 			say(cmd, "token %s for %s, roles %s, until %s", t.ID, restart.Escape(t.Owner), roleNames(t.Roles), moment(t.ExpiresAt))
+			if t.ExpiresAt != nil && t.ExpiresAt.Sub(t.CreatedAt) < time.Duration(life)-time.Second {
+				say(cmd, "that is sooner than %s: it ends with the token that it was made with", &life)
+			}
 			return data(cmd, t, func(w io.Writer) { fmt.Fprintln(w, t.Secret) })
 		},
 	}
 	cmd.Flags().StringVar(&req.Owner, "owner", "", "whose token it is; you, otherwise")
 	cmd.Flags().StringSliceVar(&roles, "role", nil, "a role: viewer, developer, reviewer, auditor, admin; may be repeated")
-	cmd.Flags().DurationVar(&life, "life", 90*24*time.Hour, "how long it is good for")
+	cmd.Flags().Var(&life, "life", "how long it is good for, such as 12h or 90d")
 	return cmd
 }
+
+const day = 24 * time.Hour
+
+// life is how long a token is good for, as a flag: a duration, or whole days.
+type life time.Duration
+
+// Set reads a duration; pflag calls it.
+func (l *life) Set(s string) error {
+	d, err := time.ParseDuration(s)
+	if days, whole := strings.CutSuffix(s, "d"); whole {
+		var n uint64
+		n, err = strconv.ParseUint(days, 10, 16) // far more than any token lives, and no overflow
+		d = time.Duration(n) * day
+	}
+	if err != nil || d <= 0 {
+		return errors.New("not a time above zero, such as 12h or 90d")
+	}
+	*l = life(d)
+	return nil
+}
+
+func (l *life) String() string {
+	if d := time.Duration(*l); d%day != 0 {
+		return d.String()
+	}
+	return strconv.FormatInt(int64(time.Duration(*l)/day), 10) + "d"
+}
+
+// Type names what Set reads.
+func (*life) Type() string { return "duration" }
 
 func tokenListCommand() *cobra.Command {
 	return &cobra.Command{

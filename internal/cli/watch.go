@@ -50,7 +50,7 @@ func Watch(ctx context.Context, c *client.Client, id string, o WatchOptions) (ex
 	if o.JSON {
 		out = o.Talk
 	}
-	run, err := follow(ctx, c, id, newProgress(out))
+	run, err := follow(ctx, c, id, newProgress(out), o.Talk)
 	switch {
 	case err != nil && run.ID == "":
 		return ExitCode(err), err
@@ -83,13 +83,14 @@ func watch(cmd *cobra.Command, c *client.Client, id string) error {
 }
 
 // follow feeds the view with the run as it changes, and with the time each
-// second, until the run is at rest.
-func follow(ctx context.Context, c *client.Client, id string, view progress) (restart.Run, error) {
+// second, until the run is at rest. On talk it says when the server goes away
+// and when it is back.
+func follow(ctx context.Context, c *client.Client, id string, view progress, talk io.Writer) (restart.Run, error) {
 	fctx, cancel := context.WithCancel(ctx)
 	var following sync.WaitGroup
 	defer following.Wait()
 	defer cancel()
-	runs, ended := make(chan restart.Run), make(chan error, 1)
+	runs, contact, ended := make(chan restart.Run), make(chan bool), make(chan error, 1)
 	following.Go(func() {
 		ended <- c.Follow(fctx, id, 0, func(run restart.Run) error {
 			select {
@@ -101,6 +102,11 @@ func follow(ctx context.Context, c *client.Client, id string, view progress) (re
 				return errAtRest
 			}
 			return nil
+		}, func(answers bool) {
+			select {
+			case contact <- answers:
+			case <-fctx.Done():
+			}
 		})
 	})
 	second := time.NewTicker(time.Second)
@@ -110,6 +116,13 @@ func follow(ctx context.Context, c *client.Client, id string, view progress) (re
 		select {
 		case run = <-runs:
 			view.show(run, time.Now())
+		case answers := <-contact:
+			text := "the server does not answer; asking again"
+			if answers {
+				text = "the server answers again"
+			}
+			fmt.Fprintln(talk, text)
+			view.interrupted()
 		case now := <-second.C:
 			view.tick(now)
 		case err := <-ended:
@@ -153,14 +166,14 @@ func summary(run restart.Run) string {
 func advise(w io.Writer, run restart.Run) {
 	for _, t := range restart.Latest(run.Tasks) {
 		if t.State.Failure() && t.Error != "" {
-			fmt.Fprintf(w, "%s %s: %s\n", restart.Escape(t.Host), t.State, restart.Escape(t.Error))
+			fmt.Fprintf(w, "%s %s: %s\n", restart.Escape(t.Host), t.State, about(t.Host, t.Error))
 		}
 		if t.Drained {
 			fmt.Fprintf(w, "%s is still drained\n", restart.Escape(t.Host))
 		}
 	}
 	for _, h := range missed(run.Plan) {
-		fmt.Fprintf(w, "%s was left out: %s\n", restart.Escape(h.Name), restart.Escape(h.Why))
+		fmt.Fprintf(w, "%s was left out: %s\n", restart.Escape(h.Name), about(h.Name, h.Why))
 	}
 	if run.State == restart.RunPaused {
 		fmt.Fprintf(w, "it needs a person: restartilka show %s, then resume or abort\n", run.ID)

@@ -17,6 +17,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/restart"
@@ -49,6 +50,8 @@ type Client struct {
 	cfg  Config
 	base *url.URL
 	http *http.Client
+
+	answered atomic.Bool // a server of ours has, once
 }
 
 // New checks the configuration; it does not call the server.
@@ -191,6 +194,7 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 		return nil, unreachable(c.base, err)
 	}
 	if resp.StatusCode/100 == 2 {
+		c.answered.Store(true)
 		return resp, nil
 	}
 	defer resp.Body.Close()
@@ -212,6 +216,7 @@ func (c *Client) problem(resp *http.Response) error {
 	if media != wire.ProblemType || json.NewDecoder(io.LimitReader(resp.Body, maxProblem)).Decode(&p) != nil || p.Code == "" || p.Detail == "" {
 		return c.foreign(fmt.Errorf("it answers %s", restart.Escape(resp.Status)))
 	}
+	c.answered.Store(true)
 	e := p.Err()
 	if p.Code == restart.CodeInternal && p.RequestID != "" && p.Hint == "" {
 		e = e.WithHint("the server's log tells more under request %s", p.RequestID)
@@ -234,6 +239,9 @@ type UnreachableError struct {
 
 func (e *UnreachableError) Error() string {
 	s := fmt.Sprintf("server %s can't be reached: %v", e.URL, e.err)
+	if len(e.Certificates) > 0 { // it was reached
+		s = fmt.Sprintf("the certificate of server %s is not trusted: %v", e.URL, e.err)
+	}
 	if e.Hint != "" {
 		s += " (" + e.Hint + ")"
 	}
@@ -251,7 +259,7 @@ func unreachable(base *url.URL, err error) error {
 	out := &UnreachableError{URL: base.String(), err: err}
 	if v, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		out.Certificates = v.UnverifiedCertificates
-		out.Hint = "give the CA's certificate with RESTARTILKA_CA, or: restartilka login URL --ca FILE"
+		out.Hint = "give its authority's certificate: restartilka login " + base.String() + " --ca FILE, or RESTARTILKA_CA=FILE"
 		if h, ok := errors.AsType[x509.HostnameError](err); ok {
 			out.Hint = "its certificate is for another name than " + h.Host
 		}

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -72,7 +73,7 @@ func TestAgainstTheRealAPI(t *testing.T) {
 		}
 		last, seen = r, seen+1
 		return nil
-	})
+	}, nil)
 	if err != nil || last.State != restart.RunCompleted || seen == 0 {
 		t.Fatalf("%d events, last %s: %v", seen, last.State, err)
 	}
@@ -123,7 +124,8 @@ func TestTrust(t *testing.T) {
 	for name, ca := range map[string][]byte{"system": nil, "another authority": other.CertPEM()} {
 		_, err := newClient(t, client.Config{URL: s.URL, CAPEM: ca, Token: "rtk_secret"}).Whoami(t.Context())
 		away, ok := errors.AsType[*client.UnreachableError](err)
-		if !ok || len(away.Certificates) == 0 || !strings.Contains(away.Hint, "--ca") {
+		if !ok || len(away.Certificates) == 0 || !strings.Contains(away.Hint, "--ca") ||
+			!strings.Contains(err.Error(), "is not trusted") || strings.Contains(err.Error(), "can't be reached") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -214,7 +216,8 @@ func TestFollowComesBack(t *testing.T) {
 		n := asked.Add(1)
 		last := r.Header.Get("Last-Event-Id")
 		if n == 2 {
-			panic(http.ErrAbortHandler) // it hangs up before a word
+			http.Error(w, "a proxy", http.StatusBadGateway)
+			return
 		}
 		w.Header().Set("Content-Type", "text/event-stream")
 		switch last {
@@ -228,6 +231,7 @@ func TestFollowComesBack(t *testing.T) {
 	})
 	c := newClient(t, client.Config{URL: url, Wait: atOnce})
 	var got []string
+	var contact []bool
 	err := c.Follow(t.Context(), "r", 0, func(r restart.Run) error {
 		line := fmt.Sprintf("%d %v", r.Version, r.Plan != nil)
 		for _, task := range r.Tasks {
@@ -235,13 +239,17 @@ func TestFollowComesBack(t *testing.T) {
 		}
 		got = append(got, line)
 		return nil
-	})
+	}, func(answers bool) { contact = append(contact, answers) })
 	want := []string{"1 true web1= web2=", "2 true web1= web2=running"}
 	if err != nil || strings.Join(got, "|") != strings.Join(want, "|") {
 		t.Errorf("%q %v", got, err)
 	}
 	if asked.Load() != 4 {
 		t.Errorf("asked %d times", asked.Load())
+	}
+	// Said once, and that it is back; a stream that only ended is not told.
+	if !slices.Equal(contact, []bool{false, true}) {
+		t.Errorf("contact %v", contact)
 	}
 }
 
@@ -251,11 +259,30 @@ func TestFollowGivesUp(t *testing.T) {
 		waited += d
 		return ctx.Err()
 	}
+	// A server that never answered: at once.
 	away := func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 	c := newClient(t, client.Config{URL: fake(t, away), Wait: count, Patience: time.Minute})
-	err := c.Follow(t.Context(), "r", 0, func(restart.Run) error { return nil })
-	if _, ok := errors.AsType[*client.UnreachableError](err); !ok || waited < time.Minute || waited > 2*time.Minute {
+	err := c.Follow(t.Context(), "r", 0, nil, nil)
+	if _, ok := errors.AsType[*client.UnreachableError](err); !ok || waited != 0 {
 		t.Errorf("after %s: %v", waited, err)
+	}
+	// One that did is asked again, and what stands before it does not count as it.
+	var asked atomic.Int64
+	gone := func(w http.ResponseWriter, _ *http.Request) {
+		if asked.Add(1) > 1 {
+			http.Error(w, "nginx", http.StatusBadGateway)
+			return
+		}
+		fmt.Fprint(w, `{"name":"anna"}`)
+	}
+	c = newClient(t, client.Config{URL: fake(t, gone), Wait: count, Patience: time.Minute})
+	if _, err := c.Whoami(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var contact []bool
+	err = c.Follow(t.Context(), "r", 0, nil, func(answers bool) { contact = append(contact, answers) })
+	if _, ok := errors.AsType[*client.UnreachableError](err); !ok || waited < time.Minute || waited > 2*time.Minute || !slices.Equal(contact, []bool{false}) {
+		t.Errorf("after %s, contact %v: %v", waited, contact, err)
 	}
 	// What the server itself says is final.
 	refuse := func(w http.ResponseWriter, _ *http.Request) {
@@ -264,18 +291,18 @@ func TestFollowGivesUp(t *testing.T) {
 		fmt.Fprint(w, `{"code":"unauthorised","detail":"the token is not valid"}`)
 	}
 	c = newClient(t, client.Config{URL: fake(t, refuse), Wait: count})
-	if err := c.Follow(t.Context(), "r", 0, nil); restart.CodeOf(err) != restart.CodeUnauthorised {
+	if err := c.Follow(t.Context(), "r", 0, nil, nil); restart.CodeOf(err) != restart.CodeUnauthorised {
 		t.Error(err)
 	}
 	// And so is what the caller says.
 	speak := func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "event: run\ndata: {\"version\":1}\n\n") }
 	c = newClient(t, client.Config{URL: fake(t, speak), Wait: count})
-	if err := c.Follow(t.Context(), "r", 0, func(restart.Run) error { return io.ErrClosedPipe }); !errors.Is(err, io.ErrClosedPipe) {
+	if err := c.Follow(t.Context(), "r", 0, func(restart.Run) error { return io.ErrClosedPipe }, nil); !errors.Is(err, io.ErrClosedPipe) {
 		t.Error(err)
 	}
 	mumble := func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "event: run\ndata: {\n\n") }
 	c = newClient(t, client.Config{URL: fake(t, mumble), Wait: count})
-	if err := c.Follow(t.Context(), "r", 0, func(restart.Run) error { return nil }); err == nil {
+	if err := c.Follow(t.Context(), "r", 0, func(restart.Run) error { return nil }, nil); err == nil {
 		t.Error("an event that can't be read was taken")
 	}
 }

@@ -19,10 +19,18 @@ import (
 // Follow calls each with the whole run, tasks and plan included, whenever its
 // version has risen above after, until it is final, each fails or ctx ends
 // (nil). A stream that is lost is asked for again from where it was; after
-// Config.Patience without an answer the *UnreachableError is returned. The run
-// itself goes on, whoever watches.
-func (c *Client) Follow(ctx context.Context, id string, after int64, each func(restart.Run) error) error {
-	f := follower{c: c, id: id, after: after, each: each}
+// Config.Patience without an answer the *UnreachableError is returned, and at
+// once where the server has never answered this client. The run itself goes
+// on, whoever watches.
+//
+// contact, where it is not nil, is called with false when the server has
+// stopped answering and is asked again, and with true when it is back. Neither
+// it nor each is called by two goroutines at a time.
+func (c *Client) Follow(ctx context.Context, id string, after int64, each func(restart.Run) error, contact func(answers bool)) error {
+	if contact == nil {
+		contact = func(bool) {}
+	}
+	f := follower{c: c, id: id, after: after, each: each, contact: contact}
 	var waited time.Duration
 	for pause := time.Second; ; {
 		heard, err := f.stream(ctx)
@@ -33,8 +41,13 @@ func (c *Client) Follow(ctx context.Context, id string, after int64, each func(r
 			return nil
 		case !passing(err):
 			return err
-		case heard:
+		case !c.answered.Load():
+			return err
+		case heard: // a stream that ends says nothing yet of the server
 			waited, pause = 0, time.Second
+		case !f.away:
+			f.away = true
+			contact(false)
 		}
 		if waited >= c.cfg.Patience {
 			return err
@@ -69,6 +82,9 @@ type follower struct {
 	after int64
 	run   restart.Run // as it is known so far
 	each  func(restart.Run) error
+
+	contact func(answers bool)
+	away    bool // contact was told so
 }
 
 // stream follows one stream to its end: nil means that the run is final.
@@ -83,6 +99,10 @@ func (f *follower) stream(ctx context.Context) (heard bool, err error) {
 		return false, err
 	}
 	defer resp.Body.Close()
+	if f.away {
+		f.away = false
+		f.contact(true)
+	}
 	events := newDecoder(resp.Body)
 	for {
 		event, err := events.next()

@@ -175,7 +175,7 @@ func (c *Control) choose(service string, req *restart.Request) (scenario.File, e
 		all = append(all, f.Scenario.Name)
 	}
 	return scenario.File{}, restart.Errorf(restart.CodeInvalid, "%d scenarios of kind %s fit service %s", len(fits), kind, service).
-		WithHint("choose one: %s", strings.Join(all, ", "))
+		WithHint("choose one with --scenario: %s", strings.Join(all, ", "))
 }
 
 // hostsFor gives the group (R15: by itself) and the hosts, in the inventory's

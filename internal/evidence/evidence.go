@@ -75,9 +75,10 @@ func (s System) take(ctx context.Context, evidence restart.Evidence, target Targ
 	return item
 }
 
-// clean escapes text line by line.
+// clean escapes text line by line; tabs, of which /proc is full, become spaces.
 func clean(text string) string {
 	var b strings.Builder
+	text = strings.ReplaceAll(text, "\t", "    ")
 	for line := range strings.Lines(text) {
 		b.WriteString(restart.Escape(strings.TrimSuffix(line, "\n")))
 		b.WriteByte('\n')

@@ -92,7 +92,7 @@ func TestProcess(t *testing.T) {
 	}
 	text := items[0].Text
 	for _, want := range []string{
-		"== status\nName:", "Pid:\\t" + strconv.Itoa(process.PID) + "\n", "== limits\nLimit ", "Max open files", "== cgroup\n", "== threads\n", " threads: ",
+		"== status\nName:", "Pid:    " + strconv.Itoa(process.PID) + "\n", "== limits\nLimit ", "Max open files", "== cgroup\n", "== threads\n", " threads: ",
 		"== descriptors and sockets\n", " descriptors: ", " pipe", "1 sockets: 1 tcp LISTEN", "== statm\n", "== command line\n",
 		"\n--config\na b\\x1b[31m\\n\nlast\n", "== smaps_rollup\n", "Pss:",
 	} {
