@@ -194,6 +194,7 @@ func (d *demoRun) show(ctx context.Context, l demo.Layout, first server.InitResu
 	if err != nil {
 		return err
 	}
+	defer d.settle(context.WithoutCancel(ctx), admin)
 	created, err := admin.CreateToken(ctx, wire.TokenRequest{Name: "demo", Owner: demo.Developer, Roles: []restart.Role{restart.RoleDeveloper}})
 	if err != nil {
 		return err
@@ -226,6 +227,32 @@ func (d *demoRun) show(ctx context.Context, l demo.Layout, first server.InitResu
 	<-ctx.Done()
 	fmt.Fprintln(d.talk, "\nstopping: agents, service and server")
 	return nil
+}
+
+// settle ends what is still in hand, so that no supervisor outlives the demo.
+func (d *demoRun) settle(ctx context.Context, admin *client.Client) {
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	open := wire.RunQuery{States: []restart.RunState{restart.RunQueued, restart.RunRunning, restart.RunPaused}}
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		runs, err := admin.Runs(ctx, open)
+		if err == nil && len(runs.Items) == 0 {
+			return
+		}
+		for _, run := range runs.Items {
+			if run.Control != restart.ControlForceAbort && err == nil {
+				_, err = admin.ForceAbort(ctx, run.ID)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			fmt.Fprintf(d.talk, "a run could not be ended: %v\n", err)
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 // restart asks for the one restart and watches it; the code is the run's.
