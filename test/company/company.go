@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -296,7 +297,8 @@ func (c *Company) start(name, program string, args ...string) {
 	started := make(chan error, 1)
 	// Pdeathsig is of the thread that starts: it must live as long as the child.
 	go func() {
-		lockThread()
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
 		if err := cmd.Start(); err != nil {
 			started <- err
 			return

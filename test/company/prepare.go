@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"time"
 
@@ -13,9 +12,6 @@ import (
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/store"
 )
-
-// lockThread keeps a goroutine on its thread for ever.
-func lockThread() { runtime.LockOSThread() }
 
 // initialised is what `server init --json` prints.
 type initialised struct{ Config, CA, Token string }

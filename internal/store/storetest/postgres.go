@@ -58,7 +58,10 @@ func StartPostgres(t testing.TB) *Postgres {
 	initdb := exec.CommandContext(ctx, filepath.Join(bin, "initdb"), "--pgdata", data, "--username", "restartilka", "--auth", "trust",
 		"--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync", "--no-instructions")
 	initdb.Dir, initdb.SysProcAttr = dir, process
-	if out, err := initdb.CombinedOutput(); err != nil {
+	runtime.LockOSThread() // it would die with the thread that starts it, as the server would: see start
+	out, err := initdb.CombinedOutput()
+	runtime.UnlockOSThread()
+	if err != nil {
 		t.Fatalf("initdb: %v\n%s", err, out)
 	}
 	start(t, dir, exec.CommandContext(context.WithoutCancel(ctx), filepath.Join(bin, "postgres"), "-D", data, "-k", dir, "-c", "listen_addresses=", "-c", "fsync=off",
