@@ -44,7 +44,7 @@ check: ## the quick tests, without the whole programs and the browser: no root, 
 
 .PHONY: test
 test: deps build lint ## everything, after installing what it needs: lint, and all tests with the race detector
-	CGO_ENABLED=1 $(GO) test -race -timeout 6m ./...
+	CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 6m ./...
 
 .PHONY: deps
 deps: ## install the Debian packages that the tests need; asks first at a terminal

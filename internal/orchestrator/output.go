@@ -123,14 +123,30 @@ func (k *outputKeeper) flush(ctx context.Context, d *driver, truncated int64) {
 	}
 }
 
-// drain waits for the end of the output, for at most d.
-func (k *outputKeeper) drain(d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-k.done:
-	case <-t.C:
+// drain waits for the end of the output, for as long as more of it arrives:
+// once idle has passed without any, the outcome is held up no longer.
+func (k *outputKeeper) drain(idle time.Duration) {
+	tick := time.NewTicker(idle)
+	defer tick.Stop()
+	for before := k.end(); ; {
+		select {
+		case <-k.done:
+			return
+		case <-tick.C:
+			now := k.end()
+			if now == before {
+				return
+			}
+			before = now
+		}
 	}
+}
+
+// end is the offset up to which output has arrived.
+func (k *outputKeeper) end() int64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.offset + int64(len(k.pending))
 }
 
 // stop ends the copying and waits for it.

@@ -12,6 +12,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
@@ -48,6 +49,11 @@ var build = sync.OnceValues(func() (Programs, error) {
 	}
 	cmd := exec.Command("go", "build", "-o", dir+"/", "./cmd/restartilka", "./cmd/restartilka-agent")
 	cmd.Dir = strings.TrimSpace(string(root))
+	for _, part := range []string{"cmd", "internal", "scenarios"} {
+		if err := consult(filepath.Join(cmd.Dir, part)); err != nil {
+			return Programs{}, fmt.Errorf("look at the sources: %w", err)
+		}
+	}
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return Programs{}, fmt.Errorf("build the programs: %w\n%s", err, out)
@@ -63,6 +69,24 @@ func Build(t testing.TB) Programs {
 		t.Fatal(err)
 	}
 	return p
+}
+
+// consult looks at every file that the programs are made of, so that go test
+// knows that its result depends on them: the programs are built behind its
+// back, and it would show an old result as "(cached)" after they have changed.
+func consult(root string) error {
+	return filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if e.IsDir() && strings.HasPrefix(e.Name(), ".") && path != root {
+			return filepath.SkipDir
+		}
+		if e.Type().IsRegular() {
+			_, err = os.Stat(path)
+		}
+		return err
+	})
 }
 
 // RemovePrograms is for the end of TestMain.
