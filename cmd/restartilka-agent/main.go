@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -21,6 +22,7 @@ import (
 	"github.com/restartilka/restartilka/internal/agent/supervisor"
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/systemd"
 	"github.com/restartilka/restartilka/internal/version"
 )
 
@@ -29,7 +31,9 @@ const usage = `restartilka-agent runs on every host and does there what reviewed
 Usage: restartilka-agent VERB [--config FILE]
 
   serve                  take tasks from the servers (the service of this name does)
+  join URL               enrol this host with a join token: key, certificate, agent.yaml
   check [--service S]    say what this host says about itself, and what is wrong
+  discover [--all]       print drafts for services.d from the units that run or start here
   config check           read agent.yaml and say what is wrong with it
   config show            print the settings in use, defaults included
   version                print the version
@@ -60,8 +64,12 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return supervisor.TryMain()
 	case "serve":
 		return serve(args[1:], stderr)
+	case "join":
+		return join(args[1:], os.Stdin, stdout, stderr)
 	case "check":
 		return check(args[1:], stdout, stderr)
+	case "discover":
+		return discover(args[1:], stdout, stderr)
 	case "config":
 		return config(args[1:], stdout, stderr)
 	case "version", "--version":
@@ -122,7 +130,12 @@ func serve(args []string, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
 	defer stop()
 	log := slog.New(slog.NewTextHandler(stderr, nil))
-	if err := agent.Serve(ctx, settings, log, nil); err != nil {
+	ready := func(_, _ net.Addr) {
+		if err := systemd.Ready(); err != nil {
+			log.Warn("the service manager does not learn that the agent is ready", "error", err)
+		}
+	}
+	if err := agent.Serve(ctx, settings, log, ready); err != nil {
 		return fail(stderr, err)
 	}
 	return exitFine

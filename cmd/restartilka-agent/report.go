@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/restartilka/restartilka/internal/protocol"
+	"github.com/restartilka/restartilka/internal/restart"
 )
 
 // printReport shows what a host says about itself, for a person.
@@ -17,8 +18,29 @@ func printReport(w io.Writer, r protocol.CheckReport) error {
 	}
 	line("host", "%s, restartilka-agent %s", r.Host, r.Program)
 	line("clock", "%s", r.Clock.Format(time.RFC3339))
+	if r.User != "" {
+		line("runs as", "%s", r.User)
+	}
 	line("containment", "%s", r.Containment)
+	if r.Memory != "" {
+		line("memory", "%s", r.Memory)
+	}
+	if r.Init != "" {
+		line("init", "%s", r.Init)
+	}
 	line("review", "%s", r.Review)
+	if c := r.Certificate; c != nil {
+		line("certificate", "serial %s of %s, until %s", c.Serial, restart.Quote(c.Issuer), c.NotAfter.Format(time.RFC3339))
+	}
+	if s := r.Spool; s != nil {
+		line("spool", "%s, %d MiB of %d MiB free", s.Path, s.Free>>20, s.Total>>20)
+	}
+	if len(r.Shells) > 0 {
+		line("shells", "%s", strings.Join(r.Shells, ", "))
+	}
+	if len(r.Services) > 0 {
+		line("services", "%s", strings.Join(r.Services, ", "))
+	}
 	if len(r.Groups) > 0 {
 		line("groups", "%s", strings.Join(r.Groups, ", "))
 	}
@@ -40,8 +62,11 @@ func printReport(w io.Writer, r protocol.CheckReport) error {
 	if len(r.Scenarios) == 0 {
 		line("scenario", "none: nothing can run on this host")
 	}
-	for _, text := range r.Weaker {
-		line("weaker", "%s", text)
+	for _, warning := range r.Warnings {
+		line("warning", "%s", warning.Message)
+		if warning.Hint != "" {
+			line("", "do: %s", warning.Hint)
+		}
 	}
 	for _, p := range r.Problems {
 		line("PROBLEM", "%s", p.Error())

@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/exec"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 	yaml "go.yaml.in/yaml/v4"
@@ -17,6 +19,11 @@ import (
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/server"
 )
+
+// extra gives the commands that package cli does not know.
+func extra() []*cobra.Command {
+	return []*cobra.Command{serverCommand(), configCommand(), demoCommand()}
+}
 
 // serverCommand is `restartilka server` with its `init`.
 func serverCommand() *cobra.Command {
@@ -73,6 +80,9 @@ is changed: where a configuration lies already, nothing is done.`,
 				}
 				o.IPs = append(o.IPs, ip)
 			}
+			if !cmd.Flags().Changed("user") {
+				o.User = server.DefaultUser(o.Dir)
+			}
 			r, err := server.Init(cmd.Context(), o)
 			if err != nil {
 				return err
@@ -80,15 +90,22 @@ is changed: where a configuration lies already, nothing is done.`,
 			if asJSON, err := cmd.Flags().GetBool("json"); err != nil || asJSON {
 				return printJSON(cmd.OutOrStdout(), r)
 			}
+			start, owner := "restartilka server --config "+r.Config, ""
+			if r.User != "" {
+				owner = fmt.Sprintf("keys and data  belong to the user %s, who can read the rest and change none of it\n", r.User)
+			}
+			if _, err := os.Stat("/run/systemd/system"); err == nil && r.User == server.ServiceUser && r.Config == server.DefaultConfig {
+				start = "systemctl start restartilka" // the package's unit
+			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), `configuration  %s
 authority      %s
-first admin    %s
+%sfirst admin    %s
 token          %s
 
 The token is shown this once; it is good for 90 days. Then:
-  restartilka server --config %s
+  %s
   restartilka login %s --ca %s
-`, r.Config, r.CA, r.Admin, r.Token, r.Config, r.URL, r.CA)
+`, r.Config, r.CA, owner, r.Admin, r.Token, start, r.URL, r.CA)
 			return err
 		},
 	}
@@ -98,6 +115,7 @@ The token is shown this once; it is good for 90 days. Then:
 	f.StringVar(&o.Name, "name", "main", "the server's name, in the audit trail and towards agents")
 	f.StringVar(&o.Listen, "listen", "0.0.0.0:8443", "address and port of the pages and the API")
 	f.StringVar(&o.Admin, "admin", "admin", "user name of the first admin")
+	f.StringVar(&o.User, "user", "", "who will run the server, and gets its keys and data (default: who asks; for root in /etc/restartilka, the user restartilka if there is one)")
 	f.StringSliceVar(&o.DNS, "dns", nil, "names in the server's certificate, beside localhost and this host's name")
 	f.StringSliceVar(&addresses, "ip", nil, "addresses in the server's certificate, beside those of loopback")
 	return cmd
@@ -105,22 +123,26 @@ The token is shown this once; it is good for 90 days. Then:
 
 // configCommand is `restartilka config check|show`.
 func configCommand() *cobra.Command {
-	var config string
-	cmd := cli.Parent("config", "Look at the server's configuration",
-		&cobra.Command{
-			Use: "check", Short: "Check the configuration, and all that it names, without starting anything", Args: cobra.NoArgs,
-			RunE: func(cmd *cobra.Command, _ []string) error {
-				cfg, err := server.ReadConfig(config)
-				if err != nil {
-					return err
-				}
-				if wrong := cfg.Check(cmd.Context()); len(wrong) > 0 {
-					return restart.Errorf(restart.CodeInvalid, "%s: %v", config, errors.Join(wrong...))
-				}
-				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is in order\n", config)
-				return err
-			},
+	var config, as string
+	check := &cobra.Command{
+		Use: "check", Short: "Check the configuration, and all that it names, without starting anything", Args: cobra.NoArgs,
+		Long: `Check the configuration, and all that it names, without starting anything. What
+root can read the server may not be able to, so root checks as the user who runs
+the server: restartilka for the configuration in /etc/restartilka, if there is
+that user, or the one of --user.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !cmd.Flags().Changed("user") {
+				as = server.DefaultUser(filepath.Dir(config))
+			}
+			if as != "" {
+				return checkAs(cmd, as, config)
+			}
+			return checkConfig(cmd, config)
 		},
+	}
+	check.Flags().StringVar(&as, "user", "", "check as this user; needs root")
+	cmd := cli.Parent("config", "Look at the server's configuration",
+		check,
 		&cobra.Command{
 			Use: "show", Short: "Show the configuration with every default filled in", Args: cobra.NoArgs,
 			Long: "Show the configuration with every default filled in and every path resolved. It holds no secrets: those lie in files of their own.",
@@ -140,6 +162,46 @@ func configCommand() *cobra.Command {
 	)
 	cmd.PersistentFlags().StringVar(&config, "config", server.DefaultConfig, "the configuration")
 	return cmd
+}
+
+func checkConfig(cmd *cobra.Command, config string) error {
+	cfg, err := server.ReadConfig(config)
+	if err != nil {
+		return err
+	}
+	if wrong := cfg.Check(cmd.Context()); len(wrong) > 0 {
+		return restart.Errorf(restart.CodeInvalid, "%s: %v", config, errors.Join(wrong...))
+	}
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is in order\n", config)
+	return err
+}
+
+// checkAs has this program check the configuration as another user: what they
+// can read, and who owns a cache that is written meanwhile, is then as it is
+// for the server.
+func checkAs(cmd *cobra.Command, as, config string) error {
+	program, err := self()
+	if err != nil {
+		return err
+	}
+	path, err := filepath.Abs(config)
+	if err != nil {
+		return fmt.Errorf("find %s: %w", config, err)
+	}
+	check := exec.CommandContext(cmd.Context(), program, "config", "check", "--config", path, "--user", "")
+	check.Dir, check.Stdout, check.Stderr = "/", cmd.OutOrStdout(), cmd.ErrOrStderr()
+	if err := server.RunAs(check, as); err != nil {
+		return err
+	}
+	err = check.Run()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return cli.Exit(exit.ExitCode()) // it has said why
+	}
+	if err != nil {
+		return restart.Errorf(restart.CodeInvalid, "the check can't be run as %s: %v", restart.Quote(as), err).
+			WithHint("%s must be able to run %s; --user root checks as root", as, program)
+	}
+	return nil
 }
 
 func printJSON(w io.Writer, v any) error {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/restartilka/restartilka/internal/agent/host"
 	"github.com/restartilka/restartilka/internal/agent/spool"
+	"github.com/restartilka/restartilka/internal/agent/units"
 	"github.com/restartilka/restartilka/internal/health"
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
@@ -67,7 +68,10 @@ type Config struct {
 	Attend func(id string)
 
 	Containment string           // for reports: cgroup | process-group, and why
-	Weaker      []string         // what is weaker on this host than it could be
+	Features    Features         // what this host can and can't do, for reports
+	SpoolDir    string           // whose free space is reported; "" = it is not
+	Units       units.System     // where services are looked for; zero = this host
+	Identity    *Identity        // this host's certificate; nil = it is neither reported nor renewed
 	Program     string           // the agent's own version
 	BootID      string           // of this boot
 	RatePerHour int              // tasks of one service; 0 = 60
@@ -86,8 +90,12 @@ const maxLaunches = 3
 
 // Agent is one host's agent. Its methods may be called at once.
 type Agent struct {
-	cfg  Config
-	turn chan struct{} // holds one token: who has it may change a task
+	cfg   Config
+	turn  chan struct{} // holds one token: who has it may change a task
+	born  time.Time
+	tally *tally
+
+	discovering sync.Mutex // held during a look at the host's units
 
 	mu       sync.Mutex // guards what follows; never held during I/O
 	tasks    map[string]*task
@@ -95,6 +103,7 @@ type Agent struct {
 	epochs   map[string]int64       // by run: the highest shown
 	accepted map[string][]time.Time // by service: when tasks came in the last hour
 	counts   map[protocol.Outcome]int64
+	took     durations // of the tasks that ended
 	stopping bool
 	stopped  chan struct{} // closed with stopping
 }
@@ -136,7 +145,7 @@ func New(cfg Config) (*Agent, error) {
 	a := &Agent{
 		cfg: cfg, turn: make(chan struct{}, 1), tasks: map[string]*task{}, graves: map[string]spool.Tombstone{},
 		epochs: map[string]int64{}, accepted: map[string][]time.Time{}, counts: map[protocol.Outcome]int64{},
-		stopped: make(chan struct{}),
+		stopped: make(chan struct{}), born: cfg.Now(), tally: newTally(),
 	}
 	return a, nil
 }

@@ -24,8 +24,9 @@ func (a *Agent) Check(ctx context.Context, c protocol.CheckRequest) (protocol.Ch
 	}
 	r := protocol.CheckReport{
 		Version: protocol.Version, Program: a.cfg.Program, Host: a.cfg.Host.Name, Clock: a.cfg.Now().UTC(), BootID: a.cfg.BootID,
-		Containment: a.cfg.Containment, Review: ReviewFiles, Groups: a.cfg.Host.Groups, Weaker: a.cfg.Weaker,
-		Scenarios: []protocol.AcceptedScenario{},
+		Containment: a.cfg.Containment, Memory: a.cfg.Features.Memory, User: a.cfg.Features.User, Init: a.cfg.Features.Init,
+		Review: ReviewFiles, Shells: a.cfg.Features.Shells, Groups: a.cfg.Host.Groups,
+		Scenarios: []protocol.AcceptedScenario{}, Warnings: slices.Clone(a.cfg.Features.Warnings),
 	}
 	problem := func(err error) {
 		if e, ok := errors.AsType[*restart.Error](err); ok {
@@ -34,19 +35,15 @@ func (a *Agent) Check(ctx context.Context, c protocol.CheckRequest) (protocol.Ch
 			r.Problems = append(r.Problems, *restart.Errorf(restart.CodeInternal, "%s", restart.Escape(err.Error())))
 		}
 	}
+	warn := func(w protocol.Warning) { r.Warnings = append(r.Warnings, w) }
 	if _, err := a.cfg.Keys(); err != nil {
 		problem(err)
 	}
-	scenarios, broken := host.ListScenarios(a.cfg.Host.Scenarios)
-	for _, err := range broken {
-		// Not a problem of a task by another scenario: Find below judges the one that is wanted.
-		r.Weaker = append(slices.Clip(r.Weaker), "not used, "+restart.Escape(err.Error()))
+	if a.cfg.SpoolDir != "" {
+		r.Spool = a.checkSpool(problem, warn)
 	}
-	for _, s := range scenarios {
-		if c.Service == "" || s.Fits(c.Service) {
-			r.Scenarios = append(r.Scenarios, protocol.AcceptedScenario{Name: s.Name, Digest: s.Digest, Serial: s.Serial})
-		}
-	}
+	a.checkScenarios(&r, c.Service, warn)
+	a.checkServices(&r, c.Service, problem, warn)
 	if err := a.cfg.Host.Belongs(c.Environment, c.Group); err != nil {
 		problem(err)
 	}
@@ -58,19 +55,86 @@ func (a *Agent) Check(ctx context.Context, c protocol.CheckRequest) (protocol.Ch
 		}
 	}
 	if c.Digest != "" {
-		var err error
-		if c.Service != "" {
-			here := a.cfg.Host
-			here.Groups, here.Environments = nil, nil // judged above
-			_, err = here.Find(c.Service, c.Digest, c.Environment, c.Group, "")
-		} else {
-			_, err = host.ReadScenario(a.cfg.Host.Scenarios, c.Digest)
-		}
+		err := a.checkDigest(c)
 		if err != nil && (r.Service != nil || restart.CodeOf(err) != restart.CodeUnknownService) { // else it has been said above
 			problem(err)
 		}
 	}
+	for _, w := range r.Warnings {
+		r.Weaker = append(r.Weaker, w.Message)
+	}
 	return r, nil
+}
+
+// checkScenarios lists what would be accepted, for the service where one is
+// named, and what lies beside it and would not.
+func (a *Agent) checkScenarios(r *protocol.CheckReport, service string, warn func(protocol.Warning)) {
+	scenarios, broken := host.ListScenarios(a.cfg.Host.Scenarios)
+	for _, err := range broken {
+		// Not a problem of a task by another scenario: checkDigest judges the one that is wanted.
+		warn(protocol.Warning{
+			Kind: protocol.WarnScenario, Message: "not used, " + restart.Escape(err.Error()),
+			Hint: "correct the file on the host, or take it away",
+		})
+	}
+	for _, s := range scenarios {
+		if service != "" && !s.Fits(service) {
+			continue
+		}
+		r.Scenarios = append(r.Scenarios, protocol.AcceptedScenario{Name: s.Name, Digest: s.Digest, Serial: s.Serial})
+		if err := checkShell(s); err != nil {
+			warn(protocol.Warning{Kind: protocol.WarnScenario, Message: err.Message, Hint: err.Hint})
+		}
+	}
+}
+
+// checkServices lists the services of the host. Where none is asked about, the
+// file of each is read, too.
+func (a *Agent) checkServices(r *protocol.CheckReport, service string, problem func(error), warn func(protocol.Warning)) {
+	names, err := host.ListServices(a.cfg.Host.Services)
+	r.Services = names
+	if service != "" {
+		return // checkService says what is wrong with that one
+	}
+	if err != nil {
+		problem(restart.Errorf(restart.CodeUnknownService, "this host's list of services can't be used: %s", restart.Escape(err.Error())).
+			WithHint("services: in agent.yaml names a folder of NAME.yaml files, owned by root"))
+		return
+	}
+	if len(names) == 0 {
+		warn(protocol.Warning{
+			Kind: protocol.WarnServices, Message: "no service is listed, so nothing can be restarted here",
+			Hint: "lay NAME.yaml files into " + a.cfg.Host.Services + "; restartilka hosts discover drafts them",
+		})
+	}
+	for _, name := range names {
+		if _, err := host.ReadService(a.cfg.Host.Services, name); err != nil {
+			problem(err)
+		}
+	}
+}
+
+// checkDigest judges one scenario, for the service where one is named.
+func (a *Agent) checkDigest(c protocol.CheckRequest) error {
+	var s restart.Scenario
+	if c.Service == "" {
+		var err error
+		if s, err = host.ReadScenario(a.cfg.Host.Scenarios, c.Digest); err != nil {
+			return err
+		}
+	} else {
+		here := a.cfg.Host
+		here.Groups, here.Environments = nil, nil // judged by Belongs
+		work, err := here.Find(c.Service, c.Digest, c.Environment, c.Group, "")
+		if err != nil {
+			return err
+		}
+		s = work.Scenario
+	}
+	if err := checkShell(s); err != nil {
+		return err
+	}
+	return nil
 }
 
 // checkService gives the host's own word about one service.

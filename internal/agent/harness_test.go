@@ -151,6 +151,12 @@ type running struct {
 // start starts an agent process on free ports.
 func (b *bed) start() *running {
 	b.t.Helper()
+	return b.startBy("/proc/self/exe")
+}
+
+// startBy starts an agent by a program that ends as the agent does.
+func (b *bed) startBy(program ...string) *running {
+	b.t.Helper()
 	b.write("agent.yaml", fmt.Appendf(nil, `
 host: %s
 listen: 127.0.0.1:0
@@ -166,7 +172,7 @@ spool: %[4]s
 grace: 200ms
 %[5]s`, testHost, b.dir, testServer, b.spoolDir, b.extra), 0o644)
 	r := &running{bed: b, log: &safeBuffer{}, gone: make(chan struct{})}
-	r.cmd = exec.Command("/proc/self/exe", "serve", b.settings)
+	r.cmd = exec.Command(program[0], append(program[1:], "serve", b.settings)...)
 	r.cmd.Stderr = r.log
 	out, err := r.cmd.StdoutPipe()
 	b.must(err)

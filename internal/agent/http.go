@@ -28,6 +28,9 @@ func (a *Agent) verbs() []verb {
 		{http.MethodDelete, "/v1/tasks/{id}", a.serveForget},
 		{http.MethodPost, "/v1/check", a.serveCheck},
 		{http.MethodPost, "/v1/probe", a.serveProbe},
+		{http.MethodPost, "/v1/certificate/request", a.serveRenewalRequest},
+		{http.MethodPut, "/v1/certificate", a.serveRenewal},
+		{http.MethodPost, "/v1/discover", a.serveDiscover},
 	}
 }
 
@@ -42,14 +45,21 @@ type verb struct {
 func (a *Agent) Handler() http.Handler {
 	mux := http.NewServeMux()
 	for _, v := range a.verbs() {
-		mux.Handle(v.method+" "+v.path, a.answer(v.serve))
+		mux.Handle(v.method+" "+v.path, a.tally.counted(v.name(), a.answer(v.serve)))
 	}
-	mux.Handle("/", a.answer(func(_ http.ResponseWriter, r *http.Request) error {
+	mux.Handle("/", a.tally.counted(otherVerb, a.answer(func(_ http.ResponseWriter, r *http.Request) error {
 		return restart.Errorf(restart.CodeNotFound, "this agent has no verb %s %s", restart.Quote(r.Method), restart.Quote(r.URL.Path))
-	}))
+	})))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 || len(r.TLS.PeerCertificates) == 0 {
+			a.tally.asked(otherVerb, http.StatusUnauthorized)
 			protocol.WriteError(w, restart.Errorf(restart.CodeUnauthorised, "a server's client certificate is needed"))
+			return
+		}
+		if err := expired(r, a.cfg.Now()); err != nil {
+			w.Header().Set("Connection", "close")
+			a.tally.asked(otherVerb, protocol.StatusOf(restart.CodeOf(err)))
+			protocol.WriteError(w, err)
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, protocol.MaxBody)
@@ -124,7 +134,13 @@ func handle[In, Out any](w http.ResponseWriter, r *http.Request, call func(conte
 	return reply(w, out)
 }
 
-func (a *Agent) servePut(w http.ResponseWriter, r *http.Request) error { return handle(w, r, a.Put) }
+func (a *Agent) servePut(w http.ResponseWriter, r *http.Request) error {
+	err := handle(w, r, a.Put)
+	if err != nil && r.Context().Err() == nil {
+		a.tally.refused(restart.CodeOf(err))
+	}
+	return err
+}
 func (a *Agent) serveCancel(w http.ResponseWriter, r *http.Request) error {
 	return handle(w, r, a.Cancel)
 }
@@ -134,12 +150,14 @@ func (a *Agent) serveForget(w http.ResponseWriter, r *http.Request) error {
 
 func (a *Agent) serveCheck(w http.ResponseWriter, r *http.Request) error {
 	return handle(w, r, func(ctx context.Context, _ string, in protocol.CheckRequest) (protocol.CheckReport, error) {
-		return a.Check(ctx, in)
+		report, err := a.Check(ctx, in)
+		report.Certificate = a.cfg.Identity.Report()
+		return report, err
 	})
 }
 
 func (a *Agent) serveProbe(w http.ResponseWriter, r *http.Request) error {
-	deadline(w, probeTime+answerTime)
+	deadline(w, protocol.ProbeTime+answerTime)
 	return handle(w, r, func(ctx context.Context, _ string, in protocol.ProbeRequest) (protocol.ProbeReport, error) {
 		return a.Probe(ctx, in)
 	})

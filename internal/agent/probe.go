@@ -18,9 +18,6 @@ import (
 	"github.com/restartilka/restartilka/internal/restart"
 )
 
-// probeTime bounds a probe, whatever the scenario allows its checks.
-const probeTime = 25 * time.Second
-
 // Probe looks once at the health section of a reviewed scenario, without any
 // task. A new process can't be judged without a restart: any process will do.
 func (a *Agent) Probe(ctx context.Context, p protocol.ProbeRequest) (protocol.ProbeReport, error) {
@@ -31,7 +28,7 @@ func (a *Agent) Probe(ctx context.Context, p protocol.ProbeRequest) (protocol.Pr
 	if err != nil {
 		return protocol.ProbeReport{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	ctx, cancel := context.WithTimeout(ctx, protocol.ProbeTime)
 	defer cancel()
 	var run health.Runner
 	if a.cfg.Command != nil {

@@ -132,6 +132,9 @@ func (a *Agent) settle(id string, final protocol.TaskStatus) error {
 	if a.note(id, status) {
 		a.mu.Lock()
 		a.counts[status.Outcome]++
+		if status.StartedAt != nil && status.FinishedAt != nil {
+			a.took.observe(max(status.FinishedAt.Sub(*status.StartedAt).Seconds(), 0))
+		}
 		a.mu.Unlock()
 		a.cfg.Logger.Info("task done", "run_id", status.Run, "task_id", id, "service", status.Service, "outcome", string(status.Outcome), "error", status.Error)
 	}

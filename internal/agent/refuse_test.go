@@ -164,7 +164,7 @@ func TestEveryVerbNeedsTheServersCertificate(t *testing.T) {
 			for _, v := range [][2]string{
 				{http.MethodPut, "/v1/tasks/" + e.Task}, {http.MethodGet, "/v1/tasks/" + e.Task}, {http.MethodGet, "/v1/tasks/" + e.Task + "/output"},
 				{http.MethodPost, "/v1/tasks/" + e.Task + "/cancel"}, {http.MethodDelete, "/v1/tasks/" + e.Task},
-				{http.MethodPost, "/v1/check"}, {http.MethodPost, "/v1/probe"}, {http.MethodGet, "/"},
+				{http.MethodPost, "/v1/check"}, {http.MethodPost, "/v1/probe"}, {http.MethodPost, "/v1/discover"}, {http.MethodGet, "/"},
 			} {
 				req, err := http.NewRequest(v[0], r.url+v[1], strings.NewReader("{}"))
 				b.must(err)

@@ -10,7 +10,6 @@ import (
 	"maps"
 	"net"
 	"net/http"
-	"os"
 	"sync"
 	"time"
 
@@ -30,6 +29,9 @@ const stopTime = 10 * time.Second
 // Supervisors are left alone when it stops; the next agent finds them. ready is
 // called once both listeners take connections; nil = nobody asks.
 func Serve(ctx context.Context, s Settings, log *slog.Logger, ready func(listen, status net.Addr)) error {
+	if err := (pki.Pair{Cert: s.Certificate, Key: s.Key}).Recover(); err != nil {
+		log.Error("an interrupted renewal of this host's certificate can't be finished", "error", err)
+	}
 	credentials, err := pki.LoadCredentials(s.Certificate, s.Key, s.CA)
 	if err != nil {
 		return err
@@ -45,7 +47,7 @@ func Serve(ctx context.Context, s Settings, log *slog.Logger, ready func(listen,
 	}
 	defer store.Close()
 	attendant := NewAttendant(store, log)
-	a, err := build(s, store, attendant, log)
+	a, err := build(s, store, attendant, NewIdentity(s, credentials.Leaf), log)
 	if err != nil {
 		return err
 	}
@@ -69,11 +71,13 @@ func Serve(ctx context.Context, s Settings, log *slog.Logger, ready func(listen,
 	if s.StatusListen != "" {
 		status, err := listenConfig.Listen(ctx, "tcp", s.StatusListen)
 		if err != nil {
-			return fmt.Errorf("listen for /ping and /metrics: %w", err)
+			return fmt.Errorf("listen for /ping, /readyz and /metrics: %w", err)
 		}
 		defer status.Close()
 		statusAddr = status.Addr()
-		plain := server(a.StatusHandler(Gauges{SpoolSize: store.Size, Certificate: credentials.Leaf}), log)
+		plain := server(a.StatusHandler(Gauges{
+			SpoolSize: store.Size, SpoolSpace: store.Space, SpoolWritable: store.Writable, Certificate: credentials.Leaf, Credentials: credentials.Err,
+		}), log)
 		plain.WriteTimeout = statusTime
 		servers = append(servers, serving{plain, status})
 	}
@@ -137,13 +141,9 @@ func server(h http.Handler, log *slog.Logger) *http.Server {
 }
 
 // build makes the agent of these settings.
-func build(s Settings, store *spool.Spool, attendant *Attendant, log *slog.Logger) (*Agent, error) {
+func build(s Settings, store *spool.Spool, attendant *Attendant, identity *Identity, log *slog.Logger) (*Agent, error) {
 	base, why := supervisor.FindCgroup(s.Cgroup)
-	kind, weaker := supervisor.ByCgroup, Weaker()
-	if base == "" {
-		kind = supervisor.ByProcessGroup
-		weaker = append(weaker, "scripts are kept together by process group only: "+why)
-	} else {
+	if base != "" {
 		supervisor.SweepCgroups(base)
 	}
 	here := s.HostFacts()
@@ -155,8 +155,8 @@ func build(s Settings, store *spool.Spool, attendant *Attendant, log *slog.Logge
 	return New(Config{
 		Host: here, Keys: keys, Spool: store, Archive: store, Launcher: launcher, Packages: host.Packages{},
 		Command: Command(base, s.Grace), Attend: attendant.Attend,
-		Containment: kind + " (" + why + ")", Weaker: weaker, Program: version.Current().Version, BootID: host.BootID(),
-		RatePerHour: s.Rate, Logger: log,
+		Containment: containment(base, why), Features: FeaturesHere(base, why), SpoolDir: s.Spool, Program: version.Current().Version, BootID: host.BootID(),
+		RatePerHour: s.Rate, Identity: identity, Logger: log,
 	})
 }
 
@@ -179,41 +179,26 @@ func LoadKeys(files []string) (map[string]ed25519.PublicKey, error) {
 	return all, nil
 }
 
-// Weaker says in sentences what this host can't do as well as another could,
-// containment aside.
-func Weaker() []string {
-	var out []string
-	if os.Geteuid() != 0 {
-		out = append(out, "the agent is not root: scripts can run as its own user only")
-	}
-	if err := supervisor.Sealable(); err != nil {
-		out = append(out, "scripts run from an unnamed file, not from sealed memory: "+restart.Escape(err.Error()))
-	}
-	if _, err := os.Stat("/run/systemd/system"); err != nil {
-		out = append(out, "systemd does not run here: units can't be asked, use pid_file or port in health")
-	}
-	return out
-}
+// agentUnit is what the agent's package calls its unit.
+const agentUnit = "restartilka-agent.service"
 
 // CheckHere is Check without a running agent, for a person on the host: it only
 // reads.
 func CheckHere(ctx context.Context, s Settings, ask protocol.CheckRequest) (protocol.CheckReport, error) {
-	base, why := supervisor.FindCgroup(s.Cgroup)
-	kind, weaker := supervisor.ByCgroup, Weaker()
-	if base == "" {
-		kind = supervisor.ByProcessGroup
-		weaker = append(weaker, "scripts are kept together by process group only: "+why)
-	}
+	base, why := supervisor.FindUnitCgroup(s.Cgroup, agentUnit)
 	a := &Agent{cfg: Config{
 		Host: s.HostFacts(), Packages: host.Packages{}, Now: time.Now, BootID: host.BootID(), Program: version.Current().Version,
-		Containment: kind + " (" + why + ")", Weaker: weaker,
+		Containment: containment(base, why), Features: FeaturesHere(base, why), SpoolDir: s.Spool,
 		Keys: func() (map[string]ed25519.PublicKey, error) { return LoadKeys(s.EnvelopeKeys) },
 	}}
 	report, err := a.Check(ctx, ask)
 	if err != nil {
 		return report, err
 	}
-	if _, err := pki.LoadCredentials(s.Certificate, s.Key, s.CA); err != nil {
+	credentials, err := pki.LoadCredentials(s.Certificate, s.Key, s.CA)
+	if err == nil {
+		report.Certificate = protocol.ReportCertificate(credentials.Leaf())
+	} else {
 		e, ok := errors.AsType[*restart.Error](err)
 		if !ok {
 			e = restart.Errorf(restart.CodeCertificate, "%s", restart.Escape(err.Error()))

@@ -31,7 +31,7 @@ const maxSettings = 1 << 20
 type Settings struct {
 	Host         string        `yaml:"host"`               // this host's name: what envelopes and its certificate name
 	Listen       string        `yaml:"listen"`             // for servers
-	StatusListen string        `yaml:"status_listen"`      // for /ping and /metrics; "" = off
+	StatusListen string        `yaml:"status_listen"`      // for /ping, /readyz and /metrics; "" = off
 	Certificate  string        `yaml:"certificate"`        // PEM
 	Key          string        `yaml:"key"`                // PEM, mode 0600
 	CA           string        `yaml:"ca"`                 // PEM: who signs the servers' certificates

@@ -2,83 +2,111 @@ package agent
 
 import (
 	"crypto/x509"
-	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
-	"github.com/restartilka/restartilka/internal/protocol"
-	"github.com/restartilka/restartilka/internal/version"
+	"github.com/restartilka/restartilka/internal/restart"
 )
 
-// Gauges are what /metrics shows beside the agent's own numbers.
+// Gauges are what the status listener looks at beside the agent itself. What is
+// nil is not shown, or not checked.
 type Gauges struct {
-	SpoolSize   func() (int64, error)    // bytes on the disk
-	Certificate func() *x509.Certificate // in use on the listener for servers
+	SpoolSize     func() (int64, error)              // bytes that the tasks take on the disk
+	SpoolSpace    func() (free, size int64, _ error) // of the spool's file system, in bytes
+	SpoolWritable func() error                       // nil = a task could be received
+	Certificate   func() *x509.Certificate           // in use on the listener for servers
+	Credentials   func() error                       // why the files as they are now are not in use
 }
 
 // statusTime bounds an answer of the status listener.
 const statusTime = 5 * time.Second
 
-// StatusHandler serves /ping and /metrics, for this host's own monitoring.
-// Nothing can be changed through it.
+// StatusHandler serves /ping, /readyz and /metrics, for this host's own
+// monitoring. Nothing can be changed through it, and nothing but names of
+// checks and numbers is told.
 func (a *Agent) StatusHandler(g Gauges) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /ping", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		io.WriteString(w, "pong\n") //nolint:errcheck // the peer has gone
+		answerText(w, http.StatusOK, "pong\n")
 	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		status, text := a.readiness(g)
+		answerText(w, status, text)
+	})
+	// One at a time: whoever may connect can ask, and each answer looks at the
+	// spool and reads the scenarios.
+	var scraping sync.Mutex
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
+		scraping.Lock()
+		text := a.metrics(g)
+		scraping.Unlock()
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-		io.WriteString(w, a.metrics(g)) //nolint:errcheck // the peer has gone
+		io.WriteString(w, text) //nolint:errcheck // the peer has gone
 	})
 	return mux
 }
 
-// metrics writes the Prometheus text format: a handful of numbers is not worth
-// a library in a program that runs as root on every host.
-func (a *Agent) metrics(g Gauges) string {
-	var b strings.Builder
-	family := func(name, kind, help string) { fmt.Fprintf(&b, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind) }
-	build := version.Current()
-	family("restartilka_agent_build_info", "gauge", "The running build.")
-	fmt.Fprintf(&b, "restartilka_agent_build_info{version=%q,commit=%q,go=%q} 1\n", build.Version, build.Commit, build.Go)
+func answerText(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	io.WriteString(w, text) //nolint:errcheck // the peer has gone
+}
 
-	a.mu.Lock()
-	counts := maps.Clone(a.counts)
-	active, kept, graves := 0, len(a.tasks), len(a.graves)
-	for _, t := range a.tasks {
-		if !t.done() {
-			active++
-		}
-	}
-	a.mu.Unlock()
+// check is one thing that must hold so that a task could be taken now.
+type check struct {
+	name string
+	err  error
+}
 
-	family("restartilka_agent_tasks_total", "counter", "Tasks that ended since this agent started.")
-	for _, outcome := range []protocol.Outcome{
-		protocol.OutcomeSucceeded, protocol.OutcomeFailed, protocol.OutcomeTimedOut, protocol.OutcomeCancelled, protocol.OutcomeNotStarted, protocol.OutcomeUnknown,
-	} {
-		fmt.Fprintf(&b, "restartilka_agent_tasks_total{outcome=%q} %d\n", string(outcome), counts[outcome])
-	}
-	family("restartilka_agent_tasks_active", "gauge", "Tasks that are received or running.")
-	fmt.Fprintf(&b, "restartilka_agent_tasks_active %d\n", active)
-	family("restartilka_agent_tasks_kept", "gauge", "Tasks in the spool, those that wait to be fetched included.")
-	fmt.Fprintf(&b, "restartilka_agent_tasks_kept %d\n", kept)
-	family("restartilka_agent_tombstones", "gauge", "Task ids that never run again.")
-	fmt.Fprintf(&b, "restartilka_agent_tombstones %d\n", graves)
-	if g.SpoolSize != nil {
-		if size, err := g.SpoolSize(); err == nil {
-			family("restartilka_agent_spool_bytes", "gauge", "Bytes that the tasks take on the disk.")
-			fmt.Fprintf(&b, "restartilka_agent_spool_bytes %d\n", size)
-		}
-	}
+func (a *Agent) checks(g Gauges) []check {
+	var out []check
+	add := func(name string, err error) { out = append(out, check{name, err}) }
 	if g.Certificate != nil {
-		if cert := g.Certificate(); cert != nil {
-			family("restartilka_agent_certificate_expiry_seconds", "gauge", "Seconds until the agent's certificate is over.")
-			fmt.Fprintf(&b, "restartilka_agent_certificate_expiry_seconds %.0f\n", cert.NotAfter.Sub(a.cfg.Now()).Seconds())
-		}
+		add("credentials", a.certificateGood(g.Certificate()))
 	}
-	return b.String()
+	_, err := a.cfg.Keys()
+	add("envelope_keys", err)
+	if g.SpoolWritable != nil {
+		add("spool", g.SpoolWritable())
+	}
+	add("listener", a.listening())
+	return out
+}
+
+func (a *Agent) certificateGood(cert *x509.Certificate) error {
+	now := a.cfg.Now()
+	if cert == nil || now.Before(cert.NotBefore) || now.After(cert.NotAfter) {
+		return restart.Errorf(restart.CodeCertificate, "the certificate is not good now")
+	}
+	return nil
+}
+
+// listening tells whether tasks are let in. The listener for servers is there
+// before the one that asks, and the agent ends when it breaks.
+func (a *Agent) listening() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.stopping {
+		return errStopping
+	}
+	return nil
+}
+
+// readiness answers /readyz: 200 where every check holds, else 503, with a
+// line for each. Why one fails is in the log and in `restartilka-agent check`.
+func (a *Agent) readiness(g Gauges) (status int, text string) {
+	var b strings.Builder
+	status, verdict := http.StatusOK, "ready\n"
+	for _, c := range a.checks(g) {
+		word := " ok\n"
+		if c.err != nil {
+			word, status, verdict = " failed\n", http.StatusServiceUnavailable, "not ready\n"
+		}
+		b.WriteString(c.name + word)
+	}
+	return status, b.String() + verdict
 }

@@ -16,9 +16,9 @@ import (
 type Config struct {
 	Control *control.Control
 	Authn   authn.Chain
-	// Ready tells whether the server can work; nil is always ready. The
-	// sentence of a *restart.Error is shown to anybody who asks /readyz.
-	Ready func(ctx context.Context) error
+	// Ready looks whether the server can work; nil is always ready. Anybody who
+	// asks /readyz is shown the names, and which of them hold; no error's text.
+	Ready func(ctx context.Context) []Check
 	// Metrics answers /metrics, behind a token; nil is no such route.
 	Metrics http.Handler
 	// Keepalive is how often an event stream says that it is alive; 0 is 15 s.
@@ -26,6 +26,12 @@ type Config struct {
 	Keepalive time.Duration
 	Logger    *slog.Logger
 	Now       func() time.Time // nil = time.Now
+}
+
+// Check is one thing that must hold so that the server can work.
+type Check struct {
+	Name string // a word, such as database
+	Err  error  // nil = it holds
 }
 
 // Handler gives the API: everything below /api/, and /ping, /readyz and

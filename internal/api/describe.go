@@ -39,13 +39,14 @@ func (a *api) describe() huma.Config {
 			Info: &huma.Info{
 				Title:       "restartilka",
 				Version:     version.Current().Version,
-				Description: "Developers restart their own services safely, host after host. Every route but /ping and /readyz needs a token.",
+				Description: "Developers restart their own services safely, host after host. Every route but /ping and /readyz needs a token, /api/v1/join one of its own kind.",
 				License:     &huma.License{Name: "Apache 2.0", Identifier: "Apache-2.0"},
 			},
 			Components: &huma.Components{
 				Schemas: schemas,
 				SecuritySchemes: map[string]*huma.SecurityScheme{
 					"token":   {Type: "http", Scheme: "bearer", Description: "made with: restartilka token create"},
+					"join":    {Type: "http", Scheme: "bearer", Description: "the secret of a join token: what follows its last dot; made with: restartilka host join-token"},
 					"session": {Type: "apiKey", In: "cookie", Name: "__Host-restartilka", Description: "of a signed-in browser"},
 				},
 			},

@@ -46,6 +46,11 @@ func (a *api) checkHosts(ctx context.Context, actor restart.Actor, in *struct{ B
 	return wire.ListOf(checks, ""), err
 }
 
+func (a *api) discoverHosts(ctx context.Context, actor restart.Actor, in *struct{ Body wire.HostDiscoverRequest }) (wire.List[wire.HostDiscovery], error) {
+	seen, err := a.cfg.Control.DiscoverHosts(ctx, actor, in.Body)
+	return wire.ListOf(seen, ""), err
+}
+
 func (a *api) listScenarios(ctx context.Context, actor restart.Actor, _ *none) (wire.List[wire.Scenario], error) {
 	list, err := a.cfg.Control.Scenarios(ctx, actor)
 	return wire.ListOf(list, ""), err

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -12,19 +11,24 @@ import (
 // ping answers as long as the process does.
 func (a *api) ping(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "pong") }
 
-// readyz says whether the server can do its work, and if not, why.
+// readyz says whether the server can do its work: a line for each check, and
+// the verdict. Why one fails is for those who may read the server's log.
 func (a *api) readyz(w http.ResponseWriter, r *http.Request) {
+	status, verdict := http.StatusOK, "ready"
+	var checks []Check
 	if a.cfg.Ready != nil {
-		if err := a.cfg.Ready(r.Context()); err != nil {
-			sentence := "not ready"
-			if e, ok := errors.AsType[*restart.Error](err); ok {
-				sentence = restart.Escape(e.Message)
-			}
-			say(w, http.StatusServiceUnavailable, sentence)
-			return
-		}
+		checks = a.cfg.Ready(r.Context())
 	}
-	say(w, http.StatusOK, "ready")
+	var b strings.Builder
+	for _, c := range checks {
+		if c.Err == nil {
+			b.WriteString(c.Name + " ok\n")
+			continue
+		}
+		status, verdict = http.StatusServiceUnavailable, "not ready"
+		b.WriteString(c.Name + " failed\n")
+	}
+	say(w, status, b.String()+verdict)
 }
 
 func say(w http.ResponseWriter, status int, text string) {

@@ -15,6 +15,7 @@ import (
 	"github.com/restartilka/restartilka/internal/api/apitest"
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/authn"
+	"github.com/restartilka/restartilka/internal/pki"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/store"
 	"github.com/restartilka/restartilka/internal/wire"
@@ -93,12 +94,14 @@ func TestNoRouteIsOpen(t *testing.T) {
 	before := traces(t, s)
 	bad := map[string]string{
 		"none": "", "wrong": "Bearer rtk_00000000000000000000000000000000", "endless": "Bearer " + strings.Repeat("a", 5000),
-		"another scheme": "Basic YTpi", "empty": "Bearer ",
+		"another scheme": "Basic YTpi", "empty": "Bearer ", "a join token's": "Bearer " + pki.NewJoinToken(pki.Pin{}).Secret,
 	}
 	walked := 0
 	for _, r := range api.Table(s.API) {
 		switch {
-		case r.Policy != "public" && r.Policy != "signed-in":
+		case r.Policy == "join" && r.Path != "/api/v1/join":
+			t.Errorf("%s %s is open to join tokens, and has nothing to do with joining", r.Method, r.Path)
+		case r.Policy != "public" && r.Policy != "signed-in" && r.Policy != "join":
 			t.Errorf("%s %s has the policy %q", r.Method, r.Path, r.Policy)
 			continue
 		case open[r.Method+" "+r.Path]:
@@ -147,20 +150,22 @@ func TestARouteWithoutAPolicyAnswersNobody(t *testing.T) {
 }
 
 func TestPublicRoutes(t *testing.T) {
-	ready := error(nil)
-	s := apitest.Start(t, func(c *api.Config) { c.Ready = func(context.Context) error { return ready } })
+	var checks []api.Check
+	s := apitest.Start(t, func(c *api.Config) { c.Ready = func(context.Context) []api.Check { return checks } })
+	secret := restart.Errorf(restart.CodeUnavailable, "no answer from db.internal:5432").Because(io.ErrUnexpectedEOF)
 	for _, c := range []struct {
 		path   string
-		err    error
+		checks []api.Check
 		status int
 		body   string
 	}{
 		{"/ping", nil, 200, "pong\n"},
 		{"/readyz", nil, 200, "ready\n"},
-		{"/readyz", restart.Errorf(restart.CodeUnavailable, "the database does not answer"), 503, "the database does not answer\n"},
-		{"/readyz", io.ErrUnexpectedEOF, 503, "not ready\n"},
+		{"/readyz", []api.Check{{Name: "database"}, {Name: "audit"}}, 200, "database ok\naudit ok\nready\n"},
+		{"/readyz", []api.Check{{Name: "database", Err: secret}, {Name: "audit"}}, 503, "database failed\naudit ok\nnot ready\n"},
+		{"/readyz", []api.Check{{Name: "database"}, {Name: "audit", Err: io.ErrUnexpectedEOF}}, 503, "database ok\naudit failed\nnot ready\n"},
 	} {
-		ready = c.err
+		checks = c.checks
 		resp := s.Request("GET", c.path, "", nil, nil)
 		if body := read(t, resp); resp.StatusCode != c.status || body != c.body {
 			t.Errorf("%s: %d %q", c.path, resp.StatusCode, body)

@@ -252,7 +252,7 @@ func TestLooking(t *testing.T) {
 	problem(t, s.Request("GET", "/api/v1/hosts?expr=wep1", token, nil, nil), 404)
 	s.Agents.Set("web2", apitest.Away)
 	checks := decode[wire.List[wire.HostCheck]](t, s.Request("POST", "/api/v1/hosts/check", token, []byte(`{"hosts":"web1,web2","service":"shop"}`), nil), 200)
-	if len(checks.Items) != 2 || checks.Items[0].State != wire.HostReady || checks.Items[1].State != wire.HostUnreachable || checks.Items[1].Error == nil {
+	if len(checks.Items) != 2 || checks.Items[0].State != wire.HostReady || checks.Items[1].State != wire.HostClosed || checks.Items[1].Error == nil {
 		t.Errorf("%+v", checks)
 	}
 	scenarios := decode[wire.List[wire.Scenario]](t, s.Request("GET", "/api/v1/scenarios", token, nil, nil), 200)

@@ -2,11 +2,14 @@ package api
 
 import (
 	"context"
+	"net"
 	"net/http"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"github.com/restartilka/restartilka/internal/control"
 	"github.com/restartilka/restartilka/internal/restart"
 )
 
@@ -16,6 +19,7 @@ type policy string
 const (
 	anybody  policy = "public"
 	signedIn policy = "signed-in" // and what each may do, control decides
+	joining  policy = "join"      // whoever shows the secret of a join token; control decides what it is still good for
 )
 
 // route is one line of the table.
@@ -43,6 +47,9 @@ func (r route) operation() huma.Operation {
 	}
 	if r.policy == signedIn {
 		op.Security = []map[string][]string{{"token": {}}, {"session": {}}}
+	}
+	if r.policy == joining {
+		op.Security = []map[string][]string{{"join": {}}}
 	}
 	if r.media != "" {
 		op.Responses["200"] = &huma.Response{Description: "OK", Content: map[string]*huma.MediaType{r.media: {Schema: &huma.Schema{Type: huma.TypeString}}}}
@@ -101,16 +108,42 @@ func (a *api) guard(r route, next http.Handler) http.Handler {
 				return
 			}
 			next.ServeHTTP(w, req.WithContext(context.WithValue(ctx, actorKey{}, actor)))
+		case joining:
+			who, err := a.joiner(req)
+			if err != nil {
+				a.refuse(w, req, err)
+				return
+			}
+			next.ServeHTTP(w, req.WithContext(context.WithValue(ctx, joinerKey{}, who)))
 		default:
 			a.refuse(w, req, restart.Errorf(restart.CodeForbidden, "this route has no policy, so that nobody may call it"))
 		}
 	})
 }
 
+// joiner finds out which join token a request shows.
+func (a *api) joiner(req *http.Request) (control.Joiner, error) {
+	var secret string
+	if values := req.Header.Values("Authorization"); len(values) == 1 {
+		if scheme, rest, ok := strings.Cut(values[0], " "); ok && strings.EqualFold(scheme, "Bearer") {
+			secret = strings.TrimSpace(rest)
+		}
+	}
+	from, _, _ := net.SplitHostPort(req.RemoteAddr)
+	return a.cfg.Control.Joiner(req.Context(), secret, from)
+}
+
 type (
 	requestIDKey struct{}
 	actorKey     struct{}
+	joinerKey    struct{}
 )
+
+// joinerOf gives what the guard found out; the zero Joiner on other routes.
+func joinerOf(ctx context.Context) control.Joiner {
+	who, _ := ctx.Value(joinerKey{}).(control.Joiner)
+	return who
+}
 
 func requestID(ctx context.Context) string {
 	id, _ := ctx.Value(requestIDKey{}).(string)

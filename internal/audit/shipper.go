@@ -38,6 +38,7 @@ type shipper struct {
 	failure error         // the last one, nil once records flow
 	since   time.Time     // of the first failure in a row
 	changed chan struct{} // closed and made anew when settled moves
+	shipped time.Time     // when settled moved last since the start; zero for never
 }
 
 // sentBatch is what a Send has handed over.
@@ -152,6 +153,9 @@ func (s *shipper) settle() (moved bool, err error) {
 		return false, nil
 	}
 	s.advance(settled)
+	s.mu.Lock()
+	s.shipped = time.Now()
+	s.mu.Unlock()
 	return true, nil
 }
 
@@ -247,7 +251,7 @@ func (s *shipper) await(ctx context.Context, seq int64) error {
 func (s *shipper) stats(head int64) SinkStats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := SinkStats{Name: s.sink.Name(), Level: s.sink.Level(), Settled: s.settled, Backlog: max(head-s.settled, 0), Since: s.since}
+	out := SinkStats{Name: s.sink.Name(), Level: s.sink.Level(), Settled: s.settled, Backlog: max(head-s.settled, 0), Since: s.since, Shipped: s.shipped}
 	if out.Backlog > 0 && !s.oldest.IsZero() {
 		out.Oldest = max(time.Since(s.oldest), 0)
 	}

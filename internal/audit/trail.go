@@ -238,11 +238,12 @@ type Stats struct {
 type SinkStats struct {
 	Name    string        `json:"name"`
 	Level   Level         `json:"level"`
-	Settled int64         `json:"settled"`         // seq up to which everything has settled
-	Backlog int64         `json:"backlog"`         // records with a place that have not settled
-	Oldest  time.Duration `json:"oldest_ns"`       // age of the oldest of them, 0 for none
-	Error   string        `json:"error,omitempty"` // the last failure, "" once records flow again
-	Since   time.Time     `json:"since,omitzero"`  // of the first failure in a row
+	Settled int64         `json:"settled"`          // seq up to which everything has settled
+	Backlog int64         `json:"backlog"`          // records with a place that have not settled
+	Oldest  time.Duration `json:"oldest_ns"`        // age of the oldest of them, 0 for none
+	Error   string        `json:"error,omitempty"`  // the last failure, "" once records flow again
+	Since   time.Time     `json:"since,omitzero"`   // of the first failure in a row
+	Shipped time.Time     `json:"shipped,omitzero"` // when it last took a record; zero = not since the start
 }
 
 // Stats asks the database for the head, and the shippers for the rest.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -31,7 +32,7 @@ var exitCodes = map[restart.Code]int{
 	restart.CodeWrongHost: ExitRefused, restart.CodeWrongGroup: ExitRefused, restart.CodeNotInstalled: ExitRefused, restart.CodeTombstone: ExitRefused,
 	restart.CodeAuditBacklog: ExitRefused,
 	restart.CodeUnavailable:  ExitUnreachable, restart.CodeStopping: ExitUnreachable, restart.CodeDiskFull: ExitUnreachable, restart.CodeInternal: ExitUnreachable,
-	restart.CodeUnreachable: ExitFailed, restart.CodeCertificate: ExitFailed, restart.CodeUnhealthy: ExitFailed,
+	restart.CodeUnreachable: ExitFailed, restart.CodeCertificate: ExitFailed, restart.CodeRevoked: ExitFailed, restart.CodeUnhealthy: ExitFailed,
 }
 
 // ExitError ends a command with a code. Err is said to the person; nil where
@@ -133,7 +134,9 @@ func report(cmd *cobra.Command, err error) int {
 	if e, ok := errors.AsType[*restart.Error](err); ok {
 		fmt.Fprintln(w, "restartilka: "+restart.Escape(e.Message))
 		if e.Hint != "" {
-			fmt.Fprintln(w, "hint: "+restart.Escape(e.Hint))
+			for i, line := range strings.Split(e.Hint, "\n") { // one host a line, where several have something to say
+				fmt.Fprintln(w, []string{"hint: ", "      "}[min(i, 1)]+restart.Escape(line))
+			}
 		}
 		return code
 	}

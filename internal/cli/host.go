@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 	yaml "go.yaml.in/yaml/v4"
@@ -21,42 +24,44 @@ import (
 )
 
 func hostCommand() *cobra.Command {
-	return Parent("host", "Prepare hosts: their keys and certificates", hostIssueCommand())
+	return Parent("host", "Enrol hosts: join tokens, keys and certificates",
+		hostJoinTokenCommand(), hostIssueCommand(), hostCertificatesCommand(), hostRevokeCommand())
 }
 
 func hostIssueCommand() *cobra.Command {
 	var from, out string
+	var skip bool
 	cmd := &cobra.Command{
 		Use:   "issue [HOST…] [--from LIST] --out DIR",
 		Short: "Make keys and certificates for hosts",
 		Long: `Make a folder for each host with all that its agent needs for /etc/restartilka:
 agent.key, made here and never sent anywhere; agent.crt, signed by the server's
 own authority; ca.crt and server.pub, by which the agent knows its server; and
-agent.yaml. Nothing is overwritten.`,
-		Example: "  restartilka host issue web01.example.com web02.example.com --out hosts\n  restartilka host issue --from hosts.txt --out hosts",
+agent.yaml. Nothing is overwritten: a folder that is there is an error, or, with
+--skip-existing, left as it is, so that a list can be gone on with.`,
+		Example: "  restartilka host issue web01.example.com web02.example.com --out hosts\n  restartilka host issue --from hosts.txt --out hosts --skip-existing",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			hosts, err := hostNames(cmd.InOrStdin(), from, args)
 			if err != nil {
 				return err
 			}
-			for _, h := range hosts {
-				if _, err := os.Lstat(filepath.Join(out, h)); !errors.Is(err, fs.ErrNotExist) {
-					return restart.Errorf(restart.CodeInvalid, "%s is there already; nothing is overwritten", filepath.Join(out, h)).
-						WithHint("move it away, or leave the host out")
-				}
-			}
-			c, err := connect()
+			todo, err := withoutFolder(hosts, out, skip)
 			if err != nil {
 				return err
 			}
+			if n := len(hosts) - len(todo); n > 0 {
+				say(cmd, "%s skipped: what is there is left as it is", plural(n, "host"))
+			}
 			made := wire.ListOf([]string{}, "")
-			for i, h := range hosts {
-				dir, err := issueHost(cmd, c, out, h)
+			if len(todo) > 0 {
+				c, err := connect()
 				if err != nil {
-					say(cmd, "%d of %s made", i, plural(len(hosts), "host"))
 					return err
 				}
-				made.Items = append(made.Items, dir)
+				if made.Items, err = issueAll(cmd.Context(), c, out, todo); err != nil {
+					say(cmd, "%d of %s made; go on with --skip-existing", len(made.Items), plural(len(todo), "host"))
+					return err
+				}
 			}
 			return data(cmd, made, func(w io.Writer) {
 				for _, dir := range made.Items {
@@ -67,8 +72,61 @@ agent.yaml. Nothing is overwritten.`,
 	}
 	cmd.Flags().StringVar(&from, "from", "", "file with a host name a line (# begins a comment; - is standard input)")
 	cmd.Flags().StringVar(&out, "out", "", "folder in which the hosts' folders are made")
-	cmd.MarkFlagRequired("out") //nolint:errcheck // the flag is there: two lines above
+	cmd.Flags().BoolVar(&skip, "skip-existing", false, "leave out hosts whose folder is there")
+	cmd.MarkFlagRequired("out") //nolint:errcheck // the flag is there: a few lines above
 	return cmd
+}
+
+// withoutFolder gives the hosts that have no folder yet; one that has is an
+// error, or left out.
+func withoutFolder(hosts []string, out string, skip bool) ([]string, error) {
+	var todo []string
+	for _, h := range hosts {
+		_, err := os.Lstat(filepath.Join(out, h))
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			todo = append(todo, h)
+		case !skip:
+			return nil, restart.Errorf(restart.CodeInvalid, "%s is there already; nothing is overwritten", filepath.Join(out, h)).
+				WithHint("--skip-existing leaves out the hosts that are there")
+		}
+	}
+	return todo, nil
+}
+
+// issueAtOnce is how many requests are on their way at a time: the server
+// stores them together, in one commit.
+const issueAtOnce = 16
+
+// issueAll makes the hosts' folders, and gives those that were made, in the
+// order of the list. After the first error no other host is begun.
+func issueAll(ctx context.Context, c *client.Client, out string, hosts []string) ([]string, error) {
+	dirs := make([]string, len(hosts))
+	var next atomic.Int64
+	var first atomic.Pointer[error]
+	var workers sync.WaitGroup
+	for range min(issueAtOnce, len(hosts)) {
+		workers.Go(func() {
+			for first.Load() == nil {
+				i := int(next.Add(1)) - 1
+				if i >= len(hosts) {
+					return
+				}
+				dir, err := issueHost(ctx, c, out, hosts[i])
+				if err != nil {
+					first.CompareAndSwap(nil, &err)
+					return
+				}
+				dirs[i] = dir
+			}
+		})
+	}
+	workers.Wait()
+	dirs = slices.DeleteFunc(dirs, func(dir string) bool { return dir == "" })
+	if err := first.Load(); err != nil {
+		return dirs, *err
+	}
+	return dirs, nil
 }
 
 // hostNames reads and checks the names of args and of the list.
@@ -122,12 +180,12 @@ type agentSettings struct {
 }
 
 // issueHost makes one host's folder: it appears complete or not at all.
-func issueHost(cmd *cobra.Command, c *client.Client, out, host string) (dir string, err error) {
+func issueHost(ctx context.Context, c *client.Client, out, host string) (dir string, err error) {
 	key, csr, err := pki.NewAgentCSR(host)
 	if err != nil {
 		return "", err
 	}
-	got, err := c.IssueHost(cmd.Context(), host, csr)
+	got, err := c.IssueHost(ctx, host, csr)
 	if err != nil {
 		return "", err
 	}

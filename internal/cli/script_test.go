@@ -56,6 +56,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
 			env.Setenv("XDG_CONFIG_HOME", "")
 			env.Setenv("TZ", "UTC")
+			env.Setenv("LONG", strings.Repeat("web1,", 1000)+"web1")
 			return writeTrail(filepath.Join(env.WorkDir, "trail.jsonl"))
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){

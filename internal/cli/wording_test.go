@@ -49,7 +49,7 @@ func TestAHostIsNamedOnce(t *testing.T) {
 	writePlan(&out, *run.Plan)
 	(&lines{w: &out, seen: map[string]string{}}).show(run, noon)
 	out.WriteString(strings.Join(paint(run, noon, 80, 24, false), "\n"))
-	writeChecks(&out, []wire.HostCheck{{Host: h.Host, State: wire.HostUnreachable, Error: restart.Errorf(restart.CodeUnreachable, "%s", why)}})
+	writeChecks(&out, []wire.HostCheck{{Host: h.Host, State: wire.HostClosed, Error: restart.Errorf(restart.CodeUnreachable, "%s", why)}}, false)
 	if strings.Contains(out.String(), why) && strings.Count(out.String(), why) != strings.Count(out.String(), "left out: "+why) {
 		t.Errorf("%s", out.String())
 	}
@@ -57,20 +57,6 @@ func TestAHostIsNamedOnce(t *testing.T) {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in:\n%s", want, out.String())
 		}
-	}
-}
-
-func TestWeakerIsShort(t *testing.T) {
-	r := &protocol.CheckReport{
-		Containment: "process-group (cgroup: off in agent.yaml)",
-		Weaker: []string{
-			"the agent is not root: scripts can run as its own user only",
-			"scripts are kept together by process group only: cgroup: off in agent.yaml",
-			"a sentence without more",
-		},
-	}
-	if got := strings.Join(weaker(r), "|"); got != "the agent is not root|a sentence without more" {
-		t.Error(got)
 	}
 }
 

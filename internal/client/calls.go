@@ -45,6 +45,12 @@ func (c *Client) CheckHosts(ctx context.Context, req wire.HostCheckRequest) ([]w
 	return list.Items, err
 }
 
+// DiscoverHosts asks hosts which services they see.
+func (c *Client) DiscoverHosts(ctx context.Context, req wire.HostDiscoverRequest) ([]wire.HostDiscovery, error) {
+	list, err := post[wire.List[wire.HostDiscovery]](ctx, c, "hosts/discover", req, nil)
+	return list.Items, err
+}
+
 // Scenarios lists the newest version of each scenario.
 func (c *Client) Scenarios(ctx context.Context) ([]wire.Scenario, error) {
 	list, err := get[wire.List[wire.Scenario]](ctx, c, "scenarios", nil)
@@ -174,6 +180,29 @@ func (c *Client) IssueHost(ctx context.Context, host string, csrPEM []byte) (wir
 func (c *Client) Certificates(ctx context.Context) ([]wire.Certificate, error) {
 	list, err := get[wire.List[wire.Certificate]](ctx, c, "certificates", nil)
 	return list.Items, err
+}
+
+// RevokeCertificates ends certificates of a host before their time.
+func (c *Client) RevokeCertificates(ctx context.Context, req wire.RevocationRequest) ([]wire.Certificate, error) {
+	list, err := post[wire.List[wire.Certificate]](ctx, c, "certificates/revoke", req, nil)
+	return list.Items, err
+}
+
+// JoinTokens lists the join tokens, the newest first.
+func (c *Client) JoinTokens(ctx context.Context) ([]wire.JoinToken, error) {
+	list, err := get[wire.List[wire.JoinToken]](ctx, c, "join-tokens", nil)
+	return list.Items, err
+}
+
+// CreateJoinToken makes a join token.
+func (c *Client) CreateJoinToken(ctx context.Context, req wire.JoinTokenRequest) (wire.NewJoinToken, error) {
+	return post[wire.NewJoinToken](ctx, c, "join-tokens", req, nil)
+}
+
+// RevokeJoinToken ends a join token.
+func (c *Client) RevokeJoinToken(ctx context.Context, id string) error {
+	_, err := ask[struct{}](ctx, c, http.MethodDelete, "join-tokens/"+segment(id), nil, nil, nil)
+	return err
 }
 
 // Audit searches the trail; next of the page goes on after its last record.

@@ -20,6 +20,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/restartilka/restartilka/internal/pki"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/version"
 	"github.com/restartilka/restartilka/internal/wire"
@@ -65,7 +66,9 @@ func New(cfg Config) (*Client, error) {
 			return nil, restart.Errorf(restart.CodeInvalid, "the CA's certificate can't be read: %w", err)
 		}
 	}
-	tlsConfig := &tls.Config{MinVersion: tls.VersionTLS12}
+	tlsConfig := &tls.Config{MinVersion: tls.VersionTLS12, VerifyConnection: func(cs tls.ConnectionState) error {
+		return pki.CheckWeb(cs.PeerCertificates[0]) // the chain is verified by now
+	}}
 	if len(cfg.CAPEM) > 0 {
 		tlsConfig.RootCAs = x509.NewCertPool()
 		if !tlsConfig.RootCAs.AppendCertsFromPEM(cfg.CAPEM) {

@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -135,6 +136,31 @@ func TestTrust(t *testing.T) {
 		t.Errorf("%v", err)
 	} else if !ok {
 		t.Errorf("a certificate for another name was taken: %v", err)
+	}
+}
+
+// An agent's certificate carries its host's name. Where the server's name leads
+// to that host, its agent must not be taken for the server.
+func TestAnAgentIsNotTheServer(t *testing.T) {
+	ca, err := pki.NewCA("ours", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	certPEM, keyPEM, err := ca.IssueAgent("localhost", []net.IP{net.IPv4(127, 0, 0, 1)}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := tls.X509KeyPair(certPEM, keyPEM)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the token was sent") }))
+	s.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS13}
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	_, err = newClient(t, client.Config{URL: s.URL, CAPEM: ca.CertPEM(), Token: "rtk_secret"}).Whoami(t.Context())
+	if restart.CodeOf(err) != restart.CodeCertificate || !strings.Contains(err.Error(), "that of agent localhost") {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -2,10 +2,6 @@ package control
 
 import (
 	"context"
-	"crypto/ed25519"
-	"crypto/x509"
-	"encoding/pem"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,7 +10,6 @@ import (
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/authn"
 	"github.com/restartilka/restartilka/internal/authz"
-	"github.com/restartilka/restartilka/internal/pki"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/store"
 	"github.com/restartilka/restartilka/internal/wire"
@@ -165,73 +160,6 @@ func orNull(t time.Time) *time.Time {
 		return nil
 	}
 	return &t
-}
-
-// Enrolment is what a host needs to trust this server.
-type Enrolment struct {
-	CA          *pki.CA // nil where the company's own PKI issues certificates
-	CAPEM       []byte  // what agents pin
-	Server      string  // the server's name in its client certificate
-	EnvelopeKey ed25519.PublicKey
-}
-
-// IssueHost signs a host's certificate request. The key never leaves whoever
-// made it.
-func (c *Control) IssueHost(ctx context.Context, actor restart.Actor, host string, csrPEM []byte) (wire.HostCredentials, error) {
-	rec := c.record(actor, audit.CertificateIssued)
-	rec.Host = clip(host)
-	if err := authz.Require(actor, authz.Administer, authz.Object{}); err != nil {
-		return wire.HostCredentials{}, c.refused(ctx, rec, err)
-	}
-	if err := restart.CheckHost(host); err != nil {
-		return wire.HostCredentials{}, c.refused(ctx, rec, err)
-	}
-	e := c.cfg.Enrol
-	if e.CA == nil {
-		return wire.HostCredentials{}, c.refused(ctx, rec, restart.Errorf(restart.CodeConflict, "this server has no certificate authority of its own").
-			WithHint("the company's PKI issues the hosts' certificates, with the host's name as DNS SAN"))
-	}
-	now := c.now()
-	certPEM, err := e.CA.SignAgentCSR(csrPEM, host, now)
-	if err != nil {
-		if bad, ok := errors.AsType[*restart.Error](err); ok && bad.Code == restart.CodeCertificate {
-			err = restart.Errorf(restart.CodeInvalid, "%s", bad.Message) // what was sent is at fault, not a peer
-		}
-		return wire.HostCredentials{}, c.refused(ctx, rec, err)
-	}
-	block, _ := pem.Decode(certPEM)
-	cert, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		return wire.HostCredentials{}, fmt.Errorf("read the certificate just issued: %w", err)
-	}
-	serial := cert.SerialNumber.Text(16)
-	rec.Detail = "serial " + serial + ", until " + cert.NotAfter.UTC().Format(time.RFC3339)
-	err = c.cfg.Store.PutCertificate(ctx, store.Certificate{Serial: serial, Host: host, IssuedAt: now, NotAfter: cert.NotAfter}, rec)
-	if err != nil {
-		return wire.HostCredentials{}, err
-	}
-	c.cfg.Committed()
-	key, err := pki.EnvelopePublicPEM(e.EnvelopeKey)
-	if err != nil {
-		return wire.HostCredentials{}, err
-	}
-	return wire.HostCredentials{Certificate: string(certPEM), CA: string(e.CAPEM), Server: e.Server, EnvelopeKey: string(key)}, nil
-}
-
-// Certificates lists what this server's own authority has issued to hosts.
-func (c *Control) Certificates(ctx context.Context, actor restart.Actor) ([]wire.Certificate, error) {
-	if err := authz.Require(actor, authz.Administer, authz.Object{}); err != nil {
-		return nil, err
-	}
-	list, err := c.cfg.Store.Certificates(ctx)
-	if err != nil {
-		return nil, err
-	}
-	out := []wire.Certificate{}
-	for _, x := range list {
-		out = append(out, wire.Certificate{Serial: x.Serial, Host: x.Host, IssuedAt: x.IssuedAt, NotAfter: x.NotAfter, RevokedAt: orNull(x.RevokedAt)})
-	}
-	return out, nil
 }
 
 // Audit searches the trail. next is where a search for what follows goes on.

@@ -14,17 +14,20 @@ import (
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/scenario"
 	"github.com/restartilka/restartilka/internal/store"
+	"github.com/restartilka/restartilka/internal/version"
 	"github.com/restartilka/restartilka/internal/wire"
 )
 
 // Agents is the part of dispatch.Client by which hosts are looked at.
 type Agents interface {
 	Check(ctx context.Context, host restart.Host, m protocol.CheckRequest) (protocol.CheckReport, error)
+	CheckAnew(ctx context.Context, host restart.Host, m protocol.CheckRequest) (protocol.CheckReport, error)
 	Probe(ctx context.Context, host restart.Host, m protocol.ProbeRequest) (protocol.ProbeReport, error)
+	Discover(ctx context.Context, host restart.Host, m protocol.DiscoverRequest) (protocol.DiscoverReport, error)
 }
 
-// Config lists everything that Control depends on. All but Logger and Now are
-// needed.
+// Config lists everything that Control depends on. All but Program, Logger and
+// Now are needed.
 type Config struct {
 	Store     *store.Store
 	Inventory *inventory.Inventory
@@ -34,6 +37,7 @@ type Config struct {
 	Hub       *Hub
 	Wake      func(run string) // tells the orchestrator that a run wants looking at
 	Committed func()           // tells the audit trail that there is something to ship
+	Program   string           // the server's version, which agents' are compared with; "" = this build's
 	Logger    *slog.Logger
 	Now       func() time.Time
 }
@@ -48,6 +52,9 @@ func New(cfg Config) *Control {
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.Program == "" {
+		cfg.Program = version.Current().Version
 	}
 	return &Control{cfg: cfg}
 }

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	lookTimeout = 5 * time.Second // at one host
+	lookTimeout = 5 * time.Second // at one host; a silent one is given up sooner, see dispatch.Config
 	lookAtOnce  = 50              // hosts
 )
 
@@ -30,38 +30,29 @@ func (c *Control) CheckHosts(ctx context.Context, actor restart.Actor, expr, ser
 			return nil, err
 		}
 	}
+	folder, err := c.cfg.Scenarios.Folder()
+	if err != nil {
+		return nil, err
+	}
+	shelf := newest(folder)
 	out := make([]wire.HostCheck, len(hosts))
-	eachHost(hosts, func(i int, h restart.Host) { out[i] = c.checkHost(ctx, h, req) })
+	// Over new connections: who asks whether a host is ready wants to know of
+	// its certificate, too, as it is now.
+	eachHost(hosts, func(i int, h restart.Host) { out[i] = c.checkHost(ctx, c.cfg.Agents.CheckAnew, h, req, shelf) })
 	return out, nil
 }
 
-func (c *Control) checkHost(ctx context.Context, h restart.Host, req protocol.CheckRequest) wire.HostCheck {
+type checker func(context.Context, restart.Host, protocol.CheckRequest) (protocol.CheckReport, error)
+
+// checkHost asks one host. shelf is what its trust is compared with; nil =
+// nothing is.
+func (c *Control) checkHost(ctx context.Context, ask checker, h restart.Host, req protocol.CheckRequest, shelf []restart.Scenario) wire.HostCheck {
 	lctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	sent := time.Now()
-	report, err := c.cfg.Agents.Check(lctx, h, req)
-	if err != nil {
-		return wire.HostCheck{Host: h, State: wire.HostUnreachable, Error: personal(err)}
-	}
-	took := time.Since(sent)
-	hc := wire.HostCheck{Host: h, State: wire.HostReady, Report: &report}
-	if skew := report.Clock.Sub(sent.Add(took / 2)); skew > took || skew < -took {
-		hc.Skew = restart.Duration(skew.Round(time.Millisecond))
-	}
-	if s := hc.Skew.Std(); s > protocol.MaxSkew || s < -protocol.MaxSkew {
-		hc.State = wire.HostProblem
-		hc.Error = restart.Errorf(restart.CodeClockSkew, "the host's clock is off by %s", s.Round(time.Second)).WithHint("set the clocks; more than %s is refused", protocol.MaxSkew)
-	}
-	if report.Host != h.Name {
-		hc.State = "problem"
-		hc.Error = restart.Errorf(restart.CodeWrongHost, "the agent calls itself %s", restart.Quote(report.Host)).
-			WithHint("correct host: in its agent.yaml; it would refuse every task for %s", h.Name)
-	}
-	if len(report.Problems) > 0 {
-		hc.State = wire.HostProblem
-		hc.Error = new(report.Problems[0])
-	}
-	return hc
+	sent := c.cfg.Now()
+	report, err := ask(lctx, h, req)
+	l := look{host: h, service: req.Service, sent: sent, took: c.cfg.Now().Sub(sent), program: c.cfg.Program, shelf: shelf}
+	return l.judge(report, err)
 }
 
 // lookAt fills in what each host of a plan says now: whether its agent would
@@ -76,7 +67,7 @@ func (c *Control) lookAt(ctx context.Context, p *restart.Plan, s restart.Scenari
 	probe := protocol.ProbeRequest{Service: p.Service.Name, Environment: p.Environment, Project: p.Project, Group: p.Group, Digest: p.Digest}
 	eachHost(hosts, func(i int, h restart.Host) {
 		line := &p.Hosts[i]
-		hc := c.checkHost(ctx, h, check)
+		hc := c.checkHost(ctx, c.cfg.Agents.Check, h, check, nil) // of all scenarios only this one matters, and the host judges it
 		if hc.Report != nil && hc.Report.Service != nil {
 			line.Version = restart.Escape(hc.Report.Service.Installed)
 		}
@@ -91,7 +82,7 @@ func (c *Control) lookAt(ctx context.Context, p *restart.Plan, s restart.Scenari
 		if s.Health.Empty() {
 			return
 		}
-		lctx, cancel := context.WithTimeout(ctx, lookTimeout)
+		lctx, cancel := context.WithTimeout(ctx, protocol.ProbeWait)
 		defer cancel()
 		report, err := c.cfg.Agents.Probe(lctx, h, probe)
 		switch {

@@ -306,7 +306,7 @@ func nobodyLeft(hosts []restart.PlannedHost) error {
 	if code == "" {
 		code = restart.CodeInvalid // left out by the request itself
 	}
-	return restart.Errorf(code, "no host is left to touch").WithHint("%s", strings.Join(whys, "; "))
+	return restart.Errorf(code, "no host is left to touch").WithHint("%s", strings.Join(whys, "\n"))
 }
 
 // warn adds what a person should know before pressing the button.

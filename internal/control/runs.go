@@ -252,16 +252,17 @@ func (c *Control) Output(ctx context.Context, actor restart.Actor, run, task str
 }
 
 func (c *Control) task(ctx context.Context, actor restart.Actor, run, task string) (restart.Task, error) {
-	r, err := c.Run(ctx, actor, run)
-	if err != nil {
+	if err := authz.Require(actor, authz.See, authz.Object{}); err != nil {
 		return restart.Task{}, err
 	}
-	for _, t := range r.Tasks {
-		if t.ID == task {
-			return t, nil
-		}
+	if err := restart.CheckID(run); err != nil {
+		return restart.Task{}, err
 	}
-	return restart.Task{}, restart.Errorf(restart.CodeNotFound, "run %s has no task %s", run, restart.Quote(task))
+	t, err := c.cfg.Store.Task(ctx, run, task)
+	if restart.CodeOf(err) == restart.CodeNotFound {
+		return t, restart.Errorf(restart.CodeNotFound, "run %s has no task %s", run, restart.Quote(task)).Because(err)
+	}
+	return t, err
 }
 
 func (c *Control) touched(run string) {

@@ -19,6 +19,7 @@ type Shelf struct {
 	mu     sync.Mutex
 	stamp  string
 	folder *scenario.Folder
+	left   int // problems of the folder
 }
 
 // NewShelf reads the folder once, so that a missing one is told at the start.
@@ -44,8 +45,20 @@ func (s *Shelf) Folder() (*scenario.Folder, error) {
 	for _, p := range problems {
 		s.logger.Warn("a scenario is left out", "error", p)
 	}
-	s.folder, s.stamp = folder, stamp
+	s.folder, s.stamp, s.left = folder, stamp, len(problems)
 	return folder, nil
+}
+
+// Count gives how many scenarios there are, and how many problems with others.
+// A folder that can't be read is one problem.
+func (s *Shelf) Count() (scenarios, problems int) {
+	folder, err := s.Folder()
+	if err != nil {
+		return 0, 1
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(folder.Files()), s.left
 }
 
 // folderStamp changes when a file of the folder is added, removed or written.

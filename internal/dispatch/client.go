@@ -7,7 +7,7 @@ package dispatch
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -49,15 +49,24 @@ type Config struct {
 	Certificate, Key, CA string        // files; re-read when they change
 	Port                 int           // 0 = protocol.Port
 	DialTimeout          time.Duration // 0 = 3 s
+	Observe              func(Call)    // is told of every call; nil = nobody is. It must not block
+	// Refuse judges an agent's certificate after everything else was found in
+	// order, such as pki.Revocations.Check; nil = refuse none.
+	Refuse func(*x509.Certificate) error
+	Now    func() time.Time // nil = time.Now
 }
 
 // Client calls agents. One http.Client a host is kept, because each demands
-// another peer name; idle connections are closed after a minute.
+// another peer name; idle connections are closed after a minute. A connection
+// counts no longer than the certificates that it was made with: see Recheck.
 type Client struct {
-	cfg   Config
-	creds *pki.Credentials
-	mu    sync.Mutex
-	hosts map[string]*http.Client
+	cfg    Config
+	creds  *pki.Credentials
+	mu     sync.Mutex
+	hosts  map[string]*line
+	recent recent // of those hosts
+
+	shaking chan struct{} // has a place for each handshake in hand
 }
 
 // New checks that the credentials can be read and returns a Client.
@@ -68,21 +77,27 @@ func New(cfg Config) (*Client, error) {
 	if cfg.DialTimeout == 0 {
 		cfg.DialTimeout = 3 * time.Second
 	}
+	if cfg.Refuse == nil {
+		cfg.Refuse = func(*x509.Certificate) error { return nil }
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
 	creds, err := pki.LoadCredentials(cfg.Certificate, cfg.Key, cfg.CA)
 	if err != nil {
 		return nil, err
 	}
-	return &Client{cfg: cfg, creds: creds, hosts: map[string]*http.Client{}}, nil
+	return &Client{cfg: cfg, creds: creds, hosts: map[string]*line{}, shaking: make(chan struct{}, atOnce)}, nil
 }
 
 // Close drops idle connections.
 func (c *Client) Close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, h := range c.hosts {
-		h.CloseIdleConnections()
+	for _, l := range c.hosts {
+		l.http.CloseIdleConnections()
 	}
-	c.hosts = map[string]*http.Client{}
+	c.hosts = map[string]*line{}
 }
 
 // Put sends a task. The same submission may be sent any number of times.
@@ -126,6 +141,33 @@ func (c *Client) Check(ctx context.Context, host restart.Host, m protocol.CheckR
 func (c *Client) Probe(ctx context.Context, host restart.Host, m protocol.ProbeRequest) (protocol.ProbeReport, error) {
 	var out protocol.ProbeReport
 	err := c.call(ctx, host, http.MethodPost, "/v1/probe", m, &out)
+	return out, err
+}
+
+// RequestRenewal asks the agent for a request to certify a new key, and gives
+// the certificate that the agent shows now beside it.
+func (c *Client) RequestRenewal(ctx context.Context, host restart.Host) (protocol.RenewalRequest, *x509.Certificate, error) {
+	c.renew(host) // a pooled connection shows what the agent had when it was made
+	resp, err := c.do(ctx, host, http.MethodPost, "/v1/certificate/request", struct{}{})
+	if err != nil {
+		return protocol.RenewalRequest{}, nil, err
+	}
+	defer resp.Body.Close()
+	var out protocol.RenewalRequest
+	if err := json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&out); err != nil {
+		return out, nil, fmt.Errorf("read the answer of %s: %w", host.Name, err)
+	}
+	return out, resp.TLS.PeerCertificates[0], nil
+}
+
+// Renew sends a certificate for the key that the agent has made last. The next
+// connection to it is a new one.
+func (c *Client) Renew(ctx context.Context, host restart.Host, m protocol.Renewal) (protocol.CertificateReport, error) {
+	var out protocol.CertificateReport
+	err := c.call(ctx, host, http.MethodPut, "/v1/certificate", m, &out)
+	if err == nil {
+		c.renew(host)
+	}
 	return out, err
 }
 
@@ -197,6 +239,13 @@ func (c *Client) call(ctx context.Context, host restart.Host, method, path strin
 
 // do sends one request. Only a status of 200 comes back without an error.
 func (c *Client) do(ctx context.Context, host restart.Host, method, path string, in any) (*http.Response, error) {
+	began := time.Now()
+	resp, err := c.exchange(ctx, host, method, path, in)
+	c.observe(ctx, method, path, began, err)
+	return resp, err
+}
+
+func (c *Client) exchange(ctx context.Context, host restart.Host, method, path string, in any) (*http.Response, error) {
 	client, err := c.client(host)
 	if err != nil {
 		return nil, &NotSentError{restart.Errorf(restart.CodeCertificate, "the server's credentials for agents can't be used: %v", err)}
@@ -255,47 +304,4 @@ func (c *Client) address(host restart.Host) string {
 		return a
 	}
 	return net.JoinHostPort(a, strconv.Itoa(c.cfg.Port))
-}
-
-func (c *Client) client(host restart.Host) (*http.Client, error) {
-	key := host.Name + " " + host.Address
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if h, ok := c.hosts[key]; ok {
-		return h, nil
-	}
-	conf, err := c.creds.Call(host.Name)
-	if err != nil {
-		return nil, err
-	}
-	conf.NextProtos = []string{"h2"}
-	dialer := &net.Dialer{Timeout: c.cfg.DialTimeout}
-	transport := &http.Transport{
-		ForceAttemptHTTP2: true,
-		IdleConnTimeout:   time.Minute,
-		MaxConnsPerHost:   4,
-		HTTP2:             &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 5 * time.Second},
-		// Errors of dialling and of the handshake are marked, so that "nothing
-		// was sent" is known and not guessed.
-		DialTLSContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			raw, err := dialer.DialContext(ctx, network, addr)
-			if err != nil {
-				return nil, &handshakeError{err}
-			}
-			conn := tls.Client(raw, conf.Clone())
-			hctx, cancel := context.WithTimeout(ctx, c.cfg.DialTimeout)
-			defer cancel()
-			if err := conn.HandshakeContext(hctx); err != nil {
-				raw.Close()
-				return nil, &handshakeError{err}
-			}
-			return conn, nil
-		},
-	}
-	h := &http.Client{
-		Transport:     transport,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	c.hosts[key] = h
-	return h, nil
 }

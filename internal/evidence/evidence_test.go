@@ -152,7 +152,11 @@ func TestJournal(t *testing.T) {
 			}
 		})
 	}
-	items := evidence.Take(t.Context(), []restart.Evidence{{Kind: "journal"}}, evidence.Target{Unit: "--vacuum-size=1"})
+	items := evidence.System{Journalctl: "/nonexistent/journalctl"}.Take(t.Context(), []restart.Evidence{{Kind: "journal"}}, evidence.Target{Unit: "nginx.service"})
+	if items[0].Error != "this host has no journal: there is no /nonexistent/journalctl" {
+		t.Errorf("without a journal: %+v", items[0])
+	}
+	items = evidence.Take(t.Context(), []restart.Evidence{{Kind: "journal"}}, evidence.Target{Unit: "--vacuum-size=1"})
 	if !strings.Contains(items[0].Error, "not a valid name") {
 		t.Errorf("an option as a unit: %+v", items[0])
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -45,6 +46,8 @@ func (s System) journal(ctx context.Context, unit string, lines int) (text strin
 	switch said := strings.TrimSpace(string(talk.kept)); {
 	case ctx.Err() != nil:
 		err = errors.New("the journal was not read in time")
+	case errors.Is(err, fs.ErrNotExist):
+		err = fmt.Errorf("this host has no journal: there is no %s", program)
 	case err != nil && said != "":
 		err = fmt.Errorf("the journal can't be read: %s: %w", restart.Quote(said), err)
 	case err != nil:

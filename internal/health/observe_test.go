@@ -193,7 +193,7 @@ echo LoadState=loaded; echo ActiveState=` + active + `; echo SubState=` + sub + 
 		"no systemd":           {answer("echo 'System has not been booted with systemd' >&2; exit 1"), false, `systemd does not answer about nginx.service: "System has not been booted with systemd": exit status 1`},
 		"nonsense":             {answer("echo hello"), false, "can't be read: it names no state"},
 		"endless answer":       {answer("echo ActiveState=active; echo SubState=running; echo InvocationID=" + after + "; echo MainPID=" + pid + "; exec head -c 10000000 /dev/zero"), true, "is new"},
-		"not there":            {health.System{Systemctl: "/nonexistent/systemctl"}, false, "systemd does not answer"},
+		"not there":            {health.System{Systemctl: "/nonexistent/systemctl"}, false, "systemd does not answer about nginx.service: this host has no /nonexistent/systemctl"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if s := look(c.system, &baseline); s.Healthy != c.healthy || !strings.Contains(s.Detail, c.detail) || restart.Escape(s.Detail) != s.Detail {

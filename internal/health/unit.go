@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os/exec"
 	"regexp"
 	"strconv"
@@ -44,7 +45,10 @@ func (s System) showUnit(ctx context.Context, unit string) (shown, error) {
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"}
 	cmd.Stdout, cmd.Stderr = &out, &talk
 	cmd.WaitDelay = time.Second
-	if err := cmd.Run(); err != nil {
+	if err := cmd.Run(); errors.Is(err, fs.ErrNotExist) {
+		return shown{}, restart.Errorf(restart.CodeUnavailable, "systemd does not answer about %s: this host has no %s", unit, program).
+			WithHint("without systemd, new_process takes a pid_file or a port; leave unit: out of services.d there")
+	} else if err != nil {
 		if ctx.Err() != nil {
 			err = ctx.Err()
 		}

@@ -2,7 +2,6 @@ package orchestrator
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/restart"
@@ -65,7 +64,8 @@ func decide(s snapshot, now time.Time) []command {
 	tasks := restart.Latest(s.run.Tasks)
 	active := 0
 	var out []command
-	for _, t := range tasks {
+	for i := range tasks { // by index here and below: a task is large, and a run may have 10,000
+		t := &tasks[i]
 		if !t.State.Active() {
 			continue
 		}
@@ -146,8 +146,8 @@ func advance(s snapshot, tasks []restart.Task, active int, now time.Time) []comm
 	if !ok {
 		return []command{conclude(tasks)}
 	}
-	for _, t := range tasks {
-		if t.Batch < batch && t.State.Active() {
+	for i := range tasks {
+		if t := &tasks[i]; t.Batch < batch && t.State.Active() {
 			return nil // the last batch is not done yet
 		}
 	}
@@ -169,8 +169,8 @@ func advance(s snapshot, tasks []restart.Task, active int, now time.Time) []comm
 		}
 	}
 	var out []command
-	for _, t := range tasks {
-		if t.Batch == batch && t.State == restart.TaskPlanned {
+	for i := range tasks {
+		if t := &tasks[i]; t.Batch == batch && t.State == restart.TaskPlanned {
 			out = append(out, start{t.ID})
 		}
 	}
@@ -182,8 +182,9 @@ func advance(s snapshot, tasks []restart.Task, active int, now time.Time) []comm
 // stops the walk too: the next one starts only when this one is healthy.
 func tooManyFailures(r restart.Run, tasks []restart.Task) command {
 	failures, unknown, notStarted := 0, 0, 0
-	var last restart.Task
-	for _, t := range tasks {
+	var last *restart.Task
+	for i := range tasks {
+		t := &tasks[i]
 		switch {
 		case t.State == restart.TaskUnknown:
 			unknown++
@@ -225,8 +226,8 @@ func tooManyFailures(r restart.Run, tasks []restart.Task) command {
 // currentBatch is the first batch with a host that has not ended.
 func currentBatch(tasks []restart.Task) (int, bool) {
 	batch, found := 0, false
-	for _, t := range tasks {
-		if !t.State.Final() && (!found || t.Batch < batch) {
+	for i := range tasks {
+		if t := &tasks[i]; !t.State.Final() && (!found || t.Batch < batch) {
 			batch, found = t.Batch, true
 		}
 	}
@@ -235,13 +236,18 @@ func currentBatch(tasks []restart.Task) (int, bool) {
 
 // inBatch tells whether a host of the batch is in that state.
 func inBatch(tasks []restart.Task, batch int, state restart.TaskState) bool {
-	return slices.ContainsFunc(tasks, func(t restart.Task) bool { return t.Batch == batch && t.State == state })
+	for i := range tasks {
+		if tasks[i].Batch == batch && tasks[i].State == state {
+			return true
+		}
+	}
+	return false
 }
 
 // untouched tells whether no host of the batch has been asked yet.
 func untouched(tasks []restart.Task, batch int) bool {
-	for _, t := range tasks {
-		if t.Batch == batch && t.State != restart.TaskPlanned {
+	for i := range tasks {
+		if tasks[i].Batch == batch && tasks[i].State != restart.TaskPlanned {
 			return false
 		}
 	}
@@ -251,8 +257,8 @@ func untouched(tasks []restart.Task, batch int) bool {
 // lastFinish is when the newest task before the batch ended.
 func lastFinish(tasks []restart.Task, batch int) (time.Time, bool) {
 	var last time.Time
-	for _, t := range tasks {
-		if t.Batch < batch && t.FinishedAt != nil && t.FinishedAt.After(last) {
+	for i := range tasks {
+		if t := &tasks[i]; t.Batch < batch && t.FinishedAt != nil && t.FinishedAt.After(last) {
 			last = *t.FinishedAt
 		}
 	}
@@ -261,8 +267,8 @@ func lastFinish(tasks []restart.Task, batch int) (time.Time, bool) {
 
 func conclude(tasks []restart.Task) command {
 	bad := 0
-	for _, t := range tasks {
-		if t.State != restart.TaskSucceeded {
+	for i := range tasks {
+		if tasks[i].State != restart.TaskSucceeded {
 			bad++
 		}
 	}

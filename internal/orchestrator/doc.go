@@ -17,8 +17,8 @@
 //	└─────────────────┘
 //
 // What survives a crash is in the store before it is done: the intent with the
-// task's fixed id and its signed envelope, then "dispatching", and only then
-// is the agent called. A server that takes a run over never sends such a task
+// task's fixed id and its signed envelope, and "dispatching", and only then is
+// the agent called. A server that takes a run over never sends such a task
 // again: it asks the agent, and where the agent has not heard of the id, makes
 // it forget the id for ever before calling the task not started.
 package orchestrator

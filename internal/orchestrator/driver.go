@@ -16,6 +16,9 @@ import (
 	"github.com/restartilka/restartilka/internal/store"
 )
 
+// greetTime bounds the question that goes before a task.
+const greetTime = 5 * time.Second
+
 // driver brings one task from its plan to its outcome, or, resumed, finds out
 // what became of it. It ends with nil once the task is final in the store.
 type driver struct {
@@ -40,11 +43,15 @@ func (d *driver) drive(ctx context.Context, resumed bool) error {
 	if err != nil {
 		return err
 	}
+	if there, err := d.greet(ctx, expiry); err != nil || !there {
+		return err
+	}
 	return d.send(ctx, submission, expiry)
 }
 
-// intend commits the intent, with the envelope's exact bytes, and then that
-// the agent is about to be called. Only after both may a byte be sent.
+// intend commits the intent, with the envelope's exact bytes, and that the
+// agent is about to be called, as one: a server that takes the run over does
+// the same about either. Only after that may a byte be sent.
 func (d *driver) intend(ctx context.Context) (protocol.Submission, time.Time, error) {
 	now := time.Now().UTC().Truncate(time.Microsecond)
 	expiry := now.Add(protocol.Lifetime)
@@ -64,16 +71,12 @@ func (d *driver) intend(ctx context.Context) (protocol.Submission, time.Time, er
 	}
 	rec := d.record(audit.TaskIntent, now)
 	err = d.apply(ctx, store.TaskChange{
-		From: []restart.TaskState{restart.TaskPlanned}, Path: []restart.TaskState{restart.TaskIntentLogged}, Envelope: kept,
+		From: []restart.TaskState{restart.TaskPlanned}, Path: []restart.TaskState{restart.TaskIntentLogged, restart.TaskDispatching},
+		Envelope: kept, StartedAt: &now,
 	}, &rec)
-	if err != nil {
-		return submission, expiry, err
+	if err == nil {
+		d.task.StartedAt = &now
 	}
-	started := time.Now().UTC()
-	err = d.apply(ctx, store.TaskChange{
-		From: []restart.TaskState{restart.TaskIntentLogged}, Path: []restart.TaskState{restart.TaskDispatching}, StartedAt: &started,
-	}, nil)
-	d.task.StartedAt = &started
 	return submission, expiry, err
 }
 
@@ -87,6 +90,39 @@ func (d *driver) lockedOut(ctx context.Context, cause error) error {
 		From: []restart.TaskState{restart.TaskPlanned}, Path: []restart.TaskState{restart.TaskNotStarted},
 		Cause: string(e.Code), Error: e.Message, FinishedAt: &rec.Time,
 	}, &rec)
+}
+
+// greet asks the agent for the id before anything is sent: whoever is there
+// has not heard of it. A host that went away behind an open connection is found
+// out by a harmless question, so that it is unreachable; found out by the task
+// itself, it would be unknown. False means that the task has its outcome.
+func (d *driver) greet(ctx context.Context, expiry time.Time) (bool, error) {
+	giveUp := time.Now().Add(d.l.o.cfg.DialRetry)
+	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+		actx, cancel := context.WithTimeout(ctx, greetTime)
+		_, err := d.l.o.cfg.Agents.Status(actx, d.host, d.task.ID, -1, 0)
+		cancel()
+		if ctx.Err() != nil {
+			return false, ctx.Err()
+		}
+		var refused *dispatch.RefusedError
+		if err == nil || errors.As(err, &refused) {
+			return true, nil // what it has to say against the task, it says of the task
+		}
+		var notSent *dispatch.NotSentError
+		final := errors.As(err, &notSent) && (notSent.Err.Code == restart.CodeCertificate || notSent.Err.Code == restart.CodeRevoked)
+		if now := time.Now(); final || now.After(giveUp) || now.After(expiry) {
+			cause := restart.Errorf(restart.CodeUnreachable, "%s did not answer; nothing was sent to it", d.host.Name).
+				WithHint("is the host up, and port 3131 open from the server?").Because(err)
+			if notSent != nil {
+				cause = notSent.Err
+			}
+			return false, d.outcome(ctx, restart.TaskUnreachable, cause, nil)
+		}
+		if !sleep(ctx, pause, nil) {
+			return false, ctx.Err()
+		}
+	}
 }
 
 // send submits the task until the agent has answered. The same bytes may be
@@ -117,7 +153,7 @@ func (d *driver) send(ctx context.Context, s protocol.Submission, expiry time.Ti
 		case errors.As(err, &refused) && refused.Err.Code != restart.CodeStopping:
 			return d.outcome(ctx, restart.TaskRefused, refused.Err, nil)
 		case errors.As(err, &notSent) && !perhapsSent:
-			if time.Now().After(giveUp) || notSent.Err.Code == restart.CodeCertificate {
+			if time.Now().After(giveUp) || notSent.Err.Code == restart.CodeCertificate || notSent.Err.Code == restart.CodeRevoked {
 				return d.outcome(ctx, restart.TaskUnreachable, notSent.Err, nil)
 			}
 		case errors.As(err, &refused): // stopping: it will be back
@@ -397,6 +433,9 @@ func (d *driver) apply(ctx context.Context, c store.TaskChange, rec *audit.Recor
 		return err
 	}
 	d.task.State = c.Path[len(c.Path)-1]
+	if d.task.State.Final() {
+		d.l.o.cfg.Observer.TaskEnded(d.run.Kind, d.task.State, since(d.task.StartedAt, change.At))
+	}
 	if rec != nil {
 		d.l.o.cfg.Committed()
 	}

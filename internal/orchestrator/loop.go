@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,7 +23,8 @@ type loop struct {
 	stop   <-chan struct{}
 	cancel context.CancelFunc
 	wake   chan struct{}
-	gates  map[int]gate // used by the walking goroutine only
+	gates  map[int]gate   // used by the walking goroutine only, as is places
+	places map[string]int // of the run's tasks, by id
 
 	mu       sync.Mutex
 	forced   time.Time // when a force-abort was first seen; zero = never
@@ -57,11 +60,14 @@ func (l *loop) walk(ctx context.Context) {
 	var run restart.Run
 	first := true
 	for ctx.Err() == nil {
+		// Before the run is read: a driver lets go of its task after the outcome is
+		// stored, so a task that nobody has in hand here is read as it ended.
+		driven := l.driven()
 		fresh, err := l.refresh(ctx, run, first)
 		if err == nil {
 			run, first = fresh, false
 			var again bool
-			again, err = l.act(ctx, &run)
+			again, err = l.act(ctx, &run, driven)
 			if err == nil && !again {
 				return
 			}
@@ -85,24 +91,44 @@ func (l *loop) walk(ctx context.Context) {
 // refresh reads the run whole at first, then only what has changed since.
 func (l *loop) refresh(ctx context.Context, run restart.Run, whole bool) (restart.Run, error) {
 	if whole {
-		return l.o.cfg.Runs.Run(ctx, l.claim.RunID)
+		run, err := l.o.cfg.Runs.Run(ctx, l.claim.RunID)
+		l.places = nil
+		l.merge(nil, run.Tasks)
+		return run, err
 	}
 	fresh, err := l.o.cfg.Runs.RunSince(ctx, run.ID, run.Version)
 	if err != nil {
 		return restart.Run{}, err
 	}
 	fresh.Plan = run.Plan // frozen
-	fresh.Tasks = restart.Merge(run.Tasks, fresh.Tasks)
+	fresh.Tasks = l.merge(run.Tasks, fresh.Tasks)
 	return fresh, nil
 }
 
+// merge is restart.Merge in place: the tasks are this loop's own, no driver
+// gets them, and each of 10,000 hosts that ends comes by here.
+func (l *loop) merge(tasks, fresh []restart.Task) []restart.Task {
+	if l.places == nil {
+		l.places = make(map[string]int, len(fresh))
+	}
+	for _, t := range fresh {
+		i, known := l.places[t.ID]
+		if !known {
+			i = len(tasks)
+			l.places[t.ID], tasks = i, append(tasks, t)
+		}
+		tasks[i] = t
+	}
+	return tasks
+}
+
 // act carries out what decide says, and waits. false means: leave the run.
-func (l *loop) act(ctx context.Context, run *restart.Run) (bool, error) {
+func (l *loop) act(ctx context.Context, run *restart.Run, driven map[string]bool) (bool, error) {
 	if run.State != restart.RunRunning {
 		l.claim.Interrupted = false // only a run that was walking can have been interrupted
 	}
 	now := time.Now()
-	commands := decide(l.snapshot(*run), now)
+	commands := decide(l.snapshot(*run, driven), now)
 	var until time.Time
 	acted := false
 	for _, c := range commands {
@@ -112,14 +138,14 @@ func (l *loop) act(ctx context.Context, run *restart.Run) (bool, error) {
 		case wait:
 			until = c.until
 		case reconcile:
-			l.drive(ctx, *run, taskOf(*run, c.task), true)
+			l.drive(ctx, *run, l.taskOf(*run, c.task), true)
 		case start:
 			if cause, why := l.may(ctx, *run); cause != "" {
 				return true, l.apply(ctx, *run, pause{cause, why}, now)
 			}
-			l.drive(ctx, *run, taskOf(*run, c.task), false)
+			l.drive(ctx, *run, l.taskOf(*run, c.task), false)
 		case cancel:
-			l.kill(ctx, *run, taskOf(*run, c.task))
+			l.kill(ctx, *run, l.taskOf(*run, c.task))
 		case look:
 			l.gates[c.batch] = l.sample(ctx, *run, c.batch)
 			acted = true
@@ -176,13 +202,14 @@ func (l *loop) may(ctx context.Context, run restart.Run) (restart.Cause, string)
 	return l.o.cfg.MayGoOn(ctx, run)
 }
 
-func (l *loop) snapshot(run restart.Run) snapshot {
+// driven names the tasks that a driver has in hand.
+func (l *loop) driven() map[string]bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	driven := make(map[string]bool, len(l.drivers))
-	for id := range l.drivers {
-		driven[id] = true
-	}
+	return maps.Clone(l.drivers)
+}
+
+func (l *loop) snapshot(run restart.Run, driven map[string]bool) snapshot {
 	return snapshot{
 		run: run, driven: driven, interrupted: l.claim.Interrupted, autoResume: l.o.cfg.AutoResume,
 		gates: l.gates, stopping: l.isStopping(),
@@ -235,6 +262,9 @@ func (l *loop) apply(ctx context.Context, run restart.Run, c command, now time.T
 	if err != nil {
 		return err
 	}
+	if c, ended := c.(end); ended {
+		l.tellEnd(run, c.state, len(change.Tasks), now)
+	}
 	l.o.cfg.Committed()
 	l.o.cfg.Changed(run.ID)
 	return nil
@@ -260,14 +290,11 @@ func (l *loop) queueBehind(ctx context.Context, run restart.Run, held error, now
 }
 
 func frozenHosts(run restart.Run) string {
-	s := ""
-	for i, h := range run.Plan.Chosen() {
-		if i > 0 {
-			s += " "
-		}
-		s += h.Name
+	var names []string
+	for _, h := range run.Plan.Chosen() {
+		names = append(names, h.Name)
 	}
-	return s
+	return strings.Join(names, " ")
 }
 
 // kill asks the agent to end a task's process tree. It is repeated with each
@@ -303,6 +330,7 @@ func (l *loop) drive(ctx context.Context, run restart.Run, t restart.Task, resum
 	if taken {
 		return
 	}
+	run.Tasks = nil // the loop's own
 	d := &driver{l: l, run: run, task: t, host: hostOf(run, t.Host), log: l.o.log.With("run_id", run.ID, "task_id", t.ID, "host", t.Host)}
 	l.wg.Go(func() {
 		err := d.drive(ctx, resumed)
@@ -350,11 +378,9 @@ func (l *loop) cancelIfStopping() {
 	}
 }
 
-func taskOf(r restart.Run, id string) restart.Task {
-	for _, t := range r.Tasks {
-		if t.ID == id {
-			return t
-		}
+func (l *loop) taskOf(r restart.Run, id string) restart.Task {
+	if i, ok := l.places[id]; ok && i < len(r.Tasks) && r.Tasks[i].ID == id {
+		return r.Tasks[i]
 	}
 	return restart.Task{}
 }

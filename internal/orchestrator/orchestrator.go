@@ -62,6 +62,9 @@ type Config struct {
 	Committed func()
 	Changed   func(run string)
 
+	// Observer is told of ends; nil = nobody is.
+	Observer Observer
+
 	// MayGoOn tells, just before a host is asked, why it may no longer be: the
 	// rights of the person have gone. nil = it always may.
 	MayGoOn func(ctx context.Context, run restart.Run) (restart.Cause, string)
@@ -99,6 +102,9 @@ func New(cfg Config) *Orchestrator {
 	}
 	if cfg.Committed == nil {
 		cfg.Committed = func() {}
+	}
+	if cfg.Observer == nil {
+		cfg.Observer = nobody{}
 	}
 	if cfg.Changed == nil {
 		cfg.Changed = func(string) {}
@@ -225,9 +231,9 @@ func (o *Orchestrator) isWalked(run string) bool {
 
 // hostOf finds a host of the frozen plan, with the address it had there.
 func hostOf(r restart.Run, name string) restart.Host {
-	for _, h := range r.Plan.Hosts {
-		if h.Name == name {
-			return h.Host
+	for i := range r.Plan.Hosts {
+		if r.Plan.Hosts[i].Name == name {
+			return r.Plan.Hosts[i].Host
 		}
 	}
 	return restart.Host{Name: name}

@@ -21,9 +21,21 @@ func NewAgentCSR(host string) (keyPEM, csrPEM []byte, err error) {
 	if err := restart.CheckHost(host); err != nil {
 		return nil, nil, err
 	}
-	key, err := newKey()
-	if err != nil {
+	if keyPEM, err = NewKeyPEM(); err != nil {
 		return nil, nil, err
+	}
+	csrPEM, err = NewAgentCSRFor(keyPEM, host)
+	return keyPEM, csrPEM, err
+}
+
+// NewAgentCSRFor makes the request to certify a key that there is already (PEM).
+func NewAgentCSRFor(keyPEM []byte, host string) (csrPEM []byte, err error) {
+	if err := restart.CheckHost(host); err != nil {
+		return nil, err
+	}
+	key, err := parsePrivate(keyPEM)
+	if err != nil {
+		return nil, in("the key", err)
 	}
 	template := &x509.CertificateRequest{DNSNames: []string{host}, URIs: []*url.URL{Identity{RoleAgent, host}.url()}}
 	if len(host) <= 64 {
@@ -31,12 +43,9 @@ func NewAgentCSR(host string) (keyPEM, csrPEM []byte, err error) {
 	}
 	der, err := x509.CreateCertificateRequest(rand.Reader, template, key)
 	if err != nil {
-		return nil, nil, fmt.Errorf("make a certificate request for %s: %w", host, err)
+		return nil, fmt.Errorf("make a certificate request for %s: %w", host, err)
 	}
-	if keyPEM, err = encodePrivate(key); err != nil {
-		return nil, nil, err
-	}
-	return keyPEM, pem.EncodeToMemory(&pem.Block{Type: blockRequest, Bytes: der}), nil
+	return pem.EncodeToMemory(&pem.Block{Type: blockRequest, Bytes: der}), nil
 }
 
 // SignAgentCSR certifies the key of a request as that of the agent of host, as

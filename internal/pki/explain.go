@@ -12,7 +12,7 @@ import (
 )
 
 // Explain turns what went wrong in a TLS handshake into a sentence for people,
-// with CodeCertificate, and the error as its cause. It gives nil for an error
+// with CodeCertificate (CodeRevoked where that is why), and the error as its cause. It gives nil for an error
 // that is not about certificates or the handshake: nobody listens, a time-out.
 //
 // In TLS 1.3 a client is told only after its own handshake that its certificate
@@ -21,7 +21,7 @@ func Explain(err error) *restart.Error {
 	if err == nil {
 		return nil
 	}
-	if e, ok := errors.AsType[*restart.Error](err); ok && e.Code == restart.CodeCertificate {
+	if e, ok := errors.AsType[*restart.Error](err); ok && (e.Code == restart.CodeCertificate || e.Code == restart.CodeRevoked) {
 		return e
 	}
 	if e, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {

@@ -16,6 +16,12 @@ const (
 	MaxBody = 1 << 20
 	// MaxWait bounds the wait of a status request.
 	MaxWait = 30 * time.Second
+	// ProbeTime bounds one look at the health of a service on its host: what
+	// has not answered by then is not healthy.
+	ProbeTime = 10 * time.Second
+	// ProbeWait is how long an asker waits for the answer of a probe: a service
+	// that hangs makes the agent's answer late, and is no silent host.
+	ProbeWait = ProbeTime + 3*time.Second
 	// Head is how much of a task's output is kept from its start, in bytes; what
 	// lies between head and tail is counted and dropped.
 	Head = 16 << 20
@@ -149,19 +155,70 @@ type CheckRequest struct {
 }
 
 // CheckReport answers it. Problems are what would refuse a task now, or soon.
+// An agent of an earlier version leaves out what it does not know of.
 type CheckReport struct {
 	Version     int                `json:"version"`
 	Program     string             `json:"program"` // the agent's own version
 	Host        string             `json:"host"`
 	Clock       time.Time          `json:"clock"`
 	BootID      string             `json:"boot_id"`
-	Containment string             `json:"containment"` // cgroup | process-group, and why
-	Review      string             `json:"review"`      // files | signed
+	Containment string             `json:"containment"`           // cgroup | process-group, and why
+	Memory      string             `json:"memory,omitempty"`      // where scripts run from: sealed | unnamed-file, and why
+	User        string             `json:"user,omitempty"`        // whom the agent runs as
+	Init        string             `json:"init,omitempty"`        // systemd | other
+	Review      string             `json:"review"`                // files | signed
+	Certificate *CertificateReport `json:"certificate,omitempty"` // the agent's own
+	Spool       *SpoolReport       `json:"spool,omitempty"`
+	Shells      []string           `json:"shells,omitempty"` // of those that scenarios may name
 	Groups      []string           `json:"groups,omitempty"`
+	Services    []string           `json:"services,omitempty"` // that the host lists in its services.d
 	Service     *ServiceReport     `json:"service,omitempty"`
 	Scenarios   []AcceptedScenario `json:"scenarios"` // what would be accepted here
-	Weaker      []string           `json:"weaker,omitempty"`
+	Warnings    []Warning          `json:"warnings,omitempty"`
+	Weaker      []string           `json:"weaker,omitempty"` // the warnings' messages, for servers that know no warnings
 	Problems    []restart.Error    `json:"problems,omitempty"`
+}
+
+// CertificateReport is the certificate that the agent shows.
+type CertificateReport struct {
+	NotAfter time.Time `json:"not_after"`
+	Serial   string    `json:"serial"` // hex
+	Issuer   string    `json:"issuer"` // the authority's subject, for people
+}
+
+// SpoolReport is the file system that the agent's spool lies on, in bytes. Free
+// is what the agent's user may still take.
+type SpoolReport struct {
+	Path      string `json:"path"`
+	Free      int64  `json:"free"`
+	Total     int64  `json:"total"`
+	FreeFiles int64  `json:"free_files"` // inodes; -1 where the file system has no such bound
+}
+
+// WarningKind says what a warning is about.
+type WarningKind string
+
+// The kinds of warnings, the agent's own and those that a server adds.
+const (
+	WarnClock       WarningKind = "clock"       // off, and still within what is allowed
+	WarnCertificate WarningKind = "certificate" // ends soon
+	WarnContainment WarningKind = "containment" // no cgroup for scripts
+	WarnMemory      WarningKind = "memory"      // no sealed memory
+	WarnUser        WarningKind = "user"        // the agent is not root
+	WarnInit        WarningKind = "init"        // no systemd
+	WarnReview      WarningKind = "review"      // a way of reviewing that the server does not know
+	WarnSpool       WarningKind = "spool"       // nearly full
+	WarnScenario    WarningKind = "scenario"    // a file in scenarios.d that is not used, or could not run
+	WarnServices    WarningKind = "services"    // none is listed
+	WarnVersion     WarningKind = "version"     // not the server's, and close enough
+	WarnOther       WarningKind = "other"       // said by an agent that knows no kinds
+)
+
+// Warning is something that does not stand in the way, and should be known.
+type Warning struct {
+	Kind    WarningKind `json:"kind"`
+	Message string      `json:"message"`
+	Hint    string      `json:"hint,omitempty"` // what to do
 }
 
 // ServiceReport is the host's own word about one service.
@@ -206,7 +263,7 @@ var statuses = map[restart.Code]int{
 	restart.CodeTooLarge: http.StatusRequestEntityTooLarge, restart.CodeClockSkew: http.StatusForbidden, restart.CodeReplay: http.StatusForbidden,
 	restart.CodeBadSignature: http.StatusForbidden, restart.CodeWrongHost: http.StatusForbidden, restart.CodeWrongGroup: http.StatusForbidden,
 	restart.CodeUnknownService: http.StatusNotFound, restart.CodeNotInstalled: http.StatusForbidden, restart.CodeDiskFull: http.StatusInsufficientStorage,
-	restart.CodeTombstone: http.StatusGone, restart.CodeUnreachable: http.StatusBadGateway, restart.CodeCertificate: http.StatusBadGateway, restart.CodeUnhealthy: http.StatusConflict,
+	restart.CodeTombstone: http.StatusGone, restart.CodeUnreachable: http.StatusBadGateway, restart.CodeCertificate: http.StatusBadGateway, restart.CodeRevoked: http.StatusBadGateway, restart.CodeUnhealthy: http.StatusConflict,
 	restart.CodeInternal: http.StatusInternalServerError,
 }
 

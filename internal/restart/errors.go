@@ -39,6 +39,7 @@ const (
 	CodeAuditBacklog   Code = "audit_backlog"    // the remote log has not taken what it must take first
 	CodeUnreachable    Code = "host_unreachable" // nothing could be sent to the host
 	CodeCertificate    Code = "bad_certificate"  // the peer showed a certificate that does not fit
+	CodeRevoked        Code = "revoked"          // the peer's certificate was revoked
 	CodeUnhealthy      Code = "unhealthy"        // the service was not healthy within its deadline
 )
 

@@ -258,8 +258,12 @@ func (r Run) Summary() string {
 	return s
 }
 
-// Latest gives the newest attempt of each host, in the order of the plan.
+// Latest gives the newest attempt of each host, in the order of the plan. The
+// answer may be tasks itself: it is to be read only.
 func Latest(tasks []Task) []Task {
+	if onlyFirst(tasks) { // nearly always, and a walk over many hosts asks at each step
+		return slices.Clip(tasks)
+	}
 	newest := map[string]int{} // host → index in out
 	var out []Task
 	for _, t := range tasks {
@@ -274,6 +278,17 @@ func Latest(tasks []Task) []Task {
 	}
 	slices.SortStableFunc(out, func(a, b Task) int { return a.Position - b.Position })
 	return out
+}
+
+// onlyFirst tells whether the tasks are the first attempts of their hosts, in
+// the order of the plan.
+func onlyFirst(tasks []Task) bool {
+	for i := range tasks {
+		if tasks[i].Attempt != 1 || i > 0 && tasks[i-1].Position >= tasks[i].Position {
+			return false
+		}
+	}
+	return true
 }
 
 // Again gives the tasks with which a resumed run tries its hosts again that
@@ -302,17 +317,24 @@ func (r Run) Failures() int {
 // Merge gives old with the tasks of fresh in place of those with the same id,
 // and the others of fresh at the end.
 func Merge(old, fresh []Task) []Task {
-	at := make(map[string]int, len(old))
 	out := slices.Clone(old)
-	for i, t := range out {
-		at[t.ID] = i
+	if len(fresh) == 0 {
+		return out
 	}
-	for _, t := range fresh {
-		if i, ok := at[t.ID]; ok {
-			out[i] = t
-			continue
+	at := make(map[string]int, len(fresh)) // as a rule far fewer than old
+	for i := range fresh {
+		at[fresh[i].ID] = i
+	}
+	for i := range out {
+		if j, ok := at[out[i].ID]; ok {
+			out[i] = fresh[j]
+			delete(at, out[i].ID)
 		}
-		out = append(out, t)
+	}
+	for i := range fresh {
+		if j, left := at[fresh[i].ID]; left && i == j {
+			out = append(out, fresh[i])
+		}
 	}
 	return out
 }

@@ -37,6 +37,7 @@ type Config struct {
 	Inventory inventory.Config `yaml:"inventory"` //
 	Audit     audit.Settings   `yaml:"audit"`     //
 	Runs      RunsConfig       `yaml:"runs"`      //
+	Drain     time.Duration    `yaml:"drain"`     // how long a server that stops goes on to answer, with /readyz saying 503; 0 to 1m
 }
 
 // DatabaseConfig names the database: an embedded file, or PostgreSQL.
@@ -176,6 +177,9 @@ func (c *Config) check() error {
 	}
 	if t := c.Runs.ContactTimeout; t != 0 && (t < protocol.Lifetime || t > time.Hour) {
 		return fmt.Errorf("runs.contact_timeout: %s is not from %s to 1h", t, protocol.Lifetime)
+	}
+	if c.Drain < 0 || c.Drain > time.Minute {
+		return fmt.Errorf("drain: %s is not from 0s to 1m", c.Drain)
 	}
 	if p := c.Agents.Port; p < 0 || p > 65535 {
 		return fmt.Errorf("agents.port: %d is not a port", p)

@@ -28,6 +28,7 @@ type InitOptions struct {
 	DNS    []string // names in the listener's certificate, beside localhost
 	IPs    []net.IP // addresses in it, beside 127.0.0.1 and ::1
 	Admin  string   // first admin's user name; "" = admin
+	User   string   // who will run the server, if not the one who asks: gets the keys and the data. Needs root
 	Now    time.Time
 }
 
@@ -39,6 +40,7 @@ type InitResult struct {
 	URL    string `json:"url"` // from this machine
 	Admin  string `json:"admin"`
 	Token  string `json:"token"`
+	User   string `json:"user,omitempty"` // who got the keys and the data
 }
 
 // Init writes a configuration, an authority and credentials of its own, the
@@ -75,6 +77,14 @@ func Init(ctx context.Context, o InitOptions) (InitResult, error) {
 	if _, err := os.Lstat(config); err == nil {
 		return InitResult{}, restart.Errorf(restart.CodeConflict, "%s is there already", config).WithHint("nothing was changed; to begin anew, move it away first")
 	}
+	var owner *account
+	if o.User != "" {
+		a, err := lookAccount(o.User)
+		if err != nil {
+			return InitResult{}, err
+		}
+		owner = &a
+	}
 	for dir, mode := range map[string]fs.FileMode{o.Dir: 0o750, o.Data: 0o700, filepath.Join(o.Dir, "scenarios"): 0o755} {
 		if err := os.MkdirAll(dir, mode); err != nil {
 			return InitResult{}, fmt.Errorf("make %s: %w", dir, err)
@@ -94,12 +104,17 @@ func Init(ctx context.Context, o InitOptions) (InitResult, error) {
 	if err != nil {
 		return InitResult{}, err
 	}
+	if owner != nil {
+		if err := handOver(o.Dir, o.Data, *owner); err != nil {
+			return InitResult{}, err
+		}
+	}
 	// The configuration comes last: while it is absent, init can be run again.
-	if err := writeNew(config, []byte(firstConfig(o)), 0o640); err != nil {
+	if err := writeConfig(config, firstConfig(o), owner); err != nil {
 		return InitResult{}, err
 	}
 	_, port, _ := net.SplitHostPort(o.Listen)
-	return InitResult{Config: config, CA: filepath.Join(o.Dir, "ca.crt"), URL: "https://localhost:" + port, Admin: o.Admin, Token: token}, nil
+	return InitResult{Config: config, CA: filepath.Join(o.Dir, "ca.crt"), URL: "https://localhost:" + port, Admin: o.Admin, Token: token, User: o.User}, nil
 }
 
 func writeCredentials(o InitOptions) error {

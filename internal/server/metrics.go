@@ -1,75 +1,154 @@
 package server
 
 import (
-	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/restartilka/restartilka/internal/dispatch"
 	"github.com/restartilka/restartilka/internal/restart"
-	"github.com/restartilka/restartilka/internal/store"
-	"github.com/restartilka/restartilka/internal/version"
 )
 
-// metrics answers /metrics. What it tells is asked of the parts when it is
-// scraped; nothing is counted twice.
-func (s *Server) metrics() http.Handler {
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collector{s})
-	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
+// meters count what happens in this process. What is a state, and not an event,
+// is asked of the parts when it is scraped: see collector. No label ever holds
+// a name from outside: a host, a person, a service or a run.
+type meters struct {
+	registry *prometheus.Registry
+
+	runs     *prometheus.CounterVec   // kind, outcome
+	runTime  *prometheus.HistogramVec // kind
+	tasks    *prometheus.CounterVec   // kind, outcome
+	taskTime *prometheus.HistogramVec // kind
+
+	calls    *prometheus.CounterVec   // verb, result
+	callTime *prometheus.HistogramVec // verb
+	refusals *prometheus.CounterVec   // code
+
+	requests    *prometheus.CounterVec   // class, method, code
+	requestTime *prometheus.HistogramVec // class
+	streams     *prometheus.GaugeVec     // via
 }
 
-type collector struct{ s *Server }
-
+// The bounds of the histograms, in seconds. A task's are those of the agent's
+// own histogram.
 var (
-	buildInfo = prometheus.NewDesc("restartilka_build_info", "The running build; always 1.", []string{"version", "commit", "go"}, nil)
-	openRuns  = prometheus.NewDesc("restartilka_runs_open", "Runs that are not over, by state; at most the newest 200 of each.", []string{"state"}, nil)
-	backlog   = prometheus.NewDesc("restartilka_audit_backlog_records", "Audit records that a sink has not settled.", []string{"sink"}, nil)
-	oldest    = prometheus.NewDesc("restartilka_audit_backlog_age_seconds", "Age of the oldest record that a sink has not settled; 0 for none.", []string{"sink"}, nil)
-	failing   = prometheus.NewDesc("restartilka_audit_sink_failing", "1 while the last attempt to ship to the sink failed.", []string{"sink"}, nil)
-	up        = prometheus.NewDesc("restartilka_database_up", "1 when the database answered this scrape.", nil, nil)
+	taskBounds    = []float64{1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600}
+	runBounds     = []float64{5, 15, 30, 60, 300, 600, 1800, 3600, 7200, 21600}
+	callBounds    = []float64{0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10}
+	requestBounds = []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10}
 )
 
-// Describe implements prometheus.Collector.
-func (c collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{buildInfo, openRuns, backlog, oldest, failing, up} {
-		ch <- d
+// knownCodes are the refusals of agents that have a count of their own. A host
+// may say what it likes: anything else is "other".
+var knownCodes = []restart.Code{
+	restart.CodeBadSignature, restart.CodeClockSkew, restart.CodeReplay, restart.CodeNotReviewed, restart.CodeWrongHost, restart.CodeWrongGroup,
+	restart.CodeUnknownService, restart.CodeNotInstalled, restart.CodeParam, restart.CodeBusy, restart.CodeDiskFull, restart.CodeStaleEpoch,
+	restart.CodeStopping, restart.CodeTombstone, restart.CodeConflict, restart.CodeForbidden, restart.CodeInvalid, restart.CodeReason,
+	restart.CodeNotFound, restart.CodeUnauthorised, restart.CodeTooLarge, restart.CodeInternal,
+}
+
+const otherCode = "other"
+
+func newMeters() *meters {
+	m := &meters{registry: prometheus.NewRegistry()}
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+		m.registry.MustRegister(c)
+		return c
+	}
+	histogram := func(name, help string, bounds []float64, labels ...string) *prometheus.HistogramVec {
+		h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: bounds}, labels)
+		m.registry.MustRegister(h)
+		return h
+	}
+	m.runs = counter("restartilka_runs_finished_total", "Runs that this server brought to their end, by kind of scenario and outcome.", "kind", "outcome")
+	m.runTime = histogram("restartilka_run_duration_seconds", "Time from a run's start to its end, pauses included.", runBounds, "kind")
+	m.tasks = counter("restartilka_tasks_finished_total", "Hosts of runs that this server brought to their end, by kind of scenario and outcome.", "kind", "outcome")
+	m.taskTime = histogram("restartilka_task_duration_seconds", "Time from calling a host's agent to the outcome.", taskBounds, "kind")
+	m.calls = counter("restartilka_dispatch_requests_total", "Requests to agents, by verb and result.", "verb", "result")
+	m.callTime = histogram("restartilka_dispatch_request_duration_seconds", "Time until an agent answered; the verbs status and output wait on purpose, and are left out.", callBounds, "verb")
+	m.refusals = counter("restartilka_dispatch_refusals_total", "Requests that agents refused, by code.", "code")
+	m.requests = counter("restartilka_http_requests_total", "Requests answered, by class of route, method and status.", "class", "method", "code")
+	m.requestTime = histogram("restartilka_http_request_duration_seconds", "Time to answer a request; event streams are left out.", requestBounds, "class")
+	m.streams = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "restartilka_event_streams_open", Help: "Event streams that are open now, of the API and of pages."}, []string{"via"})
+	m.registry.MustRegister(m.streams, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.start()
+	return m
+}
+
+// start shows every count that can be told in advance as 0, so that the first
+// event is seen as a rise.
+func (m *meters) start() {
+	for _, kind := range []restart.Kind{restart.KindRestart, restart.KindThreadDump, restart.KindCustom} {
+		for _, state := range restart.RunStates() {
+			if state.Final() {
+				m.runs.WithLabelValues(string(kind), string(state))
+			}
+		}
+		for _, state := range restart.TaskStates() {
+			if state.Final() {
+				m.tasks.WithLabelValues(string(kind), string(state))
+			}
+		}
+		m.runTime.WithLabelValues(string(kind))
+		m.taskTime.WithLabelValues(string(kind))
+	}
+	for _, verb := range []string{"put", dispatch.VerbStatus, dispatch.VerbOutput, "cancel", "forget", "check", "probe"} {
+		for _, result := range dispatch.Results() {
+			m.calls.WithLabelValues(verb, string(result))
+		}
+		if timed(verb) {
+			m.callTime.WithLabelValues(verb)
+		}
+	}
+	for _, code := range knownCodes {
+		m.refusals.WithLabelValues(string(code))
+	}
+	m.refusals.WithLabelValues(otherCode)
+	for _, via := range []string{viaAPI, viaWeb} {
+		m.streams.WithLabelValues(via)
 	}
 }
 
-// Collect implements prometheus.Collector.
-func (c collector) Collect(ch chan<- prometheus.Metric) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+// RunEnded implements orchestrator.Observer.
+func (m *meters) RunEnded(kind restart.Kind, state restart.RunState, took time.Duration) {
+	m.runs.WithLabelValues(string(kind), string(state)).Inc()
+	if took >= 0 {
+		m.runTime.WithLabelValues(string(kind)).Observe(took.Seconds())
 	}
-	b := version.Current()
-	gauge(buildInfo, 1, b.Version, b.Commit, b.Go)
-	for _, state := range []restart.RunState{restart.RunAwaitingApproval, restart.RunQueued, restart.RunRunning, restart.RunPaused} {
-		runs, _, err := c.s.store.Runs(ctx, store.RunFilter{States: []restart.RunState{state}, Limit: 200})
-		if err != nil {
-			gauge(up, 0)
-			return
+}
+
+// TaskEnded implements orchestrator.Observer.
+func (m *meters) TaskEnded(kind restart.Kind, state restart.TaskState, took time.Duration) {
+	m.tasks.WithLabelValues(string(kind), string(state)).Inc()
+	if took >= 0 {
+		m.taskTime.WithLabelValues(string(kind)).Observe(took.Seconds())
+	}
+}
+
+// called is told of each request to an agent.
+func (m *meters) called(c dispatch.Call) {
+	m.calls.WithLabelValues(c.Verb, string(c.Result)).Inc()
+	if timed(c.Verb) && (c.Result == dispatch.ResultOK || c.Result == dispatch.ResultRefused) {
+		m.callTime.WithLabelValues(c.Verb).Observe(c.Took.Seconds())
+	}
+	if c.Result == dispatch.ResultRefused {
+		code := otherCode
+		if slices.Contains(knownCodes, c.Code) {
+			code = string(c.Code)
 		}
-		gauge(openRuns, float64(len(runs)), string(state))
+		m.refusals.WithLabelValues(code).Inc()
 	}
-	stats, err := c.s.trail.Stats(ctx)
-	if err != nil {
-		gauge(up, 0)
-		return
-	}
-	gauge(up, 1)
-	for _, sink := range stats.Sinks {
-		gauge(backlog, float64(sink.Backlog), sink.Name)
-		gauge(oldest, sink.Oldest.Seconds(), sink.Name)
-		failed := 0.0
-		if sink.Error != "" {
-			failed = 1
-		}
-		gauge(failing, failed, sink.Name)
-	}
+}
+
+func timed(verb string) bool { return verb != dispatch.VerbStatus && verb != dispatch.VerbOutput }
+
+// metrics answers /metrics. What one part can't tell leaves the others there.
+func (s *Server) metrics() http.Handler {
+	s.meters.registry.MustRegister(collector{s})
+	return promhttp.HandlerFor(s.meters.registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: 4})
 }

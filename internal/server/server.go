@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"crypto/ed25519"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -22,8 +21,10 @@ import (
 	"github.com/restartilka/restartilka/internal/inventory"
 	"github.com/restartilka/restartilka/internal/orchestrator"
 	"github.com/restartilka/restartilka/internal/pki"
+	"github.com/restartilka/restartilka/internal/renewal"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/store"
+	"github.com/restartilka/restartilka/internal/systemd"
 	"github.com/restartilka/restartilka/internal/version"
 	"github.com/restartilka/restartilka/internal/web"
 )
@@ -39,12 +40,20 @@ type Server struct {
 	control  *control.Control
 	http     *http.Server
 	listener net.Listener
+	revoked  pki.Revocations
+	revoking sync.Mutex       // held while revoked is read anew
+	renewer  *renewal.Renewer // nil where the company's own PKI issues certificates
+
+	shelf     *control.Shelf
+	inventory *inventoryWatch
+	meters    *meters
+	state     *readiness
 }
 
 // Open reads every credential, opens the database and starts to listen, so
 // that whatever is wrong is told before anything runs.
 func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Server, error) {
-	s := &Server{cfg: cfg, log: log}
+	s := &Server{cfg: cfg, log: log, meters: newMeters(), state: newReadiness()}
 	if err := s.open(ctx); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
@@ -70,6 +79,7 @@ func (s *Server) open(ctx context.Context) error {
 	}
 	if s.agents, err = dispatch.New(dispatch.Config{
 		Certificate: s.cfg.Agents.Certificate, Key: s.cfg.Agents.Key, CA: s.cfg.Agents.CA, Port: s.cfg.Agents.Port,
+		Observe: s.meters.called, Refuse: s.revoked.Check,
 	}); err != nil {
 		return err
 	}
@@ -81,8 +91,8 @@ func (s *Server) open(ctx context.Context) error {
 	if _, err := inv.Snapshot(ctx); err != nil {
 		s.log.Warn("the inventory can't be used; it is asked again", "error", err)
 	}
-	shelf, err := control.NewShelf(s.cfg.Scenarios, s.log)
-	if err != nil {
+	s.inventory = newInventoryWatch(inv)
+	if s.shelf, err = control.NewShelf(s.cfg.Scenarios, s.log); err != nil {
 		return err
 	}
 	for _, sink := range s.cfg.Audit.Sinks {
@@ -102,15 +112,19 @@ func (s *Server) open(ctx context.Context) error {
 	if s.trail, err = audit.New(audit.Config{Store: s.store, Source: s.cfg.Name, Sinks: sinks, Logger: s.log}); err != nil {
 		return err
 	}
+	if err := s.loadRevoked(ctx); err != nil {
+		return err
+	}
+	s.renewer = s.newRenewer(enrol, inv)
 	hub := control.NewHub()
 	s.orch = orchestrator.New(orchestrator.Config{
 		Owner: s.cfg.Name + "/" + restart.NewID(time.Now()), Runs: s.store, Tasks: s.store, Agents: s.agents, Key: envelopeKey, Logger: s.log,
-		Committed: s.trail.Wake, Changed: hub.Changed, AutoResume: s.cfg.Runs.AfterInterruption == "go-on",
+		Committed: s.trail.Wake, Changed: hub.Changed, Observer: s.meters, AutoResume: s.cfg.Runs.AfterInterruption == "go-on",
 		Lease: s.cfg.Runs.Lease, ContactTimeout: s.cfg.Runs.ContactTimeout,
 		MayGoOn: func(ctx context.Context, run restart.Run) (restart.Cause, string) { return s.control.MayGoOn(ctx, run) },
 	})
 	s.control = control.New(control.Config{
-		Store: s.store, Inventory: inv, Scenarios: shelf, Agents: s.agents, Enrol: enrol, Hub: hub,
+		Store: s.store, Inventory: inv, Scenarios: s.shelf, Agents: s.agents, Enrol: enrol, Hub: hub,
 		Wake: s.orch.Wake, Committed: s.trail.Wake, Logger: s.log,
 	})
 	if s.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Listen); err != nil {
@@ -133,26 +147,10 @@ func (s *Server) open(ctx context.Context) error {
 	return nil
 }
 
-// enrolment loads what new hosts are given.
-func (s *Server) enrolment(key ed25519.PrivateKey) (*control.Enrolment, error) {
-	e := &control.Enrolment{Server: s.cfg.Name, EnvelopeKey: key.Public().(ed25519.PublicKey)}
-	var err error
-	if e.CAPEM, err = os.ReadFile(s.cfg.Agents.CA); err != nil {
-		return nil, fmt.Errorf("agents.ca: %w", err)
-	}
-	if s.cfg.Agents.CAKey == "" {
-		return e, nil
-	}
-	if e.CA, err = pki.LoadCA(s.cfg.Agents.CA, s.cfg.Agents.CAKey); err != nil {
-		return nil, err
-	}
-	return e, nil
-}
-
 func (s *Server) handler() http.Handler {
 	tokens := authn.Tokens{Store: s.store}
 	sessions := authn.Sessions{Store: s.store, Tokens: s.store}
-	chain := authn.Chain{tokens, sessions}
+	chain := authn.Chain{newScraper(authn.Chain{tokens, sessions})}
 	apiHandler := api.Handler(api.Config{
 		Control: s.control, Authn: chain, Logger: s.log, Ready: s.ready, Metrics: s.metrics(),
 	})
@@ -171,7 +169,7 @@ func (s *Server) handler() http.Handler {
 		mux.Handle(path, apiHandler)
 	}
 	mux.Handle("/", pages)
-	return securityHeaders(mux)
+	return s.meters.measured(securityHeaders(mux))
 }
 
 // notice is what every page must say while no remote log is configured.
@@ -182,14 +180,6 @@ func (s *Server) notice() string {
 		}
 	}
 	return "No remote log: records stay on this server's own disk (audit.require: spool)."
-}
-
-// ready answers /readyz: nil when the server can do its work.
-func (s *Server) ready(ctx context.Context) error {
-	if err := s.store.Ping(ctx); err != nil {
-		return restart.Errorf(restart.CodeUnavailable, "the database does not answer").Because(err)
-	}
-	return nil
 }
 
 // Address is where the server listens.
@@ -212,6 +202,10 @@ func (s *Server) Run(ctx context.Context) error {
 	var walking, shipping sync.WaitGroup
 	shipping.Go(func() { s.trail.Run(trailCtx) })
 	walking.Go(func() { s.orch.Run(ctx) })
+	walking.Go(func() { s.watchRevoked(ctx) })
+	if s.renewer != nil {
+		walking.Go(func() { s.renewer.Run(ctx) })
+	}
 
 	failed := make(chan error, 1)
 	go func() {
@@ -220,14 +214,19 @@ func (s *Server) Run(ctx context.Context) error {
 			failed <- fmt.Errorf("serve: %w", err)
 		}
 	}()
+	if err := systemd.Ready(); err != nil {
+		s.log.Warn("the service manager does not learn that the server is ready", "error", err)
+	}
 	s.log.Info("serving", "url", s.cfg.URL, "address", s.Address(), "version", version.Current().Version)
 
 	var err error
 	select {
 	case <-ctx.Done():
+		err = s.drain(failed)
 	case err = <-failed:
 		stop() // who can't be asked to stop a run must not walk it
 	}
+	s.state.stop()
 	grace, done := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer done()
 	if shutErr := s.http.Shutdown(grace); shutErr != nil {
@@ -241,6 +240,20 @@ func (s *Server) Run(ctx context.Context) error {
 	stopTrail()
 	shipping.Wait()
 	return errors.Join(err, s.close())
+}
+
+// drain says on /readyz that the server is stopping, and goes on to answer for
+// as long as the configuration says, so that a load balancer sees it in time.
+func (s *Server) drain(failed <-chan error) error {
+	s.state.stop()
+	timer := time.NewTimer(s.cfg.Drain)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case err := <-failed:
+		return err
+	}
 }
 
 func (s *Server) note(ctx context.Context, action audit.Action) error {
@@ -259,6 +272,9 @@ func (s *Server) close() error {
 		if err := s.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 			errs = append(errs, err)
 		}
+	}
+	if s.inventory != nil {
+		s.inventory.close()
 	}
 	if s.agents != nil {
 		s.agents.Close()

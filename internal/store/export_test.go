@@ -2,7 +2,10 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
+	"strings"
 )
 
 // LimitPages makes the disk of a SQLite store full at so many pages, or at
@@ -25,4 +28,30 @@ func Setting(s *Store, query string) (value string, err error) {
 // Write runs a function in a writing transaction.
 func Write(s *Store, do func() error) error {
 	return s.write(context.Background(), "test", func(context.Context, tx) error { return do() })
+}
+
+// Before0002 makes a database as it was before the second migration, with one
+// certificate in it.
+func Before0002(ctx context.Context, dsn string, c Certificate) (err error) {
+	s := &Store{log: slog.New(slog.DiscardHandler)}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	if path, isFile := strings.CutPrefix(dsn, "sqlite:"); isFile {
+		err = s.openSQLite(path)
+	} else {
+		err = s.openPostgres(dsn)
+	}
+	if err != nil {
+		return err
+	}
+	all, err := readMigrations(migrationFiles)
+	if err != nil {
+		return err
+	}
+	if err := s.apply(ctx, all[:1]); err != nil {
+		return err
+	}
+	return s.write(ctx, "store an old certificate", func(ctx context.Context, t tx) error {
+		_, err := t.exec(ctx, "INSERT INTO certificates (serial, host, issued_at, not_after, revoked_at) VALUES (?, ?, ?, ?, 0)", c.Serial, c.Host, micros(c.IssuedAt), micros(c.NotAfter))
+		return err
+	})
 }

@@ -26,6 +26,22 @@ func scanTask(r *sql.Rows) (task restart.Task, err error) {
 	return task, err
 }
 
+// Task returns one task of a run: CodeNotFound where the run has none of that id.
+func (s *Store) Task(ctx context.Context, runID, taskID string) (task restart.Task, err error) {
+	err = s.read(ctx, "read task", func(ctx context.Context, t tx) error {
+		rows, err := t.rows(ctx, "SELECT "+taskColumns+" FROM tasks WHERE id = ? AND run_id = ?", taskID, runID)
+		found, err := collect(rows, err, scanTask)
+		if err == nil && len(found) == 0 {
+			return notFound("task", taskID)
+		}
+		if err == nil {
+			task = found[0]
+		}
+		return err
+	})
+	return task, err
+}
+
 // insertTasks adds planned tasks to a run, many in one statement.
 func insertTasks(ctx context.Context, t tx, run lockedRun, tasks []restart.Task) error {
 	for batch := range slices.Chunk(tasks, taskBatch) {

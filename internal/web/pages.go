@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/protocol"
@@ -55,7 +56,8 @@ type (
 	}
 	problemPage struct {
 		layout
-		Heading, Message, Hint string
+		Heading, Message string
+		Hint             []string // sentences, one a line
 	}
 )
 
@@ -123,7 +125,7 @@ func (s *site) problem(w http.ResponseWriter, v *visit, e *restart.Error) {
 	if _, ok := catalogue[key]; !ok || e.Code == restart.CodeInternal {
 		key = "problem.other"
 	}
-	page := problemPage{layout: s.layout(v, say(v.lang, key)), Heading: say(v.lang, key), Message: restart.Escape(e.Message), Hint: restart.Escape(e.Hint)}
+	page := problemPage{layout: s.layout(v, say(v.lang, key)), Heading: say(v.lang, key), Message: restart.Escape(e.Message), Hint: sentences(e.Hint)}
 	if err := s.show(w, v, protocol.StatusOf(e.Code), pageProblem, page); err != nil {
 		s.cfg.Logger.ErrorContext(v.Context(), "show a problem", "request_id", v.id, "error", err)
 		http.Error(w, "internal error "+v.id, http.StatusInternalServerError)
@@ -145,4 +147,13 @@ var shapes = map[tone]shape{
 	toneFail:    {"M5 .9h6L15.1 5v6L11 15.1H5L.9 11V5z", "m5.4 5.4 5.2 5.2m0-5.2-5.2 5.2"},
 	toneUnknown: {"M8 .4 15.6 8 8 15.6.4 8z", "M6.2 6.4c.2-1 .9-1.5 1.8-1.5 1.1 0 1.9.7 1.9 1.6 0 1.3-1.9 1.4-1.9 2.8M8 11.3v.1"},
 	toneSkip:    {"M8 .75a7.25 7.25 0 1 1 0 14.5A7.25 7.25 0 0 1 8 .75z", "M4.8 8h6.4"},
+}
+
+// sentences gives a hint's lines, escaped.
+func sentences(hint string) []string {
+	var out []string
+	for line := range strings.Lines(hint) {
+		out = append(out, restart.Escape(strings.TrimSuffix(line, "\n")))
+	}
+	return out
 }

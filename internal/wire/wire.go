@@ -63,29 +63,6 @@ type Scenario struct {
 	Body        string          `json:"body,omitempty" doc:"the reviewed bytes; of one scenario only"`
 }
 
-// HostCheckRequest asks what hosts say of themselves.
-type HostCheckRequest struct {
-	Hosts       string `json:"hosts" doc:"host expression; empty: every host"`
-	Service     string `json:"service,omitempty" doc:"what each host says of this service"`
-	Environment string `json:"environment,omitempty"`
-}
-
-// The states of a HostCheck.
-const (
-	HostReady       = "ready"
-	HostProblem     = "problem"
-	HostUnreachable = "unreachable"
-)
-
-// HostCheck is what one host says of itself, or why it says nothing.
-type HostCheck struct {
-	Host   restart.Host          `json:"host"`
-	State  string                `json:"state" enum:"ready,problem,unreachable"`
-	Error  *restart.Error        `json:"error,omitempty"`
-	Report *protocol.CheckReport `json:"report,omitempty"`
-	Skew   restart.Duration      `json:"skew,omitempty" doc:"the host's clock minus the server's"`
-}
-
 // Lock is one service held by one run.
 type Lock struct {
 	Service     string    `json:"service"`
@@ -132,15 +109,6 @@ type HostCredentials struct {
 	CA          string `json:"ca" doc:"PEM"`
 	Server      string `json:"server" doc:"for agent.yaml's servers"`
 	EnvelopeKey string `json:"envelope_key" doc:"PEM, for agent.yaml's envelope_keys"`
-}
-
-// Certificate is an issued certificate as it is listed.
-type Certificate struct {
-	Serial    string     `json:"serial" doc:"hex"`
-	Host      string     `json:"host"`
-	IssuedAt  time.Time  `json:"issued_at"`
-	NotAfter  time.Time  `json:"not_after"`
-	RevokedAt *time.Time `json:"revoked_at"`
 }
 
 // AuditList is a page of the audit trail, in the order in which it was stored.

@@ -12,7 +12,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
@@ -23,7 +22,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"testing"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/client"
@@ -32,71 +30,18 @@ import (
 	"github.com/restartilka/restartilka/internal/wire"
 )
 
-// Programs are the two binaries, built once for a test process.
-type Programs struct{ Server, Agent string }
-
-var built atomic.Bool
-
-var build = sync.OnceValues(func() (Programs, error) {
-	built.Store(true)
-	dir, err := os.MkdirTemp("", "restartilka-programs-")
-	if err != nil {
-		return Programs{}, err
-	}
-	root, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}").Output()
-	if err != nil {
-		return Programs{}, fmt.Errorf("find the module: %w", err)
-	}
-	cmd := exec.Command("go", "build", "-o", dir+"/", "./cmd/restartilka", "./cmd/restartilka-agent")
-	cmd.Dir = strings.TrimSpace(string(root))
-	for _, part := range []string{"cmd", "internal", "scenarios"} {
-		if err := consult(filepath.Join(cmd.Dir, part)); err != nil {
-			return Programs{}, fmt.Errorf("look at the sources: %w", err)
-		}
-	}
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return Programs{}, fmt.Errorf("build the programs: %w\n%s", err, out)
-	}
-	return Programs{filepath.Join(dir, "restartilka"), filepath.Join(dir, "restartilka-agent")}, nil
-})
-
-// Build builds the programs, or gives those that were built before.
-func Build(t testing.TB) Programs {
-	t.Helper()
-	p, err := build()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
-
-// consult looks at every file that the programs are made of, so that go test
-// knows that its result depends on them: the programs are built behind its
-// back, and it would show an old result as "(cached)" after they have changed.
-func consult(root string) error {
-	return filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if e.IsDir() && strings.HasPrefix(e.Name(), ".") && path != root {
-			return filepath.SkipDir
-		}
-		if e.Type().IsRegular() {
-			_, err = os.Stat(path)
-		}
-		return err
-	})
-}
-
-// RemovePrograms is for the end of TestMain.
-func RemovePrograms() {
-	if !built.Load() {
-		return
-	}
-	if p, err := build(); err == nil {
-		os.RemoveAll(filepath.Dir(p.Server))
-	}
+// T is what a company needs of a test: any testing.TB, or a program that stands
+// a company up for another purpose.
+type T interface {
+	Helper()
+	Context() context.Context // over when the cleanups begin
+	TempDir() string
+	Cleanup(f func())
+	Failed() bool
+	Logf(format string, args ...any)
+	Errorf(format string, args ...any)
+	Fatal(args ...any) // does not return
+	Fatalf(format string, args ...any)
 }
 
 // Options of a company. The zero value has three hosts and SQLite.
@@ -107,12 +52,14 @@ type Options struct {
 	Server   string                                  // more lines of server.yaml
 	Scenario func(c *Company) (name, content string) // "" = Witness
 	Work     time.Duration                           // how long the script works; 0 = not at all
+	Agent    string                                  // more lines of every agent.yaml
+	Under    func(program string) []string           // a command that is put before "server" or a host's agent; nil = none
 }
 
 // Company is a running company. Everything it has started is stopped, and its
 // folder removed, at the end of the test.
 type Company struct {
-	t        testing.TB
+	t        T
 	Programs Programs
 	Dir      string
 	URL      string
@@ -124,6 +71,7 @@ type Company struct {
 
 	layout demo.Layout
 	config string
+	under  func(program string) []string
 	mu     sync.Mutex
 	procs  map[string]*process
 }
@@ -137,9 +85,9 @@ type process struct {
 var companies atomic.Int32
 
 // New starts a company and waits until it answers.
-func New(t testing.TB, o Options) *Company {
+func New(t T, o Options) *Company {
 	t.Helper()
-	c := &Company{t: t, Programs: Build(t), Dir: t.TempDir(), procs: map[string]*process{}}
+	c := &Company{t: t, Programs: Build(t), Dir: t.TempDir(), procs: map[string]*process{}, under: o.Under}
 	if o.Hosts == 0 {
 		o.Hosts = 3
 	}
@@ -167,7 +115,10 @@ func New(t testing.TB, o Options) *Company {
 	if o.DSN != "" {
 		token = c.usePostgres(o.DSN)
 	}
-	c.edit(o)
+	c.edit(c.config, o.Audit+o.Server)
+	for _, h := range c.Hosts {
+		c.edit(filepath.Join(h.Dir, "agent.yaml"), o.Agent)
+	}
 	t.Cleanup(c.stop)
 	for _, h := range c.Hosts {
 		c.StartAgent(h)
@@ -188,11 +139,11 @@ func (c *Company) must(err error) {
 	}
 }
 
-// edit appends to server.yaml.
-func (c *Company) edit(o Options) {
-	b, err := os.ReadFile(c.config)
+// edit appends to server.yaml or an agent.yaml.
+func (c *Company) edit(file, more string) {
+	b, err := os.ReadFile(file)
 	c.must(err)
-	c.must(os.WriteFile(c.config, []byte(string(b)+o.Audit+o.Server), 0o640))
+	c.must(os.WriteFile(file, []byte(string(b)+more), 0o640))
 }
 
 // Client gives a client with a token.
@@ -270,6 +221,25 @@ func (c *Company) AuditFile() string { return c.layout.AuditFile() }
 // ServerDir is the folder of server.yaml.
 func (c *Company) ServerDir() string { return c.layout.ServerDir() }
 
+// Database is the file of the server's SQLite database.
+func (c *Company) Database() string { return filepath.Join(c.layout.DataDir(), "restartilka.db") }
+
+// ServerPID is the process id of the running server, AgentPID that of a host's
+// agent; 0 = it does not run.
+func (c *Company) ServerPID() int { return c.pid("server") }
+
+// AgentPID is the process id of a host's agent.
+func (c *Company) AgentPID(h demo.Host) int { return c.pid(h.Name) }
+
+func (c *Company) pid(name string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p := c.procs[name]; p != nil {
+		return p.cmd.Process.Pid
+	}
+	return 0
+}
+
 // StartServer starts the server and waits until it is ready.
 func (c *Company) StartServer() {
 	c.t.Helper()
@@ -314,6 +284,11 @@ func (c *Company) start(name, program string, args ...string) {
 	log, err := os.OpenFile(filepath.Join(c.Dir, name+".log"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	c.must(err)
 	defer log.Close()
+	if c.under != nil {
+		if before := c.under(name); len(before) > 0 {
+			program, args = before[0], slices.Concat(before[1:], []string{program}, args)
+		}
+	}
 	cmd := exec.CommandContext(context.WithoutCancel(c.t.Context()), program, args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}

@@ -116,7 +116,9 @@ func (c *cgroup) close() {
 // script is about to start.
 const sweepAge = time.Minute
 
-// SweepCgroups removes what finished tasks have left empty below base.
+// SweepCgroups removes what has become empty below base: the cgroups of scripts
+// that left something behind, once that has ended. The agent does it at its
+// start, and each supervisor at its own.
 func SweepCgroups(base string) {
 	left, err := filepath.Glob(filepath.Join(base, cgroupPrefix+"*"))
 	if err != nil {
@@ -131,20 +133,45 @@ func SweepCgroups(base string) {
 
 // FindCgroup finds where cgroups for scripts may be made, by the setting of
 // agent.yaml: "auto", "off" or a directory. It answers "" where that is nowhere,
-// and why in words.
-func FindCgroup(setting string) (base, why string) {
+// and why in words. For "auto" that is below this process's own cgroup, where
+// systemd has delegated that.
+func FindCgroup(setting string) (base, why string) { return findCgroup(setting, ownCgroup) }
+
+// FindUnitCgroup is FindCgroup as the agent would be told that runs as this unit
+// of systemd, for who is not the agent itself.
+func FindUnitCgroup(setting, unit string) (base, why string) {
+	return findCgroup(setting, func() (string, error) {
+		if !systemdRuns() {
+			return ownCgroup()
+		}
+		at, _, err := cgroupMount()
+		if err != nil {
+			return "", err
+		}
+		path := filepath.Join(at, "system.slice", unit)
+		if _, err := os.Stat(path); err != nil {
+			return "", fmt.Errorf("%s does not run, so that it has no cgroup", unit)
+		}
+		return path, nil
+	})
+}
+
+func findCgroup(setting string, auto func() (string, error)) (base, why string) {
 	switch setting {
 	case "off":
 		return "", "cgroup: off in agent.yaml"
 	case "auto", "":
-		own, err := ownCgroup()
-		if err != nil {
+		own, err := auto()
+		switch {
+		case err == nil && delegated(own):
+			base = own
+		case !systemdRuns():
+			return "", "nothing delegates a cgroup where systemd does not run; cgroup: in agent.yaml can name one"
+		case err != nil:
 			return "", err.Error()
-		}
-		if !delegated(own) {
+		default:
 			return "", "the agent's cgroup is not delegated to it (Delegate=yes in its unit)"
 		}
-		base = own
 	default:
 		base = setting
 	}
@@ -154,16 +181,32 @@ func FindCgroup(setting string) (base, why string) {
 	return base, "below " + base
 }
 
-// usable tries to make a cgroup.
+// systemdRuns is sd_booted(3).
+func systemdRuns() bool {
+	_, err := os.Stat("/run/systemd/system")
+	return err == nil
+}
+
+// usable tries it: it makes a cgroup, and starts a process in it. Every script
+// would fail to start where the kernel can't do the second.
 func usable(base string) error {
 	if _, err := os.Stat(base + "/cgroup.procs"); err != nil {
 		return fmt.Errorf("%s is not a cgroup v2", base)
 	}
-	try := filepath.Join(base, cgroupPrefix+"try-"+strconv.Itoa(os.Getpid()))
-	if err := os.Mkdir(try, 0o755); err != nil {
+	c, err := newCgroup(base, "try-"+strconv.Itoa(os.Getpid()))
+	if err != nil {
 		return fmt.Errorf("no cgroup can be made below %s: %w", base, err)
 	}
-	return os.Remove(try)
+	defer c.close()
+	cmd := &exec.Cmd{Path: defaultShell, Args: []string{defaultShell, "-c", ":"}, Env: []string{path}, Dir: "/", SysProcAttr: &syscall.SysProcAttr{}}
+	c.prepare(cmd)
+	switch err := cmd.Run(); {
+	case errors.Is(err, unix.ENOSYS), errors.Is(err, unix.E2BIG): // no clone3(2), or one without CLONE_INTO_CGROUP
+		return errors.New("this kernel can't start a process in a cgroup (Linux 5.7 and later can, where clone3 is not forbidden)")
+	case err != nil:
+		return fmt.Errorf("no process can be started in a cgroup below %s: %w", base, err)
+	}
+	return nil
 }
 
 // ownCgroup gives the directory of this process's cgroup v2.
@@ -177,13 +220,9 @@ func ownCgroup() (string, error) {
 		if !ok {
 			continue
 		}
-		mounts, err := os.ReadFile("/proc/self/mountinfo")
+		at, root, err := cgroupMount()
 		if err != nil {
 			return "", err
-		}
-		at, root, ok := cgroupMount(mounts)
-		if !ok {
-			return "", errors.New("cgroup v2 is not mounted")
 		}
 		below, err := filepath.Rel(root, path)
 		if err != nil || strings.HasPrefix(below, "..") {
@@ -194,9 +233,22 @@ func ownCgroup() (string, error) {
 	return "", errors.New("this kernel has no cgroup v2")
 }
 
-// cgroupMount finds the mount point of cgroup v2 in mountinfo, and which part
-// of the hierarchy is mounted there.
-func cgroupMount(mountinfo []byte) (at, root string, ok bool) {
+// cgroupMount finds the mount point of cgroup v2, and which part of the
+// hierarchy is mounted there.
+func cgroupMount() (at, root string, err error) {
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return "", "", err
+	}
+	at, root, ok := parseMounts(mounts)
+	if !ok {
+		return "", "", errors.New("cgroup v2 is not mounted")
+	}
+	return at, root, nil
+}
+
+// parseMounts looks for cgroup v2 in mountinfo.
+func parseMounts(mountinfo []byte) (at, root string, ok bool) {
 	lines := bufio.NewScanner(bytes.NewReader(mountinfo))
 	for lines.Scan() {
 		left, right, found := strings.Cut(lines.Text(), " - ")

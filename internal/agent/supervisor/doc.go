@@ -26,8 +26,8 @@
 //
 // # Containment
 //
-// With a delegated cgroup v2 each script gets a cgroup of its own below the
-// agent's, and nothing leaves it unseen. Otherwise the script gets a process
+// With a cgroup v2 that systemd has delegated, or that agent.yaml names, each
+// script gets a cgroup of its own, and nothing leaves it unseen. Otherwise the script gets a process
 // group, and the supervisor is the reaper of its orphans (child subreaper), so
 // that what daemonises is still found below it. That is weaker: a daemon of an
 // earlier step that is orphaned while a later step is being killed can be taken

@@ -65,7 +65,24 @@ func KeepDescriptors() {
 // Supervise does one task's work. It returns nil when how the task ended is in
 // the spool, or when somebody else has the right to run it.
 func Supervise(ctx context.Context, j Job, log *slog.Logger) error {
-	task, err := spool.OpenTask(j.Spool, j.Task, nil)
+	return supervise(ctx, j, log, nil, nil)
+}
+
+// Simulate is Supervise within this process, with two parts replaced: sync
+// stands for fsync(2), and run for the execution of a script's text. Everything
+// else is real. It is for measuring a server against more hosts than there are.
+func Simulate(ctx context.Context, j Job, log *slog.Logger, sync spool.Sync, run func(ctx context.Context, text string) (exit int, err error)) error {
+	return supervise(ctx, j, log, sync, simulated(run))
+}
+
+// simulated runs no process.
+type simulated func(ctx context.Context, text string) (int, error)
+
+func (run simulated) run(ctx context.Context, s script) (int, error) { return run(ctx, s.text) }
+
+// supervise does the work; no scripts means that they are processes.
+func supervise(ctx context.Context, j Job, log *slog.Logger, sync spool.Sync, scripts scripts) error {
+	task, err := spool.OpenTask(j.Spool, j.Task, sync)
 	if err != nil {
 		return err
 	}
@@ -74,7 +91,7 @@ func Supervise(ctx context.Context, j Job, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	t := &tour{job: j, task: task, log: log}
+	t := &tour{job: j, task: task, scripts: scripts, log: log}
 	t.status, err = statusOf(received)
 	if err != nil {
 		return err

@@ -126,11 +126,11 @@ func TestCgroupMount(t *testing.T) {
 36 35 0:30 / /sys/fs/cgroup/systemd rw,relatime shared:9 - cgroup cgroup rw,name=systemd
 42 35 0:31 /machine /sys/fs/cgroup/unified rw,relatime shared:10 - cgroup2 cgroup2 rw,nsdelegate
 `
-	at, root, ok := cgroupMount([]byte(mounts))
+	at, root, ok := parseMounts([]byte(mounts))
 	if !ok || at != "/sys/fs/cgroup/unified" || root != "/machine" {
 		t.Errorf("%q %q %t", at, root, ok)
 	}
-	if _, _, ok := cgroupMount([]byte("rubbish\n")); ok {
+	if _, _, ok := parseMounts([]byte("rubbish\n")); ok {
 		t.Error("found in rubbish")
 	}
 }

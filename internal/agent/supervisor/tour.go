@@ -26,13 +26,18 @@ const (
 // errTimeout is why the context of drain and run ends at task_timeout.
 var errTimeout = errors.New("over its time")
 
+// scripts runs scripts, one at a time: *runner.
+type scripts interface {
+	run(ctx context.Context, s script) (exit int, err error)
+}
+
 // tour is one task's way through its phases.
 type tour struct {
 	job      Job
 	task     *spool.Task
 	envelope protocol.Envelope
 	work     host.Work
-	scripts  *runner
+	scripts  scripts // nil until prepare, unless they are simulated
 	output   *spool.Output
 	baseline *health.Process
 	status   protocol.TaskStatus
@@ -45,6 +50,11 @@ func (t *tour) prepare() {
 	t.status.Containment = ByCgroup
 	if t.job.Cgroup == "" {
 		t.status.Containment = ByProcessGroup
+	} else {
+		SweepCgroups(t.job.Cgroup)
+	}
+	if t.scripts != nil {
+		return
 	}
 	// Also beside a cgroup: the process group may have to stand in.
 	if err := becomeReaper(); err != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/restartilka/restartilka/internal/dispatch"
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/scenario"
 )
 
 // Behaviour is what a host does with a task.
@@ -51,7 +52,7 @@ func (a *Agents) away(host string) error {
 	if a.behave[host] != Away {
 		return nil
 	}
-	return &dispatch.NotSentError{Err: restart.Errorf(restart.CodeUnreachable, "no agent answers on %s:%d", host, protocol.Port)}
+	return dispatch.Unreached(host, dispatch.Closed)
 }
 
 // Print changes what each task prints from now on.
@@ -72,10 +73,30 @@ func (a *Agents) Check(_ context.Context, host restart.Host, m protocol.CheckReq
 	if err := a.away(host.Name); err != nil {
 		return protocol.CheckReport{}, err
 	}
-	r := protocol.CheckReport{Version: 1, Program: "0.1.0", Host: host.Name, Clock: time.Now(), BootID: "boot", Containment: "process-group", Review: "files", Scenarios: []protocol.AcceptedScenario{}}
+	r := protocol.CheckReport{Version: 1, Program: "0.1.0", Host: host.Name, Clock: time.Now(), BootID: "boot", Containment: "process-group", Review: "files", Services: []string{"shop"},
+		Scenarios: []protocol.AcceptedScenario{{Name: "plain-restart", Digest: scenario.Digest([]byte(Scenario)), Serial: 1}}}
 	if m.Service != "" {
 		r.Service = &protocol.ServiceReport{Name: m.Service, Package: m.Service, Installed: "1.2.3-1", Unit: m.Service + ".service", UnitState: "active"}
 	}
+	return r, nil
+}
+
+// CheckAnew implements control.Agents.
+func (a *Agents) CheckAnew(ctx context.Context, host restart.Host, m protocol.CheckRequest) (protocol.CheckReport, error) {
+	return a.Check(ctx, host, m)
+}
+
+// Discover implements control.Agents: each host has the unit of shop, and one
+// of its own.
+func (a *Agents) Discover(_ context.Context, host restart.Host, m protocol.DiscoverRequest) (protocol.DiscoverReport, error) {
+	if err := a.away(host.Name); err != nil {
+		return protocol.DiscoverReport{}, err
+	}
+	r := protocol.DiscoverReport{Version: 1, Program: "0.1.0", Host: host.Name, System: 12, Services: []protocol.Discovered{
+		{Name: "extra-" + host.Name, Unit: "extra-" + host.Name + ".service", State: "active", Enabled: "enabled"},
+		{Name: "shop", Unit: "shop.service", Package: "shop", User: "shop", Description: "The shop", Ports: []int{8080, 8081}, State: "active", Enabled: "enabled"},
+	}}
+	r.Services = slices.DeleteFunc(r.Services, func(s protocol.Discovered) bool { return m.Unit != "" && m.Unit != s.Name })
 	return r, nil
 }
 

@@ -107,7 +107,10 @@ func Start(t testing.TB, change func(*api.Config)) *Server {
 	})
 	s.Control = control.New(control.Config{
 		Store: s.Store, Inventory: inv, Scenarios: shelf, Agents: s.Agents, Hub: hub, Wake: o.Wake, Committed: func() {},
-		Enrol: &control.Enrolment{CA: ca, CAPEM: s.CAPEM, Server: "test", EnvelopeKey: key.Public().(ed25519.PublicKey)},
+		Enrol: &control.Enrolment{
+			CA: ca, CAPEM: s.CAPEM, Server: "test", EnvelopeKey: key.Public().(ed25519.PublicKey),
+			Pin: func() (pki.Pin, error) { return pki.PinOf(s.HTTP.Certificate()), nil },
+		},
 	})
 	s.API = api.Config{
 		Control: s.Control,

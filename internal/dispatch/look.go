@@ -1,0 +1,26 @@
+package dispatch
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/restartilka/restartilka/internal/protocol"
+	"github.com/restartilka/restartilka/internal/restart"
+)
+
+// CheckAnew is Check over a new connection, so that each end judges the
+// other's certificate as it is now. A connection on which something else goes
+// on is kept, and used.
+func (c *Client) CheckAnew(ctx context.Context, host restart.Host, m protocol.CheckRequest) (protocol.CheckReport, error) {
+	if h, err := c.client(host); err == nil { // else Check says what is wrong
+		h.CloseIdleConnections()
+	}
+	return c.Check(ctx, host, m)
+}
+
+// Discover asks the host which services it sees.
+func (c *Client) Discover(ctx context.Context, host restart.Host, m protocol.DiscoverRequest) (protocol.DiscoverReport, error) {
+	var out protocol.DiscoverReport
+	err := c.call(ctx, host, http.MethodPost, "/v1/discover", m, &out)
+	return out, err
+}
