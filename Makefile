@@ -40,7 +40,7 @@ demo: build ## see it work: a server, three agents, one sequential restart; no r
 check: ## the quick tests, without the whole programs and the browser: no root, no network, under a minute
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "not formatted, run make fmt:"; echo "$$unformatted"; exit 1; }
 	$(GO) vet ./...
-	$(GO) test -short $$($(GO) list ./... | grep -v -e /test/e2e -e /test/browser)
+	$(GO) test -short $$($(GO) list ./... | grep -v -e /test/e2e -e /test/browser -e /test/fleet -e /test/monitoring)
 
 .PHONY: test
 test: deps build lint ## everything, after installing what it needs: lint, and all tests with the race detector
@@ -53,13 +53,22 @@ deps: ## install the Debian packages that the tests need; asks first at a termin
 .PHONY: lint
 lint: $(LINT) ## golangci-lint over the Go code, shellcheck over the scripts
 	$(LINT) run ./...
-	shellcheck .ci/run scripts/*.sh
+	shellcheck .ci/run scripts/*.sh packaging/build.sh packaging/agent/missing packaging/agent/*.init packaging/agent/*.bash-completion
+	shellcheck -s sh packaging/*/deb/* packaging/*/rpm/* packaging/*/include/*
 
 $(LINT):
 	@echo "building golangci-lint $(LINT_VERSION), a minute or two the first time"
 	@mkdir -p $(@D)
 	GOFLAGS= GOBIN=$(CURDIR)/$(@D)/new $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
 	@mv $(@D)/new/golangci-lint $@ && rmdir $(@D)/new
+
+.PHONY: deb
+deb: ## build the Debian packages for amd64 and arm64, in dist/: the same tree, the same bytes
+	@VERSION='$(VERSION)' COMMIT='$(COMMIT)' packaging/build.sh --format deb
+
+.PHONY: rpm
+rpm: ## the same as rpm packages
+	@VERSION='$(VERSION)' COMMIT='$(COMMIT)' packaging/build.sh --format rpm
 
 .PHONY: fuzz
 fuzz: ## run each fuzz target for FUZZTIME (10s)
@@ -73,7 +82,11 @@ fmt: ## format the Go code
 clean: ## delete what make has made
 	rm -rf bin dist .cache
 
+.PHONY: bench
+bench: ## measure the speed and write bench/results.json, in a few minutes (ARGS="--only NAME" for one figure)
+	@$(GO) run ./bench $(ARGS)
+
 # Targets that this version does not have yet say so, and fail.
-.PHONY: bench faults deb
-bench faults deb:
+.PHONY: faults
+faults:
 	@echo "make $@ comes with a later version of restartilka; this one does not have it." >&2; exit 2
