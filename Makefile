@@ -22,6 +22,8 @@ LDFLAGS := -s -w -X $(MODULE)/internal/version.version=$(VERSION) -X $(MODULE)/i
 # The version is pinned and stands beside go.mod, not in it: a linter's modules
 # are not ours.
 LINT_VERSION := v2.15.0
+# The packages that the tests install on the fleet's hosts, built once for all.
+PACKAGES := $(CURDIR)/.cache/test-packages
 LINT := .cache/bin/golangci-lint-$(LINT_VERSION)
 
 .PHONY: help
@@ -44,7 +46,8 @@ check: ## the quick tests, without the whole programs and the browser: no root, 
 
 .PHONY: test
 test: deps build lint ## everything, after installing what it needs: lint, and all tests with the race detector
-	CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 6m ./...
+	@rm -rf $(PACKAGES) && VERSION='$(VERSION)' COMMIT='$(COMMIT)' packaging/build.sh --arch $$($(GO) env GOARCH) --out $(PACKAGES)
+	RESTARTILKA_PACKAGES=$(PACKAGES) CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 12m ./...
 
 .PHONY: deps
 deps: ## install the Debian packages that the tests need; asks first at a terminal

@@ -135,8 +135,12 @@ func firstLine(r io.Reader) (string, error) {
 		WithHint("an admin makes one with: restartilka host join-token HOST; give it by --token-file, by $%s or on standard input", tokenVariable)
 }
 
-// startTime bounds the start of the agent; it takes a fraction of a second.
-const startTime = 30 * time.Second
+const (
+	// startTime bounds the start of the agent; it takes a fraction of a second.
+	startTime = 30 * time.Second
+	// longestWait bounds the pauses between two starts; their sum is twice that.
+	longestWait = 3 * time.Second
+)
 
 // started is how the agent's unit stands after the host has joined.
 type started string
@@ -161,10 +165,21 @@ func start(ctx context.Context) started {
 	if systemctl("is-active", "--quiet", "restartilka-agent.path", unit) != nil { // one that is active is enough
 		return startedNot
 	}
-	if systemctl("start", unit) != nil || systemctl("is-active", "--quiet", unit) != nil {
-		return startedFailed
+	// A start that the path unit began before the last file was there ends
+	// without an agent, and without an error; so once more.
+	for wait := 50 * time.Millisecond; ; wait *= 2 {
+		if systemctl("start", unit) == nil && systemctl("is-active", "--quiet", unit) == nil {
+			return startedRuns
+		}
+		if wait > longestWait {
+			return startedFailed
+		}
+		select {
+		case <-ctx.Done():
+			return startedFailed
+		case <-time.After(wait):
+		}
 	}
-	return startedRuns
 }
 
 func printJoined(w io.Writer, j agent.Joined, how started) error {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -211,14 +212,7 @@ func (c *Company) Show(id string) restart.Run {
 // Until waits until a run is in one of the states, and gives it.
 func (c *Company) Until(id string, limit time.Duration, states ...restart.RunState) restart.Run {
 	c.t.Helper()
-	return c.When(id, limit, func(r restart.Run) bool {
-		for _, s := range states {
-			if r.State == s {
-				return true
-			}
-		}
-		return false
-	})
+	return c.When(id, limit, func(r restart.Run) bool { return slices.Contains(states, r.State) })
 }
 
 // When waits until a run fits, and gives it.
@@ -234,7 +228,7 @@ func (c *Company) When(id string, limit time.Duration, fits func(r restart.Run) 
 			b, _ := json.MarshalIndent(run, "", " ")
 			c.t.Fatalf("run %s is not as wanted within %s:\n%s", id, limit, b)
 		}
-		time.Sleep(150 * time.Millisecond) // between two looks, bounded by limit
+		pause(c.t.Context(), 150*time.Millisecond)
 	}
 }
 

@@ -59,7 +59,7 @@ func New(t testing.TB, o Options) *Fleet {
 	if took := time.Since(began); took > time.Second {
 		t.Logf("made the root file systems in %s", took.Round(time.Second))
 	}
-	f.dir, err = os.MkdirTemp("", f.id+"-")
+	f.dir, err = os.MkdirTemp("", f.id+"-") //nolint:usetesting // the keeper removes it, also when the test is killed
 	f.must(err)
 	f.must(os.Chmod(f.dir, 0o755)) // services of the hosts pass through it
 	f.tools = f.groups("tools")
@@ -110,7 +110,7 @@ func (f *Fleet) keep() {
 		tops = append(tops, filepath.Join(h, f.id))
 	}
 	// A session of its own: an interrupt at the terminal is not for it.
-	cmd := exec.Command("setsid", append([]string{"/bin/sh", "-c", keeper, "keeper", f.id, f.dir}, tops...)...)
+	cmd := exec.CommandContext(context.WithoutCancel(f.t.Context()), "setsid", append([]string{"/bin/sh", "-c", keeper, "keeper", f.id, f.dir}, tops...)...)
 	input, err := cmd.StdinPipe()
 	f.must(err)
 	cmd.Stderr = os.Stderr
@@ -168,7 +168,7 @@ func (f *Fleet) enter(groups []string) string {
 }
 
 // names is a host's /etc/hosts.
-func (f *Fleet) names(self *Host) string {
+func (f *Fleet) names() string {
 	var b strings.Builder
 	b.WriteString("127.0.0.1 localhost\n::1 localhost\n")
 	for _, h := range f.Hosts {

@@ -67,10 +67,10 @@ func (h *Host) prepare() error {
 		}
 	}
 	layers := fmt.Sprintf("lowerdir=%s,upperdir=%s/upper,workdir=%[2]s/work", h.root, h.dir)
-	if out, err := exec.Command("mount", "-t", "overlay", "overlay", "-o", layers, filepath.Join(h.dir, "merged")).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(h.fleet.t.Context(), "mount", "-t", "overlay", "overlay", "-o", layers, filepath.Join(h.dir, "merged")).CombinedOutput(); err != nil {
 		return fmt.Errorf("mount the file system of %s: %w: %s", h.Name, err, out)
 	}
-	for path, text := range map[string]string{"/etc/hostname": h.Name + "\n", "/etc/hosts": h.fleet.names(h)} {
+	for path, text := range map[string]string{"/etc/hostname": h.Name + "\n", "/etc/hosts": h.fleet.names()} {
 		if err := os.WriteFile(h.Path(path), []byte(text), 0o644); err != nil {
 			return err
 		}
@@ -107,7 +107,7 @@ func (h *Host) start() error {
 		return err
 	}
 	defer log.Close()
-	cmd := exec.Command("/bin/sh", append([]string{"-c", h.fleet.enter(h.cgroups) + `exec setsid systemd-nspawn "$@"`, "sh"}, args...)...)
+	cmd := exec.CommandContext(context.WithoutCancel(h.fleet.t.Context()), "/bin/sh", append([]string{"-c", h.fleet.enter(h.cgroups) + `exec setsid systemd-nspawn "$@"`, "sh"}, args...)...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Env = append(os.Environ(), h.Kind.Hierarchy.environment()...)
 	if err := cmd.Start(); err != nil {
@@ -132,7 +132,7 @@ func (h *Host) Leader() int {
 	if err != nil {
 		return 0
 	}
-	for _, child := range strings.Fields(string(b)) {
+	for child := range strings.FieldsSeq(string(b)) {
 		n, _ := strconv.Atoi(child)
 		// nspawn's helpers come and go; the leader is the one in namespaces of its own.
 		mine, _ := os.Readlink("/proc/self/ns/pid")
@@ -220,7 +220,7 @@ func (h *Host) Await(limit time.Duration, script string) string {
 		if time.Now().After(end) {
 			h.fleet.t.Fatalf("%s: not within %s: %s: %v\n%s", h.short(), limit, script, err, out)
 		}
-		time.Sleep(20 * time.Millisecond) // between two looks, bounded by limit
+		pause(h.fleet.t.Context(), 20*time.Millisecond)
 	}
 }
 
@@ -244,7 +244,7 @@ func (h *Host) PullPlug() {
 // before, and waits until it is up.
 func (h *Host) Start(before int) {
 	h.fleet.t.Helper()
-	for end := time.Now().Add(bootTime); time.Now().Before(end); time.Sleep(10 * time.Millisecond) { // bounded by bootTime
+	for end := time.Now().Add(bootTime); time.Now().Before(end); pause(h.fleet.t.Context(), 10*time.Millisecond) { // bounded by bootTime
 		select {
 		case <-h.ended: // it is off, or was not booted anew by nspawn itself
 			h.fleet.must(h.start())
@@ -263,7 +263,7 @@ func (h *Host) Start(before int) {
 func killAll(groups []string) error {
 	end := time.Now().Add(10 * time.Second)
 	for {
-		out, _ := exec.Command("find", append(append([]string{}, groups...), "-name", "cgroup.procs", "-exec", "cat", "{}", "+")...).Output()
+		out, _ := exec.CommandContext(context.Background(), "find", append(append([]string{}, groups...), "-name", "cgroup.procs", "-exec", "cat", "{}", "+")...).Output()
 		pids := strings.Fields(string(out))
 		if len(pids) == 0 {
 			return nil
@@ -277,6 +277,17 @@ func killAll(groups []string) error {
 				p.Kill() //nolint:errcheck // it may be gone
 			}
 		}
-		time.Sleep(10 * time.Millisecond)
+		pause(context.Background(), 10*time.Millisecond)
+	}
+}
+
+// pause lets some time pass between two looks, or ends with ctx. Who calls it
+// bounds the looking.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
 	}
 }

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -24,11 +25,11 @@ var packages = sync.OnceValues(func() (Packages, error) {
 // BuildPackages builds the packages from this tree as another version; "" is
 // the tree's own. They lie in a folder that ends with the machine's /tmp.
 func BuildPackages(version string) (Packages, error) {
-	module, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}").Output()
+	module, err := exec.CommandContext(context.Background(), "go", "list", "-m", "-f", "{{.Dir}}").Output()
 	if err != nil {
 		return Packages{}, fmt.Errorf("find the module: %w", err)
 	}
-	arch, err := exec.Command("dpkg", "--print-architecture").Output()
+	arch, err := exec.CommandContext(context.Background(), "dpkg", "--print-architecture").Output()
 	if err != nil {
 		return Packages{}, fmt.Errorf("ask for the architecture: %w", err)
 	}
@@ -37,7 +38,7 @@ func BuildPackages(version string) (Packages, error) {
 		return Packages{}, err
 	}
 	built = append(built, dir)
-	cmd := exec.Command("packaging/build.sh", "--arch", strings.TrimSpace(string(arch)), "--out", dir)
+	cmd := exec.CommandContext(context.Background(), "packaging/build.sh", "--arch", strings.TrimSpace(string(arch)), "--out", dir)
 	cmd.Dir = strings.TrimSpace(string(module))
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
 	if version != "" {

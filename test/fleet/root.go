@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -90,7 +91,7 @@ func Root(release Release, packages []string) (string, error) {
 	if len(exclude) > 0 {
 		args = append(args, "--exclude="+strings.Join(exclude, ","))
 	}
-	cmd := exec.Command("debootstrap", append(args, string(release), temp, mirror)...)
+	cmd := exec.CommandContext(context.Background(), "debootstrap", append(args, string(release), temp, mirror)...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("debootstrap %s: %w\n%s", release, err, tail(string(out), 2000))
 	}
@@ -102,7 +103,7 @@ func Root(release Release, packages []string) (string, error) {
 
 // mirror is where this machine's own apt gets Debian from.
 func mirror() (string, error) {
-	out, err := exec.Command("apt-get", "indextargets", "--format", "$(SITE) $(RELEASE) $(COMPONENT)").Output()
+	out, err := exec.CommandContext(context.Background(), "apt-get", "indextargets", "--format", "$(SITE) $(RELEASE) $(COMPONENT)").Output()
 	if err != nil {
 		return "", fmt.Errorf("ask apt for its mirror: %w", err)
 	}
