@@ -65,6 +65,8 @@ type Client struct {
 	mu     sync.Mutex
 	hosts  map[string]*line
 	recent recent // of those hosts
+	// retired are lines that were replaced and may still have something on them.
+	retired map[*line]struct{}
 
 	shaking chan struct{} // has a place for each handshake in hand
 }
@@ -87,7 +89,7 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{cfg: cfg, creds: creds, hosts: map[string]*line{}, shaking: make(chan struct{}, atOnce)}, nil
+	return &Client{cfg: cfg, creds: creds, hosts: map[string]*line{}, retired: map[*line]struct{}{}, shaking: make(chan struct{}, atOnce)}, nil
 }
 
 // Close drops idle connections.
@@ -263,10 +265,13 @@ func (c *Client) exchange(ctx context.Context, host restart.Host, method, path s
 		return nil, fmt.Errorf("make a request to %s: %w", host.Name, err)
 	}
 	req.Header.Set("Content-Type", "application/json")
-	fresh := false // whether the connection was made for this request
-	req = req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { fresh = !i.Reused }}))
+	fresh, reused := false, false // the connection was made for this request; was there before
+	req = req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { fresh, reused = !i.Reused, i.Reused }}))
 	resp, err := client.Do(req)
 	if err != nil {
+		if reused && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			c.renew(host) // the host may be well, and only this connection forgotten on the way
+		}
 		return nil, c.explain(ctx, host, err, fresh)
 	}
 	if resp.StatusCode == http.StatusOK {

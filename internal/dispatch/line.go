@@ -69,6 +69,13 @@ func (l *line) cut(refuse func(*x509.Certificate) error) {
 	l.http.CloseIdleConnections()
 }
 
+// busy tells whether it has connections.
+func (l *line) busy() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.open) > 0
+}
+
 // noted is a connection that tells its line when it is closed.
 type noted struct {
 	net.Conn
@@ -92,8 +99,11 @@ func (c *Client) Recheck() {
 	for key, l := range c.hosts {
 		if c.ended(l) {
 			delete(c.hosts, key)
-			stale = append(stale, l)
+			c.retire(l)
 		}
+	}
+	for l := range c.retired {
+		stale = append(stale, l)
 	}
 	c.mu.Unlock()
 	for _, l := range stale {
@@ -103,12 +113,36 @@ func (c *Client) Recheck() {
 
 func (c *Client) ended(l *line) bool { return l.stale(c.cfg.Now(), c.creds.Leaf(), c.cfg.Refuse) }
 
+// retire keeps a line in sight that takes no new requests, for as long as
+// something is on it: a revocation must end that, too. c.mu is held.
+func (c *Client) retire(l *line) {
+	for old := range c.retired {
+		if !old.busy() {
+			delete(c.retired, old)
+		}
+	}
+	c.retired[l] = struct{}{}
+}
+
+// joined notes that a line has got a connection, also one that was retired
+// while that was made.
+func (c *Client) joined(key string, l *line) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.hosts[key] != l {
+		c.retire(l)
+	}
+}
+
 // renew has the next request to a host make a new connection.
 func (c *Client) renew(host restart.Host) {
 	key := host.Name + " " + host.Address
 	c.mu.Lock()
 	l := c.hosts[key]
 	delete(c.hosts, key)
+	if l != nil {
+		c.retire(l)
+	}
 	c.mu.Unlock()
 	if l != nil {
 		l.http.CloseIdleConnections()
@@ -123,10 +157,11 @@ func (c *Client) client(host restart.Host) (*http.Client, error) {
 	var old *line
 	if l != nil && c.ended(l) {
 		l, old = nil, l
+		c.retire(old)
 	}
 	var err error
 	if l == nil {
-		if l, err = c.newLine(host); err == nil {
+		if l, err = c.newLine(key, host); err == nil {
 			c.hosts[key] = l
 		}
 	}
@@ -164,7 +199,7 @@ func (c *Client) config(host restart.Host) (*tls.Config, error) {
 	return conf, nil
 }
 
-func (c *Client) newLine(host restart.Host) (*line, error) {
+func (c *Client) newLine(key string, host restart.Host) (*line, error) {
 	conf, err := c.config(host)
 	if err != nil {
 		return nil, err
@@ -203,7 +238,15 @@ func (c *Client) newLine(host restart.Host) (*line, error) {
 					raw.Close()
 					return nil, &handshakeError{err}
 				}
-				l.add(n, identities{own: own, agent: conn.ConnectionState().PeerCertificates[0]})
+				agent := conn.ConnectionState().PeerCertificates[0]
+				l.add(n, identities{own: own, agent: agent})
+				c.joined(key, l)
+				// Once more: what was revoked since it was judged in the handshake was
+				// not yet among the connections that Recheck looks at.
+				if err := c.cfg.Refuse(agent); err != nil {
+					n.Close()
+					return nil, &handshakeError{err}
+				}
 				return conn, nil
 			},
 		},

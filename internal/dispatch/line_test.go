@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -72,7 +73,12 @@ func (w *witness) seen() int {
 // revoke puts the certificate that an agent shows onto the list.
 func (c *trusting) revoke(t *testing.T, address string) {
 	t.Helper()
-	var serial string
+	c.revoked.Replace([]pki.Revocation{{Serial: c.shown(t, restart.Host{Name: host, Address: address}), Host: host, At: time.Now(), Reason: "the disk was stolen"}})
+}
+
+// shown gives the serial number of the certificate that an agent shows.
+func (c *trusting) shown(t *testing.T, h restart.Host) (serial string) {
+	t.Helper()
 	probe, err := dispatch.New(dispatch.Config{
 		Certificate: c.authority.file("client.crt"), Key: c.authority.file("client.key"), CA: c.authority.file("ca.crt"),
 		Refuse: func(cert *x509.Certificate) error {
@@ -82,11 +88,11 @@ func (c *trusting) revoke(t *testing.T, address string) {
 	})
 	must(t, err)
 	defer probe.Close()
-	get(t, probe, address) // it fails, by asking
+	get(t, probe, h.Address) // it fails, by asking
 	if serial == "" {
 		t.Fatal("the agent showed nothing")
 	}
-	c.revoked.Replace([]pki.Revocation{{Serial: serial, Host: host, At: time.Now(), Reason: "the disk was stolen"}})
+	return serial
 }
 
 func TestARevokedHostIsNotTalkedTo(t *testing.T) {
@@ -139,6 +145,167 @@ func TestARevocationCutsWhatIsOpen(t *testing.T) {
 		t.Error("the connection to a revoked host is still open")
 	}
 	close(w.wait)
+}
+
+// Nor does what is open escape a revocation because a renewal, or a new
+// certificate of our own, has meanwhile had others make new connections.
+func TestARevocationCutsWhatIsOpenOnAReplacedConnection(t *testing.T) {
+	for name, replace := range map[string]func(*testing.T, *trusting, restart.Host){
+		"renewal": func(t *testing.T, c *trusting, h restart.Host) {
+			_, err := c.Renew(t.Context(), h, protocol.Renewal{})
+			must(t, err)
+		},
+		"our own certificate": func(t *testing.T, c *trusting, h restart.Host) {
+			cert, key, err := c.authority.ca.IssueClient("main", time.Now().Add(4*time.Minute))
+			must(t, err)
+			c.authority.write(t, "client", cert, key)
+			_, err = c.Check(t.Context(), h, protocol.CheckRequest{})
+			must(t, err)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newAuthority(t, "ours")
+			arrived, wait := make(chan struct{}), make(chan struct{})
+			defer close(wait)
+			mux := http.NewServeMux()
+			mux.HandleFunc("GET /v1/tasks/{id}", func(_ http.ResponseWriter, r *http.Request) {
+				close(arrived)
+				select {
+				case <-wait:
+				case <-r.Context().Done():
+				}
+			})
+			mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "{}") })
+			address := agent(t, a, a, host, mux)
+			h := restart.Host{Name: host, Address: address}
+			c := newTrusting(t, a)
+			ended := make(chan error, 1)
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			go func() {
+				_, err := c.Status(ctx, h, task, -1, 0)
+				ended <- err
+			}()
+			<-arrived
+			replace(t, c, h)
+			c.revoked.Replace([]pki.Revocation{{Serial: c.shown(t, h), Host: host, At: time.Now(), Reason: "the disk was stolen"}})
+			c.Recheck()
+			if err := <-ended; err == nil || ctx.Err() != nil {
+				t.Errorf("the connection to a revoked host was still open: %v", err)
+			}
+		})
+	}
+}
+
+// A host that was revoked during its handshake gets no request.
+func TestARevocationDuringTheHandshakeCounts(t *testing.T) {
+	a := newAuthority(t, "ours")
+	w := &witness{connections: map[string]bool{}}
+	address := agent(t, a, a, host, w)
+	judged := 0
+	c, err := dispatch.New(dispatch.Config{
+		Certificate: a.file("client.crt"), Key: a.file("client.key"), CA: a.file("ca.crt"), DialTimeout: time.Second,
+		Refuse: func(*x509.Certificate) error { // good in the handshake, revoked right after it
+			if judged++; judged > 1 {
+				return restart.Errorf(restart.CodeRevoked, "revoked")
+			}
+			return nil
+		},
+	})
+	must(t, err)
+	defer c.Close()
+	var notSent *dispatch.NotSentError
+	if err := get(t, c, address); !errors.As(err, &notSent) || notSent.Err.Code != restart.CodeRevoked || w.seen() != 0 {
+		t.Errorf("%v; %d connections brought a request", err, w.seen())
+	}
+}
+
+// A host behind an open connection that has fallen silent is asked the next
+// time over a new one: it may be well, and only what is between has forgotten.
+func TestASilentConnectionIsNotUsedAgain(t *testing.T) {
+	a := newAuthority(t, "ours")
+	w := &witness{connections: map[string]bool{}}
+	address := agent(t, a, a, host, w)
+	relay := newRelay(t, address)
+	c := newClient(t, a)
+	must(t, get(t, c, relay.address))
+	relay.forget()
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if _, err := c.Status(ctx, restart.Host{Name: host, Address: relay.address}, task, -1, 0); err == nil {
+		t.Fatal("answered over a dead connection")
+	}
+	ctx, cancel = context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if _, err := c.Status(ctx, restart.Host{Name: host, Address: relay.address}, task, -1, 0); err != nil {
+		t.Errorf("the host is well: %v", err)
+	}
+}
+
+// relay passes connections on, until it forgets those that are there, as a
+// firewall does: what comes on them goes nowhere, and nobody is told.
+type relay struct {
+	address string
+	mu      sync.Mutex
+	lost    *atomic.Bool // of the connections made from now on
+}
+
+func newRelay(t *testing.T, to string) *relay {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	r := &relay{address: l.Addr().String(), lost: new(atomic.Bool)}
+	var all sync.WaitGroup
+	var open []net.Conn
+	copyTo := func(dst, src net.Conn, lost *atomic.Bool) {
+		buf := make([]byte, 32<<10)
+		for {
+			n, err := src.Read(buf)
+			if err != nil {
+				dst.Close()
+				return
+			}
+			if !lost.Load() {
+				dst.Write(buf[:n]) // the reader sees what is wrong
+			}
+		}
+	}
+	all.Go(func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", to)
+			if err != nil {
+				in.Close()
+				continue
+			}
+			r.mu.Lock()
+			lost := r.lost
+			open = append(open, in, out)
+			r.mu.Unlock()
+			all.Go(func() { copyTo(out, in, lost) })
+			all.Go(func() { copyTo(in, out, lost) })
+		}
+	})
+	t.Cleanup(func() {
+		l.Close()
+		r.mu.Lock()
+		for _, c := range open {
+			c.Close()
+		}
+		r.mu.Unlock()
+		all.Wait()
+	})
+	return r
+}
+
+func (r *relay) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lost.Store(true)
+	r.lost = new(atomic.Bool)
 }
 
 // A connection rests on two certificates, and counts no longer than both.

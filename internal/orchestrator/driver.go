@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"time"
 
@@ -18,6 +19,10 @@ import (
 
 // greetTime bounds the question that goes before a task.
 const greetTime = 5 * time.Second
+
+// promptly is how soon after the intent a task is sent without asking once more
+// whether the run still goes on.
+const promptly = 500 * time.Millisecond
 
 // driver brings one task from its plan to its outcome, or, resumed, finds out
 // what became of it. It ends with nil once the task is final in the store.
@@ -95,10 +100,15 @@ func (d *driver) lockedOut(ctx context.Context, cause error) error {
 // greet asks the agent for the id before anything is sent: whoever is there
 // has not heard of it. A host that went away behind an open connection is found
 // out by a harmless question, so that it is unreachable; found out by the task
-// itself, it would be unknown. False means that the task has its outcome.
+// itself, it would be unknown. It may as well be the connection alone that is
+// dead: whoever is silent is asked once more, over another. False means that
+// the task has its outcome.
 func (d *driver) greet(ctx context.Context, expiry time.Time) (bool, error) {
-	giveUp := time.Now().Add(d.l.o.cfg.DialRetry)
+	began := time.Now()
+	giveUp := began.Add(d.l.o.cfg.DialRetry)
+	asked := 0
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+		asked++
 		actx, cancel := context.WithTimeout(ctx, greetTime)
 		_, err := d.l.o.cfg.Agents.Status(actx, d.host, d.task.ID, -1, 0)
 		cancel()
@@ -107,11 +117,14 @@ func (d *driver) greet(ctx context.Context, expiry time.Time) (bool, error) {
 		}
 		var refused *dispatch.RefusedError
 		if err == nil || errors.As(err, &refused) {
+			if asked > 1 || time.Since(began) > promptly {
+				return d.wanted(ctx)
+			}
 			return true, nil // what it has to say against the task, it says of the task
 		}
 		var notSent *dispatch.NotSentError
 		final := errors.As(err, &notSent) && (notSent.Err.Code == restart.CodeCertificate || notSent.Err.Code == restart.CodeRevoked)
-		if now := time.Now(); final || now.After(giveUp) || now.After(expiry) {
+		if now := time.Now(); final || now.After(expiry) || now.After(giveUp) && (notSent != nil || asked > 1) {
 			cause := restart.Errorf(restart.CodeUnreachable, "%s did not answer; nothing was sent to it", d.host.Name).
 				WithHint("is the host up, and port 3131 open from the server?").Because(err)
 			if notSent != nil {
@@ -123,6 +136,18 @@ func (d *driver) greet(ctx context.Context, expiry time.Time) (bool, error) {
 			return false, ctx.Err()
 		}
 	}
+}
+
+// wanted tells whether the run still goes on, for a host that has been tried
+// for a while and to which nothing was sent: who has stopped the run meanwhile
+// is obeyed. False means that the task has its outcome.
+func (d *driver) wanted(ctx context.Context) (bool, error) {
+	run, err := d.l.o.cfg.Runs.RunSince(ctx, d.run.ID, math.MaxInt64) // none of its tasks
+	if err != nil || (run.State == restart.RunRunning && run.Control == restart.ControlNone) {
+		return err == nil, err
+	}
+	return false, d.outcome(ctx, restart.TaskNotStarted, restart.Errorf(restart.CodeConflict,
+		"the run was stopped before anything was sent to %s", d.host.Name), nil)
 }
 
 // send submits the task until the agent has answered. The same bytes may be
@@ -171,6 +196,11 @@ func (d *driver) send(ctx context.Context, s protocol.Submission, expiry time.Ti
 		}
 		if !sleep(ctx, pause, nil) {
 			return ctx.Err()
+		}
+		if !perhapsSent {
+			if wanted, err := d.wanted(ctx); err != nil || !wanted {
+				return err
+			}
 		}
 	}
 }

@@ -83,7 +83,8 @@ func (p Pair) Replace(certPEM []byte, caFile, host string, now time.Time) (*x509
 }
 
 // Install lays a key with its certificate where there may be none yet, by the
-// same steps. The caller has judged the certificate.
+// same steps. The caller has judged the certificate. CodeConflict where somebody
+// else has exchanged the files at the same time, so that it is to be done again.
 func (p Pair) Install(keyPEM, certPEM []byte) error {
 	p.before("key.next")
 	if err := WritePEM(p.Key+next, keyPEM, 0o600); err != nil {
@@ -93,7 +94,15 @@ func (p Pair) Install(keyPEM, certPEM []byte) error {
 	if err := WritePEM(p.Cert+next, certPEM, 0o644); err != nil {
 		return err
 	}
-	return p.turn()
+	if err := p.turn(); err != nil {
+		return err
+	}
+	// The agent is another program, and may have been asked to renew meanwhile.
+	if !p.Whole() || !p.Belongs(keyPEM) {
+		return restart.Errorf(restart.CodeConflict, "%s and %s were exchanged by somebody else meanwhile", p.Cert, p.Key).
+			WithHint("if the agent runs here, a renewal may have come in between: do the same once more")
+	}
+	return nil
 }
 
 // turn does the steps 3 and 4.

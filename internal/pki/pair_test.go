@@ -245,3 +245,30 @@ func TestAPairIsRecoveredInAnyOrder(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A join beside an agent that is just being asked to renew: the two are other
+// programs, and neither waits. Whoever joins must not take that for done, nor
+// throw away the key that it needs to do it again.
+func TestAPairThatSomebodyElseExchangesIsNotInstalled(t *testing.T) {
+	now := time.Now()
+	ca := newCA(t, "ca", now.Add(-24*time.Hour))
+	f := agent(t, ca, pairHost, now.Add(-time.Hour))
+	cert, key, err := ca.IssueAgent(pairHost, nil, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := func(name string) {
+		if name != "cert.next" { // the new key is laid, and not yet its certificate
+			return
+		}
+		if _, err := pairOf(f).Prepare(pairHost); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := pairOf(f).Stepping(other).Install(key, cert); restart.CodeOf(err) != restart.CodeConflict {
+		t.Errorf("%v", err)
+	}
+	if err := pairOf(f).Install(key, cert); err != nil || !pairOf(f).Whole() || !pairOf(f).Belongs(key) {
+		t.Errorf("again: %v", err)
+	}
+}

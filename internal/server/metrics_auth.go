@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -28,7 +29,7 @@ type scraper struct {
 	now    func() time.Time
 
 	mu   sync.Mutex
-	good map[[sha256.Size]byte]remembered // by hash of the header
+	good map[[sha256.Size]byte]remembered // by hash of the token
 }
 
 type remembered struct {
@@ -49,7 +50,8 @@ func (s *scraper) Authenticate(ctx context.Context, r *http.Request) (restart.Ac
 	brief, cancel := context.WithTimeout(ctx, scraperPatience)
 	defer cancel()
 	actor, err := s.method.Authenticate(brief, r)
-	key := sha256.Sum256([]byte(header))
+	_, secret, _ := strings.Cut(header, " ") // one token, however the rest is spelt
+	key := sha256.Sum256([]byte(strings.TrimSpace(secret)))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()

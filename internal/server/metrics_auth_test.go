@@ -60,7 +60,7 @@ func TestScraperIsKnownWhileTheDatabaseIsAway(t *testing.T) {
 	if ask("/metrics", "Bearer a") == nil {
 		t.Error("let in after too long")
 	}
-	// Revoked: the database's word ends it.
+	// Revoked: the database's word ends it, however the header was spelt before.
 	method.actor, method.err = good, nil
 	if err := ask("/metrics", "Bearer a"); err != nil {
 		t.Error(err)
@@ -72,5 +72,22 @@ func TestScraperIsKnownWhileTheDatabaseIsAway(t *testing.T) {
 	method.err = down
 	if ask("/metrics", "Bearer a") == nil {
 		t.Error("a revoked token was let in later")
+	}
+	method.actor, method.err = good, nil
+	for _, header := range []string{"Bearer a", "bearer a", "Bearer   a", "BEARER a "} {
+		if err := ask("/metrics", header); err != nil {
+			t.Error(err)
+		}
+	}
+	if len(s.good) != 1 {
+		t.Errorf("one token is remembered %d times", len(s.good))
+	}
+	method.actor, method.err = restart.Actor{}, restart.Errorf(restart.CodeUnauthorised, "the token is not valid")
+	if ask("/metrics", "Bearer a") == nil {
+		t.Error("a revoked token was let in")
+	}
+	method.err = down
+	if ask("/metrics", "bearer a") == nil {
+		t.Error("a revoked token was let in later, in another spelling")
 	}
 }

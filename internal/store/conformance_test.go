@@ -61,6 +61,7 @@ func Exercise(t *testing.T, newDSN storetest.NewDSN) {
 		"join tokens":                 exerciseJoinTokens,
 		"joins":                       exerciseJoins,
 		"join race":                   exerciseJoinRace,
+		"repeated join":               exerciseRepeatedJoin,
 		"revocations":                 exerciseRevocations,
 		"renewals":                    exerciseRenewals,
 		"audit sequence":              exerciseSequence,

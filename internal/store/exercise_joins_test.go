@@ -152,6 +152,28 @@ func exerciseJoins(t *testing.T, newDSN storetest.NewDSN) {
 		t.Fatal(err)
 	}
 	use(joining("many", newHost, "11", "key1"), "", restart.CodeForbidden)
+	// Nor does who was revoked come back by a token that is good for many, with
+	// another key: only by one that an admin has made for its name.
+	joinToken(t, s, "more", "", "web*.example.com", 5)
+	use(joining("more", newHost, "12", "key9"), "", restart.CodeConflict)
+	joinToken(t, s, "anew", newHost, "", 1)
+	use(joining("anew", newHost, "13", "key9"), "", "")
+}
+
+// A host that asks for its answer again and again does not fill the trail.
+func exerciseRepeatedJoin(t *testing.T, newDSN storetest.NewDSN) {
+	s := storetest.Open(t, newDSN(t))
+	joinToken(t, s, "named", oldHost, "", 1)
+	for i := range 150 {
+		again, err := s.UseJoinToken(t.Context(), joining("named", oldHost, fmt.Sprintf("%02x", i), "key"))
+		if err != nil || i > 0 && string(again) != "certificate 00" {
+			t.Fatalf("try %d: %q, %v", i, again, err)
+		}
+	}
+	found, _, err := s.AuditSearch(t.Context(), store.AuditFilter{Action: audit.HostJoin, Limit: 200})
+	if err != nil || len(found) != 101 {
+		t.Errorf("%d records of one join and its repetitions: %v", len(found), err)
+	}
 }
 
 // Many hosts want the last use at once: exactly one gets it. Then many that

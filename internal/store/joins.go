@@ -153,11 +153,13 @@ type Join struct {
 // UseJoinToken uses a token at the certificate's time of issue. Only one of
 // many gets the last use. A host that asks again with the key that it has
 // joined with is given the same certificate (again is its PEM), for as long as
-// the token lives and that certificate is not revoked: its answer was lost.
+// the token lives and that certificate is not revoked: its answer was lost. The
+// first maxRefusals times of that are recorded, for the same reason.
 //
 // A token for one name ends the host's earlier certificates; one for a pattern
-// is refused for a host that has a living one (CodeConflict). A token that is
-// over, or spent, is CodeForbidden; see JoinToken.Check.
+// is refused for a host that has a living one, or one that was revoked and is
+// not over by itself (CodeConflict). A token that is over, or spent, is
+// CodeForbidden; see JoinToken.Check.
 func (s *Store) UseJoinToken(ctx context.Context, j Join) (again []byte, err error) {
 	err = s.write(ctx, "use join token "+j.Token, func(ctx context.Context, t tx) error {
 		again = nil
@@ -177,7 +179,7 @@ func (s *Store) UseJoinToken(ctx context.Context, j Join) (again []byte, err err
 		}
 		if again, err = joinedBefore(ctx, t, j); err != nil || again != nil {
 			if err == nil {
-				err = insertRecords(ctx, t, j.Again, micros(now))
+				err = recordAgain(ctx, t, j)
 			}
 			return err
 		}
@@ -210,13 +212,28 @@ func joinedBefore(ctx context.Context, t tx, j Join) (again []byte, err error) {
 	return again, nil
 }
 
-// refuseEnrolled keeps whoever names a new machine like an old one from the
-// trust that the old one has.
-func refuseEnrolled(ctx context.Context, t tx, host string, now time.Time) error {
-	living := 0
-	err := t.row(ctx, "SELECT count(*) FROM certificates WHERE host = ? AND revoked_at = 0 AND not_after > ?", host, micros(now)).Scan(&living)
-	if err != nil || living == 0 {
+// recordAgain records a repeated answer, within the bound for the token.
+func recordAgain(ctx context.Context, t tx, j Join) error {
+	n, err := t.exec(ctx, "UPDATE join_tokens SET refusals = refusals + 1 WHERE id = ? AND refusals < ?", j.Token, maxRefusals)
+	if err != nil || n == 0 {
 		return err
+	}
+	return insertRecords(ctx, t, j.Again, micros(j.Certificate.IssuedAt))
+}
+
+// refuseEnrolled keeps whoever names a new machine like an old one from the
+// trust that the old one has; and a host from which trust was taken from
+// getting it back by the token that it had all along.
+func refuseEnrolled(ctx context.Context, t tx, host string, now time.Time) error {
+	known, revoked := 0, 0
+	err := t.row(ctx, "SELECT count(*), COALESCE(SUM(CASE WHEN revoked_at <> 0 THEN 1 ELSE 0 END), 0) FROM certificates WHERE host = ? AND not_after > ?", host, micros(now)).
+		Scan(&known, &revoked)
+	if err != nil || known == 0 {
+		return err
+	}
+	if known == revoked {
+		return restart.Errorf(restart.CodeConflict, "the certificate of %s was revoked, and a token for a pattern gives no trust back", host).
+			WithHint("if the host is to be trusted again, make a token for its own name: restartilka host join-token %s", host)
 	}
 	return restart.Errorf(restart.CodeConflict, "%s is enrolled already, and a token for a pattern replaces nobody", host).
 		WithHint("if it was set up anew, make a token for its own name: restartilka host join-token %s", host)

@@ -1,0 +1,78 @@
+package orchestrator_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/restartilka/restartilka/internal/dispatch"
+	"github.com/restartilka/restartilka/internal/orchestrator"
+	"github.com/restartilka/restartilka/internal/protocol"
+	"github.com/restartilka/restartilka/internal/restart"
+)
+
+// mute agents leave the first question about a task without an answer.
+type mute struct {
+	*agents
+	asked atomic.Int32
+	then  func() // before that is known
+}
+
+func (m *mute) Status(ctx context.Context, host restart.Host, task string, after int64, wait time.Duration) (protocol.TaskStatus, error) {
+	if m.asked.Add(1) > 1 {
+		return m.agents.Status(ctx, host, task, after, wait)
+	}
+	if m.then != nil {
+		m.then()
+	}
+	return protocol.TaskStatus{}, errors.New("no answer")
+}
+
+// A host is called unreachable only after it was asked twice: what was silent
+// the first time may have been a connection that was forgotten on the way.
+func TestAHostIsAskedTwiceBeforeItIsUnreachable(t *testing.T) {
+	b := newBench(t)
+	run := b.queue("shop", "web1")
+	b.run(func(cfg *orchestrator.Config) { cfg.Agents, cfg.DialRetry = &mute{agents: b.agents}, time.Nanosecond })
+	if got := b.wait(run.ID, "an end", func(r restart.Run) bool { return r.Tasks[0].State.Final() }); got.Tasks[0].State != restart.TaskSucceeded {
+		t.Errorf("%s: %s", got.Tasks[0].State, got.Tasks[0].Error)
+	}
+}
+
+// Whoever stops a run while a host is still being tried is obeyed: nothing is
+// sent to it, and it is known that nothing was.
+func TestNothingIsSentAfterAStopDuringTheTries(t *testing.T) {
+	for _, wish := range []restart.Control{restart.ControlPause, restart.ControlAbort, restart.ControlForceAbort} {
+		for _, where := range []string{"the question", "the task"} {
+			t.Run(string(wish)+" while trying "+where, func(t *testing.T) {
+				b := newBench(t)
+				run := b.queue("shop", "web1", "web2")
+				stop := func() {
+					if _, err := b.store.SetControl(context.WithoutCancel(t.Context()), run.ID, wish); err != nil {
+						t.Error(err)
+					}
+				}
+				var brought atomic.Int32
+				b.agents.put = func(ctx context.Context, n int, host restart.Host, task string, s protocol.Submission) (protocol.TaskStatus, error) {
+					if n == 1 && where == "the task" {
+						stop()
+						return protocol.TaskStatus{}, &dispatch.RefusedError{Err: restart.Errorf(restart.CodeStopping, "the agent is stopping")}
+					}
+					brought.Add(1)
+					return b.agents.Agents.Put(ctx, host, task, s)
+				}
+				b.run(func(cfg *orchestrator.Config) {
+					if where == "the question" {
+						cfg.Agents = &mute{agents: b.agents, then: stop}
+					}
+				})
+				got := b.wait(run.ID, "the stop", func(r restart.Run) bool { return r.State == restart.RunPaused || r.State == restart.RunAborted })
+				if brought.Load() != 0 || got.Tasks[0].State != restart.TaskNotStarted {
+					t.Errorf("%d tasks reached a host after the stop: %s", brought.Load(), got.Summary())
+				}
+			})
+		}
+	}
+}
