@@ -56,7 +56,8 @@ deps: ## install the Debian packages that the tests need; asks first at a termin
 .PHONY: lint
 lint: $(LINT) ## golangci-lint over the Go code, shellcheck over the scripts
 	$(LINT) run ./...
-	shellcheck .ci/run scripts/*.sh packaging/build.sh packaging/agent/missing packaging/agent/*.init packaging/agent/*.bash-completion
+	shellcheck .ci/run scripts/*.sh packaging/build.sh packaging/agent/missing packaging/agent/*.init
+	shellcheck -s bash packaging/agent/*.bash-completion
 	shellcheck -s sh packaging/*/deb/* packaging/*/rpm/* packaging/*/include/*
 
 $(LINT):
