@@ -121,6 +121,11 @@ func (s *Store) RevokeCertificates(ctx context.Context, r Revocation) (out []Cer
 		if _, err := t.exec(ctx, "UPDATE enrolments SET changed_at = ? WHERE host IN (SELECT host FROM certificates WHERE "+column+" = ?)", micros(r.At), value); err != nil {
 			return err // see holdHost: a renewal in hand waits, and then finds what it renews revoked
 		}
+		if r.Host != "" && r.Serial == "" {
+			if err := endNamedTokens(ctx, t, r); err != nil {
+				return err
+			}
+		}
 		if out, err = revoke(ctx, t, column, value, r); err != nil || len(out) > 0 {
 			return err
 		}
@@ -138,6 +143,23 @@ func (s *Store) RevokeCertificates(ctx context.Context, r Revocation) (out []Cer
 		return nil, err
 	}
 	return out, nil
+}
+
+// endNamedTokens ends the join tokens for the name of a host that is revoked:
+// whoever took the host may have taken its token as well.
+func endNamedTokens(ctx context.Context, t tx, r Revocation) error {
+	rows, err := t.rows(ctx, "UPDATE join_tokens SET revoked_at = ? WHERE host = ? AND revoked_at = 0 AND uses_left > 0 AND expires_at > ? RETURNING id", micros(r.At), r.Host, micros(r.At))
+	ended, err := collect(rows, err, func(row *sql.Rows) (id string, err error) { return id, row.Scan(&id) })
+	if err != nil {
+		return err
+	}
+	var records []audit.Record
+	for _, id := range ended {
+		rec := r.Record
+		rec.Action, rec.Host, rec.Reason, rec.Detail = audit.JoinTokenRevoked, r.Host, r.Reason, id+", with the host's certificates"
+		records = append(records, rec)
+	}
+	return insertRecords(ctx, t, records, micros(r.At))
 }
 
 // revoke revokes where column is value, and writes a record for each.

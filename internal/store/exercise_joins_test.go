@@ -158,6 +158,21 @@ func exerciseJoins(t *testing.T, newDSN storetest.NewDSN) {
 	use(joining("more", newHost, "12", "key9"), "", restart.CodeConflict)
 	joinToken(t, s, "anew", newHost, "", 1)
 	use(joining("anew", newHost, "13", "key9"), "", "")
+
+	// A revocation ends the tokens for the host's name, and no others.
+	joinToken(t, s, "unspent", newHost, "", 1)
+	joinToken(t, s, "other", "web5.example.com", "", 1)
+	revocation := store.Revocation{Host: newHost, Reason: "stolen again", At: epochStart.Add(3 * time.Minute), Record: audit.Record{Action: audit.CertificateRevoked}}
+	if _, err := s.RevokeCertificates(t.Context(), revocation); err != nil {
+		t.Fatal(err)
+	}
+	late = joining("unspent", newHost, "14", "key10")
+	late.Certificate.IssuedAt = revocation.At
+	use(late, "", restart.CodeForbidden)
+	use(joining("other", "web5.example.com", "15", "key11"), "", "")
+	if n := countRecords(t, s, audit.JoinTokenRevoked); n != 1 {
+		t.Errorf("%d records of join tokens that a revocation ended, want 1", n)
+	}
 }
 
 // A host that asks for its answer again and again does not fill the trail.

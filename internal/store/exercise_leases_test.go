@@ -21,6 +21,9 @@ func exerciseClaim(t *testing.T, newDSN storetest.NewDSN) {
 	mustCreate(t, s, draft)
 	mustCreate(t, s, awaiting)
 	one, two := mustCreate(t, s, newRun(1)), mustCreate(t, s, newRun(1))
+	if one.ID > two.ID { // ids of one millisecond are in no order
+		one, two = two, one
+	}
 	claim := func(owner string, ttl time.Duration, limit int) []store.Claim {
 		t.Helper()
 		claims, err := s.Claim(t.Context(), owner, ttl, limit)

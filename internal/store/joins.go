@@ -129,6 +129,20 @@ func (s *Store) RevokeJoinToken(ctx context.Context, id string, at time.Time, re
 // RefuseJoin records that a token was shown and refused, at most maxRefusals
 // times for each token. It tells whether it was recorded.
 func (s *Store) RefuseJoin(ctx context.Context, id string, record audit.Record) (recorded bool, err error) {
+	// Who shows a dead token again and again costs a look, and no transaction
+	// of the one writer.
+	var refusals int
+	err = s.read(ctx, "look at a refused join", func(ctx context.Context, t tx) error {
+		err := t.row(ctx, "SELECT refusals FROM join_tokens WHERE id = ?", id).Scan(&refusals)
+		if errors.Is(err, sql.ErrNoRows) {
+			refusals = maxRefusals
+			return nil
+		}
+		return err
+	})
+	if err != nil || refusals >= maxRefusals {
+		return false, err
+	}
 	err = s.write(ctx, "record a refused join", func(ctx context.Context, t tx) error {
 		n, err := t.exec(ctx, "UPDATE join_tokens SET refusals = refusals + 1 WHERE id = ? AND refusals < ?", id, maxRefusals)
 		if recorded = n > 0; err != nil || !recorded {
