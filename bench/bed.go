@@ -89,6 +89,21 @@ func (b *bed) TempDir() string {
 	return dir
 }
 
+// memoryDir is a folder in memory where the machine has one: what very many
+// hosts keep lies on their own disks, and not on this machine's.
+func (b *bed) memoryDir() string {
+	const shared = "/dev/shm"
+	if fileSystem(shared) != "tmpfs" {
+		return b.TempDir()
+	}
+	dir, err := os.MkdirTemp(shared, "restartilka-bench-")
+	if err != nil {
+		return b.TempDir()
+	}
+	b.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
 // must ends the measurement where there is an error.
 func (b *bed) must(err error) {
 	if err != nil {

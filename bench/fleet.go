@@ -72,7 +72,7 @@ func startFleet(b *bed, c *company.Company, hosts int) (*fleet, error) {
 	if f.keys, err = pki.LoadEnvelopePublicKeys(filepath.Join(first.Dir, "server.pub")); err != nil {
 		return nil, err
 	}
-	all, network := b.TempDir(), 20+os.Getpid()%200
+	all, network := b.memoryDir(), 20+os.Getpid()%200
 	for i := range hosts {
 		h := &simulated{
 			f: f, name: fmt.Sprintf("sim%05d.test.internal", i+1), address: fmt.Sprintf("127.%d.%d.%d", network, 100+i/200, 10+i%200), alive: map[string]bool{},

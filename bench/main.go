@@ -6,6 +6,7 @@
 //
 //	go run ./bench                      everything; a few minutes
 //	go run ./bench --only page_p99_ms   one figure, and those that come with it; writes nothing
+//	go run ./bench --only hosts_10000_s --fleet 2000   the same with fewer hosts
 //	go run ./bench --quick              tiny sizes, to see that it works; writes nothing
 package main
 
@@ -89,6 +90,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.SetOutput(stderr)
 	only := flags.String("only", "", "measure this figure, and those that come with it")
 	out := flags.String("out", "", "write the results to this file (default bench/results.json; with --only and --quick: none)")
+	hosts := flags.Int("fleet", full.fleet, "with --only: so many simulated hosts")
 	small := flags.Bool("quick", false, "tiny sizes, to see that it works")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -99,6 +101,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	s := &session{sizes: full, say: stderr}
 	if *small {
 		s.sizes = quick
+	}
+	if *hosts != full.fleet {
+		if *only == "" || *hosts < 1 {
+			return errors.New("--fleet is a number of hosts, and goes with --only hosts_10000_s")
+		}
+		s.fleet = *hosts
 	}
 	if *out == "" && *only == "" && !*small {
 		*out = official

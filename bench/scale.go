@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -30,6 +31,8 @@ func (s *session) scale(b *bed) error {
 	}})
 	c.StopServer() // the hosts come with the next start
 	c.StopAgent(c.Hosts[0])
+	// The garbage of ten thousand agents in one process is no agent's own.
+	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	f, err := startFleet(b, c, s.fleet)
 	b.must(err)
 	b.must(os.WriteFile(filepath.Join(c.ServerDir(), "inventory.yaml"), []byte(f.inventory()), 0o600))

@@ -61,6 +61,9 @@ func Join(ctx context.Context, o JoinOptions) (Joined, error) {
 	if err != nil {
 		return Joined{}, err
 	}
+	if _, err := joinURL(o.URL); err != nil {
+		return Joined{}, err // before anything is made for it
+	}
 	j, err := prepareJoin(ctx, o)
 	if err != nil {
 		return Joined{}, err

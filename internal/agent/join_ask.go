@@ -132,8 +132,11 @@ func joinUnreachable(base *url.URL, err error) error {
 		return restart.Errorf(restart.CodeUnavailable, "%s has not answered within %s", base, joinTime).
 			WithHint("is a firewall in between? Join again: the same token gives the same answer while it lives").Because(err)
 	}
-	return restart.Errorf(restart.CodeUnavailable, "%s can't be reached: %s", base, restart.Escape(err.Error())).
-		WithHint("is the URL right, and does the server listen there? The token has not been used").Because(err)
+	hint := "is the URL right, and does the server listen there? The token has not been used"
+	if base.Port() == "" {
+		hint = "the URL names no port, and the server's usual one is 8443: " + base.String() + ":8443. The token has not been used"
+	}
+	return restart.Errorf(restart.CodeUnavailable, "%s can't be reached: %s", base, restart.Escape(err.Error())).WithHint("%s", hint).Because(err)
 }
 
 // joinProblem gives the server's own words, or says that it is not one.

@@ -65,7 +65,7 @@ func LoadSettings(path string) (Settings, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return Settings{}, restart.Errorf(restart.CodeInvalid, "the settings can't be read: %v", err).
-			WithHint("name the file with --config; docs/reference/agent.md describes it").Because(err)
+			WithHint("a host that has not joined has none: restartilka-agent join URL; one that lies elsewhere is named with --config").Because(err)
 	}
 	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, maxSettings+1))

@@ -33,7 +33,12 @@ certificates are revoked then. One for a pattern replaces nobody.
 		Example: `  restartilka host join-token web09.example.com
   restartilka host join-token --pattern 'web*.example.com' --count 40 --window 8h
   restartilka host join-token web09.example.com | ssh root@web09.example.com restartilka-agent join https://restartilka.example.com:8443`,
-		Args: cobra.MaximumNArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return errors.New("a token for a name is for one host: make one for each, or one for many with --pattern")
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				req.Host = args[0]
@@ -71,7 +76,7 @@ func joinTarget(t wire.JoinToken) string { return restart.Escape(t.Host + t.Patt
 func joinTokenListCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
-		Short: "List the join tokens, the newest first; those that are over for a month",
+		Short: "List the join tokens, the newest first; one that is over stays listed for a month",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := connect()

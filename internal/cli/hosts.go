@@ -10,8 +10,9 @@ import (
 	"github.com/restartilka/restartilka/internal/wire"
 )
 
-const expressionHelp = `An expression is a comma list of hosts, %group, %group@datacentre, #tag,
-node[01-20], and -anything to leave out. Quote it from the shell.`
+const expressionHelp = `An expression is a comma list of hosts by their full names, %all, %group,
+%group@datacentre, #tag, node[01-20].example.com, and -anything to leave out.
+Quote it from the shell.`
 
 func hostsCommand() *cobra.Command {
 	cmd := &cobra.Command{

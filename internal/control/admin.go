@@ -85,7 +85,7 @@ func checkTokenRequest(actor restart.Actor, req wire.TokenRequest) error {
 	}
 	for _, r := range req.Roles {
 		if !slices.Contains(restart.Roles(), r) {
-			return restart.Errorf(restart.CodeInvalid, "there is no role %s", restart.Quote(string(r))).WithHint("one of: %v", restart.Roles())
+			return restart.Errorf(restart.CodeInvalid, "there is no role %s", restart.Quote(string(r))).WithHint("one of: %s", strings.Trim(fmt.Sprint(restart.Roles()), "[]"))
 		}
 	}
 	if actor.Has(restart.RoleAdmin) {

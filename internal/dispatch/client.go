@@ -248,10 +248,11 @@ func (c *Client) do(ctx context.Context, host restart.Host, method, path string,
 }
 
 func (c *Client) exchange(ctx context.Context, host restart.Host, method, path string, in any) (*http.Response, error) {
-	client, err := c.client(host)
+	l, err := c.take(host)
 	if err != nil {
 		return nil, &NotSentError{restart.Errorf(restart.CodeCertificate, "the server's credentials for agents can't be used: %v", err)}
 	}
+	defer c.give(l)
 	var body io.Reader
 	if in != nil {
 		b, err := json.Marshal(in)
@@ -267,7 +268,7 @@ func (c *Client) exchange(ctx context.Context, host restart.Host, method, path s
 	req.Header.Set("Content-Type", "application/json")
 	fresh, reused := false, false // the connection was made for this request; was there before
 	req = req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { fresh, reused = !i.Reused, i.Reused }}))
-	resp, err := client.Do(req)
+	resp, err := l.http.Do(req)
 	if err != nil {
 		if reused && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			c.renew(host) // the host may be well, and only this connection forgotten on the way

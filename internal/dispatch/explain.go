@@ -146,7 +146,7 @@ func unreachable(host restart.Host, hs *handshakeError) *restart.Error {
 		return unreached(host.Name, Unresolved, err)
 	case errors.As(err, &dns):
 		return restart.Errorf(restart.CodeUnreachable, "%s: the name can't be resolved now", host.Name).
-			WithHint("the name service of this server does not answer; an address in the inventory does without").Because(&reachError{Unresolved, err})
+			WithHint("the name service of this server does not answer: ask it there with getent hosts; a host with an address in the inventory needs none").Because(&reachError{Unresolved, err})
 	case isRefused(err):
 		return unreached(host.Name, Closed, err)
 	case isTimeout(err), errors.Is(err, context.DeadlineExceeded):
@@ -177,7 +177,7 @@ func unreached(host string, reach Reach, cause error) *restart.Error {
 	case NoRoute:
 		return say("%s: the network has no route to the host", "correct its address in the inventory, or the routes of this server; a firewall can answer so, too")
 	case Closed:
-		return say("%s: nothing listens on the agent's port", "install restartilka-agent there, or start it: systemctl status restartilka-agent says why it does not run")
+		return say("%s: nothing listens on the agent's port", "install restartilka-agent there, or start it: journalctl -u restartilka-agent says why it does not run")
 	case NoAgent:
 		return say("%s: what listens on the agent's port is no agent: it ends the connection", strangerHint)
 	}

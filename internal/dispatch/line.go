@@ -4,10 +4,14 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/restartilka/restartilka/internal/restart"
 )
@@ -18,6 +22,8 @@ import (
 // good for as long as its connection is busy.
 type line struct {
 	http *http.Client
+
+	asking int // requests that have no answer yet; Client.mu guards it
 
 	mu   sync.Mutex
 	open map[net.Conn]identities
@@ -149,8 +155,9 @@ func (c *Client) renew(host restart.Host) {
 	}
 }
 
-// client gives the way to a host.
-func (c *Client) client(host restart.Host) (*http.Client, error) {
+// take gives the way to a host, for one request; give takes it back once that
+// is answered.
+func (c *Client) take(host restart.Host) (*line, error) {
 	key := host.Name + " " + host.Address
 	c.mu.Lock()
 	l := c.hosts[key]
@@ -165,21 +172,39 @@ func (c *Client) client(host restart.Host) (*http.Client, error) {
 			c.hosts[key] = l
 		}
 	}
-	var idle *line // stays in hosts: what is on it goes on, and Recheck finds it
-	if over := c.recent.use(key, keptOpen); over != "" {
-		idle = c.hosts[over]
+	if err == nil {
+		l.asking++
 	}
+	over := c.recent.use(key, keptOpen)
+	idle := c.hosts[over]
 	c.mu.Unlock()
 	if old != nil {
 		old.cut(c.cfg.Refuse)
 	}
 	if idle != nil {
 		idle.http.CloseIdleConnections()
+		c.forget(over, idle)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return l.http, nil
+	return l, nil
+}
+
+func (c *Client) give(l *line) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l.asking--
+}
+
+// forget drops a line that has not been used for long, with all that net/http
+// keeps for it, unless something is on it: that goes on, and Recheck finds it.
+func (c *Client) forget(key string, l *line) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if l.asking == 0 && !l.busy() && c.hosts[key] == l {
+		delete(c.hosts, key)
+	}
 }
 
 // config gives the TLS settings for calling a host.
@@ -199,12 +224,30 @@ func (c *Client) config(host restart.Host) (*tls.Config, error) {
 	return conf, nil
 }
 
+// deadAfter is how long a host may answer nothing at all, not even by its
+// kernel, before a connection to it is given up. It is for TCP to find out:
+// HTTP/2's own pings would keep each connection in memory for as long as one is
+// due after its end, with all its buffers, which a plan over 10,000 hosts feels.
+const deadAfter = 15 * time.Second
+
+// giveUp bounds the time for which what was sent may go without a sign that it
+// has arrived (tcp(7), TCP_USER_TIMEOUT); keep-alives are for what is silent.
+func giveUp(_, _ string, raw syscall.RawConn) error {
+	var failed error
+	err := raw.Control(func(fd uintptr) {
+		failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(deadAfter.Milliseconds()))
+	})
+	return errors.Join(err, failed)
+}
+
 func (c *Client) newLine(key string, host restart.Host) (*line, error) {
 	conf, err := c.config(host)
 	if err != nil {
 		return nil, err
 	}
-	dialer := &net.Dialer{Timeout: c.cfg.DialTimeout}
+	dialer := &net.Dialer{
+		Timeout: c.cfg.DialTimeout, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: deadAfter - 5*time.Second, Interval: time.Second, Count: 5}, Control: giveUp,
+	}
 	l := &line{open: map[net.Conn]identities{}}
 	l.http = &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -212,7 +255,6 @@ func (c *Client) newLine(key string, host restart.Host) (*line, error) {
 			ForceAttemptHTTP2: true,
 			IdleConnTimeout:   time.Minute,
 			MaxConnsPerHost:   4,
-			HTTP2:             &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 5 * time.Second},
 			// Errors of dialling and of the handshake are marked, so that "nothing
 			// was sent" is known and not guessed.
 			DialTLSContext: func(ctx context.Context, network, addr string) (net.Conn, error) {

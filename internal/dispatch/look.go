@@ -12,8 +12,9 @@ import (
 // other's certificate as it is now. A connection on which something else goes
 // on is kept, and used.
 func (c *Client) CheckAnew(ctx context.Context, host restart.Host, m protocol.CheckRequest) (protocol.CheckReport, error) {
-	if h, err := c.client(host); err == nil { // else Check says what is wrong
-		h.CloseIdleConnections()
+	if l, err := c.take(host); err == nil { // else Check says what is wrong
+		l.http.CloseIdleConnections()
+		c.give(l)
 	}
 	return c.Check(ctx, host, m)
 }

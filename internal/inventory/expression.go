@@ -225,6 +225,9 @@ func (v *view) named(names []string) ([]restart.Host, error) {
 		return nil, restart.Errorf(restart.CodeNotFound, "%d of the %d hosts of a range are not in the inventory: %s", len(missing), len(names), list(missing, 3)).
 			WithHint("a range must name hosts that are all there")
 	}
+	if len(missing) == 1 && (missing[0] == all || v.has(missing[0])) {
+		return nil, v.unknown("host", missing[0], nil).WithHint("a group begins with %%: did you mean %%%s?", missing[0])
+	}
 	if len(missing) == 1 {
 		return nil, v.unknown("host", missing[0], v.hostNames())
 	}

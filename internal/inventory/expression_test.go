@@ -88,6 +88,8 @@ func TestExpressionErrors(t *testing.T) {
 		{"-", restart.CodeInvalid, "is empty"},
 		{"web4.example.com", restart.CodeNotFound, "did you mean web1.example.com or web2.example.com or web3.example.com?"},
 		{"web1", restart.CodeNotFound, "did you mean web1.example.com?"},
+		{"front", restart.CodeNotFound, "did you mean %front?"},
+		{"all", restart.CodeNotFound, "did you mean %all?"},
 		{"Web1.example.com", restart.CodeInvalid, "not a valid name"},
 		{"%fornt", restart.CodeNotFound, "did you mean front?"},
 		{"%zzzzzz", restart.CodeNotFound, "there is: front, back, empty"},

@@ -17,8 +17,10 @@ import (
 	"github.com/restartilka/restartilka/internal/store"
 )
 
-// greetTime bounds the question that goes before a task.
-const greetTime = 5 * time.Second
+// greetTime bounds the question that goes before a task. It has room for a
+// server that makes hundreds of connections at once, and is busy besides; two
+// questions still end before the task's envelope does.
+const greetTime = 10 * time.Second
 
 // promptly is how soon after the intent a task is sent without asking once more
 // whether the run still goes on.
@@ -101,8 +103,8 @@ func (d *driver) lockedOut(ctx context.Context, cause error) error {
 // has not heard of it. A host that went away behind an open connection is found
 // out by a harmless question, so that it is unreachable; found out by the task
 // itself, it would be unknown. It may as well be the connection alone that is
-// dead: whoever is silent is asked once more, over another. False means that
-// the task has its outcome.
+// dead, or this server too busy to shake hands in time: whoever does not answer
+// is asked once more, over another. False means that the task has its outcome.
 func (d *driver) greet(ctx context.Context, expiry time.Time) (bool, error) {
 	began := time.Now()
 	giveUp := began.Add(d.l.o.cfg.DialRetry)
@@ -124,7 +126,7 @@ func (d *driver) greet(ctx context.Context, expiry time.Time) (bool, error) {
 		}
 		var notSent *dispatch.NotSentError
 		final := errors.As(err, &notSent) && (notSent.Err.Code == restart.CodeCertificate || notSent.Err.Code == restart.CodeRevoked)
-		if now := time.Now(); final || now.After(expiry) || now.After(giveUp) && (notSent != nil || asked > 1) {
+		if now := time.Now(); final || now.After(expiry) || now.After(giveUp) && asked > 1 {
 			cause := restart.Errorf(restart.CodeUnreachable, "%s did not answer; nothing was sent to it", d.host.Name).
 				WithHint("is the host up, and port 3131 open from the server?").Because(err)
 			if notSent != nil {
@@ -153,9 +155,10 @@ func (d *driver) wanted(ctx context.Context) (bool, error) {
 // send submits the task until the agent has answered. The same bytes may be
 // sent again and again while the envelope lives; never anything else.
 func (d *driver) send(ctx context.Context, s protocol.Submission, expiry time.Time) error {
-	perhapsSent := false
+	perhapsSent, tries := false, 0
 	giveUp := time.Now().Add(d.l.o.cfg.DialRetry)
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+		tries++
 		pctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 		status, err := d.l.o.cfg.Agents.Put(pctx, d.host, d.task.ID, s)
 		cancel()
@@ -178,7 +181,7 @@ func (d *driver) send(ctx context.Context, s protocol.Submission, expiry time.Ti
 		case errors.As(err, &refused) && refused.Err.Code != restart.CodeStopping:
 			return d.outcome(ctx, restart.TaskRefused, refused.Err, nil)
 		case errors.As(err, &notSent) && !perhapsSent:
-			if time.Now().After(giveUp) || notSent.Err.Code == restart.CodeCertificate || notSent.Err.Code == restart.CodeRevoked {
+			if time.Now().After(giveUp) && tries > 1 || notSent.Err.Code == restart.CodeCertificate || notSent.Err.Code == restart.CodeRevoked {
 				return d.outcome(ctx, restart.TaskUnreachable, notSent.Err, nil)
 			}
 		case errors.As(err, &refused): // stopping: it will be back
@@ -283,12 +286,15 @@ func (d *driver) ask(ctx context.Context, after int64, wait time.Duration) (prot
 // follow watches a task that the agent has, stores its output and phases, and
 // commits its outcome.
 func (d *driver) follow(ctx context.Context, status protocol.TaskStatus) error {
-	output := d.keepOutput(ctx, status)
-	defer output.stop()
+	output := nothing()
+	defer func() { output.stop() }()
 	giveUp, heard, answers := d.latestEnd(), time.Now(), 0
 	var shown time.Time
 	pause := 100 * time.Millisecond
 	for {
+		if !output.follows && status.Stage != restart.StageReceived { // a script that has not begun prints nothing
+			output = d.keepOutput(ctx, status)
+		}
 		if status.Outcome != "" {
 			output.drain(5 * time.Second)
 			return d.settle(ctx, status)

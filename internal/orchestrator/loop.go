@@ -23,8 +23,9 @@ type loop struct {
 	stop   <-chan struct{}
 	cancel context.CancelFunc
 	wake   chan struct{}
-	gates  map[int]gate   // used by the walking goroutine only, as is places
+	gates  map[int]gate   // used by the walking goroutine only, as are places and hosts
 	places map[string]int // of the run's tasks, by id
+	hosts  map[string]int // of the frozen plan, by name
 
 	mu       sync.Mutex
 	forced   time.Time // when a force-abort was first seen; zero = never
@@ -140,6 +141,9 @@ func (l *loop) act(ctx context.Context, run *restart.Run, driven map[string]bool
 		case reconcile:
 			l.drive(ctx, *run, l.taskOf(*run, c.task), true)
 		case start:
+			if driven[c.task] {
+				continue // its intent is on its way into the store
+			}
 			if cause, why := l.may(ctx, *run); cause != "" {
 				return true, l.apply(ctx, *run, pause{cause, why}, now)
 			}
@@ -331,7 +335,7 @@ func (l *loop) drive(ctx context.Context, run restart.Run, t restart.Task, resum
 		return
 	}
 	run.Tasks = nil // the loop's own
-	d := &driver{l: l, run: run, task: t, host: hostOf(run, t.Host), log: l.o.log.With("run_id", run.ID, "task_id", t.ID, "host", t.Host)}
+	d := &driver{l: l, run: run, task: t, host: l.hostOf(run, t.Host), log: l.o.log.With("run_id", run.ID, "task_id", t.ID, "host", t.Host)}
 	l.wg.Go(func() {
 		err := d.drive(ctx, resumed)
 		switch {

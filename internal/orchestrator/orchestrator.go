@@ -72,7 +72,7 @@ type Config struct {
 	Lease          time.Duration // 0 = 15 s
 	Poll           time.Duration // 0 = 1 s; how soon a wish left by another server is seen
 	ContactTimeout time.Duration // 0 = 2 min; how long a silent host is asked before its task is unknown
-	DialRetry      time.Duration // 0 = 3 s; how long a host that can't be dialled is tried
+	DialRetry      time.Duration // 0 = 3 s; how long a host that can't be dialled is tried, at least twice
 	AutoResume     bool          // go on by itself after an interruption
 }
 
@@ -235,6 +235,20 @@ func hostOf(r restart.Run, name string) restart.Host {
 		if r.Plan.Hosts[i].Name == name {
 			return r.Plan.Hosts[i].Host
 		}
+	}
+	return restart.Host{Name: name}
+}
+
+// hostOf is hostOf of the package, for a walk that asks for each of 10,000.
+func (l *loop) hostOf(run restart.Run, name string) restart.Host {
+	if l.hosts == nil {
+		l.hosts = make(map[string]int, len(run.Plan.Hosts))
+		for i := range run.Plan.Hosts {
+			l.hosts[run.Plan.Hosts[i].Name] = i
+		}
+	}
+	if i, ok := l.hosts[name]; ok {
+		return run.Plan.Hosts[i].Host
 	}
 	return restart.Host{Name: name}
 }

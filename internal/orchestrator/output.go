@@ -12,8 +12,9 @@ import (
 // flushed at most four times a second. It resumes a broken stream at the next
 // offset, and never holds up the task's outcome for long.
 type outputKeeper struct {
-	cancel context.CancelFunc
-	done   chan struct{}
+	cancel  context.CancelFunc
+	done    chan struct{}
+	follows bool
 
 	mu      sync.Mutex
 	pending []byte
@@ -23,15 +24,24 @@ type outputKeeper struct {
 const (
 	flushEvery = 250 * time.Millisecond
 	flushAt    = 1 << 20 // bytes
+	// streamFor bounds one stream, which is then resumed: silence tells nothing of
+	// a script that prints nothing, and a proxy on the way may hold up what is dead.
+	streamFor = time.Minute
 )
 
+// nothing is the keeper of a task that has no output yet.
+func nothing() *outputKeeper {
+	k := &outputKeeper{cancel: func() {}, done: make(chan struct{})}
+	close(k.done)
+	return k
+}
+
 func (d *driver) keepOutput(ctx context.Context, status protocol.TaskStatus) *outputKeeper {
-	octx, cancel := context.WithCancel(ctx)
-	k := &outputKeeper{cancel: cancel, done: make(chan struct{})}
 	if status.Outcome != "" && status.OutputSize == 0 {
-		close(k.done) // it is over and has said nothing
-		return k
+		return nothing() // it is over and has said nothing
 	}
+	octx, cancel := context.WithCancel(ctx)
+	k := &outputKeeper{cancel: cancel, done: make(chan struct{}), follows: true}
 	go func() {
 		defer close(k.done)
 		k.copy(octx, d)
@@ -65,7 +75,8 @@ func (k *outputKeeper) copy(ctx context.Context, d *driver) {
 		next = 0 // the store skips what it has
 	}
 	for ctx.Err() == nil {
-		err := d.l.o.cfg.Agents.Output(ctx, d.host, d.task.ID, next, func(o protocol.Output) error {
+		sctx, cancel := context.WithTimeout(ctx, streamFor)
+		err := d.l.o.cfg.Agents.Output(sctx, d.host, d.task.ID, next, func(o protocol.Output) error {
 			if o.Truncated > 0 {
 				k.flush(ctx, d, o.Truncated)
 				next = o.Offset + o.Truncated
@@ -78,6 +89,7 @@ func (k *outputKeeper) copy(ctx context.Context, d *driver) {
 			}
 			return ctx.Err()
 		})
+		cancel()
 		if err == nil {
 			return
 		}

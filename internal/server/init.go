@@ -37,7 +37,7 @@ type InitOptions struct {
 type InitResult struct {
 	Config string `json:"config"`
 	CA     string `json:"ca"`
-	URL    string `json:"url"` // from this machine
+	URL    string `json:"url"` // by the first of the names, or localhost
 	Admin  string `json:"admin"`
 	Token  string `json:"token"`
 	User   string `json:"user,omitempty"` // who got the keys and the data
@@ -113,8 +113,7 @@ func Init(ctx context.Context, o InitOptions) (InitResult, error) {
 	if err := writeConfig(config, firstConfig(o), owner); err != nil {
 		return InitResult{}, err
 	}
-	_, port, _ := net.SplitHostPort(o.Listen)
-	return InitResult{Config: config, CA: filepath.Join(o.Dir, "ca.crt"), URL: "https://localhost:" + port, Admin: o.Admin, Token: token, User: o.User}, nil
+	return InitResult{Config: config, CA: filepath.Join(o.Dir, "ca.crt"), URL: o.url(), Admin: o.Admin, Token: token, User: o.User}, nil
 }
 
 func writeCredentials(o InitOptions) error {
@@ -238,11 +237,23 @@ func syncDir(dir string) error {
 	return nil
 }
 
+// url is where people find the server. Others copy it from what the command
+// line prints, so that localhost is only for a server without another name.
+func (o InitOptions) url() string {
+	name := "localhost"
+	if len(o.DNS) > 0 {
+		name = o.DNS[0]
+	}
+	_, port, _ := net.SplitHostPort(o.Listen)
+	return "https://" + net.JoinHostPort(name, port)
+}
+
 func firstConfig(o InitOptions) string {
 	return fmt.Sprintf(`# restartilka's server. Every key: docs/reference/server.md; check a change
 # with: restartilka config check
 name: %s
 listen: %s
+url: %s
 database:
   sqlite: %s/restartilka.db
 tls:
@@ -265,7 +276,7 @@ audit:
   sinks:
     - kind: file
       path: %s/audit/audit.jsonl
-`, o.Name, o.Listen, o.Data, o.Data)
+`, o.Name, o.Listen, o.url(), o.Data, o.Data)
 }
 
 const firstInventory = `# What there is to restart. Formats and other sources: docs/reference/inventory.md

@@ -57,6 +57,19 @@ func TestInitMakesWhatAServerNeeds(t *testing.T) {
 	}
 }
 
+// Hosts and people come by the server's name; localhost is no help to them.
+func TestInitNamesTheServerByItsFirstName(t *testing.T) {
+	dir := t.TempDir()
+	r, err := server.Init(t.Context(), server.InitOptions{Dir: filepath.Join(dir, "etc"), Data: filepath.Join(dir, "var"), DNS: []string{"restartilka.example.com", "other.example.com"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "https://restartilka.example.com:8443"
+	if cfg, err := server.ReadConfig(r.Config); err != nil || cfg.URL != want || r.URL != want {
+		t.Errorf("init says %s, the configuration %s (%v), want %s", r.URL, cfg.URL, err, want)
+	}
+}
+
 func TestInitChangesNothingThatIsThere(t *testing.T) {
 	r, dir := initialised(t)
 	before, err := os.ReadFile(r.Config)

@@ -24,6 +24,7 @@ func Exercise(t *testing.T, newDSN storetest.NewDSN) {
 		"newer schema":                exerciseNewerSchema,
 		"errors after close":          exerciseClosed,
 		"run round trip":              exerciseRoundTrip,
+		"single tasks":                exerciseTask,
 		"run beginnings":              exerciseBeginnings,
 		"idempotency":                 exerciseIdempotency,
 		"idempotency race":            exerciseIdempotencyRace,

@@ -38,7 +38,7 @@ const (
 // Check tells why the token can't be used at now any more (CodeForbidden), or
 // nil. Whether its uses are spent it does not tell.
 func (t JoinToken) Check(now time.Time) error {
-	const stamp = "2006-01-02 15:04 UTC"
+	const stamp = "2006-01-02 15:04:05 UTC"
 	switch {
 	case !t.RevokedAt.IsZero():
 		return t.refuse("this join token was revoked on %s", t.RevokedAt.Format(stamp))

@@ -12,7 +12,6 @@ import (
 	"syscall"
 
 	"github.com/restartilka/restartilka/internal/restart"
-	_ "modernc.org/sqlite" // the driver
 )
 
 // readers is how many connections read a SQLite file at once.
@@ -41,13 +40,9 @@ func (s *Store) openSQLite(path string) error {
 		}
 		return (&url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}).String()
 	}
-	if s.writer, err = sql.Open("sqlite", name("journal_mode(WAL)", "synchronous(FULL)", "journal_size_limit(67108864)")); err != nil {
-		return fmt.Errorf("open %s: %w", path, err)
-	}
+	s.writer = sql.OpenDB(&keeper{name: name("journal_mode(WAL)", "synchronous(FULL)", "journal_size_limit(67108864)")})
 	s.writer.SetMaxOpenConns(1)
-	if s.reader, err = sql.Open("sqlite", name("query_only(1)")); err != nil {
-		return fmt.Errorf("open %s: %w", path, err)
-	}
+	s.reader = sql.OpenDB(&keeper{name: name("query_only(1)")})
 	s.reader.SetMaxOpenConns(readers)
 	s.reader.SetMaxIdleConns(readers)
 	s.group = newGroup(s.writer, s.dialect, s.source)
