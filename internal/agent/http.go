@@ -82,7 +82,11 @@ func (a *Agent) answer(serve func(http.ResponseWriter, *http.Request) error) htt
 		if code := restart.CodeOf(err); code == restart.CodeInternal {
 			log.LogAttrs(r.Context(), slog.LevelError, "request failed", slog.Any("error", err))
 		} else {
-			log.LogAttrs(r.Context(), slog.LevelInfo, "request refused", slog.String("code", string(code)), slog.String("error", err.Error()))
+			level := slog.LevelInfo
+			if code == restart.CodeNotFound { // a server asks whether an id is known before it sends a task
+				level = slog.LevelDebug
+			}
+			log.LogAttrs(r.Context(), level, "request refused", slog.String("code", string(code)), slog.String("error", err.Error()))
 		}
 		protocol.WriteError(w, err)
 	})

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +13,7 @@ import (
 	yaml "go.yaml.in/yaml/v4"
 
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/strict"
 )
 
 // DefaultSettings is where an agent looks for its settings.
@@ -86,16 +86,8 @@ func LoadSettings(path string) (Settings, error) {
 // error with its line.
 func ParseSettings(b []byte) (Settings, error) {
 	s := defaults()
-	loader, err := yaml.NewLoader(bytes.NewReader(b), yaml.WithKnownFields())
-	if err != nil {
+	if err := strict.Load(b, &s, "the keys: man restartilka-agent"); err != nil {
 		return Settings{}, err
-	}
-	if err := loader.Load(&s); err != nil && !errors.Is(err, io.EOF) {
-		return Settings{}, err
-	}
-	var second yaml.Node
-	if err := loader.Load(&second); !errors.Is(err, io.EOF) {
-		return Settings{}, errors.New("the file holds more than one document")
 	}
 	return s, s.check()
 }

@@ -43,6 +43,6 @@ func servicesCommand() *cobra.Command {
 // warnStale says that the inventory's source did not answer.
 func warnStale(cmd *cobra.Command, stale bool, fetched *time.Time) {
 	if stale {
-		say(cmd, "warning: the inventory does not answer; this is its state of %s", moment(fetched))
+		say(cmd, "warning: the inventory does not answer, or can't be read (restart --plan says why); this is its state of %s", moment(fetched))
 	}
 }

@@ -3,12 +3,11 @@ package inventory
 import (
 	"bytes"
 	"errors"
-	"regexp"
-	"strings"
 
 	"go.yaml.in/yaml/v4"
 
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/strict"
 )
 
 // document is what an inventory file may hold, each part with its line. The
@@ -138,40 +137,7 @@ func at(line int, err error) error {
 	return lineError(line, "%s", e.Message).WithHint("%s", e.Hint)
 }
 
-var (
-	unknownField = regexp.MustCompile(`^field (.+) not found in type \S+$`)
-	wrongType    = regexp.MustCompile("^cannot (?:construct|unmarshal) (\\S+) (?:`(.*)` )?into (\\S+)$")
-)
-
 // yamlError says what the parser found, in our words where we have better ones.
 func yamlError(err error) error {
-	e, ok := errors.AsType[*yaml.LoadError](err)
-	if !ok {
-		return restart.Errorf(restart.CodeInvalid, "not valid YAML: %s", restart.Escape(err.Error()))
-	}
-	line := max(e.Mark.Line, 1)
-	if m := unknownField.FindStringSubmatch(e.Message); m != nil {
-		u := lineError(line, "unknown key %s", restart.Quote(m[1]))
-		if n := near(m[1], keys); len(n) > 0 {
-			return u.WithHint("did you mean %s?", strings.Join(n, " or "))
-		}
-		return u.WithHint("the keys are in docs/reference/inventory.md")
-	}
-	if m := wrongType.FindStringSubmatch(e.Message); m != nil {
-		return lineError(line, "%s is not what belongs here", restart.Quote(m[2])).
-			WithHint("%s", expected(m[3]))
-	}
-	return lineError(line, "%s", restart.Escape(e.Message))
-}
-
-func expected(goType string) string {
-	switch {
-	case strings.HasPrefix(goType, "[]"):
-		return "a list"
-	case goType == "int":
-		return "a whole number"
-	case goType == "string":
-		return "text"
-	}
-	return "a section with keys"
+	return strict.Explain(err, keys, "the keys are in docs/reference/inventory.md")
 }

@@ -5,13 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
-
-	"go.yaml.in/yaml/v4"
 
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/inventory"
@@ -19,6 +16,7 @@ import (
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/scenario"
+	"github.com/restartilka/restartilka/internal/strict"
 )
 
 // DefaultConfig is where the configuration lies unless --config says otherwise.
@@ -100,19 +98,11 @@ func parseConfig(b []byte) (Config, error) {
 		Agents: AgentsConfig{Port: protocol.Port},
 		Runs:   RunsConfig{AfterInterruption: "ask", Lease: 15 * time.Second, ContactTimeout: 2 * time.Minute},
 	}
-	loader, err := yaml.NewLoader(bytes.NewReader(b), yaml.WithKnownFields())
-	if err != nil {
-		return c, err
+	if len(bytes.TrimSpace(b)) == 0 {
+		return c, errors.New("the file is empty")
 	}
-	if err := loader.Load(&c); err != nil {
-		if errors.Is(err, io.EOF) {
-			return c, errors.New("the file is empty")
-		}
+	if err := strict.Load(b, &c, "every key: docs/reference/server.md"); err != nil {
 		return c, err
-	}
-	var more any
-	if err := loader.Load(&more); !errors.Is(err, io.EOF) {
-		return c, errors.New("more than one document")
 	}
 	return c, nil
 }

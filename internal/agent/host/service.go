@@ -1,16 +1,13 @@
 package host
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"strings"
 
-	yaml "go.yaml.in/yaml/v4"
-
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/strict"
 )
 
 const (
@@ -61,16 +58,8 @@ func ReadService(dir, name string) (Service, error) {
 // parseService reads the file strictly: an unknown key is an error with its line.
 func parseService(b []byte) (Service, error) {
 	var s Service
-	loader, err := yaml.NewLoader(bytes.NewReader(b), yaml.WithKnownFields())
-	if err != nil {
+	if err := strict.Load(b, &s, "the keys: package, tag, unit, user, description"); err != nil {
 		return s, err
-	}
-	if err := loader.Load(&s); err != nil && !errors.Is(err, io.EOF) {
-		return s, err
-	}
-	var second yaml.Node
-	if err := loader.Load(&second); !errors.Is(err, io.EOF) {
-		return s, errors.New("the file holds more than one document")
 	}
 	for _, c := range []struct {
 		key, value string
