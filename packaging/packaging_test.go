@@ -9,11 +9,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/restartilka/restartilka/internal/agent"
 )
 
 const version = "0.3.0-rc.1"
@@ -268,6 +271,14 @@ func TestManuals(t *testing.T) {
 			cmd.Stdout, cmd.Stderr = &text, &complaints
 			if err := cmd.Run(); err != nil || complaints.Len() > 0 || text.Len() == 0 {
 				t.Errorf("man %s: %v\n%s", filepath.Base(page), err, complaints.String())
+			}
+			if name != "restartilka-agent" {
+				continue
+			}
+			for field := range reflect.TypeFor[agent.Settings]().Fields() {
+				if key := field.Tag.Get("yaml"); !strings.Contains(text.String(), key) {
+					t.Errorf("man restartilka-agent does not explain %s", key)
+				}
 			}
 		}
 	}
