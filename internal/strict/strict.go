@@ -95,10 +95,10 @@ func keysOf(t reflect.Type) []string {
 			return
 		}
 		seen[t] = true
-		for i := range t.NumField() {
-			if name, _, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ","); name != "" && name != "-" {
+		for field := range t.Fields() {
+			if name, _, _ := strings.Cut(field.Tag.Get("yaml"), ","); name != "" && name != "-" {
 				out = append(out, name)
-				walk(t.Field(i).Type)
+				walk(field.Type)
 			}
 		}
 	}
