@@ -38,7 +38,13 @@ func (a *api) listHosts(ctx context.Context, actor restart.Actor, in *struct {
 	Expr string `query:"expr" doc:"host expression, such as web[1-3],-web2 or %group@dc; empty: every host" maxLength:"4096"`
 }) (wire.List[restart.Host], error) {
 	hosts, err := a.cfg.Control.Hosts(ctx, actor, in.Expr)
-	return wire.ListOf(hosts, ""), err
+	if err != nil {
+		return wire.List[restart.Host]{}, err
+	}
+	list := wire.ListOf(hosts, "")
+	s, err := a.cfg.Control.Inventory(ctx, actor)
+	list.FetchedAt, list.Stale = &s.FetchedAt, s.Stale
+	return list, err
 }
 
 func (a *api) checkHosts(ctx context.Context, actor restart.Actor, in *struct{ Body wire.HostCheckRequest }) (wire.List[wire.HostCheck], error) {

@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"encoding/json"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -261,5 +263,22 @@ func TestLooking(t *testing.T) {
 	}
 	if one := decode[wire.Scenario](t, s.Request("GET", "/api/v1/scenarios/"+scenarios.Items[0].Digest, token, nil, nil), 200); one.Body != apitest.Scenario {
 		t.Errorf("%+v", one)
+	}
+}
+
+// An inventory that can't be read any more is answered from what it was, and
+// every list says so.
+func TestListsSayThatTheyAreOld(t *testing.T) {
+	s := apitest.Start(t, nil)
+	token := s.Token("anna", developer)
+	s.Request("GET", "/api/v1/hosts", token, nil, nil).Body.Close() // read once while it is good
+	if err := os.WriteFile(filepath.Join(filepath.Dir(s.CAFile), "inventory.yaml"), []byte("hosts: [{nam: web1}]\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, list := range []string{"hosts", "services", "groups"} {
+		page := decode[wire.List[any]](t, s.Request("GET", "/api/v1/"+list, token, nil, nil), 200)
+		if !page.Stale || page.FetchedAt == nil || len(page.Items) < 2 {
+			t.Errorf("%s: %+v", list, page)
+		}
 	}
 }

@@ -33,15 +33,16 @@ func hostsCommand() *cobra.Command {
 			expr := strings.Join(args, "")
 			hosts, err := c.Hosts(cmd.Context(), expr)
 			if expr == "" && restart.CodeOf(err) == restart.CodeInvalid { // nothing was asked that could be: there is no host
-				hosts, err = nil, nil
+				hosts, err = wire.ListOf[restart.Host](nil, ""), nil
 			}
 			if err != nil {
 				return err
 			}
-			hintEmpty(cmd, len(hosts), inventoryHint)
-			return data(cmd, wire.ListOf(hosts, ""), func(w io.Writer) {
-				rows := make([][]string, 0, len(hosts))
-				for _, h := range hosts {
+			warnStale(cmd, hosts.Stale, hosts.FetchedAt)
+			hintEmpty(cmd, len(hosts.Items), inventoryHint)
+			return data(cmd, hosts, func(w io.Writer) {
+				rows := make([][]string, 0, len(hosts.Items))
+				for _, h := range hosts.Items {
 					rows = append(rows, []string{h.Name, h.Address, h.DataCentre, strings.Join(h.Tags, " ")})
 				}
 				table(w, []string{"HOST", "ADDRESS", "DC", "TAGS"}, rows)

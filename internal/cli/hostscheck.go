@@ -119,11 +119,12 @@ func inPieces[T any](cmd *cobra.Command, c *client.Client, expr string, ask func
 	if err != nil {
 		return nil, err
 	}
-	pieces := slices.Collect(slices.Chunk(hosts, askAtOnce))
+	warnStale(cmd, hosts.Stale, hosts.FetchedAt)
+	pieces := slices.Collect(slices.Chunk(hosts.Items, askAtOnce))
 	answers := make([][]T, len(pieces))
 	ctx, cancel := context.WithCancelCause(cmd.Context())
 	defer cancel(nil)
-	show := newCount(cmd, len(hosts))
+	show := newCount(cmd, len(hosts.Items))
 	defer show.clear()
 	slots := make(chan struct{}, questions)
 	var all sync.WaitGroup

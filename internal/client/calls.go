@@ -30,13 +30,12 @@ func (c *Client) Groups(ctx context.Context) (wire.List[restart.Group], error) {
 }
 
 // Hosts resolves a host expression; "" is every host.
-func (c *Client) Hosts(ctx context.Context, expr string) ([]restart.Host, error) {
+func (c *Client) Hosts(ctx context.Context, expr string) (wire.List[restart.Host], error) {
 	query := url.Values{}
 	if expr != "" {
 		query.Set("expr", expr)
 	}
-	list, err := get[wire.List[restart.Host]](ctx, c, "hosts", query)
-	return list.Items, err
+	return get[wire.List[restart.Host]](ctx, c, "hosts", query)
 }
 
 // CheckHosts asks hosts what they say of themselves.

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -355,9 +356,12 @@ func TestTheAuthorityIsChanged(t *testing.T) {
 	if len(blocks) != 2 {
 		t.Fatalf("docs/operations.md has %d blocks of commands there", len(blocks))
 	}
+	// What is different here: the server's name, its user, and where it lies.
+	here := strings.NewReplacer("/main", "/demo", "chown restartilka:", "chown "+strconv.Itoa(os.Getuid()),
+		"restartilka config check", c.Programs.Server+" config check --config server.yaml")
 	do := func(script string) {
 		t.Helper()
-		cmd := exec.CommandContext(t.Context(), "/bin/sh", "-euc", strings.ReplaceAll(script, "/main", "/demo"))
+		cmd := exec.CommandContext(t.Context(), "/bin/sh", "-euc", here.Replace(script))
 		cmd.Dir = c.ServerDir()
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
