@@ -36,9 +36,12 @@ type driver struct {
 	log  *slog.Logger
 }
 
+// now is the time by the orchestrator's clock.
+func (d *driver) now() time.Time { return d.l.o.cfg.Clock.Now() }
+
 func (d *driver) drive(ctx context.Context, resumed bool) error {
 	if resumed {
-		return d.find(ctx, time.Now().Add(d.l.o.cfg.ContactTimeout))
+		return d.find(ctx, d.now().Add(d.l.o.cfg.ContactTimeout))
 	}
 	submission, expiry, err := d.intend(ctx)
 	if restart.CodeOf(err) == restart.CodeConflict {
@@ -60,7 +63,7 @@ func (d *driver) drive(ctx context.Context, resumed bool) error {
 // agent is about to be called, as one: a server that takes the run over does
 // the same about either. Only after that may a byte be sent.
 func (d *driver) intend(ctx context.Context) (protocol.Submission, time.Time, error) {
-	now := time.Now().UTC().Truncate(time.Microsecond)
+	now := d.now().UTC().Truncate(time.Microsecond)
 	expiry := now.Add(protocol.Lifetime)
 	sealed, err := protocol.Seal(protocol.Envelope{
 		Version: protocol.Version, Task: d.task.ID, Run: d.run.ID, Attempt: d.task.Attempt, Host: d.host.Name,
@@ -91,7 +94,7 @@ func (d *driver) intend(ctx context.Context) (protocol.Submission, time.Time, er
 func (d *driver) lockedOut(ctx context.Context, cause error) error {
 	var e *restart.Error
 	errors.As(cause, &e)
-	rec := d.record(audit.TaskOutcome, time.Now())
+	rec := d.record(audit.TaskOutcome, d.now())
 	rec.Outcome, rec.Detail = string(restart.TaskNotStarted), e.Message
 	return d.apply(ctx, store.TaskChange{
 		From: []restart.TaskState{restart.TaskPlanned}, Path: []restart.TaskState{restart.TaskNotStarted},
@@ -106,12 +109,12 @@ func (d *driver) lockedOut(ctx context.Context, cause error) error {
 // dead, or this server too busy to shake hands in time: whoever does not answer
 // is asked once more, over another. False means that the task has its outcome.
 func (d *driver) greet(ctx context.Context, expiry time.Time) (bool, error) {
-	began := time.Now()
+	began := d.now()
 	giveUp := began.Add(d.l.o.cfg.DialRetry)
 	asked := 0
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
 		asked++
-		actx, cancel := context.WithTimeout(ctx, greetTime)
+		actx, cancel := d.l.o.cfg.Clock.WithTimeout(ctx, greetTime)
 		_, err := d.l.o.cfg.Agents.Status(actx, d.host, d.task.ID, -1, 0)
 		cancel()
 		if ctx.Err() != nil {
@@ -119,14 +122,14 @@ func (d *driver) greet(ctx context.Context, expiry time.Time) (bool, error) {
 		}
 		var refused *dispatch.RefusedError
 		if err == nil || errors.As(err, &refused) {
-			if asked > 1 || time.Since(began) > promptly {
+			if asked > 1 || d.l.o.since(began) > promptly {
 				return d.wanted(ctx)
 			}
 			return true, nil // what it has to say against the task, it says of the task
 		}
 		var notSent *dispatch.NotSentError
 		final := errors.As(err, &notSent) && (notSent.Err.Code == restart.CodeCertificate || notSent.Err.Code == restart.CodeRevoked)
-		if now := time.Now(); final || now.After(expiry) || now.After(giveUp) && asked > 1 {
+		if now := d.now(); final || now.After(expiry) || now.After(giveUp) && asked > 1 {
 			cause := restart.Errorf(restart.CodeUnreachable, "%s did not answer; nothing was sent to it", d.host.Name).
 				WithHint("is the host up, and port 3131 open from the server?").Because(err)
 			if notSent != nil {
@@ -134,7 +137,7 @@ func (d *driver) greet(ctx context.Context, expiry time.Time) (bool, error) {
 			}
 			return false, d.outcome(ctx, restart.TaskUnreachable, cause, nil)
 		}
-		if !sleep(ctx, pause, nil) {
+		if !d.l.o.sleep(ctx, pause, nil) {
 			return false, ctx.Err()
 		}
 	}
@@ -156,10 +159,10 @@ func (d *driver) wanted(ctx context.Context) (bool, error) {
 // sent again and again while the envelope lives; never anything else.
 func (d *driver) send(ctx context.Context, s protocol.Submission, expiry time.Time) error {
 	perhapsSent, tries := false, 0
-	giveUp := time.Now().Add(d.l.o.cfg.DialRetry)
+	giveUp := d.now().Add(d.l.o.cfg.DialRetry)
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
 		tries++
-		pctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+		pctx, cancel := d.l.o.cfg.Clock.WithTimeout(ctx, 15*time.Second)
 		status, err := d.l.o.cfg.Agents.Put(pctx, d.host, d.task.ID, s)
 		cancel()
 		if err == nil {
@@ -177,27 +180,27 @@ func (d *driver) send(ctx context.Context, s protocol.Submission, expiry time.Ti
 			// What was sent before may still be on its way: it is known only once
 			// the id is forgotten there.
 			d.log.Warn("refused after an earlier request had no answer", "error", err)
-			return d.find(ctx, time.Now().Add(d.l.o.cfg.ContactTimeout))
+			return d.find(ctx, d.now().Add(d.l.o.cfg.ContactTimeout))
 		case errors.As(err, &refused) && refused.Err.Code != restart.CodeStopping:
 			return d.outcome(ctx, restart.TaskRefused, refused.Err, nil)
 		case errors.As(err, &notSent) && !perhapsSent:
-			if time.Now().After(giveUp) && tries > 1 || notSent.Err.Code == restart.CodeCertificate || notSent.Err.Code == restart.CodeRevoked {
+			if d.now().After(giveUp) && tries > 1 || notSent.Err.Code == restart.CodeCertificate || notSent.Err.Code == restart.CodeRevoked {
 				return d.outcome(ctx, restart.TaskUnreachable, notSent.Err, nil)
 			}
 		case errors.As(err, &refused): // stopping: it will be back
-			if time.Now().After(expiry) {
-				return d.find(ctx, time.Now().Add(d.l.o.cfg.ContactTimeout))
+			if d.now().After(expiry) {
+				return d.find(ctx, d.now().Add(d.l.o.cfg.ContactTimeout))
 			}
 		default:
 			if !errors.As(err, &notSent) {
 				perhapsSent = true
 			}
 			d.log.Warn("no answer to a task; asking again with the same bytes", "error", err)
-			if time.Now().After(expiry) {
-				return d.find(ctx, time.Now().Add(d.l.o.cfg.ContactTimeout))
+			if d.now().After(expiry) {
+				return d.find(ctx, d.now().Add(d.l.o.cfg.ContactTimeout))
 			}
 		}
-		if !sleep(ctx, pause, nil) {
+		if !d.l.o.sleep(ctx, pause, nil) {
 			return ctx.Err()
 		}
 		if !perhapsSent {
@@ -232,11 +235,11 @@ func (d *driver) find(ctx context.Context, giveUp time.Time) error {
 				return err
 			}
 		}
-		if time.Now().After(giveUp) || d.l.givenUp() {
+		if d.now().After(giveUp) || d.l.givenUp() {
 			return d.outcome(ctx, restart.TaskUnknown, restart.Errorf(restart.CodeUnreachable, "the host did not answer for %s: whether the script ran is not known (%v)",
 				d.l.o.cfg.ContactTimeout, err), nil)
 		}
-		if !sleep(ctx, pause, nil) {
+		if !d.l.o.sleep(ctx, pause, nil) {
 			return ctx.Err()
 		}
 	}
@@ -249,7 +252,7 @@ func (d *driver) absent(ctx context.Context) (bool, error) {
 		return true, d.outcome(ctx, restart.TaskUnknown, restart.Errorf(restart.CodeUnavailable,
 			"the agent had taken the task and does not have it any more (was its spool lost?): how it ended is not known"), nil)
 	}
-	fctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	fctx, cancel := d.l.o.cfg.Clock.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	stone, err := d.l.o.cfg.Agents.Forget(fctx, d.host, d.task.ID, protocol.Forget{Run: d.run.ID, Epoch: d.l.claim.Epoch})
 	switch {
@@ -267,7 +270,7 @@ func (d *driver) absent(ctx context.Context) (bool, error) {
 
 // latestEnd is when a task that is running must have ended by its own limits.
 func (d *driver) latestEnd() time.Time {
-	started := time.Now()
+	started := d.now()
 	if d.task.StartedAt != nil {
 		started = *d.task.StartedAt
 	}
@@ -278,7 +281,7 @@ func (d *driver) latestEnd() time.Time {
 }
 
 func (d *driver) ask(ctx context.Context, after int64, wait time.Duration) (protocol.TaskStatus, error) {
-	actx, cancel := context.WithTimeout(ctx, wait+10*time.Second)
+	actx, cancel := d.l.o.cfg.Clock.WithTimeout(ctx, wait+10*time.Second)
 	defer cancel()
 	return d.l.o.cfg.Agents.Status(actx, d.host, d.task.ID, after, wait)
 }
@@ -288,7 +291,7 @@ func (d *driver) ask(ctx context.Context, after int64, wait time.Duration) (prot
 func (d *driver) follow(ctx context.Context, status protocol.TaskStatus) error {
 	output := nothing()
 	defer func() { output.stop() }()
-	giveUp, heard, answers := d.latestEnd(), time.Now(), 0
+	giveUp, heard, answers := d.latestEnd(), d.now(), 0
 	var shown time.Time
 	pause := 100 * time.Millisecond
 	for {
@@ -309,9 +312,9 @@ func (d *driver) follow(ctx context.Context, status protocol.TaskStatus) error {
 		next, err := d.ask(ctx, status.Revision, protocol.MaxWait-5*time.Second)
 		if err == nil {
 			early := next.Revision <= status.Revision
-			status, pause, heard = next, 100*time.Millisecond, time.Now()
+			status, pause, heard = next, 100*time.Millisecond, d.now()
 			if answers++; early || answers > 100 { // a host that answers at once, for ever, is not asked as often
-				sleep(ctx, 50*time.Millisecond, nil)
+				d.l.o.sleep(ctx, 50*time.Millisecond, nil)
 			}
 			continue
 		}
@@ -324,12 +327,12 @@ func (d *driver) follow(ctx context.Context, status protocol.TaskStatus) error {
 				return err
 			}
 		}
-		if time.Now().After(giveUp) && time.Since(heard) >= d.l.o.cfg.ContactTimeout {
+		if d.now().After(giveUp) && d.l.o.since(heard) >= d.l.o.cfg.ContactTimeout {
 			return d.outcome(ctx, restart.TaskUnknown, restart.Errorf(restart.CodeUnreachable,
 				"the host stopped answering while the task was running: how it ended is not known (%v)", err), &status)
 		}
 		d.log.Warn("watch a task; asking again", "error", err)
-		if !sleep(ctx, pause, nil) {
+		if !d.l.o.sleep(ctx, pause, nil) {
 			return ctx.Err()
 		}
 		pause = min(2*pause, 5*time.Second)
@@ -346,13 +349,13 @@ func (d *driver) keepUp(ctx context.Context, status protocol.TaskStatus, shown *
 		}, nil); err != nil {
 			return err
 		}
-		*shown = time.Now()
+		*shown = d.now()
 		return nil
 	}
-	if status.Stage != restart.StageStarted || time.Since(*shown) < 250*time.Millisecond {
+	if status.Stage != restart.StageStarted || d.l.o.since(*shown) < 250*time.Millisecond {
 		return nil
 	}
-	*shown = time.Now()
+	*shown = d.now()
 	if err := d.l.o.cfg.Tasks.Progress(ctx, d.l.fence(), d.task.ID, clean(string(status.Phase)), detail(status)); err != nil {
 		return err
 	}
@@ -409,7 +412,7 @@ func (d *driver) settle(ctx context.Context, status protocol.TaskStatus) error {
 // outcome commits the end of the task, its audit record and its outbox row in
 // one transaction. Then the agent is told that it may forget.
 func (d *driver) outcome(ctx context.Context, state restart.TaskState, why *restart.Error, status *protocol.TaskStatus) error {
-	now := time.Now().UTC()
+	now := d.now().UTC()
 	change := store.TaskChange{From: []restart.TaskState{d.task.State}, FinishedAt: &now}
 	if status != nil {
 		if state != restart.TaskNotStarted {
@@ -446,7 +449,7 @@ func (d *driver) outcome(ctx context.Context, state restart.TaskState, why *rest
 // for it: what is not told now is told later by forgetLoop.
 func (l *loop) forget(ctx context.Context, run restart.Run, t restart.Task, host restart.Host) {
 	l.wg.Go(func() {
-		fctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		fctx, cancel := l.o.cfg.Clock.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
 		if _, err := l.o.cfg.Agents.Forget(fctx, host, t.ID, protocol.Forget{Run: run.ID, Epoch: l.claim.Epoch}); err != nil {
 			return
@@ -460,7 +463,7 @@ func (l *loop) forget(ctx context.Context, run restart.Run, t restart.Task, host
 // apply commits one change of the task and remembers its new state.
 func (d *driver) apply(ctx context.Context, c store.TaskChange, rec *audit.Record) error {
 	c.ID = d.task.ID
-	change := store.Change{RunID: d.run.ID, Fence: new(d.l.fence()), Tasks: []store.TaskChange{c}, At: time.Now().UTC()}
+	change := store.Change{RunID: d.run.ID, Fence: new(d.l.fence()), Tasks: []store.TaskChange{c}, At: d.now().UTC()}
 	change.Going = slices.Contains(c.Path, restart.TaskIntentLogged) // no next host after a stop
 	if rec != nil {
 		change.Records = []audit.Record{*rec}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -27,7 +29,7 @@ const (
 func (o *Orchestrator) forgetLoop(ctx context.Context) {
 	for {
 		o.forgetAll(ctx)
-		if !sleep(ctx, forgetEvery, nil) {
+		if !o.sleep(ctx, forgetEvery, nil) {
 			return
 		}
 	}
@@ -76,12 +78,10 @@ func (o *Orchestrator) forgetPage(ctx context.Context, tasks []restart.Task) (do
 		byHost[t.Host] = append(byHost[t.Host], t)
 	}
 	var mu sync.Mutex
-	var asking sync.WaitGroup
-	slots := make(chan struct{}, forgetAtOnce)
-	for _, own := range byHost {
-		slots <- struct{}{}
+	asking := newCrew(o.cfg.Clock, forgetAtOnce)
+	for _, name := range slices.Sorted(maps.Keys(byHost)) {
+		own := byHost[name]
 		asking.Go(func() {
-			defer func() { <-slots }()
 			for _, t := range own {
 				if o.forgetOne(ctx, runs[t.RunID], t) != nil {
 					return
@@ -97,7 +97,7 @@ func (o *Orchestrator) forgetPage(ctx context.Context, tasks []restart.Task) (do
 }
 
 func (o *Orchestrator) forgetOne(ctx context.Context, run restart.Run, t restart.Task) error {
-	fctx, cancel := context.WithTimeout(ctx, forgetTimeout)
+	fctx, cancel := o.cfg.Clock.WithTimeout(ctx, forgetTimeout)
 	defer cancel()
 	if err := o.learn(fctx, run, t); err != nil {
 		return err
@@ -131,7 +131,7 @@ func (o *Orchestrator) learn(ctx context.Context, run restart.Run, t restart.Tas
 	if status.Error != "" {
 		says += ", " + clean(status.Error)
 	}
-	now := time.Now().UTC()
+	now := o.cfg.Clock.Now().UTC()
 	rec := record(run, audit.TaskLearned, now)
 	rec.Task, rec.Attempt, rec.Host, rec.Outcome, rec.Detail = t.ID, t.Attempt, t.Host, string(t.State), "the host says now: "+says
 	_, err = o.cfg.Runs.Apply(ctx, store.Change{

@@ -17,18 +17,15 @@ import (
 func (l *loop) sample(ctx context.Context, run restart.Run, batch int) gate {
 	healthy := map[string]bool{}
 	var mu sync.Mutex
-	var wg sync.WaitGroup
-	slots := make(chan struct{}, 50)
+	asking := newCrew(l.o.cfg.Clock, 50)
 	counted := 0
 	for _, h := range run.Plan.Hosts {
 		if h.Health != restart.HealthHealthy {
 			continue
 		}
 		counted++
-		wg.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
-			pctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		asking.Go(func() {
+			pctx, cancel := l.o.cfg.Clock.WithTimeout(ctx, 5*time.Second)
 			defer cancel()
 			r, err := l.o.cfg.Agents.Probe(pctx, h.Host, protocol.ProbeRequest{
 				Service: run.Service, Environment: run.Environment, Project: run.Project, Group: run.Group, Digest: run.Digest,
@@ -40,7 +37,7 @@ func (l *loop) sample(ctx context.Context, run restart.Run, batch int) gate {
 			}
 		})
 	}
-	wg.Wait()
+	asking.Wait()
 	need, err := restart.MinAvailable(run.Plan.Strategy.MinAvailable, counted)
 	if err != nil {
 		return gate{why: err.Error()}

@@ -33,14 +33,11 @@ type loop struct {
 	reported []string // tasks whose agents were told to forget them
 	gone     bool
 
-	wg sync.WaitGroup
+	wg *crew
 }
 
 func (l *loop) nudge() {
-	select {
-	case l.wake <- struct{}{}:
-	default:
-	}
+	nudge(l.wake)
 }
 
 func (l *loop) left() bool {
@@ -84,7 +81,7 @@ func (l *loop) walk(ctx context.Context) {
 		default:
 			log.Error("walk a run; trying again", "error", err)
 			first = true
-			sleep(ctx, time.Second, nil)
+			l.o.sleep(ctx, time.Second, nil)
 		}
 	}
 }
@@ -128,7 +125,7 @@ func (l *loop) act(ctx context.Context, run *restart.Run, driven map[string]bool
 	if run.State != restart.RunRunning {
 		l.claim.Interrupted = false // only a run that was walking can have been interrupted
 	}
-	now := time.Now()
+	now := l.o.cfg.Clock.Now()
 	commands := decide(l.snapshot(*run, driven), now)
 	var until time.Time
 	acted := false
@@ -170,14 +167,7 @@ func (l *loop) act(ctx context.Context, run *restart.Run, driven map[string]bool
 	if !until.IsZero() {
 		d = min(d, max(until.Sub(now), time.Millisecond))
 	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-l.wake:
-	case <-t.C:
-	case <-l.stopped():
-	}
+	l.o.cfg.Clock.Sleep(ctx, d, l.wake, l.stopped())
 	return true, nil
 }
 
@@ -289,7 +279,7 @@ func (l *loop) queueBehind(ctx context.Context, run restart.Run, held error, now
 		}
 		l.o.cfg.Changed(run.ID)
 	}
-	sleep(ctx, l.o.cfg.Poll, l.wake)
+	l.o.sleep(ctx, l.o.cfg.Poll, l.wake)
 	return nil
 }
 
@@ -306,10 +296,10 @@ func frozenHosts(run restart.Run) string {
 func (l *loop) kill(ctx context.Context, run restart.Run, t restart.Task) {
 	l.mu.Lock()
 	if l.forced.IsZero() {
-		l.forced = time.Now()
+		l.forced = l.o.cfg.Clock.Now()
 	}
 	l.mu.Unlock()
-	cctx, done := context.WithTimeout(ctx, 5*time.Second)
+	cctx, done := l.o.cfg.Clock.WithTimeout(ctx, 5*time.Second)
 	defer done()
 	if err := l.o.cfg.Agents.Cancel(cctx, hostOf(run, t.Host), t.ID, protocol.Cancel{Run: run.ID, Epoch: l.claim.Epoch}); err != nil {
 		l.o.log.Warn("cancel a task", "run_id", run.ID, "task_id", t.ID, "host", t.Host, "error", err)
@@ -322,7 +312,7 @@ func (l *loop) kill(ctx context.Context, run restart.Run, t restart.Task) {
 func (l *loop) givenUp() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return !l.forced.IsZero() && time.Since(l.forced) >= l.o.cfg.ContactTimeout
+	return !l.forced.IsZero() && l.o.since(l.forced) >= l.o.cfg.ContactTimeout
 }
 
 // drive puts a task into the hands of a driver, once.
@@ -344,7 +334,7 @@ func (l *loop) drive(ctx context.Context, run restart.Run, t restart.Task, resum
 			l.cancel()
 		default:
 			d.log.Error("drive a task; trying again", "error", err)
-			sleep(ctx, time.Second, nil)
+			l.o.sleep(ctx, time.Second, nil)
 		}
 		l.mu.Lock()
 		delete(l.drivers, t.ID)
@@ -361,7 +351,7 @@ func (l *loop) finish(ctx context.Context) {
 	l.gone = true
 	reported := l.reported
 	l.mu.Unlock()
-	bctx, done := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	bctx, done := l.o.cfg.Clock.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer done()
 	if len(reported) > 0 {
 		if err := l.o.cfg.Tasks.MarkReported(bctx, reported); err != nil {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -62,6 +61,8 @@ type Config struct {
 	Committed func()
 	Changed   func(run string)
 
+	Clock Clock // nil = the wall's
+
 	// Observer is told of ends; nil = nobody is.
 	Observer Observer
 
@@ -83,7 +84,7 @@ type Orchestrator struct {
 	wake  chan struct{}
 	mu    sync.Mutex
 	loops map[string]*loop // by run id
-	wg    sync.WaitGroup
+	wg    *crew
 }
 
 // New returns an Orchestrator; Run starts it.
@@ -106,10 +107,13 @@ func New(cfg Config) *Orchestrator {
 	if cfg.Observer == nil {
 		cfg.Observer = nobody{}
 	}
+	if cfg.Clock == nil {
+		cfg.Clock = wall{}
+	}
 	if cfg.Changed == nil {
 		cfg.Changed = func(string) {}
 	}
-	return &Orchestrator{cfg: cfg, log: cfg.Logger, wake: make(chan struct{}, 1), loops: map[string]*loop{}}
+	return &Orchestrator{cfg: cfg, log: cfg.Logger, wake: make(chan struct{}, 1), loops: map[string]*loop{}, wg: newCrew(cfg.Clock, 0)}
 }
 
 // Wake makes the orchestrator look at once for a new run, or at the run named.
@@ -121,10 +125,7 @@ func (o *Orchestrator) Wake(run string) {
 		l.nudge()
 		return
 	}
-	select {
-	case o.wake <- struct{}{}:
-	default:
-	}
+	nudge(o.wake)
 }
 
 // Run claims runs and walks them until ctx ends. It then leaves each run so
@@ -135,7 +136,7 @@ func (o *Orchestrator) Run(ctx context.Context) {
 	o.wg.Go(func() { o.forgetLoop(ctx) })
 	for ctx.Err() == nil {
 		o.claim(ctx)
-		sleep(ctx, o.cfg.Poll/2+rand.N(o.cfg.Poll), o.wake) //nolint:gosec // jitter is no secret
+		o.sleep(ctx, o.cfg.Poll/2+o.cfg.Clock.Jitter(o.cfg.Poll), o.wake)
 	}
 	o.wg.Wait()
 }
@@ -150,7 +151,7 @@ func (o *Orchestrator) claim(ctx context.Context) {
 	}
 	for _, c := range claims {
 		lctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-		l := &loop{o: o, claim: c, stop: ctx.Done(), cancel: cancel, wake: make(chan struct{}, 1), gates: map[int]gate{}, drivers: map[string]bool{}}
+		l := &loop{o: o, claim: c, stop: ctx.Done(), cancel: cancel, wake: make(chan struct{}, 1), gates: map[int]gate{}, drivers: map[string]bool{}, wg: newCrew(o.cfg.Clock, 0)}
 		o.mu.Lock()
 		if old := o.loops[c.RunID]; old != nil {
 			old.cancel() // its lease was lost and won again: the epoch has moved on
@@ -173,7 +174,7 @@ func (o *Orchestrator) claim(ctx context.Context) {
 // change nothing any more, and the store would refuse them anyway.
 func (o *Orchestrator) renewLoop(ctx context.Context) {
 	var strays []string // held at the last renewal, and walked by nobody here
-	for sleep(ctx, o.cfg.Lease/3, nil) {
+	for o.sleep(ctx, o.cfg.Lease/3, nil) {
 		o.mu.Lock()
 		before := make(map[string]*loop, len(o.loops))
 		maps.Copy(before, o.loops)
@@ -251,19 +252,6 @@ func (l *loop) hostOf(run restart.Run, name string) restart.Host {
 		return run.Plan.Hosts[i].Host
 	}
 	return restart.Host{Name: name}
-}
-
-// sleep waits for d, a nudge or the end of ctx; false means that ctx ended.
-func sleep(ctx context.Context, d time.Duration, nudge <-chan struct{}) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-	case <-nudge:
-	}
-	return ctx.Err() == nil
 }
 
 // record starts an audit record about a run.

@@ -12,6 +12,7 @@ import (
 // flushed at most four times a second. It resumes a broken stream at the next
 // offset, and never holds up the task's outcome for long.
 type outputKeeper struct {
+	o       *Orchestrator
 	cancel  context.CancelFunc
 	done    chan struct{}
 	follows bool
@@ -41,32 +42,25 @@ func (d *driver) keepOutput(ctx context.Context, status protocol.TaskStatus) *ou
 		return nothing() // it is over and has said nothing
 	}
 	octx, cancel := context.WithCancel(ctx)
-	k := &outputKeeper{cancel: cancel, done: make(chan struct{}), follows: true}
-	go func() {
+	k := &outputKeeper{o: d.l.o, cancel: cancel, done: make(chan struct{}), follows: true}
+	k.o.cfg.Clock.Go(func() {
 		defer close(k.done)
 		k.copy(octx, d)
-	}()
+	})
 	return k
 }
 
 func (k *outputKeeper) copy(ctx context.Context, d *driver) {
-	var flushed sync.WaitGroup
-	stopFlushing := make(chan struct{})
-	flushed.Go(func() {
-		t := time.NewTicker(flushEvery)
-		defer t.Stop()
-		for {
-			select {
-			case <-stopFlushing:
-				return
-			case <-t.C:
-				k.flush(ctx, d, 0)
-			}
+	flushing := newCrew(k.o.cfg.Clock, 0)
+	fctx, stopFlushing := context.WithCancel(ctx)
+	flushing.Go(func() {
+		for k.o.sleep(fctx, flushEvery, nil) {
+			k.flush(ctx, d, 0)
 		}
 	})
 	defer func() {
-		close(stopFlushing)
-		flushed.Wait()
+		stopFlushing()
+		flushing.Wait()
 		k.flush(context.WithoutCancel(ctx), d, 0)
 	}()
 	next, err := d.l.o.cfg.Tasks.OutputEnd(ctx, d.task.ID)
@@ -75,7 +69,7 @@ func (k *outputKeeper) copy(ctx context.Context, d *driver) {
 		next = 0 // the store skips what it has
 	}
 	for ctx.Err() == nil {
-		sctx, cancel := context.WithTimeout(ctx, streamFor)
+		sctx, cancel := k.o.cfg.Clock.WithTimeout(ctx, streamFor)
 		err := d.l.o.cfg.Agents.Output(sctx, d.host, d.task.ID, next, func(o protocol.Output) error {
 			if o.Truncated > 0 {
 				k.flush(ctx, d, o.Truncated)
@@ -93,7 +87,7 @@ func (k *outputKeeper) copy(ctx context.Context, d *driver) {
 		if err == nil {
 			return
 		}
-		if !sleep(ctx, 300*time.Millisecond, nil) {
+		if !k.o.sleep(ctx, 300*time.Millisecond, nil) {
 			return
 		}
 	}
@@ -138,19 +132,27 @@ func (k *outputKeeper) flush(ctx context.Context, d *driver, truncated int64) {
 // drain waits for the end of the output, for as long as more of it arrives:
 // once idle has passed without any, the outcome is held up no longer.
 func (k *outputKeeper) drain(idle time.Duration) {
-	tick := time.NewTicker(idle)
-	defer tick.Stop()
-	for before := k.end(); ; {
-		select {
-		case <-k.done:
-			return
-		case <-tick.C:
-			now := k.end()
-			if now == before {
-				return
-			}
-			before = now
+	for before := k.end(); !k.over(); {
+		until := k.o.cfg.Clock.Now().Add(idle)
+		k.o.cfg.Clock.Sleep(context.Background(), idle, k.done)
+		if k.over() || k.o.cfg.Clock.Now().Before(until) {
+			continue
 		}
+		now := k.end()
+		if now == before {
+			return
+		}
+		before = now
+	}
+}
+
+// over tells whether the copying has ended.
+func (k *outputKeeper) over() bool {
+	select {
+	case <-k.done:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -164,5 +166,7 @@ func (k *outputKeeper) end() int64 {
 // stop ends the copying and waits for it.
 func (k *outputKeeper) stop() {
 	k.cancel()
-	<-k.done
+	for !k.over() {
+		k.o.cfg.Clock.Sleep(context.Background(), forever, k.done)
+	}
 }
