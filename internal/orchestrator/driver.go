@@ -103,7 +103,8 @@ func (d *driver) lockedOut(ctx context.Context, cause error) error {
 }
 
 // greet asks the agent for the id before anything is sent: whoever is there
-// has not heard of it. A host that went away behind an open connection is found
+// has not heard of it, unless the database was restored from a backup that is
+// older than the task's work; then what became of it is the outcome. A host that went away behind an open connection is found
 // out by a harmless question, so that it is unreachable; found out by the task
 // itself, it would be unknown. It may as well be the connection alone that is
 // dead, or this server too busy to shake hands in time: whoever does not answer
@@ -115,13 +116,21 @@ func (d *driver) greet(ctx context.Context, expiry time.Time) (bool, error) {
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
 		asked++
 		actx, cancel := d.l.o.cfg.Clock.WithTimeout(ctx, greetTime)
-		_, err := d.l.o.cfg.Agents.Status(actx, d.host, d.task.ID, -1, 0)
+		status, err := d.l.o.cfg.Agents.Status(actx, d.host, d.task.ID, -1, 0)
 		cancel()
 		if ctx.Err() != nil {
 			return false, ctx.Err()
 		}
+		if err == nil {
+			d.log.Warn("the host knows the task already: this database is older than what happened")
+			return false, d.follow(ctx, status)
+		}
 		var refused *dispatch.RefusedError
-		if err == nil || errors.As(err, &refused) {
+		if errors.As(err, &refused) {
+			if refused.Err.Code == restart.CodeTombstone {
+				return false, d.outcome(ctx, restart.TaskUnknown, restart.Errorf(restart.CodeTombstone,
+					"%s has had this task before, and has forgotten it: this database is older than what happened (%s)", d.host.Name, refused.Err.Message), nil)
+			}
 			if asked > 1 || d.l.o.since(began) > promptly {
 				return d.wanted(ctx)
 			}

@@ -101,3 +101,48 @@ func TestNothingIsSentAfterAStopDuringTheTries(t *testing.T) {
 		}
 	}
 }
+
+// elder agents had the task before this database did.
+type elder struct {
+	*agents
+	first func(task string) (protocol.TaskStatus, error)
+	asked atomic.Int32
+}
+
+func (e *elder) Status(ctx context.Context, host restart.Host, task string, after int64, wait time.Duration) (protocol.TaskStatus, error) {
+	if e.asked.Add(1) == 1 {
+		return e.first(task)
+	}
+	return e.agents.Status(ctx, host, task, after, wait)
+}
+
+// A database that was restored from a backup has tasks as planned that have
+// run since. They are never sent: the host says what became of them, or, where
+// it has forgotten them, a person has to.
+func TestATaskThatRanBeforeTheRestoreIsNotSent(t *testing.T) {
+	now := time.Now()
+	for name, c := range map[string]struct {
+		status protocol.TaskStatus
+		err    error
+		want   restart.TaskState
+	}{
+		"done":      {status: protocol.TaskStatus{Stage: restart.StageDone, Outcome: protocol.OutcomeSucceeded, FinishedAt: &now}, want: restart.TaskSucceeded},
+		"failed":    {status: protocol.TaskStatus{Stage: restart.StageDone, Outcome: protocol.OutcomeFailed, FinishedAt: &now}, want: restart.TaskFailed},
+		"forgotten": {err: &dispatch.RefusedError{Err: restart.Errorf(restart.CodeTombstone, "it is over")}, want: restart.TaskUnknown},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			run := b.queue("shop", "web1")
+			b.run(func(cfg *orchestrator.Config) {
+				cfg.Agents = &elder{agents: b.agents, first: func(task string) (protocol.TaskStatus, error) {
+					c.status.Task = task
+					return c.status, c.err
+				}}
+			})
+			got := b.wait(run.ID, "an end", func(r restart.Run) bool { return r.Tasks[0].State.Final() })
+			if got.Tasks[0].State != c.want || b.agents.sent() != 0 {
+				t.Errorf("%d sent; %s: %s", b.agents.sent(), got.Tasks[0].State, got.Tasks[0].Error)
+			}
+		})
+	}
+}

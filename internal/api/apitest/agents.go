@@ -171,7 +171,11 @@ func finish(s protocol.TaskStatus, b Behaviour, size int) protocol.TaskStatus {
 func (a *Agents) Cancel(_ context.Context, _ restart.Host, task string, _ protocol.Cancel) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	s := finish(a.tasks[task], Fails, len(a.text))
+	s, ok := a.tasks[task]
+	if !ok {
+		return &dispatch.RefusedError{Err: restart.Errorf(restart.CodeNotFound, "no task %s here", task)}
+	}
+	s = finish(s, Fails, len(a.text))
 	s.Outcome, s.Error = protocol.OutcomeCancelled, "killed"
 	a.tasks[task] = s
 	close(a.changed)
