@@ -1,6 +1,8 @@
 package store_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -12,129 +14,27 @@ import (
 
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/store"
+	"github.com/restartilka/restartilka/internal/store/memory"
 	"github.com/restartilka/restartilka/internal/store/storetest"
 )
 
-// model is what the store promises of runs, in plain memory: a few runs of one
-// service over the same two hosts, so that they are in each other's way.
+// model is the store in memory, with a clock that stands: a lease of an hour
+// never ends, one that is over already is.
 type model struct {
-	runs []*modelRun
+	*memory.Store
+	runs []string
 }
 
-type modelRun struct {
-	restart.Run
-	owner string
-	over  bool // the lease
-	holds bool // the service
+func newModel() *model {
+	return &model{Store: memory.New(func() time.Time { return epochStart })}
 }
 
-func (m *model) clone() *model {
-	c := &model{}
-	for _, r := range m.runs {
-		copied := *r
-		copied.Tasks = slices.Clone(r.Tasks)
-		c.runs = append(c.runs, &copied)
+func (m *model) run(rt *rapid.T, id string) restart.Run {
+	r, err := m.Run(context.Background(), id)
+	if err != nil {
+		rt.Fatal(err)
 	}
-	return c
-}
-
-// apply returns the model after the change, or the code of the refusal.
-func (m *model) apply(i int, c store.Change) (*model, restart.Code) {
-	after := m.clone()
-	run := after.runs[i]
-	if c.Fence != nil && (c.Fence.Owner != run.owner || c.Fence.Epoch != run.Epoch) {
-		return m, restart.CodeStaleEpoch
-	}
-	run.Version++
-	if c.Hold {
-		for j, other := range after.runs {
-			if j != i && other.holds {
-				return m, restart.CodeLocked
-			}
-		}
-		run.holds = true
-	}
-	for _, change := range c.Tasks {
-		if code := after.applyTask(run, change); code != "" {
-			return m, code
-		}
-	}
-	if c.Run != nil {
-		if code := run.move(*c.Run); code != "" {
-			return m, code
-		}
-	}
-	if c.Release {
-		run.holds = false
-	}
-	return after, ""
-}
-
-func (m *model) applyTask(run *modelRun, c store.TaskChange) restart.Code {
-	k := slices.IndexFunc(run.Tasks, func(t restart.Task) bool { return t.ID == c.ID })
-	task := &run.Tasks[k]
-	if len(c.From) > 0 && !slices.Contains(c.From, task.State) {
-		return restart.CodeConflict
-	}
-	for _, to := range c.Path {
-		if !task.State.CanBecome(to) {
-			return restart.CodeConflict
-		}
-		task.State = to
-	}
-	task.Version = run.Version
-	if !task.State.Active() {
-		return ""
-	}
-	for _, other := range m.runs {
-		for _, t := range other.Tasks {
-			if other != run && t.Host == task.Host && t.State.Active() {
-				return restart.CodeLocked
-			}
-		}
-	}
-	return ""
-}
-
-func (r *modelRun) move(c store.RunChange) restart.Code {
-	if len(c.From) > 0 && !slices.Contains(c.From, r.State) {
-		return restart.CodeConflict
-	}
-	if c.To != "" {
-		if !r.State.CanBecome(c.To) {
-			return restart.CodeConflict
-		}
-		r.State, r.Cause = c.To, c.Cause
-	}
-	if c.ReleaseLease {
-		r.owner, r.over = "", true
-	}
-	if c.To != "" && c.To.Final() {
-		if r.active() {
-			return restart.CodeConflict
-		}
-		r.owner, r.over, r.holds = "", true, false
-	}
-	return ""
-}
-
-func (r *modelRun) active() bool {
-	return slices.ContainsFunc(r.Tasks, func(t restart.Task) bool { return t.State.Active() })
-}
-
-// claim gives the runs that owner gets.
-func (m *model) claim(owner string, over bool) (claims []store.Claim) {
-	for _, r := range m.runs {
-		fits := r.State == restart.RunQueued || r.State == restart.RunRunning || r.State == restart.RunPaused && (r.active() || r.Control != restart.ControlNone)
-		if !fits || !r.over {
-			continue
-		}
-		claims = append(claims, store.Claim{RunID: r.ID, Epoch: r.Epoch + 1, Interrupted: r.owner != "" && r.owner != owner})
-		r.owner, r.over = owner, over
-		r.Epoch++
-		r.Version++
-	}
-	return claims
+	return r
 }
 
 // exerciseModel compares random sequences of changes and claims with the model.
@@ -143,54 +43,83 @@ func exerciseModel(t *testing.T, newDSN storetest.NewDSN) {
 	iteration := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		iteration++
-		m := &model{}
+		m := newModel()
 		for range 3 {
 			run := newRun(2)
 			run.Service = fmt.Sprint("svc", iteration)
 			mustCreate(t, s, run)
-			m.runs = append(m.runs, &modelRun{Run: run, over: true})
+			m.Create(run)
+			m.runs = append(m.runs, run.ID)
 		}
 		for range rapid.IntRange(1, 15).Draw(rt, "steps") {
-			if rapid.IntRange(0, 4).Draw(rt, "claim") == 0 {
+			switch rapid.IntRange(0, 6).Draw(rt, "step") {
+			case 0:
 				claimStep(rt, t, s, m)
-			} else {
-				m = applyStep(rt, t, s, m)
+			case 1:
+				wishStep(rt, t, s, m)
+			default:
+				applyStep(rt, t, s, m)
 			}
-			for _, want := range m.runs {
-				diff := cmp.Diff(want.Run, mustRun(t, s, want.ID), cmpopts.IgnoreFields(restart.Run{}, "StartedAt", "FinishedAt"))
-				if diff != "" {
-					rt.Fatalf("run %s (-model +store):\n%s", want.ID, diff)
-				}
-			}
-			if want, got := m.locks(), locksOf(t, s, m); !cmp.Equal(want, got) {
-				rt.Fatalf("locks %v, want %v", got, want)
-			}
+			compare(rt, t, s, m)
 		}
 		bury(t, s)
 	})
 }
 
-func (m *model) locks() (ids []string) {
-	for _, r := range m.runs {
-		if r.holds {
-			ids = append(ids, r.ID)
+// compare looks at everything that both can be asked.
+func compare(rt *rapid.T, t *testing.T, s *store.Store, m *model) {
+	for _, id := range m.runs {
+		want := m.run(rt, id)
+		if diff := cmp.Diff(want, mustRun(t, s, id)); diff != "" {
+			rt.Fatalf("run %s (-model +store):\n%s", id, diff)
+		}
+		since := want.Version - int64(rapid.IntRange(0, 2).Draw(rt, "versions ago"))
+		changed, err := m.RunSince(t.Context(), id, since)
+		got, gotErr := s.RunSince(t.Context(), id, since)
+		if diff := cmp.Diff(changed, got); diff != "" || err != nil || gotErr != nil {
+			rt.Fatalf("run %s since version %d (-model +store):\n%s %v %v", id, since, diff, err, gotErr)
 		}
 	}
-	return ids
-}
-
-func locksOf(t *testing.T, s *store.Store, m *model) (ids []string) {
-	t.Helper()
 	locks, err := s.Locks(t.Context())
 	if err != nil {
-		t.Fatal(err)
+		rt.Fatal(err)
 	}
+	service := m.run(rt, m.runs[0]).Service
+	holder := ""
 	for _, l := range locks {
-		if l.Service == m.runs[0].Service {
-			ids = append(ids, l.RunID)
+		if l.Service == service {
+			holder = l.RunID
 		}
 	}
-	return ids
+	if want := m.Holder(service, "production"); holder != want {
+		rt.Fatalf("run %q holds the service, want %q", holder, want)
+	}
+	unreported(rt, t, s, m)
+}
+
+// unreported compares what agents are still to be told, and tells some of it.
+func unreported(rt *rapid.T, t *testing.T, s *store.Store, m *model) {
+	want, _ := m.Unreported(t.Context(), "", 200)
+	all, err := s.Unreported(t.Context(), "", 200)
+	if err != nil {
+		rt.Fatal(err)
+	}
+	var got []restart.Task
+	for _, task := range all {
+		if slices.Contains(m.runs, task.RunID) {
+			got = append(got, task)
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		rt.Fatalf("unreported (-model +store):\n%s", diff)
+	}
+	for _, task := range want {
+		if rapid.IntRange(0, 3).Draw(rt, "report") == 0 {
+			if err := errors.Join(m.MarkReported(t.Context(), []string{task.ID}), s.MarkReported(t.Context(), []string{task.ID})); err != nil {
+				rt.Fatal(err)
+			}
+		}
+	}
 }
 
 func claimStep(rt *rapid.T, t *testing.T, s *store.Store, m *model) {
@@ -200,48 +129,104 @@ func claimStep(rt *rapid.T, t *testing.T, s *store.Store, m *model) {
 	if err != nil {
 		rt.Fatal(err)
 	}
-	if diff := cmp.Diff(m.claim(owner, ttl < 0), claims, cmpopts.SortSlices(func(a, b store.Claim) bool { return a.RunID < b.RunID })); diff != "" {
+	want, _ := m.Claim(t.Context(), owner, ttl, 200)
+	if diff := cmp.Diff(want, claims, cmpopts.SortSlices(func(a, b store.Claim) bool { return a.RunID < b.RunID })); diff != "" {
 		rt.Fatalf("claims (-model +store):\n%s", diff)
 	}
 }
 
-func applyStep(rt *rapid.T, t *testing.T, s *store.Store, m *model) *model {
-	i := rapid.IntRange(0, len(m.runs)-1).Draw(rt, "run")
-	run := m.runs[i]
-	c := store.Change{RunID: run.ID, Hold: rapid.IntRange(0, 3).Draw(rt, "hold") == 0}
+// wishStep is what people and the ends of loops do beside Apply.
+func wishStep(rt *rapid.T, t *testing.T, s *store.Store, m *model) {
+	id := rapid.SampledFrom(m.runs).Draw(rt, "run")
+	owner, _ := m.Owner(id)
+	fence := store.Fence{Owner: owner, Epoch: m.run(rt, id).Epoch - int64(rapid.IntRange(0, 1).Draw(rt, "epochs ago"))}
+	switch rapid.IntRange(0, 3).Draw(rt, "wish") {
+	case 0:
+		if err := errors.Join(m.Release(t.Context(), id, fence), s.Release(t.Context(), id, fence)); err != nil {
+			rt.Fatal(err)
+		}
+	case 1:
+		task := rapid.SampledFrom(m.run(rt, id).Tasks).Draw(rt, "task").ID
+		want, got := m.Progress(t.Context(), fence, task, "run", nil), s.Progress(t.Context(), fence, task, "run", nil)
+		if restart.CodeOf(want) != restart.CodeOf(got) {
+			rt.Fatalf("progress: %v, want %v", got, want)
+		}
+	default:
+		c := rapid.SampledFrom([]restart.Control{restart.ControlPause, restart.ControlAbort, restart.ControlForceAbort}).Draw(rt, "control")
+		_, want := m.SetControl(t.Context(), id, c)
+		_, got := s.SetControl(t.Context(), id, c)
+		if restart.CodeOf(want) != restart.CodeOf(got) {
+			rt.Fatalf("%s: %v, want %v", c, got, want)
+		}
+	}
+}
+
+func applyStep(rt *rapid.T, t *testing.T, s *store.Store, m *model) {
+	run := m.run(rt, rapid.SampledFrom(m.runs).Draw(rt, "run"))
+	owner, _ := m.Owner(run.ID)
+	c := store.Change{RunID: run.ID, At: epochStart, Hold: rapid.IntRange(0, 3).Draw(rt, "hold") == 0, Going: rapid.IntRange(0, 3).Draw(rt, "going") == 0}
 	c.Release = !c.Hold && rapid.IntRange(0, 5).Draw(rt, "release") == 0
 	if rapid.IntRange(0, 2).Draw(rt, "fenced") == 0 {
-		c.Fence = &store.Fence{Owner: rapid.SampledFrom([]string{"a", "b", run.owner}).Draw(rt, "fence owner"), Epoch: run.Epoch - int64(rapid.IntRange(0, 1).Draw(rt, "epochs ago"))}
+		c.Fence = &store.Fence{Owner: rapid.SampledFrom([]string{"a", "b", owner}).Draw(rt, "fence owner"), Epoch: run.Epoch - int64(rapid.IntRange(0, 1).Draw(rt, "epochs ago"))}
 	}
 	if rapid.Bool().Draw(rt, "move run") {
-		c.Run = &store.RunChange{To: drawNext(rt, run.State, restart.RunStates()), Cause: "drawn", ReleaseLease: rapid.IntRange(0, 3).Draw(rt, "release lease") == 0}
-		if rapid.Bool().Draw(rt, "run from") {
-			c.Run.From = []restart.RunState{rapid.SampledFrom(restart.RunStates()).Draw(rt, "from"), run.State}[rapid.IntRange(0, 1).Draw(rt, "right"):]
-		}
+		c.Run = drawRunChange(rt, run)
 	}
 	for _, task := range run.Tasks {
 		if rapid.Bool().Draw(rt, "move task") {
-			change := store.TaskChange{ID: task.ID}
-			state := task.State
-			for range rapid.IntRange(0, 3).Draw(rt, "path") {
-				state = drawNext(rt, state, restart.TaskStates())
-				change.Path = append(change.Path, state)
-			}
-			if rapid.IntRange(0, 3).Draw(rt, "task from") == 0 {
-				change.From = []restart.TaskState{rapid.SampledFrom(restart.TaskStates()).Draw(rt, "from")}
-			}
-			c.Tasks = append(c.Tasks, change)
+			c.Tasks = append(c.Tasks, drawTaskChange(rt, task))
 		}
 	}
-	after, code := m.apply(i, c)
+	if last := run.Tasks[len(run.Tasks)-1]; rapid.IntRange(0, 5).Draw(rt, "new task") == 0 {
+		c.NewTasks = []restart.Task{{ID: newID(), Host: last.Host, Position: last.Position, Batch: last.Batch, Attempt: last.Attempt + 1, State: restart.TaskPlanned}}
+	}
+	want, wantErr := m.Apply(t.Context(), c)
 	version, err := s.Apply(t.Context(), c)
-	if got := restart.CodeOf(err); got != code {
-		rt.Fatalf("%+v: error %v, want code %q", c, err, code)
+	if got := restart.CodeOf(err); got != restart.CodeOf(wantErr) {
+		rt.Fatalf("%+v: error %v, want %v", c, err, wantErr)
 	}
-	if code == "" && version != after.runs[i].Version {
-		rt.Fatalf("version %d, want %d", version, after.runs[i].Version)
+	if version != want {
+		rt.Fatalf("version %d, want %d", version, want)
 	}
-	return after
+}
+
+func drawRunChange(rt *rapid.T, run restart.Run) *store.RunChange {
+	c := &store.RunChange{
+		To: drawNext(rt, run.State, restart.RunStates()), Cause: "drawn", ReleaseLease: rapid.IntRange(0, 3).Draw(rt, "release lease") == 0,
+		SetStarted: rapid.Bool().Draw(rt, "started"), SetFinished: rapid.Bool().Draw(rt, "finished"),
+	}
+	if rapid.Bool().Draw(rt, "stays") {
+		c.To, c.Explanation = "", "drawn"
+	}
+	if rapid.Bool().Draw(rt, "run from") {
+		c.From = []restart.RunState{rapid.SampledFrom(restart.RunStates()).Draw(rt, "from"), run.State}[rapid.IntRange(0, 1).Draw(rt, "right"):]
+	}
+	if rapid.Bool().Draw(rt, "control") {
+		c.Control = new(rapid.SampledFrom([]restart.Control{restart.ControlNone, restart.ControlPause}).Draw(rt, "to control"))
+	}
+	if rapid.Bool().Draw(rt, "counts") {
+		c.Acknowledged, c.Held = new(rapid.IntRange(0, 3).Draw(rt, "acknowledged")), new(rapid.Bool().Draw(rt, "held"))
+	}
+	return c
+}
+
+func drawTaskChange(rt *rapid.T, task restart.Task) store.TaskChange {
+	change := store.TaskChange{ID: task.ID, Error: rapid.SampledFrom([]string{"", "drawn"}).Draw(rt, "error")}
+	state := task.State
+	for range rapid.IntRange(0, 3).Draw(rt, "path") {
+		state = drawNext(rt, state, restart.TaskStates())
+		change.Path = append(change.Path, state)
+	}
+	if rapid.IntRange(0, 3).Draw(rt, "task from") == 0 {
+		change.From = []restart.TaskState{rapid.SampledFrom(restart.TaskStates()).Draw(rt, "from")}
+	}
+	if rapid.IntRange(0, 3).Draw(rt, "sealed") == 0 {
+		change.Envelope = []byte(rapid.SampledFrom([]string{"one", "other"}).Draw(rt, "envelope"))
+	}
+	if rapid.IntRange(0, 3).Draw(rt, "told") == 0 {
+		change.ExitCode, change.Drained, change.FinishedAt = new(3), new(rapid.Bool().Draw(rt, "drained")), new(epochStart)
+	}
+	return change
 }
 
 // drawNext mostly draws a state that may follow, sometimes any.
