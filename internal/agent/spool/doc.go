@@ -39,9 +39,18 @@
 //	end      done, the folder                     2
 //	DELETE   the tombstone, its folder            2
 //
-// Evidence, where a scenario asks for it, costs two more. The blocks of
+// An agent's start costs one, and one more for each task that it finds: whoever
+// made a name there may have been killed before it made that last, and what the
+// agent has found it tells as true. Evidence, where a scenario asks for it, costs
+// two more. The blocks of
 // started and done are reserved by the PUT, so that a disk filled in between
 // (by the script itself, perhaps) can't keep an outcome from being written.
+//
+// # Crashes
+//
+// All of this is written once, over Folder, whose methods are as small as
+// system calls. The tests take it through a power cut and a kill before each of
+// them, on the disk of package memdisk, which loses whatever was not synced.
 //
 // # Links
 //

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/restartilka/restartilka/internal/restart"
 )
@@ -25,7 +24,7 @@ func (s *Spool) Load() (Contents, error) {
 	if err != nil {
 		return c, err
 	}
-	names, err := s.root.names()
+	names, err := s.root.Names()
 	if err != nil {
 		return c, err
 	}
@@ -77,7 +76,19 @@ func (s *Spool) loadTask(id string, buried bool) (r Record, keep bool, err error
 			return r, false, errors.Join(err, s.root.removeSub(id))
 		}
 	}
-	return r, r.Received != nil, nil
+	return r, r.Received != nil, s.settleDisk(id)
+}
+
+// settleDisk makes durable what was found in a task's folder: its writer may
+// have been killed between giving a file its name and making that last, and
+// from here on it is told as true. (The spool's own entries Open has made so.)
+func (s *Spool) settleDisk(id string) error {
+	d, err := s.root.sub(id)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
 }
 
 // holds tells whether <service>.task is the task's.
@@ -98,7 +109,7 @@ func (s *Spool) holds(r Record) (bool, error) {
 }
 
 func (s *Spool) loadTombstones(c *Contents) (map[string]bool, error) {
-	names, err := s.graves.names()
+	names, err := s.graves.Names()
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +129,7 @@ func (s *Spool) loadTombstones(c *Contents) (map[string]bool, error) {
 			}
 		}
 		c.Broken = append(c.Broken, fmt.Errorf("tombstone %s: %w", id, err))
-		t := Tombstone{At: time.Now()}
+		t := Tombstone{At: s.now()}
 		t.Task = id
 		c.Tombstones = append(c.Tombstones, t)
 	}
@@ -132,7 +143,7 @@ func (s *Spool) sweep(id string) {
 		return
 	}
 	defer d.Close()
-	names, err := d.names()
+	names, err := d.Names()
 	if err != nil {
 		return
 	}

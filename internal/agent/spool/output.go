@@ -6,12 +6,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/restartilka/restartilka/internal/protocol"
 )
@@ -37,8 +34,8 @@ func (g segment) name() string { return segmentName(g.offset) }
 func (g segment) end() int64   { return g.offset + g.size }
 
 // listSegments gives the segments in order.
-func listSegments(d *dir) ([]segment, error) {
-	names, err := d.names()
+func listSegments(d dir) ([]segment, error) {
+	names, err := d.Names()
 	if err != nil {
 		return nil, err
 	}
@@ -52,15 +49,11 @@ func listSegments(d *dir) ([]segment, error) {
 		if err != nil || offset < 0 {
 			continue
 		}
-		var st unix.Stat_t
-		err = unix.Fstatat(d.fd, n, &st, unix.AT_SYMLINK_NOFOLLOW)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // dropped just now
-		}
+		st, err := d.Stat(n)
 		if err != nil {
-			return nil, d.fail("stat", n, err)
+			return nil, err
 		}
-		if st.Mode&unix.S_IFMT == unix.S_IFREG {
+		if st.Regular { // and not dropped just now
 			out = append(out, segment{offset, st.Size})
 		}
 	}
@@ -71,8 +64,8 @@ func listSegments(d *dir) ([]segment, error) {
 // Output takes what scripts print. It never fails and never waits for room:
 // what the disk does not take is dropped and counted. One goroutine writes.
 type Output struct {
-	d       *dir
-	file    *os.File
+	d       dir
+	file    File
 	start   int64 // offset of its first byte
 	room    int64 // left in file
 	offset  int64 // of the next byte
@@ -103,7 +96,7 @@ func (o *Output) keep(part []byte) {
 	n := 0
 	if o.file != nil {
 		var err error
-		if n, err = o.file.Write(part); err != nil {
+		if n, err = o.file.WriteAt(part, o.offset-o.start); err != nil {
 			o.shut()
 			if n == 0 && o.offset == o.start {
 				o.d.remove(segmentName(o.start)) //nolint:errcheck // an empty one does no harm
@@ -119,7 +112,7 @@ func (o *Output) keep(part []byte) {
 // next opens the segment for the byte at offset, and lets old ones go.
 func (o *Output) next() {
 	o.shut()
-	f, err := o.d.open(segmentName(o.offset), unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC)
+	f, err := o.d.Open(segmentName(o.offset), ToReplace)
 	if err != nil {
 		return
 	}
@@ -210,8 +203,8 @@ func (s *Spool) ReadOutput(id string, offset, size int64) (protocol.Output, erro
 	return protocol.Output{Offset: offset}, nil
 }
 
-func readSegment(d *dir, g segment, offset int64) (protocol.Output, error) {
-	f, err := d.open(g.name(), unix.O_RDONLY)
+func readSegment(d dir, g segment, offset int64) (protocol.Output, error) {
+	f, err := d.Open(g.name(), ToRead)
 	if errors.Is(err, fs.ErrNotExist) { // dropped just now
 		return protocol.Output{Offset: offset, Truncated: g.end() - offset}, nil
 	}

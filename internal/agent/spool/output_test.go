@@ -1,16 +1,18 @@
-package spool
+package spool_test
 
 import (
 	"bytes"
+	"fmt"
 	"testing"
 
 	"pgregory.net/rapid"
 
+	"github.com/restartilka/restartilka/internal/agent/spool"
 	"github.com/restartilka/restartilka/internal/protocol"
 )
 
 // readAll reads a whole output, and fails on any hole that is not told.
-func readAll(t rapid.TB, s *Spool, id string, size int64) (data []byte, kept, lost int64) {
+func readAll(t rapid.TB, s *spool.Spool, id string, size int64) (data []byte, kept, lost int64) {
 	for at := int64(0); ; {
 		o, err := s.ReadOutput(id, at, size)
 		if err != nil {
@@ -32,7 +34,7 @@ func readAll(t rapid.TB, s *Spool, id string, size int64) (data []byte, kept, lo
 	}
 }
 
-func TestHeadAndTailAreKept(t *testing.T) {
+func testHeadAndTailAreKept(t *testing.T, b *bed) {
 	const period = 251
 	pattern := bytes.Repeat(func() (p []byte) {
 		for i := range period {
@@ -40,12 +42,11 @@ func TestHeadAndTailAreKept(t *testing.T) {
 		}
 		return p
 	}(), (1<<20)/period+2)
-	for _, size := range []int64{0, 1, chunk, protocol.Head - 1, protocol.Head + 1, protocol.Head + 2*protocol.Tail + 77} {
-		var c counter
-		s := openTest(t, &c)
-		e := envelopeFor("nginx")
-		s.receiveTest(t, e)
-		out := s.task(t, e.Task).NewOutput()
+	s := b.spool(t)
+	for _, size := range []int64{0, 1, spool.Chunk, protocol.Head - 1, protocol.Head + 1, protocol.Head + 2*protocol.Tail + 77} {
+		e := envelopeFor(fmt.Sprintf("nginx%d", size))
+		b.receive(t, s, e)
+		out := b.task(t, e.Task).NewOutput()
 		for at := int64(0); at < size; {
 			n := min(size-at, 1<<20)
 			out.Write(pattern[at%period:][:n])
@@ -56,7 +57,7 @@ func TestHeadAndTailAreKept(t *testing.T) {
 			t.Errorf("size %d, dropped %d", out.Size(), out.Dropped())
 		}
 		data, kept, lost := readAll(t, s, e.Task, size)
-		if kept+lost != size || kept < min(size, protocol.Head+protocol.Tail) || kept > protocol.Head+protocol.Tail+segmentSize {
+		if kept+lost != size || kept < min(size, protocol.Head+protocol.Tail) || kept > protocol.Head+protocol.Tail+spool.SegmentSize {
 			t.Errorf("of %d bytes %d are kept", size, kept)
 		}
 		// The head and the tail are what was written at their offsets.
@@ -76,16 +77,15 @@ func TestHeadAndTailAreKept(t *testing.T) {
 	}
 }
 
-func TestOutputIsReadAsItWasWrittenFromAnyOffset(t *testing.T) {
-	var c counter
-	s := openTest(t, &c)
+func testOutputIsReadAsItWasWrittenFromAnyOffset(t *testing.T, b *bed) {
+	s, root := b.spool(t), b.folder(t)
 	rapid.Check(t, func(t *rapid.T) {
 		e := envelopeFor("nginx")
-		if err := s.Receive(e, Received{}); err != nil {
+		if err := s.Receive(e, spool.Received{}); err != nil {
 			t.Fatal(err)
 		}
 		defer s.Bury(stoneFor(e)) // the next round has its own
-		task, err := OpenTask(s.root.name, e.Task, s.root.sync)
+		task, err := spool.OpenTaskOn(root, e.Task)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -103,7 +103,7 @@ func TestOutputIsReadAsItWasWrittenFromAnyOffset(t *testing.T) {
 		}
 		at := rapid.Int64Range(0, int64(len(want))).Draw(t, "offset")
 		o, err := s.ReadOutput(e.Task, at, int64(len(want)))
-		if err != nil || !bytes.Equal(o.Data, want[at:min(int64(len(want)), at+chunk)]) {
+		if err != nil || !bytes.Equal(o.Data, want[at:min(int64(len(want)), at+spool.Chunk)]) {
 			t.Fatalf("from %d: %d bytes, %v", at, len(o.Data), err)
 		}
 	})

@@ -13,8 +13,12 @@ const roomForTask = 1 << 20
 // Space tells of the file system of the spool, in bytes: what the agent's user
 // may still write, and how much there is in all.
 func (s *Spool) Space() (free, size int64, err error) {
+	d, err := hostFolder(s.root.Folder)
+	if err != nil {
+		return 0, 0, err
+	}
 	var st unix.Statfs_t
-	if err := unix.Fstatfs(s.root.fd, &st); err != nil {
+	if err := unix.Fstatfs(d.fd, &st); err != nil {
 		return 0, 0, s.root.fail("look at the file system of", ".", err)
 	}
 	block := int64(st.Bsize) //nolint:unconvert // it has another size on other machines
@@ -25,7 +29,11 @@ func (s *Spool) Space() (free, size int64, err error) {
 // be told without writing: the folder may be written to, its file system is not
 // mounted read-only, and there is room.
 func (s *Spool) Writable() error {
-	if err := unix.Faccessat(s.root.fd, ".", unix.W_OK|unix.X_OK, 0); err != nil {
+	d, err := hostFolder(s.root.Folder)
+	if err != nil {
+		return err
+	}
+	if err := unix.Faccessat(d.fd, ".", unix.W_OK|unix.X_OK, 0); err != nil {
 		return s.root.fail("write to", ".", err)
 	}
 	free, _, err := s.Space()

@@ -4,11 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -58,33 +59,43 @@ type Config struct {
 // methods may be called at once for different tasks; calls that change one
 // task are the caller's to keep apart.
 type Spool struct {
-	root, graves *dir
-	lock         *os.File
+	root, graves dir
+	lock         io.Closer
+	now          func() time.Time
 	close        sync.Once
 }
 
 // Open opens the spool for the one agent that works in it. CodeInvalid where
 // the folder is not the agent's alone, CodeLocked where another agent has it.
 func Open(cfg Config) (*Spool, error) {
-	if cfg.Sync == nil {
-		cfg.Sync = unix.Fsync
-	}
-	root, err := openDir(cfg.Dir, cfg.Sync)
+	root, err := OpenFolder(cfg.Dir, cfg.Sync)
 	if err != nil {
 		return nil, err
 	}
-	s := &Spool{root: root}
-	if s.lock, err = lockAt(root, lockFile); err != nil {
-		root.Close() // the first error counts
+	return OpenOn(root, time.Now)
+}
+
+// OpenOn is Open for a spool that is kept in root, which is the Spool's from
+// here on, also where an error is returned.
+func OpenOn(root Folder, now func() time.Time) (*Spool, error) {
+	s := &Spool{root: dir{root}, now: now}
+	var err error
+	if s.lock, err = root.Lock(lockFile); err != nil {
+		root.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, restart.Errorf(restart.CodeLocked, "another agent works in the spool %s", cfg.Dir).
+			return nil, restart.Errorf(restart.CodeLocked, "another agent works in the spool %s", root.Path()).
 				WithHint("one agent a spool: stop the other one, or give this one its own spool:")
 		}
 		return nil, err
 	}
-	s.graves, err = root.makeSub(tombstones)
+	s.graves, err = s.root.makeSub(tombstones)
 	if errors.Is(err, fs.ErrExist) {
-		s.graves, err = root.sub(tombstones)
+		s.graves, err = s.root.sub(tombstones)
+	}
+	if err == nil {
+		// An agent before us may have been killed between making a name here, of
+		// the tombstones' folder or a task's, and making it durable.
+		err = root.Sync()
 	}
 	if err != nil {
 		s.Close()
@@ -97,7 +108,7 @@ func Open(cfg Config) (*Spool, error) {
 func (s *Spool) Close() {
 	s.close.Do(func() {
 		s.lock.Close()
-		if s.graves != nil {
+		if s.graves.Folder != nil {
 			s.graves.Close()
 		}
 		s.root.Close()
@@ -147,7 +158,7 @@ func (s *Spool) Read(id string) (Record, error) {
 	return r, nil
 }
 
-func load[T any](d *dir, name string, most int64, decode func([]byte) (*T, error)) (*T, error) {
+func load[T any](d dir, name string, most int64, decode func([]byte) (*T, error)) (*T, error) {
 	b, err := d.read(name, most)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -195,30 +206,31 @@ func (s *Spool) Receive(e protocol.Envelope, r Received) error {
 	return nil
 }
 
-func (s *Spool) receive(d *dir, e protocol.Envelope, data []byte) error {
-	for name, size := range map[string]int64{fileStarted: maxStarted, fileDone: maxStatus} {
-		if err := d.reserve(name, size); err != nil {
-			return err
-		}
+func (s *Spool) receive(d dir, e protocol.Envelope, data []byte) error {
+	if err := d.reserve(fileStarted, maxStarted); err != nil {
+		return err
+	}
+	if err := d.reserve(fileDone, maxStatus); err != nil {
+		return err
 	}
 	t, err := d.writeTemp(fileReceived, data)
 	if err != nil {
 		return err
 	}
 	// The file gets its last name first, so that free can tell the link as ours.
-	if err := d.rename(t, fileReceived); err != nil {
+	if err := d.Rename(t, fileReceived); err != nil {
 		return err
 	}
-	if err := d.link(fileReceived, s.root, e.Service+linkSuffix); err != nil {
+	if err := d.Link(fileReceived, s.root.Folder, e.Service+linkSuffix); err != nil {
 		if errors.Is(err, fs.ErrExist) {
 			return &BusyError{Service: e.Service, Task: s.Holder(e.Service)}
 		}
 		return err
 	}
-	if err := d.flush(); err != nil {
+	if err := d.Sync(); err != nil {
 		return err
 	}
-	return s.root.flush()
+	return s.root.Sync()
 }
 
 // Holder gives the id of the task that holds the service; "" = none, or it can't be told.
@@ -282,7 +294,7 @@ func (s *Spool) Settle(id string, final protocol.TaskStatus, started Started) (p
 }
 
 // void takes the right to run, for nobody. A second time is fine.
-func (s *Spool) void(d *dir, started Started) error {
+func (s *Spool) void(d dir, started Started) error {
 	started.Void = true
 	err := claimStart(d, started)
 	if !errors.Is(err, ErrStarted) {
@@ -296,10 +308,10 @@ func (s *Spool) void(d *dir, started Started) error {
 
 // free removes <service>.task if it is this task's. A service that can't be
 // told any more ("") is looked for among all.
-func (s *Spool) free(d *dir, service string) {
+func (s *Spool) free(d dir, service string) {
 	names := []string{service + linkSuffix}
 	if service == "" {
-		names, _ = s.root.names() // Load does it again
+		names, _ = s.root.Names() // Load does it again
 	}
 	mine, err := d.inode(fileReceived)
 	if err != nil || mine == 0 {
@@ -368,7 +380,7 @@ func (s *Spool) Prune(ids []string) error {
 
 // Size gives the bytes that the spool takes on the disk.
 func (s *Spool) Size() (int64, error) {
-	names, err := s.root.names()
+	names, err := s.root.Names()
 	if err != nil {
 		return 0, err
 	}
@@ -381,10 +393,9 @@ func (s *Spool) Size() (int64, error) {
 		if err != nil {
 			continue
 		}
-		files, err := d.names()
+		files, err := d.Names()
 		for _, f := range files {
-			var st unix.Stat_t
-			if unix.Fstatat(d.fd, f, &st, unix.AT_SYMLINK_NOFOLLOW) == nil {
+			if st, err := d.Stat(f); err == nil {
 				total += st.Blocks * 512
 			}
 		}

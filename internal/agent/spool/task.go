@@ -16,23 +16,26 @@ import (
 // Task is a handle on one task's folder, as its supervisor uses it.
 type Task struct {
 	id string
-	d  *dir
+	d  dir
 }
 
 // OpenTask opens the folder of a task in the spool at path.
 func OpenTask(path, id string, sync Sync) (*Task, error) {
-	if err := restart.CheckID(id); err != nil {
-		return nil, err
-	}
-	if sync == nil {
-		sync = unix.Fsync
-	}
-	root, err := openDir(path, sync)
+	root, err := OpenFolder(path, sync)
 	if err != nil {
 		return nil, err
 	}
 	defer root.Close()
-	d, err := root.sub(id)
+	return OpenTaskOn(root, id)
+}
+
+// OpenTaskOn opens the folder of a task in the spool that is kept in root,
+// which stays the caller's.
+func OpenTaskOn(root Folder, id string) (*Task, error) {
+	if err := restart.CheckID(id); err != nil {
+		return nil, err
+	}
+	d, err := dir{root}.sub(id)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +61,7 @@ func (t *Task) Received() (Received, error) {
 // caller must not run anything.
 func (t *Task) Start(s Started) error { return claimStart(t.d, s) }
 
-func claimStart(d *dir, s Started) error {
+func claimStart(d dir, s Started) error {
 	data, err := json.Marshal(s)
 	if err != nil {
 		return fmt.Errorf("encode started: %w", err)
@@ -126,7 +129,7 @@ func (s *Spool) Evidence(id string) ([]protocol.EvidenceItem, error) {
 // it was received. fs.ErrExist where it has been written before.
 func (t *Task) Done(s protocol.TaskStatus) error { return writeDone(t.d, s) }
 
-func writeDone(d *dir, s protocol.TaskStatus) error {
+func writeDone(d dir, s protocol.TaskStatus) error {
 	s.Evidence = nil // in its own file
 	data, err := json.Marshal(s)
 	if err != nil {
@@ -161,15 +164,23 @@ func (s *Spool) Log(id string) (*os.File, error) {
 		return nil, err
 	}
 	defer d.Close()
-	return d.open("log", unix.O_WRONLY|unix.O_CREAT|unix.O_APPEND)
+	f, err := hostFolder(d.Folder)
+	if err != nil {
+		return nil, err
+	}
+	return f.open("log", unix.O_WRONLY|unix.O_CREAT|unix.O_APPEND)
 }
 
 // Scratch opens a file without a name, which goes when its last user does. It
 // stands in where the kernel has no memfd.
 func (t *Task) Scratch() (*os.File, error) {
-	fd, err := unix.Openat(t.d.fd, ".", unix.O_TMPFILE|unix.O_RDWR|unix.O_EXCL|unix.O_CLOEXEC, 0o444)
+	d, err := hostFolder(t.d.Folder)
 	if err != nil {
-		return nil, t.d.fail("make", "(unnamed)", err)
+		return nil, err
 	}
-	return os.NewFile(uintptr(fd), t.d.name+"/(unnamed)"), nil
+	fd, err := unix.Openat(d.fd, ".", unix.O_TMPFILE|unix.O_RDWR|unix.O_EXCL|unix.O_CLOEXEC, 0o444)
+	if err != nil {
+		return nil, d.fail("make", "(unnamed)", err)
+	}
+	return os.NewFile(uintptr(fd), d.path+"/(unnamed)"), nil
 }

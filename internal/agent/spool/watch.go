@@ -64,7 +64,11 @@ func (w *Watch) Add(s *Spool, id string) error {
 // AddTask watches for stages and wishes only, as a supervisor does.
 func (w *Watch) AddTask(t *Task) error { return w.add(t.d, t.id, unix.IN_CREATE|unix.IN_MOVED_TO) }
 
-func (w *Watch) add(d *dir, id string, mask uint32) error {
+func (w *Watch) add(f dir, id string, mask uint32) error {
+	d, err := hostFolder(f.Folder)
+	if err != nil {
+		return err
+	}
 	// By the open handle, so that no link can lead elsewhere.
 	w.mu.Lock()
 	defer w.mu.Unlock()
