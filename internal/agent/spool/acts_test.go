@@ -29,10 +29,14 @@ var acts = []act{
 		err := c.agent.Receive(e, receivedAs(e))
 		if err == nil {
 			p.received, p.epoch = true, 3
+			c.known[e.Task] = spool.Record{ID: e.Task}
 		}
 		return err
 	}},
 	{"start", bySupervisor, func(c *crashing, e protocol.Envelope, p *promises) error {
+		if !c.knows(e) {
+			return nil
+		}
 		t := c.supervisor(e.Task)
 		if t == nil {
 			return nil
@@ -118,9 +122,19 @@ var acts = []act{
 	}},
 }
 
+// knows tells whether the agent works on a task: what it could not receive may
+// have left something behind, which it does not touch before its next start.
+func (c *crashing) knows(e protocol.Envelope) bool {
+	_, known := c.known[e.Task]
+	return known && !c.grave[e.Task]
+}
+
 func (c *crashing) settle(e protocol.Envelope, p *promises, as protocol.Outcome) error {
+	if !c.knows(e) {
+		return nil
+	}
 	before, err := c.agent.Read(e.Task)
-	if err != nil || before.Received == nil {
+	if err != nil {
 		return err
 	}
 	kept, err := c.agent.Settle(e.Task, doneStatus(e, as), spool.Started{At: noon})

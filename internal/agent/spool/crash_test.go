@@ -86,11 +86,17 @@ func (c *crashing) failf(format string, args ...any) {
 // what was promised.
 func (c *crashing) boot() {
 	s, err := spool.OpenOn(c.disk.Root("agent"), func() time.Time { return noon })
+	if errors.Is(err, unix.EIO) {
+		panic(errCrash) // the agent does not start; it will be tried again
+	}
 	if err != nil {
 		c.failf("open: %v", err)
 	}
 	c.agent = s
 	found, err := s.Load()
+	if errors.Is(errors.Join(append(found.Broken, err)...), unix.EIO) {
+		panic(errCrash)
+	}
 	if err != nil || len(found.Broken) > 0 {
 		c.failf("load: %v, broken %v", err, found.Broken)
 	}
@@ -236,14 +242,21 @@ func (c *crashing) recover(a act, e protocol.Envelope, power bool) {
 type lifeStep struct{ act, task int }
 
 // live does the steps, and crashes before the crash-th operation that changes
-// the disk, and now and then after it. It says whether there were that many.
-func (c *crashing) live(steps []lifeStep, crash int, power bool) bool {
+// the disk, and now and then after it, or lets the operation fail where fails
+// says so. It says whether there were that many.
+func (c *crashing) live(steps []lifeStep, crash int, power, fails bool) bool {
 	n := 0
 	c.disk.Fault = func(op memdisk.Operation, path string) error {
 		if !op.Changes() {
 			return nil
 		}
-		if n++; n == crash || n > crash && c.rng.IntN(40) == 0 {
+		n++
+		switch now := n == crash || n > crash && c.rng.IntN(40) == 0; {
+		case !now:
+		case fails && c.rng.IntN(2) == 0:
+			c.log = append(c.log, fmt.Sprintf("EIO of %s %s:", op, path))
+			return unix.EIO
+		default:
 			c.log = append(c.log, fmt.Sprintf("before %s %s:", op, path))
 			panic(errCrash)
 		}
@@ -265,18 +278,18 @@ func (c *crashing) live(steps []lifeStep, crash int, power bool) bool {
 
 // TestAnyCrashLeavesWhatWasPromised takes what agents and supervisors do, in
 // any order, and crashes at every one of their operations on the disk, once all
-// of the host and once the process.
+// of the host and once the process, with and without a disk that fails as well.
 func TestAnyCrashLeavesWhatWasPromised(t *testing.T) {
 	var lives, crashes int
 	rapid.Check(t, func(t *rapid.T) {
 		steps := append([]lifeStep{{act: 0, task: 0}}, rapid.SliceOfN(rapid.Custom(func(t *rapid.T) lifeStep {
 			return lifeStep{rapid.IntRange(0, len(acts)-1).Draw(t, "act"), rapid.IntRange(0, 2).Draw(t, "task")}
-		}), 1, 12).Draw(t, "steps")...)
+		}), 1, 8).Draw(t, "steps")...)
 		seed := rapid.Uint64().Draw(t, "seed")
-		for _, power := range []bool{true, false} {
+		for _, mode := range []struct{ power, fails bool }{{power: true}, {}, {power: true, fails: true}, {fails: true}} {
 			for at, more := 1, true; more; at++ {
 				c := newCrashing(t, seed+uint64(at))
-				more = c.live(steps, at, power)
+				more = c.live(steps, at, mode.power, mode.fails)
 				lives++
 				crashes += c.crashes
 			}

@@ -41,8 +41,9 @@
 //
 // An agent's start costs one, and one more for each task that it finds: whoever
 // made a name there may have been killed before it made that last, and what the
-// agent has found it tells as true. Evidence, where a scenario asks for it, costs
-// two more. The blocks of
+// agent has found it tells as true.
+//
+// Evidence, where a scenario asks for it, costs two more. The blocks of
 // started and done are reserved by the PUT, so that a disk filled in between
 // (by the script itself, perhaps) can't keep an outcome from being written.
 //
