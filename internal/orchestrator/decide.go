@@ -10,11 +10,12 @@ import (
 // snapshot is everything that decide may look at.
 type snapshot struct {
 	run         restart.Run
-	driven      map[string]bool // ids of tasks that a driver of this server has in hand
-	interrupted bool            // the run was running under another owner when it was claimed
-	autoResume  bool            // setting: go on by itself after an interruption
-	gates       map[int]gate    // by batch: what was sampled before it
-	stopping    bool            // this server is going down
+	driven      map[string]bool   // ids of tasks that a driver of this server has in hand
+	interrupted bool              // the run was running under another owner when it was claimed
+	autoResume  bool              // setting: go on by itself after an interruption
+	gates       map[int]gate      // by batch: what was sampled before it
+	rests       map[int]time.Time // by batch: since when this server has waited before it
+	stopping    bool              // this server is going down
 }
 
 // gate is what was found just before a batch: whether it may start.
@@ -41,8 +42,11 @@ type (
 		cause restart.Cause
 		why   string
 	}
-	wait  struct{ until time.Time } // pause_between
-	leave struct{}                  // nothing more to do here: give the run back
+	wait struct { // pause_between
+		batch int
+		until time.Time
+	}
+	leave struct{} // nothing more to do here: give the run back
 )
 
 func (begin) isCommand()     {}
@@ -155,8 +159,8 @@ func advance(s snapshot, tasks []restart.Task, active int, now time.Time) []comm
 		if strategy.HoldAfterFirst && batch >= 1 && !s.run.Held {
 			return []command{pause{restart.CauseHold, "the first batch is done; look at it, then resume"}}
 		}
-		if until := finished.Add(strategy.PauseBetween.Std()); untouched(tasks, batch) && now.Before(until) {
-			return []command{wait{until}}
+		if until := restUntil(s, batch, finished, now); untouched(tasks, batch) && now.Before(until) {
+			return []command{wait{batch, until}}
 		}
 	}
 	if strategy.MinAvailable != "" && inBatch(tasks, batch, restart.TaskPlanned) { // also of what a resume has left of a batch
@@ -175,6 +179,18 @@ func advance(s snapshot, tasks []restart.Task, active int, now time.Time) []comm
 		}
 	}
 	return out
+}
+
+// restUntil is when pause_between is over. Where a clock was set back, the last
+// host has ended in the future: the pause is counted from when it was noticed.
+func restUntil(s snapshot, batch int, finished, now time.Time) time.Time {
+	if finished.After(now) {
+		finished = now
+	}
+	if since, ok := s.rests[batch]; ok && since.Before(finished) {
+		finished = since
+	}
+	return finished.Add(s.run.Plan.Strategy.PauseBetween.Std())
 }
 
 // tooManyFailures pauses or ends a run whose failures exceed max_failures and

@@ -83,7 +83,7 @@ func TestDecide(t *testing.T) {
 		"force-abort kills":                   {s{run: wish(aRun(none, "running", "planned"), restart.ControlForceAbort), driven: map[string]bool{"t0": true}}, "cancel{task:t0}"},
 		"hold after the first":                {s{run: aRun(restart.Strategy{HoldAfterFirst: true}, "succeeded", "planned")}, "pause{cause:hold"},
 		"held already":                        {s{run: with(aRun(restart.Strategy{HoldAfterFirst: true}, "succeeded", "planned"), func(r *restart.Run) { r.Held = true })}, "start{task:t1}"},
-		"pause between":                       {s{run: aRun(restart.Strategy{PauseBetween: restart.Duration(time.Minute)}, "succeeded", "planned")}, "wait{until:{wall:0 ext:63908197627 "},
+		"pause between":                       {s{run: aRun(restart.Strategy{PauseBetween: restart.Duration(time.Minute)}, "succeeded", "planned")}, "wait{batch:1 until:{wall:0 ext:63908197627 "},
 		"min_available is sampled":            {s{run: aRun(restart.Strategy{MinAvailable: "N-1"}, "planned")}, "look{batch:0}"},
 		"min_available holds":                 {s{run: aRun(restart.Strategy{MinAvailable: "N-1"}, "planned"), gates: map[int]gate{0: {open: true}}}, "start{task:t0}"},
 		"min_available would be broken":       {s{run: aRun(restart.Strategy{MinAvailable: "N-1"}, "planned"), gates: map[int]gate{0: {why: "too few"}}}, "pause{cause:gate why:too few}"},
@@ -210,4 +210,26 @@ func TestWalkProperties(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A clock that was an hour ahead when the last host ended, and is right again,
+// must not hold up the next host for an hour.
+func TestAClockSetBackHoldsNobodyUp(t *testing.T) {
+	for pause, want := range map[time.Duration]time.Duration{0: 0, time.Minute: time.Minute} {
+		s := snapshot{run: aRun(restart.Strategy{PauseBetween: restart.Duration(pause)}, "succeeded", "planned"), rests: map[int]time.Time{}}
+		now := clock.Add(-time.Hour)
+		waited := time.Duration(0)
+		for ; waited <= 2*want; waited += time.Second {
+			c, ok := decide(s, now.Add(waited))[0].(wait)
+			if !ok {
+				break
+			}
+			if _, seen := s.rests[c.batch]; !seen {
+				s.rests[c.batch] = now
+			}
+		}
+		if waited != want {
+			t.Errorf("pause_between %s was %s", pause, waited)
+		}
+	}
 }

@@ -280,8 +280,8 @@ func (d *driver) absent(ctx context.Context) (bool, error) {
 // latestEnd is when a task that is running must have ended by its own limits.
 func (d *driver) latestEnd() time.Time {
 	started := d.now()
-	if d.task.StartedAt != nil {
-		started = *d.task.StartedAt
+	if at := d.task.StartedAt; at != nil && at.Before(started) { // else a clock was set back
+		started = *at
 	}
 	plan := d.run.Plan
 	const evidenceAndGrace = 30 * time.Second

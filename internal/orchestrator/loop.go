@@ -23,7 +23,8 @@ type loop struct {
 	stop   <-chan struct{}
 	cancel context.CancelFunc
 	wake   chan struct{}
-	gates  map[int]gate   // used by the walking goroutine only, as are places and hosts
+	gates  map[int]gate // used by the walking goroutine only, as are rests, places and hosts
+	rests  map[int]time.Time
 	places map[string]int // of the run's tasks, by id
 	hosts  map[string]int // of the frozen plan, by name
 
@@ -135,6 +136,9 @@ func (l *loop) act(ctx context.Context, run *restart.Run, driven map[string]bool
 			return false, nil
 		case wait:
 			until = c.until
+			if since, waited := l.rests[c.batch]; !waited || since.After(now) { // a clock was set back
+				l.rests[c.batch] = now
+			}
 		case reconcile:
 			l.drive(ctx, *run, l.taskOf(*run, c.task), true)
 		case start:
@@ -206,7 +210,7 @@ func (l *loop) driven() map[string]bool {
 func (l *loop) snapshot(run restart.Run, driven map[string]bool) snapshot {
 	return snapshot{
 		run: run, driven: driven, interrupted: l.claim.Interrupted, autoResume: l.o.cfg.AutoResume,
-		gates: l.gates, stopping: l.isStopping(),
+		gates: l.gates, rests: l.rests, stopping: l.isStopping(),
 	}
 }
 
