@@ -67,13 +67,15 @@ type Config struct {
 	// that Recover finds active; nil = nobody attends.
 	Attend func(id string)
 
-	Containment string           // for reports: cgroup | process-group, and why
-	Features    Features         // what this host can and can't do, for reports
-	SpoolDir    string           // whose free space is reported; "" = it is not
-	Units       units.System     // where services are looked for; zero = this host
-	Identity    *Identity        // this host's certificate; nil = it is neither reported nor renewed
-	Program     string           // the agent's own version
-	BootID      string           // of this boot
+	Containment string       // for reports: cgroup | process-group, and why
+	Features    Features     // what this host can and can't do, for reports
+	SpoolDir    string       // whose free space is reported; "" = it is not
+	Units       units.System // where services are looked for; zero = this host
+	Identity    *Identity    // this host's certificate; nil = it is neither reported nor renewed
+	Program     string       // the agent's own version
+	BootID      string       // of this boot
+	// Resolve is what an envelope means here; nil = Host.Resolve.
+	Resolve     func(protocol.Envelope) (host.Work, error)
 	RatePerHour int              // tasks of one service; 0 = 60
 	Now         func() time.Time // nil = time.Now
 	Logger      *slog.Logger     // nil = slog.Default
@@ -102,6 +104,7 @@ type Agent struct {
 	graves   map[string]spool.Tombstone
 	epochs   map[string]int64       // by run: the highest shown
 	accepted map[string][]time.Time // by service: when tasks came in the last hour
+	refused  refusals
 	counts   map[protocol.Outcome]int64
 	took     durations // of the tasks that ended
 	stopping bool
@@ -129,6 +132,9 @@ func New(cfg Config) (*Agent, error) {
 	}
 	if cfg.Keys == nil || cfg.Spool == nil || cfg.Archive == nil || cfg.Launcher == nil || cfg.Packages == nil {
 		return nil, errors.New("make an agent: Keys, Spool, Archive, Launcher and Packages are needed")
+	}
+	if cfg.Resolve == nil {
+		cfg.Resolve = cfg.Host.Resolve
 	}
 	if cfg.RatePerHour == 0 {
 		cfg.RatePerHour = DefaultRate
@@ -206,7 +212,7 @@ func (a *Agent) Put(ctx context.Context, id string, s protocol.Submission) (prot
 		return status, err
 	}
 	if err := a.admit(ctx, e, s.Epoch); err != nil {
-		return none, err
+		return none, a.refuse(id, err)
 	}
 	if err := a.take(ctx); err != nil {
 		return none, err
@@ -216,7 +222,8 @@ func (a *Agent) Put(ctx context.Context, id string, s protocol.Submission) (prot
 	if status, known, err := a.knownInTurn(id, s); known || err != nil {
 		return status, err
 	}
-	return a.receive(ctx, e, s)
+	status, err := a.receive(ctx, e, s)
+	return status, a.refuse(id, err)
 }
 
 // admit judges an envelope by the host's own files. Nothing is changed.
@@ -227,7 +234,7 @@ func (a *Agent) admit(ctx context.Context, e protocol.Envelope, epoch int64) err
 	if err := a.fence(e.Run, epoch); err != nil {
 		return err
 	}
-	work, err := a.cfg.Host.Resolve(e)
+	work, err := a.cfg.Resolve(e)
 	if err != nil {
 		return err
 	}
@@ -239,6 +246,9 @@ func (a *Agent) admit(ctx context.Context, e protocol.Envelope, epoch int64) err
 func (a *Agent) receive(ctx context.Context, e protocol.Envelope, s protocol.Submission) (protocol.TaskStatus, error) {
 	var none protocol.TaskStatus
 	now := a.cfg.Now().UTC()
+	if err := a.refusedBefore(e.Task); err != nil { // the same request, twice at once
+		return none, err
+	}
 	if err := a.room(e, s.Epoch, now); err != nil {
 		return none, err
 	}
@@ -331,7 +341,7 @@ func (a *Agent) knownInTurn(id string, s protocol.Submission) (protocol.TaskStat
 	case buried:
 		return none, false, over(grave)
 	case !ok:
-		return none, false, nil
+		return none, false, a.refusedBefore(id)
 	case !t.received.Same(s.Sealed):
 		return none, false, restart.Errorf(restart.CodeConflict, "task %s is here already, with other bytes", id).
 			WithHint("an envelope is signed once; sending it again means the same bytes")

@@ -57,11 +57,16 @@ func TestAFullDiskRefusesAndLeavesNothing(t *testing.T) {
 	_, err = r.get(e.Task)
 	wantCode(t, err, restart.CodeNotFound)
 	release()
+	// What was refused stays refused, also to a copy of the request that comes
+	// late: the server has told people that nothing was started.
 	_, err = r.put(s, e.Task)
+	wantCode(t, err, restart.CodeDiskFull)
+	again := b.envelope(digest)
+	_, err = r.put(b.seal(again), again.Task)
 	b.must(err)
-	r.until(e.Task, done)
-	if n := b.witness("began", e.Task); n != 1 {
-		t.Errorf("executed %d times", n)
+	r.until(again.Task, done)
+	if first, second := b.witness("began", e.Task), b.witness("began", again.Task); first != 0 || second != 1 {
+		t.Errorf("the refused task was executed %d times, the next one %d times", first, second)
 	}
 }
 
