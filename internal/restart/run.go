@@ -54,7 +54,8 @@ func (s RunState) Transition(to RunState) error {
 	return Errorf(CodeConflict, "a run that is %s can't become %s", s, to)
 }
 
-// Cause says why a run is paused or ended as it did.
+// Cause says why a run is paused or ended as it did; of one that is running,
+// that the server that had it went away (CauseInterrupted).
 type Cause string
 
 // The causes of a pause, and of an end that is not plain success.

@@ -47,6 +47,7 @@ func Exercise(t *testing.T, newDSN storetest.NewDSN) {
 		"control":                     exerciseControl,
 		"going on":                    exerciseGoing,
 		"claim, renew, release":       exerciseClaim,
+		"interrupted runs":            exerciseInterrupted,
 		"claim of paused runs":        exerciseClaimPaused,
 		"claims by many":              exerciseClaimRace,
 		"list, filters, pages":        exerciseList,

@@ -14,6 +14,54 @@ import (
 	"github.com/restartilka/restartilka/internal/store/storetest"
 )
 
+// That a run was interrupted is known until somebody has paused it, whatever
+// becomes of the server that has found out.
+func exerciseInterrupted(t *testing.T, newDSN storetest.NewDSN) {
+	s := storetest.Open(t, newDSN(t))
+	run := mustCreate(t, s, newRun(1))
+	claim := func(owner string, ttl time.Duration) store.Claim {
+		t.Helper()
+		claims, err := s.Claim(t.Context(), owner, ttl, 10)
+		if err != nil || len(claims) != 1 {
+			t.Fatalf("claims %v, error %v", claims, err)
+		}
+		return claims[0]
+	}
+	move := func(to restart.RunState, cause restart.Cause) {
+		t.Helper()
+		mustApply(t, s, store.Change{RunID: run.ID, Run: &store.RunChange{To: to, Cause: cause}})
+	}
+	over := -time.Second
+	if c := claim("a", over); c.Interrupted {
+		t.Error("a run that nobody had was interrupted")
+	}
+	if c := claim("b", over); c.Interrupted {
+		t.Error("a queued run was interrupted: nothing of it had begun")
+	}
+	move(restart.RunRunning, "")
+	if c := claim("c", over); !c.Interrupted {
+		t.Error("another server's running run was not interrupted")
+	}
+	if c := claim("c", over); !c.Interrupted { // the answer to the first claim was lost
+		t.Error("a second claim by the same server has forgotten it")
+	}
+	if err := s.Release(t.Context(), run.ID, store.Fence{Owner: "c", Epoch: 4}); err != nil { // it was held, and walked by nobody
+		t.Fatal(err)
+	}
+	c := claim("d", over)
+	if got := mustRun(t, s, run.ID); !c.Interrupted || got.Cause != restart.CauseInterrupted {
+		t.Errorf("a release has made it forgotten: %+v, cause %q", c, got.Cause)
+	}
+	move(restart.RunPaused, restart.CauseInterrupted)
+	move(restart.RunRunning, "")
+	if err := s.Release(t.Context(), run.ID, store.Fence{Owner: "d", Epoch: c.Epoch}); err != nil {
+		t.Fatal(err)
+	}
+	if c := claim("e", over); c.Interrupted {
+		t.Error("a person has resumed it, and it is interrupted still")
+	}
+}
+
 func exerciseClaim(t *testing.T, newDSN storetest.NewDSN) {
 	s := storetest.Open(t, newDSN(t))
 	draft, awaiting := newRun(1), newRun(1)
@@ -43,6 +91,7 @@ func exerciseClaim(t *testing.T, newDSN storetest.NewDSN) {
 	if after := mustRun(t, s, one.ID); after.Epoch != 1 || after.Version <= before.Version {
 		t.Fatalf("epoch %d, version %d after %d", after.Epoch, after.Version, before.Version)
 	}
+	mustApply(t, s, store.Change{RunID: one.ID, Run: &store.RunChange{To: restart.RunRunning}})
 	want(claim("b", time.Hour, 10), store.Claim{RunID: two.ID, Epoch: 1})
 	want(claim("a", time.Hour, 10)) // its own lease is not over
 
@@ -68,10 +117,10 @@ func exerciseClaim(t *testing.T, newDSN storetest.NewDSN) {
 	if err := s.Release(t.Context(), one.ID, store.Fence{Owner: "b", Epoch: 2}); err != nil {
 		t.Fatal(err)
 	}
-	want(claim("c", time.Hour, 10), store.Claim{RunID: one.ID, Epoch: 3})
+	want(claim("c", time.Hour, 10), store.Claim{RunID: one.ID, Epoch: 3, Interrupted: true})
 	fence := store.Fence{Owner: "c", Epoch: 3}
 	mustApply(t, s, store.Change{RunID: one.ID, Fence: &fence, Run: &store.RunChange{ReleaseLease: true}})
-	want(claim("d", time.Hour, 10), store.Claim{RunID: one.ID, Epoch: 4})
+	want(claim("d", time.Hour, 10), store.Claim{RunID: one.ID, Epoch: 4, Interrupted: true})
 	_, err = s.Claim(t.Context(), "", time.Hour, 1)
 	wantCode(t, err, restart.CodeInvalid)
 	if held, err := s.Renew(t.Context(), "", time.Hour); err != nil || len(held) != 0 {

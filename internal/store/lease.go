@@ -13,34 +13,39 @@ import (
 type Claim struct {
 	RunID       string
 	Epoch       int64 // what the server's writes must carry, see Fence
-	Interrupted bool  // another owner had it and did not give it back; an owner is one life of one server
+	Interrupted bool  // it was running when its owner went away without giving it back, and nobody has paused it since
 }
 
 // Claim takes up to limit runs for owner, until ttl from now by the database's
 // clock: those that are queued or running, or paused with active tasks or a
 // person's wish to obey, and that nobody holds or whose lease is over. Each
 // gets the next epoch. Of two owners that ask at once, one gets a run.
+//
+// A running run that another owner (an owner is one life of one server) did not
+// give back is interrupted. That is kept as its cause, until its state changes:
+// the answer to this claim may be lost, and whoever claims next has to know.
 func (s *Store) Claim(ctx context.Context, owner string, ttl time.Duration, limit int) (claims []Claim, err error) {
 	if owner == "" {
 		return nil, restart.Errorf(restart.CodeInvalid, "a run can't be claimed by nobody")
 	}
 	err = s.write(ctx, "claim runs", func(ctx context.Context, t tx) error {
-		rows, err := t.rows(ctx, `SELECT id, epoch + 1, owner FROM runs
+		rows, err := t.rows(ctx, `SELECT id, epoch + 1, state = 'running' AND (cause = 'interrupted' OR (owner <> '' AND owner <> ?)) FROM runs
 			WHERE state IN ('queued', 'running', 'paused') AND lease_until <= $now AND (state <> 'paused' OR control <> ''
 				OR EXISTS (SELECT 1 FROM tasks WHERE tasks.run_id = runs.id AND tasks.state IN (`+activeStates()+`)))
-			ORDER BY id LIMIT ?$skip_locked`, page(limit))
+			ORDER BY id LIMIT ?$skip_locked`, owner, page(limit))
 		claims, err = collect(rows, err, func(r *sql.Rows) (c Claim, err error) {
-			var before string
-			err = r.Scan(&c.RunID, &c.Epoch, &before)
-			c.Interrupted = before != "" && before != owner
-			return c, err
+			return c, r.Scan(&c.RunID, &c.Epoch, &c.Interrupted)
 		})
 		if err != nil {
 			return err
 		}
 		for _, c := range claims {
-			if _, err := t.exec(ctx, "UPDATE runs SET owner = ?, epoch = ?, lease_until = $now + ?, version = version + 1 WHERE id = ?",
-				owner, c.Epoch, ttl.Microseconds(), c.RunID); err != nil {
+			cause := ""
+			if c.Interrupted {
+				cause = string(restart.CauseInterrupted)
+			}
+			if _, err := t.exec(ctx, "UPDATE runs SET owner = ?, epoch = ?, lease_until = $now + ?, version = version + 1, cause = COALESCE(NULLIF(?, ''), cause) WHERE id = ?",
+				owner, c.Epoch, ttl.Microseconds(), cause, c.RunID); err != nil {
 				return err
 			}
 		}

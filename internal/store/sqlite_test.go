@@ -103,6 +103,7 @@ func TestSQLiteLeasesEndWithTheServer(t *testing.T) {
 	}
 	run := mustCreate(t, first, newRun(1))
 	claimOne(t, first, "a", time.Hour, run.ID)
+	mustApply(t, first, store.Change{RunID: run.ID, Run: &store.RunChange{To: restart.RunRunning}})
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}

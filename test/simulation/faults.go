@@ -153,8 +153,11 @@ var breakages = []breakage{
 		return true
 	}},
 	{"rights lost", func(w *world) bool {
-		w.noRights = true
-		w.after(w.between(time.Second, 30*time.Second), func() { w.noRights = false })
+		if w.noRights {
+			return false
+		}
+		w.noRights, w.ledger.revoked = true, w.now
+		w.after(w.between(time.Second, 30*time.Second), func() { w.noRights, w.ledger.revoked = false, 0 })
 		return true
 	}},
 }
@@ -185,7 +188,7 @@ func (w *world) breakSomething() {
 // mend ends whatever is broken.
 func (w *world) mend() {
 	w.log("everything is mended")
-	w.calm, w.dbTrouble, w.noRights = true, 0, false
+	w.calm, w.dbTrouble, w.noRights, w.ledger.revoked = true, 0, false, 0
 	for _, m := range w.hosts {
 		m.sick, m.crash, m.power, m.skew, m.failing, m.broken = false, 0, false, 0, false, false
 		m.startAgent()

@@ -13,7 +13,7 @@ type History struct {
 	Seed       uint64
 	Events     int    // messages, commits, executions, faults, and what people pressed
 	Faults     int    // of them
-	Sum        uint64 // of everything that happened: the same seed gives the same
+	Sum        uint64 // of everything that happened, where a trace was asked for: the same seed gives the same
 	Violations []string
 	Runs       []restart.Run // as they are at the end
 	Unknown    int           // tasks

@@ -188,7 +188,7 @@ func (m *machine) look(life int) {
 	}
 	m.tell()
 	if m.agent != nil && len(active) > 0 {
-		m.w.after(m.w.between(time.Second, 3*time.Second), func() { m.look(life) })
+		m.w.after(m.w.between(3*time.Second, 8*time.Second), func() { m.look(life) })
 	}
 }
 

@@ -12,6 +12,35 @@ import (
 	"github.com/restartilka/restartilka/internal/store"
 )
 
+// ledger holds what is committed against what may be.
+type ledger struct {
+	w        *world
+	intents  map[string]int // by task
+	outcomes map[string]int
+	by       map[string]*process // who committed a task's intent: nobody else may send it
+	sent     map[string]bool
+	stopped  map[string]time.Duration // by run: when a stop was wished that is not lifted
+	visits   map[string]int           // by run: how often a person has stood before it
+	again    map[string]bool          // tasks that a person decided to do again
+	starts   map[string]int
+	ends     map[string]int
+	orphaned map[string]bool // runs that were walking when their server went away, and that nobody has paused since
+	revoked  time.Duration   // since when anna has no rights; 0 = she has
+}
+
+func newLedger(w *world) *ledger {
+	return &ledger{
+		w: w, intents: map[string]int{}, outcomes: map[string]int{}, by: map[string]*process{}, sent: map[string]bool{},
+		stopped: map[string]time.Duration{}, visits: map[string]int{}, again: map[string]bool{}, starts: map[string]int{}, ends: map[string]int{}, orphaned: map[string]bool{},
+	}
+}
+
+func (l *ledger) wished(run string, _ restart.Control) {
+	if _, ok := l.stopped[run]; !ok {
+		l.stopped[run] = l.w.now
+	}
+}
+
 // committed looks at one change of a run, which was as before says.
 func (l *ledger) committed(before restart.Run, c store.Change) {
 	for _, t := range c.Tasks {
@@ -32,6 +61,12 @@ func (l *ledger) task(before restart.Run, c store.Change, t store.TaskChange) {
 		l.by[t.ID] = w.asking
 		if before.State != restart.RunRunning || before.Control != restart.ControlNone {
 			w.violated("a host was begun in run %s, which is %s and wished %q", before.ID, before.State, before.Control)
+		}
+		if l.orphaned[before.ID] && !w.plan.autoResume {
+			w.violated("a host was begun in run %s, whose server went away, without a person", before.ID)
+		}
+		if l.revoked > 0 && w.now-l.revoked > obeyed && w.now-w.asking.thawed > obeyed {
+			w.violated("a host was begun in run %s %s after the rights for it were lost", before.ID, w.now-l.revoked)
 		}
 		l.inOrder(before, t.ID)
 	}
@@ -127,6 +162,7 @@ func records(c store.Change, action audit.Action, task string) (n int) {
 
 func (l *ledger) run(before restart.Run, c store.Change) {
 	w, id, to := l.w, before.ID, c.Run.To
+	delete(l.orphaned, id)
 	var action audit.Action
 	switch {
 	case to == restart.RunRunning && before.State == restart.RunQueued:
@@ -231,4 +267,11 @@ func (l *ledger) last() {
 func (w *world) behindPaused(r restart.Run) bool {
 	holder := w.store.Holder(r.Service, r.Environment)
 	return holder != "" && holder != r.ID && w.run(holder).State == restart.RunPaused
+}
+
+// claimed is told of each run that a server has taken.
+func (l *ledger) claimed(c store.Claim) {
+	if c.Interrupted && l.w.run(c.RunID).State == restart.RunRunning {
+		l.orphaned[c.RunID] = true
+	}
 }

@@ -130,7 +130,14 @@ func only(ctx context.Context, d desk, what string, call func() error) error {
 }
 
 func (d desk) Claim(ctx context.Context, owner string, ttl time.Duration, limit int) ([]store.Claim, error) {
-	return through(ctx, d, "claim", func() ([]store.Claim, error) { return d.s.w.store.Claim(ctx, owner, ttl, limit) })
+	return through(ctx, d, "claim", func() ([]store.Claim, error) {
+		claims, err := d.s.w.store.Claim(ctx, owner, ttl, limit)
+		for _, c := range claims {
+			d.s.w.log("%s takes run %s at epoch %d", owner, c.RunID, c.Epoch)
+			d.s.w.ledger.claimed(c)
+		}
+		return claims, err
+	})
 }
 
 func (d desk) Renew(ctx context.Context, owner string, ttl time.Duration) ([]string, error) {

@@ -1,8 +1,6 @@
 package simulation
 
 import (
-	"time"
-
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
 )
@@ -53,6 +51,9 @@ func (x *witness) executed(m *machine, e protocol.Envelope) {
 	}
 	if w.ledger.intents[e.Task] == 0 {
 		w.violated("task %s was executed without an intent in the trail", e.Task)
+	}
+	if other := x.down[e.Service][m.name]; other != "" {
+		w.violated("%s began on %s while %s was at work on the same service there", e.Task, m.name, other)
 	}
 	x.countDown(m, e, r)
 }
@@ -117,31 +118,4 @@ func (x *witness) isHealthy(m *machine) bool {
 		}
 	}
 	return !m.broken
-}
-
-// ledger holds what is committed against what may be.
-type ledger struct {
-	w        *world
-	intents  map[string]int // by task
-	outcomes map[string]int
-	by       map[string]*process // who committed a task's intent: nobody else may send it
-	sent     map[string]bool
-	stopped  map[string]time.Duration // by run: when a stop was wished that is not lifted
-	visits   map[string]int           // by run: how often a person has stood before it
-	again    map[string]bool          // tasks that a person decided to do again
-	starts   map[string]int
-	ends     map[string]int
-}
-
-func newLedger(w *world) *ledger {
-	return &ledger{
-		w: w, intents: map[string]int{}, outcomes: map[string]int{}, by: map[string]*process{}, sent: map[string]bool{},
-		stopped: map[string]time.Duration{}, visits: map[string]int{}, again: map[string]bool{}, starts: map[string]int{}, ends: map[string]int{},
-	}
-}
-
-func (l *ledger) wished(run string, _ restart.Control) {
-	if _, ok := l.stopped[run]; !ok {
-		l.stopped[run] = l.w.now
-	}
 }

@@ -65,7 +65,9 @@ func (w *world) id() string {
 
 func newWorld(seed uint64, trace io.Writer, coverage *Coverage) *world {
 	w := &world{loop: newLoop(seed), machines: map[string]*machine{}, key: signing, coverage: coverage, expected: map[string]int{}}
-	w.trace = trace
+	if w.trace = trace; trace != nil {
+		w.sum = 1
+	}
 	w.trusted = map[string]ed25519.PublicKey{protocol.KeyID(signing.Public().(ed25519.PublicKey)): signing.Public().(ed25519.PublicKey)}
 	w.store = memory.New(func() time.Time { return began.Add(w.now) })
 	w.physical = newWitness(w)

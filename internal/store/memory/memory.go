@@ -105,7 +105,11 @@ func (s *Store) Claim(_ context.Context, owner string, ttl time.Duration, limit 
 			if len(claims) == limit || !r.claimable() || r.until.After(now) {
 				continue
 			}
-			claims = append(claims, store.Claim{RunID: id, Epoch: r.Epoch + 1, Interrupted: r.owner != "" && r.owner != owner})
+			interrupted := r.State == restart.RunRunning && (r.Cause == restart.CauseInterrupted || r.owner != "" && r.owner != owner)
+			if interrupted {
+				r.Cause = restart.CauseInterrupted
+			}
+			claims = append(claims, store.Claim{RunID: id, Epoch: r.Epoch + 1, Interrupted: interrupted})
 			r.owner, r.until = owner, now.Add(ttl)
 			r.Epoch++
 			r.Version++
