@@ -131,7 +131,7 @@ func (d *driver) greet(ctx context.Context, expiry time.Time) (bool, error) {
 				return false, d.outcome(ctx, restart.TaskUnknown, restart.Errorf(restart.CodeTombstone,
 					"%s has had this task before, and has forgotten it: this database is older than what happened (%s)", d.host.Name, refused.Err.Message), nil)
 			}
-			if asked > 1 || d.l.o.since(began) > promptly {
+			if took := d.l.o.since(began); asked > 1 || took > promptly || took < 0 { // below 0: the clock was set back
 				return d.wanted(ctx)
 			}
 			return true, nil // what it has to say against the task, it says of the task
