@@ -37,7 +37,13 @@ func writePlan(w io.Writer, p restart.Plan) {
 	if p.Request.Ticket != "" {
 		fmt.Fprintf(w, "ticket:  %s\n", restart.Escape(p.Request.Ticket))
 	}
-	fmt.Fprintf(w, "hosts:   %d of %d, in %s: %s\n\n", len(chosen), len(p.Hosts), batches(len(p.Batches)), sizes(p.Batches))
+	fmt.Fprintf(w, "hosts:   %d of %d, in %s: %s\n", len(chosen), len(p.Hosts), batches(len(p.Batches)), sizes(p.Batches))
+	warnings := p.Warnings
+	if r := p.Resolved; r != nil {
+		writeResolved(w, p, *r)
+		warnings = slices.Concat(warnings, r.Warnings)
+	}
+	fmt.Fprintln(w)
 	rows := make([][]string, 0, len(p.Hosts))
 	position := 0
 	for _, h := range p.Hosts {
@@ -53,12 +59,48 @@ func writePlan(w io.Writer, p restart.Plan) {
 		rows = append(rows, row)
 	}
 	table(w, []string{"BATCH", "HOST", "DC", "AGENT", "HEALTH", "VERSION", "NOTE"}, rows)
-	for _, warning := range p.Warnings {
+	for _, warning := range warnings {
 		fmt.Fprintf(w, "warning: %s\n", restart.Escape(warning))
 	}
 	if age := p.MadeAt.Sub(p.InventoryAt); age >= 10*time.Minute {
 		fmt.Fprintf(w, "warning: the inventory's answer is %s old\n", age.Round(time.Minute))
 	}
+}
+
+// writeResolved shows what the strategy means for these hosts.
+func writeResolved(w io.Writer, p restart.Plan, r restart.Resolved) {
+	switch {
+	case p.Strategy.MinAvailable == "":
+		fmt.Fprintf(w, "healthy: %d now; min_available sets no limit\n", r.Healthy)
+	case r.Healthy == 0:
+		fmt.Fprintf(w, "healthy: none now, so min_available %s has nothing to keep\n", p.Strategy.MinAvailable)
+	default:
+		fmt.Fprintf(w, "healthy: at least %d of the %d that are now stay so (min_available %s)\n", r.Keep, r.Healthy, p.Strategy.MinAvailable)
+	}
+	if text := map[restart.WhenDown]string{
+		restart.WhenDownUsed:        "is used: no host is healthy",
+		restart.WhenDownSomeHealthy: fmt.Sprintf("is not used: healthy hosts: %d", r.Healthy),
+		restart.WhenDownSomeUnknown: "is not used: no host is known to be healthy, but some could not be asked",
+	}[r.WhenDown]; text != "" {
+		fmt.Fprintf(w, "down:    when_down %s\n", text)
+	}
+	health := "nothing checks health"
+	if p.Deadline > 0 {
+		health = "each host healthy within " + span(p.Deadline)
+	}
+	fmt.Fprintf(w, "time:    %s; at most %s in all, waiting for people not counted\n", health, span(r.Longest))
+}
+
+// span writes a length of time without what is nought: 14m, 1h30m.
+func span(d restart.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
 }
 
 func agentWord(h restart.PlannedHost) string {

@@ -39,7 +39,7 @@ func (c *Control) plan(ctx context.Context, actor restart.Actor, req *restart.Re
 	if p.Hosts, err = restart.Order(p.Hosts, p.Strategy.Order, seed); err != nil {
 		return restart.Plan{}, scenario.File{}, err
 	}
-	if err := settle(&p); err != nil {
+	if err := settle(&p, r.file.Scenario); err != nil {
 		return restart.Plan{}, scenario.File{}, err
 	}
 	if err := c.warn(ctx, &p); err != nil {
@@ -89,7 +89,7 @@ func (c *Control) resolve(ctx context.Context, actor restart.Actor, req *restart
 	p := restart.Plan{
 		Request: *req, Scenario: s.Name, Digest: s.Digest, Kind: s.Kind, Description: s.Description, Service: service,
 		Environment: group.Environment, Project: group.Project, Group: group.Name, Params: values,
-		Strategy: s.Strategy, Deadline: s.Health.Deadline, MadeAt: c.now(), InventoryAt: snapshot.FetchedAt,
+		Strategy: s.Strategy, Deadline: s.Health.ResolvedDeadline(), MadeAt: c.now(), InventoryAt: snapshot.FetchedAt,
 	}
 	if snapshot.Stale {
 		p.Warnings = append(p.Warnings, "the inventory as it is now can't be used; this is its state of "+snapshot.FetchedAt.UTC().Format("2006-01-02 15:04:05 UTC"))
@@ -262,29 +262,12 @@ func (c *Control) groupHolding(ctx context.Context, service restart.Service, req
 	return smallest, nil
 }
 
-// settle resolves the batches for the hosts that are not left out.
-func settle(p *restart.Plan) error {
-	chosen := p.Chosen()
-	if len(chosen) == 0 {
+// settle resolves the strategy for the hosts that are not left out.
+func settle(p *restart.Plan, s restart.Scenario) error {
+	if len(p.Chosen()) == 0 {
 		return nobodyLeft(p.Hosts)
 	}
-	sizes := p.Strategy.Batches
-	healthy := 0
-	for _, h := range p.Hosts {
-		if h.Health == restart.HealthHealthy {
-			healthy++
-		}
-	}
-	if healthy == 0 && len(p.Strategy.WhenDown) > 0 && !slices.ContainsFunc(p.Hosts, func(h restart.PlannedHost) bool {
-		return !h.LeftOut && h.Health == restart.HealthUnknown
-	}) {
-		sizes = p.Strategy.WhenDown
-	}
-	if p.Kind == restart.KindThreadDump {
-		sizes = []restart.Amount{{Count: 50}}
-	}
-	p.Batches = restart.ResolveBatches(sizes, len(chosen))
-	return nil
+	return p.Settle(s.PerHost())
 }
 
 // nobodyLeft says why of each host; its code is the hosts' own where they agree.
@@ -318,21 +301,6 @@ func (c *Control) warn(ctx context.Context, p *restart.Plan) error {
 	for _, l := range locks {
 		if p.Kind.HoldsService() && l.Service == p.Service.Name && l.Environment == p.Environment {
 			p.Warnings = append(p.Warnings, fmt.Sprintf("run %s has %s in %s now; this one would wait for it", l.RunID, l.Service, l.Environment))
-		}
-	}
-	healthy := 0
-	for _, h := range p.Hosts {
-		if h.Health == restart.HealthHealthy {
-			healthy++
-		}
-	}
-	if p.Strategy.MinAvailable != "" {
-		need, err := restart.MinAvailable(p.Strategy.MinAvailable, healthy)
-		if err != nil {
-			return err
-		}
-		if need >= healthy && healthy > 0 {
-			p.Warnings = append(p.Warnings, fmt.Sprintf("min_available %s means %d, and %d are healthy: a healthy host can't be touched", p.Strategy.MinAvailable, need, healthy))
 		}
 	}
 	return nil

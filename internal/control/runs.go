@@ -128,7 +128,7 @@ func (c *Control) confirm(ctx context.Context, actor restart.Actor, run restart.
 			}
 		}
 	}
-	if err := settle(&plan); err != nil {
+	if err := settle(&plan, now.file.Scenario); err != nil {
 		return nil, err
 	}
 	return &plan, nil

@@ -12,7 +12,7 @@ import (
 
 const (
 	// DefaultDeadline stands in for a zero of restart.Health.
-	DefaultDeadline = 2 * time.Minute
+	DefaultDeadline = time.Duration(restart.DefaultDeadline)
 	// DefaultInterval does too.
 	DefaultInterval = time.Second
 

@@ -45,6 +45,7 @@ type Plan struct {
 	Deadline    Duration          `json:"deadline"` // of the health section, resolved
 	Hosts       []PlannedHost     `json:"hosts"`    // in the order in which they will be touched
 	Batches     []int             `json:"batches"`  // resolved sizes; their sum is the number of hosts not left out
+	Resolved    *Resolved         `json:"resolved,omitempty"`
 	Warnings    []string          `json:"warnings,omitempty"`
 	MadeAt      time.Time         `json:"made_at"`
 	InventoryAt time.Time         `json:"inventory_at"` // how old the inventory's answer is

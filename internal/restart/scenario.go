@@ -107,6 +107,9 @@ type Steps struct {
 	Drain, Run, Undrain *Step
 }
 
+// DefaultDeadline stands in for a zero of Health.Deadline.
+const DefaultDeadline = Duration(2 * time.Minute)
+
 // Health is the section that decides whether a host is healthy again.
 type Health struct {
 	NewProcess *ProcessRef

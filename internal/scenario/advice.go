@@ -94,10 +94,16 @@ func adviseDrain(s restart.Scenario, say advisor) {
 
 func adviseStrategy(s restart.Scenario, say advisor) {
 	if s.Kind == restart.KindThreadDump {
+		if s.Strategy.MinAvailable != "" {
+			say("strategy.min_available", adviceStrategy, "min_available has no effect on a thread-dump scenario, which takes no host down", "leave it out")
+		}
 		return // touches nothing: all hosts at once, and on after a failure, are fine
 	}
 	if s.Strategy.OnFailure == "continue" {
 		say("strategy.on_failure", adviceStrategy, "on_failure: continue takes a failing restart to every host", "pause lets a person look first")
+	}
+	if s.Strategy.OnFailure == "continue" && s.Strategy.MaxFailures > 0 {
+		say("strategy.max_failures", adviceStrategy, "max_failures limits nothing: on_failure: continue goes on after any number of failures", "leave max_failures out, or say on_failure: pause")
 	}
 	keep, err := restart.ParseAmount(s.Strategy.MinAvailable)
 	for _, a := range s.Strategy.Batches {

@@ -61,11 +61,8 @@ func refuseErr(found *findings, line int, code string, err error) {
 	found.refuse(line, code, message, hint)
 }
 
-// Defaults of the health section, as restart.Health documents them.
-const (
-	defaultDeadline = restart.Duration(2 * time.Minute)
-	defaultInterval = restart.Duration(time.Second)
-)
+// defaultInterval is that of the health section, as restart.Health documents it.
+const defaultInterval = restart.Duration(time.Second)
 
 // contradictions refuses settings that are fine one by one and can't hold
 // together. Each says what to change.
@@ -74,7 +71,7 @@ func contradictions(s restart.Scenario, found *findings) {
 		found.refuse(found.at(path), codeContradiction, fmt.Sprintf(format, args...), hint)
 	}
 	h := s.Health
-	deadline, interval := orDefault(h.Deadline, defaultDeadline), orDefault(h.Interval, defaultInterval)
+	deadline, interval := orDefault(h.Deadline, restart.DefaultDeadline), orDefault(h.Interval, defaultInterval)
 	if h.HealthyFor >= deadline {
 		refuse("health.healthy_for", "raise health.deadline well above healthy_for, or lower healthy_for",
 			"healthy_for is %s and the deadline is %s: no host can be healthy in time", h.HealthyFor, deadline)

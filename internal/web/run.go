@@ -50,6 +50,7 @@ type counted struct {
 type facts struct {
 	Ticket, Scenario, Short string
 	Group, Project, Batches string
+	Keep, Down, Limits      string // what the strategy means for these hosts; "" = not said
 	Params                  []param
 	Warnings                []string
 	LeftOut                 []leftOut
@@ -220,7 +221,12 @@ func (b *board) facts(run restart.Run) facts {
 	for _, name := range slices.Sorted(maps.Keys(run.Params)) {
 		f.Params = append(f.Params, param{restart.Escape(name), restart.Escape(run.Params[name])})
 	}
-	for _, w := range b.plan.Warnings {
+	warnings := b.plan.Warnings
+	if r := b.plan.Resolved; r != nil {
+		f.Keep, f.Down, f.Limits = b.keep(*r), b.down(*r), b.limits(*r)
+		warnings = slices.Concat(warnings, r.Warnings)
+	}
+	for _, w := range warnings {
 		f.Warnings = append(f.Warnings, restart.Escape(w))
 	}
 	for _, h := range b.plan.Hosts {
@@ -251,6 +257,38 @@ func (b *board) batches() string {
 		parts = append(parts, "…")
 	}
 	return strings.Join(parts, " + ")
+}
+
+// keep says how many hosts stay healthy.
+func (b *board) keep(r restart.Resolved) string {
+	switch rule := b.plan.Strategy.MinAvailable; {
+	case rule == "":
+		return ""
+	case r.Healthy == 0:
+		return say(b.lang, "run.keep.none", rule)
+	default:
+		return say(b.lang, "run.keep.some", r.Keep, r.Healthy, rule)
+	}
+}
+
+// down says whether when_down is used, and why.
+func (b *board) down(r restart.Resolved) string {
+	if r.WhenDown == "" {
+		return ""
+	}
+	return say(b.lang, "down."+string(r.WhenDown))
+}
+
+// limits says how long it may take.
+func (b *board) limits(r restart.Resolved) string {
+	if r.Longest == 0 {
+		return ""
+	}
+	all := say(b.lang, "run.limits.all", took(b.lang, r.Longest.Std()))
+	if b.plan.Deadline == 0 {
+		return all
+	}
+	return say(b.lang, "run.limits.health", took(b.lang, b.plan.Deadline.Std())) + "; " + all
 }
 
 // density says how much room each host has in the strip.

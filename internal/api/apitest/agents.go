@@ -21,6 +21,7 @@ const (
 	Fails    Behaviour = "fails"
 	Hangs    Behaviour = "hangs" // until it is cancelled, or told to succeed
 	Away     Behaviour = "away"  // its agent does not answer
+	Sick     Behaviour = "sick"  // its service is not healthy; its tasks succeed
 )
 
 // Agents stands for the agents of all hosts where a test is not about them.
@@ -104,6 +105,11 @@ func (a *Agents) Discover(_ context.Context, host restart.Host, m protocol.Disco
 func (a *Agents) Probe(_ context.Context, host restart.Host, _ protocol.ProbeRequest) (protocol.ProbeReport, error) {
 	if err := a.away(host.Name); err != nil {
 		return protocol.ProbeReport{}, err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.behave[host.Name] == Sick {
+		return protocol.ProbeReport{Sample: protocol.HealthSample{At: time.Now(), Detail: "nothing listens"}}, nil
 	}
 	return protocol.ProbeReport{Sample: protocol.HealthSample{At: time.Now(), Healthy: true, Detail: "answers"}}, nil
 }

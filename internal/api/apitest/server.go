@@ -73,6 +73,7 @@ type Server struct {
 	URL     string
 	CAFile  string
 	CAPEM   []byte
+	Shelf   string // the folder of its scenarios
 	Store   *store.Store
 	Control *control.Control
 	Agents  *Agents
@@ -88,7 +89,8 @@ func Start(t testing.TB, change func(*api.Config)) *Server {
 	t.Helper()
 	dir := t.TempDir()
 	s := &Server{t: t, Agents: NewAgents("restarted\n"), Store: storetest.Open(t, storetest.SQLite(t))}
-	shelf, err := control.NewShelf(s.writeAll(dir), slog.New(slog.DiscardHandler))
+	s.Shelf = s.writeAll(dir)
+	shelf, err := control.NewShelf(s.Shelf, slog.New(slog.DiscardHandler))
 	s.must(err)
 	inv, err := inventory.New(inventory.Config{Kind: "yaml", Path: filepath.Join(dir, "inventory.yaml")})
 	s.must(err)
