@@ -3,6 +3,7 @@ package api_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -66,5 +67,42 @@ func TestAPlanThatCouldNeverStartIsRefused(t *testing.T) {
 	}
 	if p := problem(t, ask(""), 409); !strings.Contains(p.Hint, "(web3)") {
 		t.Errorf("%+v", p)
+	}
+}
+
+// TestTheOrderIsThePlans: what a person has confirmed is what is done, also
+// where chance made the order.
+func TestTheOrderIsThePlans(t *testing.T) {
+	s := apitest.Start(t, nil)
+	anna := s.Token("anna", developer)
+	careful(t, s, "  order: shuffle\n")
+	order := func(hosts []restart.PlannedHost) (out []string) {
+		for _, h := range hosts {
+			out = append(out, h.Name)
+		}
+		return out
+	}
+	orders := map[string]bool{}
+	for len(orders) < 2 { // of six: to be the same a hundred times is not to be feared
+		run := decode[restart.Run](t, s.Request("POST", "/api/v1/runs", anna, []byte(carefully+"}"), nil), 201)
+		shown := order(run.Plan.Hosts)
+		orders[strings.Join(shown, " ")] = true
+		if len(orders) < 2 {
+			continue
+		}
+		run = decode[restart.Run](t, s.Request("POST", "/api/v1/runs/"+run.ID+"/start", anna, []byte("{}"), nil), 200)
+		var tasks []string
+		for _, task := range run.Tasks {
+			tasks = append(tasks, task.Host)
+		}
+		if got := order(run.Plan.Hosts); !slices.Equal(got, shown) || !slices.Equal(tasks, shown) {
+			t.Errorf("shown %v, frozen %v, tasks %v", shown, got, tasks)
+		}
+	}
+	careful(t, s, "  order: reverse\n")
+	s.Agents.Set("web1", apitest.Sick)
+	p := decode[restart.Plan](t, s.Request("POST", "/api/v1/plans", anna, []byte(carefully+"}"), nil), 200)
+	if got := order(p.Hosts); !slices.Equal(got, []string{"web1", "web3", "web2"}) {
+		t.Errorf("reverse, web1 broken: %v", got)
 	}
 }

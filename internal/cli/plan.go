@@ -75,7 +75,7 @@ func writeResolved(w io.Writer, p restart.Plan, r restart.Resolved) {
 	case r.Healthy == 0:
 		fmt.Fprintf(w, "healthy: none now, so min_available %s has nothing to keep\n", p.Strategy.MinAvailable)
 	default:
-		fmt.Fprintf(w, "healthy: at least %d of the %d that are now stay so (min_available %s)\n", r.Keep, r.Healthy, p.Strategy.MinAvailable)
+		fmt.Fprintf(w, "healthy: %d now; at least %d of them stay healthy (min_available %s)\n", r.Healthy, r.Keep, p.Strategy.MinAvailable)
 	}
 	if text := map[restart.WhenDown]string{
 		restart.WhenDownUsed:        "is used: no host is healthy",

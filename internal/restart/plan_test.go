@@ -60,6 +60,27 @@ func drawSizes(t *rapid.T) []restart.Amount {
 	}), 1, 5).Draw(t, "sizes")
 }
 
+// Sizes are used in turn, the last one for all that is left; only the last
+// batch may be smaller than its size.
+func TestTheLastSizeRepeats(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		sizes := drawSizes(t)
+		total := rapid.IntRange(1, 500).Draw(t, "total")
+		batches := restart.ResolveBatches(sizes, total)
+		for i, n := range batches {
+			if want := sizes[min(i, len(sizes)-1)].Of(total); n != want && (i < len(batches)-1 || n > want) {
+				t.Fatalf("batch %d of %v has %d hosts, its size says %d", i, batches, n, want)
+			}
+		}
+		// As a person reads a percentage: rounded down, and at least 1.
+		for _, a := range sizes {
+			if n := a.Of(total); a.Percent > 0 && n != 1 && (n*100 > total*a.Percent || (n+1)*100 <= total*a.Percent) {
+				t.Fatalf("%s of %d is %d", a, total, n)
+			}
+		}
+	})
+}
+
 // Every host is in exactly one batch, in order, and no batch is wider than the
 // reviewed scenario allows.
 func TestBatchesCoverEveryHostOnce(t *testing.T) {
@@ -141,6 +162,75 @@ func TestOrderKeepsEveryHost(t *testing.T) {
 	if _, err := restart.Order(nil, "alphabetical", 0); restart.CodeOf(err) != restart.CodeInvalid {
 		t.Errorf("unknown order: %v", err)
 	}
+}
+
+// TestOrder: each order by itself, the unhealthy first within it.
+func TestOrder(t *testing.T) {
+	host := func(name, dc, health string) restart.PlannedHost {
+		return restart.PlannedHost{Host: restart.Host{Name: name, DataCentre: dc}, Health: health}
+	}
+	hosts := []restart.PlannedHost{
+		host("a", "east", restart.HealthHealthy), host("b", "west", restart.HealthUnhealthy), host("c", "east", restart.HealthUnknown),
+		host("d", "", restart.HealthHealthy), host("e", "east", restart.HealthUnhealthy),
+	}
+	for order, want := range map[string]string{"": "beacd", "inventory": "beacd", "reverse": "ebdca", "by:datacenter": "ebdac"} {
+		got, err := restart.Order(hosts, order, 1)
+		names := ""
+		for _, h := range got {
+			names += h.Name
+		}
+		if err != nil || names != want {
+			t.Errorf("%q gives %s, %v; want %s", order, names, err, want)
+		}
+	}
+	// A shuffle is its seed's, so that the plan's order is the run's.
+	seen := map[string]bool{}
+	for seed := range uint64(50) {
+		var twice [2]string
+		for i := range twice {
+			got, err := restart.Order(hosts, "shuffle", seed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, h := range got {
+				twice[i] += h.Name
+			}
+		}
+		if twice[0] != twice[1] {
+			t.Errorf("seed %d gives %s and %s", seed, twice[0], twice[1])
+		}
+		seen[twice[0]] = true
+	}
+	if len(seen) != 12 { // 2 unhealthy before 3 others
+		t.Errorf("50 shuffles give %d orders: %v", len(seen), seen)
+	}
+}
+
+// What must stay is never more than there is, unless a plain count says so; it
+// grows with the healthy hosts, one at most for each; a percentage is rounded up.
+func TestMinAvailableProperties(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		healthy, k, percent := rapid.IntRange(0, 500).Draw(t, "healthy"), rapid.IntRange(0, 20).Draw(t, "k"), rapid.IntRange(1, 100).Draw(t, "percent")
+		need := func(rule string, healthy int) int {
+			n, err := restart.MinAvailable(rule, healthy)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		for _, rule := range []string{"N", fmt.Sprintf("N-%d", k), fmt.Sprintf("%d%%", percent)} {
+			n, next := need(rule, healthy), need(rule, healthy+1)
+			if n < 0 || n > healthy || next < n || next > n+1 {
+				t.Fatalf("%s keeps %d of %d and %d of %d", rule, n, healthy, next, healthy+1)
+			}
+		}
+		if n := need(fmt.Sprintf("%d%%", percent), healthy); n*100 < healthy*percent || (n > 0 && (n-1)*100 >= healthy*percent) {
+			t.Fatalf("%d%% of %d is %d", percent, healthy, n)
+		}
+		if n := need(fmt.Sprint(k+1), healthy); n != k+1 {
+			t.Fatalf("%d is %d", k+1, n)
+		}
+	})
 }
 
 func TestMinAvailable(t *testing.T) {

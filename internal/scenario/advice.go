@@ -102,9 +102,6 @@ func adviseStrategy(s restart.Scenario, say advisor) {
 	if s.Strategy.OnFailure == "continue" {
 		say("strategy.on_failure", adviceStrategy, "on_failure: continue takes a failing restart to every host", "pause lets a person look first")
 	}
-	if s.Strategy.OnFailure == "continue" && s.Strategy.MaxFailures > 0 {
-		say("strategy.max_failures", adviceStrategy, "max_failures limits nothing: on_failure: continue goes on after any number of failures", "leave max_failures out, or say on_failure: pause")
-	}
 	keep, err := restart.ParseAmount(s.Strategy.MinAvailable)
 	for _, a := range s.Strategy.Batches {
 		switch {

@@ -35,10 +35,6 @@ func TestAdvice(t *testing.T) {
 			[]string{"11 drain: drain stands without undrain: every host stays drained"}},
 		{"strategy", top + one + run + health + "strategy:\n  on_failure: continue\n  batches: [1, \"100%\"]\n",
 			[]string{"12 strategy: on_failure: continue takes a failing restart to every host", "13 strategy: a batch of 100% touches all hosts at once"}},
-		{"a limit that is none", top + one + run + health + "strategy:\n  on_failure: continue\n  max_failures: 2\n", []string{
-			"12 strategy: on_failure: continue takes a failing restart to every host",
-			"13 strategy: max_failures limits nothing: on_failure: continue goes on after any number of failures",
-		}},
 		{"min_available of a dump", strings.Replace(top, "kind: restart", "kind: thread-dump", 1) + one + run + "strategy:\n  min_available: N-1\n",
 			[]string{"11 strategy: min_available has no effect on a thread-dump scenario, which takes no host down"}},
 		{"batch over min_available", top + one + run + health + "strategy:\n  min_available: 80%\n  batches: [\"25%\"]\n",
