@@ -104,3 +104,25 @@ func TestOutputOfALostFolderEndsWithItsReader(t *testing.T) {
 		t.Fatal("it is still being followed")
 	}
 }
+
+// A server that took a run over, and had nothing to do here but forget what the
+// one before it had forgotten already, is the later one all the same: also
+// after the agent was started anew.
+func TestALaterServerIsRememberedByATombstone(t *testing.T) {
+	b := newBed(t)
+	a, spy := b.agentWithout()
+	e := b.envelope(b.script("true"))
+	forget := func(epoch int64) error {
+		_, err := a.Forget(t.Context(), e.Task, protocol.Forget{Run: e.Run, Epoch: epoch})
+		return err
+	}
+	for _, epoch := range []int64{1, 2, 2} {
+		b.must(forget(epoch))
+	}
+	wantCode(t, forget(1), restart.CodeStaleEpoch)
+	spy.Close()
+	a, _ = b.agentWithout()
+	b.must(a.Recover(t.Context()))
+	wantCode(t, forget(1), restart.CodeStaleEpoch)
+	b.must(forget(2))
+}

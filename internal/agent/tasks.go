@@ -159,7 +159,7 @@ func (a *Agent) Forget(ctx context.Context, id string, f protocol.Forget) (proto
 	graves := len(a.graves)
 	a.mu.Unlock()
 	if buried {
-		return grave.Tombstone, a.fence(f.Run, f.Epoch)
+		return a.reburied(grave, f)
 	}
 	stone := spool.Tombstone{Run: f.Run, Epoch: f.Epoch, At: a.cfg.Now().UTC()}
 	stone.Task = id
@@ -199,6 +199,19 @@ func (a *Agent) Forget(ctx context.Context, id string, f protocol.Forget) (proto
 	}
 	stone.Outcome, stone.Service, stone.ReceivedAt = status.Outcome, status.Service, status.ReceivedAt
 	return a.bury(stone)
+}
+
+// reburied answers for an id that is over already. A later server of its run is
+// remembered, as it is wherever it shows its epoch.
+func (a *Agent) reburied(grave spool.Tombstone, f protocol.Forget) (protocol.Tombstone, error) {
+	if err := a.fence(f.Run, f.Epoch); err != nil {
+		return protocol.Tombstone{}, err
+	}
+	if f.Run != grave.Run || f.Epoch <= grave.Epoch {
+		return grave.Tombstone, nil
+	}
+	grave.Epoch = f.Epoch
+	return a.bury(grave)
 }
 
 // bury makes the tombstone durable and drops the task.

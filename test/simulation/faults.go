@@ -171,10 +171,25 @@ func (w *world) jump() time.Duration {
 	return d
 }
 
+// swarm draws the kinds of faults of one history: a few of all. What needs one
+// kind again and again is met sooner than where everything breaks a little.
+func (w *world) swarm() []breakage {
+	var out []breakage
+	for _, b := range breakages {
+		if w.chance(3) {
+			out = append(out, b)
+		}
+	}
+	if len(out) == 0 {
+		return breakages
+	}
+	return out
+}
+
 // breakSomething does one fault; some worlds have nothing left to break.
 func (w *world) breakSomething() {
-	for range 5 {
-		b := breakages[w.rng.IntN(len(breakages))]
+	for range 8 {
+		b := w.plan.kinds[w.rng.IntN(len(w.plan.kinds))]
 		if stations := w.stations(); b.do(w) {
 			w.log("FAULT: %s", b.name)
 			w.faults++

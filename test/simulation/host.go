@@ -35,14 +35,15 @@ type machine struct {
 	power bool // and not only him: the host loses its power
 	// broken services are not healthy after a restart, failing scripts do not end well
 	broken, failing bool
-	polls           []*poll // status requests that wait for news
+	polls           []*poll          // status requests that wait for news
+	highest         map[string]int64 // by run: the epoch of the latest server that an order was followed of
 }
 
 // errCrash is what a machine's disk panics with to end whoever uses it.
 var errCrash = errors.New("crash")
 
 func newMachine(w *world, name string) *machine {
-	m := &machine{w: w, name: name, disk: memdisk.New(w.rng), sups: map[string]*supervisor{}, up: true}
+	m := &machine{w: w, name: name, disk: memdisk.New(w.rng), sups: map[string]*supervisor{}, up: true, highest: map[string]int64{}}
 	m.disk.Fault = m.fault
 	return m
 }

@@ -25,13 +25,14 @@ type ledger struct {
 	starts   map[string]int
 	ends     map[string]int
 	orphaned map[string]bool // runs that were walking when their server went away, and that nobody has paused since
-	revoked  time.Duration   // since when anna has no rights; 0 = she has
+	runOf    map[string]string
+	revoked  time.Duration // since when anna has no rights; 0 = she has
 }
 
 func newLedger(w *world) *ledger {
 	return &ledger{
 		w: w, intents: map[string]int{}, outcomes: map[string]int{}, by: map[string]*process{}, sent: map[string]bool{},
-		stopped: map[string]time.Duration{}, visits: map[string]int{}, again: map[string]bool{}, starts: map[string]int{}, ends: map[string]int{}, orphaned: map[string]bool{},
+		stopped: map[string]time.Duration{}, visits: map[string]int{}, again: map[string]bool{}, starts: map[string]int{}, ends: map[string]int{}, orphaned: map[string]bool{}, runOf: map[string]string{},
 	}
 }
 
@@ -210,6 +211,7 @@ func (l *ledger) put(p *process, task string, s protocol.Submission) {
 	if err := json.Unmarshal(w.store.Envelope(task), &kept); err != nil || !bytes.Equal(kept.Payload, s.Sealed.Payload) || !bytes.Equal(kept.Signature, s.Sealed.Signature) {
 		w.violated("%s was sent with other bytes than are stored (%v)", task, err)
 	}
+	l.runOf[task] = w.runOfTask(task)
 	first := !l.sent[task]
 	l.sent[task] = true
 	var e protocol.Envelope
@@ -274,4 +276,13 @@ func (l *ledger) claimed(c store.Claim) {
 	if c.Interrupted && l.w.run(c.RunID).State == restart.RunRunning {
 		l.orphaned[c.RunID] = true
 	}
+}
+
+func (w *world) runOfTask(task string) string {
+	for _, id := range w.runs {
+		if slices.ContainsFunc(w.run(id).Tasks, func(t restart.Task) bool { return t.ID == task }) {
+			return id
+		}
+	}
+	return ""
 }

@@ -135,6 +135,18 @@ func (c calls) send(m *machine, l *link, verb string, do func(*machine, func(any
 	}
 }
 
+// obeyed is told of each order of a server that an agent has followed: once it
+// has followed a later server of a run, it follows no earlier one.
+func (m *machine) obeyed(verb, run string, epoch int64, err error) {
+	if err != nil {
+		return
+	}
+	if epoch < m.highest[run] {
+		m.w.violated("%s has followed a %s of epoch %d of run %s, after one of epoch %d", m.name, verb, epoch, run, m.highest[run])
+	}
+	m.highest[run] = max(m.highest[run], epoch)
+}
+
 // serve lets the agent do what it is asked, and brings its answer back.
 func (c calls) serve(m *machine, l *link, verb string, do func(*machine, func(any, error)), take func(answer)) {
 	w := c.s.w
@@ -154,9 +166,12 @@ func (c calls) serve(m *machine, l *link, verb string, do func(*machine, func(an
 }
 
 func (c calls) Put(ctx context.Context, host restart.Host, task string, s protocol.Submission) (protocol.TaskStatus, error) {
-	c.s.w.ledger.put(c.p, task, s)
+	w := c.s.w
+	w.ledger.put(c.p, task, s)
 	v, err := c.call(ctx, host, "PUT", func(m *machine, answer func(any, error)) {
-		answer(m.agent.Put(context.Background(), task, s))
+		status, err := m.agent.Put(context.Background(), task, s)
+		m.obeyed("PUT", w.ledger.runOf[task], s.Epoch, err)
+		answer(status, err)
 	})
 	status, _ := v.(protocol.TaskStatus)
 	return status, err
@@ -192,14 +207,18 @@ func (c calls) Output(ctx context.Context, _ restart.Host, _ string, _ int64, _ 
 
 func (c calls) Cancel(ctx context.Context, host restart.Host, task string, msg protocol.Cancel) error {
 	_, err := c.call(ctx, host, "cancel", func(m *machine, answer func(any, error)) {
-		answer(m.agent.Cancel(context.Background(), task, msg))
+		status, err := m.agent.Cancel(context.Background(), task, msg)
+		m.obeyed("cancel", msg.Run, msg.Epoch, err)
+		answer(status, err)
 	})
 	return err
 }
 
 func (c calls) Forget(ctx context.Context, host restart.Host, task string, msg protocol.Forget) (protocol.Tombstone, error) {
 	v, err := c.call(ctx, host, "DELETE", func(m *machine, answer func(any, error)) {
-		answer(m.agent.Forget(context.Background(), task, msg))
+		stone, err := m.agent.Forget(context.Background(), task, msg)
+		m.obeyed("DELETE", msg.Run, msg.Epoch, err)
+		answer(stone, err)
 	})
 	stone, _ := v.(protocol.Tombstone)
 	return stone, err

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,10 +21,21 @@ type plan struct {
 	autoResume           bool
 	bad                  int // of a hundred messages, how many do not simply arrive
 	faults               int
+	kinds                []breakage
 	people               int // how often somebody presses something unasked
 	chaos                int // steps until everything is mended
 	scriptTime           time.Duration
 	healthTime           time.Duration
+}
+
+// String leaves the functions out.
+func (p plan) String() string {
+	var kinds []string
+	for _, b := range p.kinds {
+		kinds = append(kinds, b.name)
+	}
+	return fmt.Sprintf("%d servers, %d hosts, %d runs, auto_resume %t, %d %% of messages go astray, %d faults within %d steps of: %s",
+		p.servers, p.hosts, p.runs, p.autoResume, p.bad, p.faults, p.chaos, strings.Join(kinds, ", "))
 }
 
 // world is one history.
@@ -77,7 +89,8 @@ func newWorld(seed uint64, trace io.Writer, coverage *Coverage) *world {
 		bad: []int{0, 2, 8, 20}[w.rng.IntN(4)], faults: 3 + w.rng.IntN(5), people: w.rng.IntN(4), chaos: 60 + w.rng.IntN(300),
 		scriptTime: w.between(20*time.Millisecond, 8*time.Second), healthTime: w.between(20*time.Millisecond, 5*time.Second),
 	}
-	w.log("%+v", w.plan)
+	w.plan.kinds = w.swarm()
+	w.log("%s", w.plan)
 	for i := range w.plan.hosts {
 		m := newMachine(w, fmt.Sprintf("web%d", i))
 		w.machines[m.name], w.hosts = m, append(w.hosts, m)
@@ -152,14 +165,24 @@ func (w *world) run(id string) restart.Run {
 // apply is the one write path of a run, watched by the ledger.
 func (w *world) apply(c store.Change) (int64, error) {
 	before := w.run(c.RunID)
+	owner, _ := w.store.Owner(c.RunID)
 	version, err := w.store.Apply(context.Background(), c)
 	if err != nil {
 		return version, err
 	}
 	w.events++
+	if w.asking != nil && w.asking.name != owner && moves(c) {
+		w.violated("%s has moved run %s, which %q has", w.asking.name, c.RunID, owner)
+	}
 	w.ledger.committed(before, c)
 	w.wakeAll(c.RunID)
 	return version, nil
+}
+
+// moves tells whether a change is a step of the walk, and not only what a host
+// says later of a task that is over.
+func moves(c store.Change) bool {
+	return c.Run != nil || slices.ContainsFunc(c.Tasks, func(t store.TaskChange) bool { return len(t.Path) > 0 })
 }
 
 // wakeAll is what the hub does: it tells the servers that are there.
