@@ -14,6 +14,7 @@ type chain struct {
 	hash   string // of it
 	seen   *window
 	gaps   []gap
+	epochs []int64 // those before the last
 }
 
 // gap is a piece of the chain that was passed over.
@@ -55,6 +56,12 @@ func (c *chain) add(v *verifier, r *Record) {
 
 // take makes r the furthest record.
 func (c *chain) take(r *Record) {
+	if c.last.seq > 0 && r.Epoch > c.last.epoch {
+		c.report.Restores++
+		if len(c.epochs) < maxGaps {
+			c.epochs = append(c.epochs, c.last.epoch)
+		}
+	}
 	c.last, c.hash = placeOf(r), r.Hash
 	c.seen.add(r)
 	c.report.Stored++
@@ -96,8 +103,13 @@ func (c *chain) fork(v *verifier, r *Record) {
 	lost := c.last.seq - r.Seq + 1
 	c.report.Superseded += lost
 	c.report.Stored -= lost
-	base, ok := c.seen.get(place{c.last.epoch, r.Seq - 1})
-	if ok && base.hash != r.PrevHash || r.Seq == 1 && r.PrevHash != "" {
+	// The backup may be from before an earlier restore.
+	known, follows := false, false
+	for _, epoch := range append([]int64{c.last.epoch}, c.epochs...) {
+		base, ok := c.seen.get(place{epoch, r.Seq - 1})
+		known, follows = known || ok, follows || ok && base.hash == r.PrevHash
+	}
+	if known && !follows || r.Seq == 1 && r.PrevHash != "" {
 		c.report.Changed++
 		v.fault(FaultChanged, r.Source, r.Seq, "it does not follow the record that epoch %d was restored to", r.Epoch)
 	}

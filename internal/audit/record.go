@@ -50,6 +50,7 @@ const (
 	SignOut            Action = "sign_out"
 	ServerStarted      Action = "server.started"
 	ServerStopped      Action = "server.stopped"
+	ServerRestored     Action = "server.restored" // the database was put back from a backup
 	ConfigChanged      Action = "config.changed"
 )
 

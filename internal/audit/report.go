@@ -30,6 +30,7 @@ type SourceReport struct {
 	Duplicates  int64  `json:"duplicates"`           // the same record again: harmless
 	Reordered   int64  `json:"reordered"`            // first seen behind a later one
 	Changed     int64  `json:"changed"`              // hash, or link to a neighbour, does not fit
+	Restores    int64  `json:"restores,omitempty"`   // how often the source went on in a new epoch: its database was restored from a backup
 	Superseded  int64  `json:"superseded,omitempty"` // records that a restored database had forgotten
 	Head        Head   `json:"head"`                 // of what is there
 	HeadMatches *bool  `json:"head_matches"`         // null where no head was given
@@ -82,8 +83,8 @@ func (r Report) Write(w io.Writer) error {
 		}
 		fmt.Fprintf(&b, "%s: generated %d, stored %d, missing %d, gaps %d, duplicates %d, reordered %d, changed %d, head %s\n",
 			s.Source, s.Generated, s.Stored, s.Missing, len(s.Gaps), s.Duplicates, s.Reordered, s.Changed, head)
-		if s.Superseded > 0 {
-			fmt.Fprintf(&b, "%s: %d records are from before a backup was restored\n", s.Source, s.Superseded)
+		if s.Restores > 0 {
+			fmt.Fprintf(&b, "%s: a backup was restored %s; %d records are of what was lost by it\n", s.Source, times(s.Restores), s.Superseded)
 		}
 	}
 	for _, f := range r.Faults {
@@ -99,4 +100,11 @@ func (r Report) Write(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+func times(n int64) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
 }

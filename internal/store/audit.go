@@ -88,7 +88,9 @@ const maxSequence = 1000
 func sequence(ctx context.Context, t tx, source string, limit int, link func(audit.Head, *audit.Record)) (int, error) {
 	// Locks the head's row: one sequencer at a time for a source.
 	head := audit.Head{Source: source}
-	err := t.row(ctx, `INSERT INTO audit_heads (source, epoch, seq, hash) VALUES (?, 1, 0, '')
+	// A source that is new begins in the epoch of the others: after a restore, one
+	// of its name may have begun in the lost database too.
+	err := t.row(ctx, `INSERT INTO audit_heads (source, epoch, seq, hash) VALUES (?, COALESCE((SELECT MAX(epoch) FROM audit_heads), 1), 0, '')
 		ON CONFLICT (source) DO UPDATE SET seq = audit_heads.seq RETURNING epoch, seq, hash`, source).Scan(&head.Epoch, &head.Seq, &head.Hash)
 	if err != nil {
 		return 0, err

@@ -74,6 +74,13 @@ func Exercise(t *testing.T, newDSN storetest.NewDSN) {
 		"writes that share a commit":  exerciseGroup,
 		"old drafts are dropped":      exerciseOldDrafts,
 		"random changes like a model": exerciseModel,
+		"tables that migrations name": exerciseTables,
+		"backup and restore":          exerciseBackup,
+		"backup beside writers":       exerciseBackupBeside,
+		"backup of an older schema":   exerciseOldBackup,
+		"restore fences":              exerciseFencing,
+		"restore of a damaged backup": exerciseDamagedBackup,
+		"restore needs it empty":      exerciseNotEmpty,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -2,10 +2,14 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
+
+	"github.com/restartilka/restartilka/internal/backup"
 )
 
 // LimitPages makes the disk of a SQLite store full at so many pages, or at
@@ -52,6 +56,71 @@ func Before0002(ctx context.Context, dsn string, c Certificate) (err error) {
 	}
 	return s.write(ctx, "store an old certificate", func(ctx context.Context, t tx) error {
 		_, err := t.exec(ctx, "INSERT INTO certificates (serial, host, issued_at, not_after, revoked_at) VALUES (?, ?, ?, ?, 0)", c.Serial, c.Host, micros(c.IssuedAt), micros(c.NotAfter))
+		return err
+	})
+}
+
+// Dump gives every row of every table as text, in no order that means anything.
+func Dump(s *Store) (map[string][]string, error) {
+	out := map[string][]string{}
+	err := s.read(context.Background(), "dump", func(ctx context.Context, t tx) error {
+		all, err := readMigrations(migrationFiles)
+		if err != nil {
+			return err
+		}
+		for _, name := range tablesOf(all) {
+			columns, err := columnsOf(ctx, t, name)
+			if err != nil {
+				return err
+			}
+			err = each(ctx, t, backup.Table{Name: name, Columns: columns}, func(row []any) error {
+				var line []string
+				for i, v := range row {
+					line = append(line, fmt.Sprintf("%s=%q", columns[i], fmt.Sprint(v)))
+				}
+				out[name] = append(out[name], strings.Join(line, " "))
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+			slices.Sort(out[name])
+		}
+		return nil
+	})
+	return out, err
+}
+
+// Tables names the tables that there really are.
+func Tables(s *Store) (names []string, err error) {
+	text := "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+	if s.dialect.numbered {
+		text = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
+	}
+	err = s.read(context.Background(), "list tables", func(ctx context.Context, t tx) error {
+		rows, err := t.rows(ctx, text)
+		names, err = collect(rows, err, func(r *sql.Rows) (name string, err error) {
+			err = r.Scan(&name)
+			return name, err
+		})
+		return err
+	})
+	return names, err
+}
+
+// TablesOfMigrations names the tables that the migrations say there are.
+func TablesOfMigrations() []string {
+	all, err := readMigrations(migrationFiles)
+	if err != nil {
+		return nil
+	}
+	return tablesOf(all)
+}
+
+// Do runs a statement.
+func Do(s *Store, text string, args ...any) error {
+	return s.write(context.Background(), "test", func(ctx context.Context, t tx) error {
+		_, err := t.exec(ctx, text, args...)
 		return err
 	})
 }

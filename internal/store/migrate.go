@@ -5,6 +5,8 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -75,44 +77,82 @@ func (s *Store) migrate(ctx context.Context) error {
 
 func (s *Store) apply(ctx context.Context, migrations []migration) error {
 	return s.write(ctx, "migrate the schema", func(ctx context.Context, tx tx) error {
-		if s.dialect.lockSchema != "" {
-			if _, err := tx.exec(ctx, s.dialect.lockSchema); err != nil {
-				return err
-			}
-		}
-		version, err := schemaVersion(ctx, tx)
-		if err != nil {
+		return s.applyIn(ctx, tx, migrations)
+	})
+}
+
+// applyIn is apply in a transaction that does more.
+func (s *Store) applyIn(ctx context.Context, tx tx, migrations []migration) error {
+	if s.dialect.lockSchema != "" {
+		if _, err := tx.exec(ctx, s.dialect.lockSchema); err != nil {
 			return err
 		}
-		if known := len(migrations); version > known {
-			return restart.Errorf(restart.CodeConflict, "the database has schema %d; this program knows schemas up to %d", version, known).
-				WithHint("start the newer restartilka that made it, or restore a backup from before the upgrade")
-		}
-		for _, m := range migrations[version:] {
-			for _, statement := range m.statements() {
-				if _, err := tx.exec(ctx, statement); err != nil {
-					return fmt.Errorf("migration %s: %w", m.name, err)
-				}
-			}
-			if _, err := tx.exec(ctx, "INSERT INTO schema_version (version, name, applied_at) VALUES (?, ?, $now)", m.version, m.name); err != nil {
+	}
+	version, err := schemaVersion(ctx, tx)
+	if err != nil {
+		return err
+	}
+	if known := len(migrations); version > known {
+		return restart.Errorf(restart.CodeConflict, "the database has schema %d; this program knows schemas up to %d", version, known).
+			WithHint("start the newer restartilka that made it, or restore a backup from before the upgrade")
+	}
+	for _, m := range migrations[version:] {
+		for _, statement := range m.statements() {
+			if _, err := tx.exec(ctx, statement); err != nil {
 				return fmt.Errorf("migration %s: %w", m.name, err)
 			}
-			s.log.InfoContext(ctx, "schema migrated", "migration", m.name)
 		}
-		return nil
-	})
+		if _, err := tx.exec(ctx, "INSERT INTO schema_version (version, name, applied_at) VALUES (?, ?, $now)", m.version, m.name); err != nil {
+			return fmt.Errorf("migration %s: %w", m.name, err)
+		}
+		s.log.InfoContext(ctx, "schema migrated", "migration", m.name)
+	}
+	return nil
 }
 
 // schemaVersion is 0 in an empty database.
 func schemaVersion(ctx context.Context, tx tx) (version int, err error) {
-	var tables int
-	if err := tx.row(ctx, tx.dialect.hasTable, "schema_version").Scan(&tables); err != nil {
-		return 0, err
+	version, there, err := readVersion(ctx, tx)
+	if err != nil || there {
+		return version, err
 	}
-	if tables == 0 {
-		_, err := tx.exec(ctx, "CREATE TABLE schema_version (version BIGINT PRIMARY KEY, name TEXT NOT NULL, applied_at BIGINT NOT NULL)")
-		return 0, err
+	_, err = tx.exec(ctx, "CREATE TABLE schema_version (version BIGINT PRIMARY KEY, name TEXT NOT NULL, applied_at BIGINT NOT NULL)")
+	return 0, err
+}
+
+// readVersion is schemaVersion that changes nothing; there tells whether the
+// database has ever had a schema of ours.
+func readVersion(ctx context.Context, tx tx) (version int, there bool, err error) {
+	var tables int
+	if err := tx.row(ctx, tx.dialect.hasTable, "schema_version").Scan(&tables); err != nil || tables == 0 {
+		return 0, false, err
 	}
 	err = tx.row(ctx, "SELECT COALESCE(MAX(version), 0) FROM schema_version").Scan(&version)
-	return version, err
+	return version, true, err
+}
+
+// Statements that change which tables there are.
+var (
+	createsTable = regexp.MustCompile(`(?is)^CREATE\s+TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?(\w+)`)
+	dropsTable   = regexp.MustCompile(`(?is)^DROP\s+TABLE\s+(?:IF\s+EXISTS\s+)?(\w+)`)
+	renamesTable = regexp.MustCompile(`(?is)^ALTER\s+TABLE\s+(\w+)\s+RENAME\s+TO\s+(\w+)`)
+)
+
+// tablesOf names the tables that migrations make, each after those that it
+// refers to: a reference needs a table that is there already.
+func tablesOf(migrations []migration) (tables []string) {
+	for _, m := range migrations {
+		for _, statement := range m.statements() {
+			if made := createsTable.FindStringSubmatch(statement); made != nil {
+				tables = append(tables, made[1])
+			} else if dropped := dropsTable.FindStringSubmatch(statement); dropped != nil {
+				tables = slices.DeleteFunc(tables, func(t string) bool { return t == dropped[1] })
+			} else if renamed := renamesTable.FindStringSubmatch(statement); renamed != nil {
+				if i := slices.Index(tables, renamed[1]); i >= 0 {
+					tables[i] = renamed[2]
+				}
+			}
+		}
+	}
+	return tables
 }

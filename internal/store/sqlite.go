@@ -28,25 +28,42 @@ func (s *Store) openSQLite(path string) error {
 	if s.lock, err = lockFile(path + ".lock"); err != nil {
 		return err
 	}
+	if err := checkRestored(path); err != nil {
+		return err
+	}
 	if err := privateFile(path); err != nil {
 		return err
 	}
-	name := func(pragmas ...string) string {
-		q := url.Values{
-			"_txlock":   {"immediate"},
-			"_dqs":      {"false"},
-			"_error_rc": {"true"},
-			"_pragma":   append([]string{"busy_timeout(10000)", "foreign_keys(1)"}, pragmas...),
-		}
-		return (&url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}).String()
-	}
-	s.writer = sql.OpenDB(&keeper{name: name("journal_mode(WAL)", "synchronous(FULL)", "journal_size_limit(67108864)")})
-	s.writer.SetMaxOpenConns(1)
-	s.reader = sql.OpenDB(&keeper{name: name("query_only(1)")})
-	s.reader.SetMaxOpenConns(readers)
-	s.reader.SetMaxIdleConns(readers)
+	s.writer = openWriter(path, "journal_mode(WAL)", "synchronous(FULL)", "journal_size_limit(67108864)")
+	s.reader = openReader(path)
 	s.group = newGroup(s.writer, s.dialect, s.source)
 	return nil
+}
+
+// openWriter prepares the one connection that writes.
+func openWriter(path string, pragmas ...string) *sql.DB {
+	db := sql.OpenDB(&keeper{name: sqliteName(path, pragmas...)})
+	db.SetMaxOpenConns(1)
+	return db
+}
+
+// openReader prepares the connections that read.
+func openReader(path string) *sql.DB {
+	db := sql.OpenDB(&keeper{name: sqliteName(path, "query_only(1)")})
+	db.SetMaxOpenConns(readers)
+	db.SetMaxIdleConns(readers)
+	return db
+}
+
+// sqliteName is how the driver is told of a file and what is special here.
+func sqliteName(path string, pragmas ...string) string {
+	q := url.Values{
+		"_txlock":   {"immediate"},
+		"_dqs":      {"false"},
+		"_error_rc": {"true"},
+		"_pragma":   append([]string{"busy_timeout(10000)", "foreign_keys(1)"}, pragmas...),
+	}
+	return (&url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}).String()
 }
 
 // realPath makes the path absolute and resolves links, so that one file has
