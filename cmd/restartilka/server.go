@@ -22,7 +22,7 @@ import (
 
 // extra gives the commands that package cli does not know.
 func extra() []*cobra.Command {
-	return []*cobra.Command{serverCommand(), configCommand(), demoCommand()}
+	return []*cobra.Command{serverCommand(), configCommand(), backupCommand(), restoreCommand(), demoCommand()}
 }
 
 // serverCommand is `restartilka server` with its `init`.

@@ -63,6 +63,9 @@ func (l *loop) walk(ctx context.Context) {
 		// stored, so a task that nobody has in hand here is read as it ended.
 		driven := l.driven()
 		fresh, err := l.refresh(ctx, run, first)
+		if err == nil && fresh.Epoch > l.claim.Epoch {
+			err = restart.Errorf(restart.CodeStaleEpoch, "run %s is at epoch %d", fresh.ID, fresh.Epoch) // as the store would say to a write
+		}
 		if err == nil {
 			run, first = fresh, false
 			var again bool
@@ -335,6 +338,7 @@ func (l *loop) drive(ctx context.Context, run restart.Run, t restart.Task, resum
 		switch {
 		case err == nil, ctx.Err() != nil:
 		case fenced(err):
+			d.log.Warn("another server has this run now", "epoch", l.claim.Epoch)
 			l.cancel()
 		default:
 			d.log.Error("drive a task; trying again", "error", err)

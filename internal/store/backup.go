@@ -72,6 +72,9 @@ func openToRead(c Config) (*Store, error) {
 	if _, err := os.Stat(path); err != nil {
 		return nil, restart.Errorf(restart.CodeNotFound, "there is no database %s", restart.Escape(path)).WithHint("database: in server.yaml names it").Because(err)
 	}
+	if err := checkRestored(path); err != nil {
+		return nil, err
+	}
 	s.dialect = sqliteDialect()
 	s.reader = openReader(path)
 	s.writer = s.reader

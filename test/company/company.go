@@ -8,11 +8,8 @@ package company
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -53,6 +50,7 @@ type Options struct {
 	Scenario func(c *Company) (name, content string) // "" = Witness
 	Work     time.Duration                           // how long the script works; 0 = not at all
 	Agent    string                                  // more lines of every agent.yaml
+	Servers  int                                     // that may come beside the first: see NewServer
 	Under    func(program string) []string           // a command that is put before "server" or a host's agent; nil = none
 }
 
@@ -117,6 +115,7 @@ func New(t T, o Options) *Company {
 	}
 	c.edit(c.config, o.Audit+o.Server)
 	for _, h := range c.Hosts {
+		c.introduce(h, o.Servers)
 		c.edit(filepath.Join(h.Dir, "agent.yaml"), o.Agent)
 	}
 	t.Cleanup(c.stop)
@@ -244,21 +243,7 @@ func (c *Company) pid(name string) int {
 func (c *Company) StartServer() {
 	c.t.Helper()
 	c.start("server", c.Programs.Server, "server", "--config", c.config)
-	pool := x509.NewCertPool()
-	pem, err := os.ReadFile(c.CA)
-	c.must(err)
-	pool.AppendCertsFromPEM(pem)
-	hc := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, DisableKeepAlives: true}, Timeout: 2 * time.Second}
-	c.Eventually("the server to be ready", func() bool {
-		req, err := http.NewRequestWithContext(c.t.Context(), http.MethodGet, c.URL+"/readyz", nil)
-		c.must(err)
-		resp, err := hc.Do(req)
-		if err != nil {
-			return false
-		}
-		resp.Body.Close()
-		return resp.StatusCode == http.StatusOK
-	})
+	c.ready(c.URL)
 }
 
 // StartAgent starts the agent of a host.
@@ -320,6 +305,7 @@ func (c *Company) signal(name string, s syscall.Signal) {
 	if p == nil {
 		return
 	}
+	p.cmd.Process.Signal(syscall.SIGCONT) //nolint:errcheck // a frozen one could not end; the next says more
 	if err := p.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		c.t.Errorf("signal %s: %v", name, err)
 	}
@@ -406,14 +392,5 @@ func (c *Company) Until(id string, states ...restart.RunState) (run restart.Run)
 // CLI runs the command line as the developer, and gives what it said.
 func (c *Company) CLI(args ...string) (stdout, stderr string, code int) {
 	c.t.Helper()
-	cmd := exec.CommandContext(c.t.Context(), c.Programs.Server, args...)
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + c.Dir, "RESTARTILKA_URL=" + c.URL, "RESTARTILKA_CA=" + c.CA, "RESTARTILKA_TOKEN=" + c.DevToken}
-	var out, talk bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &talk
-	err := cmd.Run()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		c.t.Fatal(err)
-	}
-	return out.String(), talk.String(), cmd.ProcessState.ExitCode()
+	return c.command(c.URL, args...)
 }

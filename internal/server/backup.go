@@ -1,0 +1,53 @@
+package server
+
+import (
+	"context"
+	"io"
+	"slices"
+
+	"github.com/restartilka/restartilka/internal/backup"
+	"github.com/restartilka/restartilka/internal/store"
+	"github.com/restartilka/restartilka/internal/version"
+)
+
+// Backup writes a backup of the configured database, whether or not servers
+// work on it. See store.Backup.
+func Backup(ctx context.Context, cfg Config, w io.Writer, withoutOutput bool, progress func(done, total int64)) (backup.Manifest, string, error) {
+	dsn, err := cfg.dsn()
+	if err != nil {
+		return backup.Manifest{}, "", err
+	}
+	return store.Backup(ctx, store.Config{DSN: dsn}, w, store.BackupOptions{
+		Server: cfg.Name, Program: version.Current().Version, WithoutOutput: withoutOutput, Progress: progress,
+	})
+}
+
+// Restore puts a backup into the configured database, which no server may use.
+// See store.Restore.
+func Restore(ctx context.Context, cfg Config, r io.Reader, by string, replace bool, progress func(done, total int64)) (store.Restored, error) {
+	dsn, err := cfg.dsn()
+	if err != nil {
+		return store.Restored{}, err
+	}
+	return store.Restore(ctx, store.Config{DSN: dsn}, r, store.RestoreOptions{Server: cfg.Name, By: by, Replace: replace, Progress: progress})
+}
+
+// Keep names what a backup of the database does not hold and a new server
+// needs: the configuration and the files and folders that it names.
+func (c *Config) Keep(config string) []string {
+	keep := []string{config}
+	for _, p := range c.files() {
+		if *p != "" && p != &c.Database.SQLite && p != &c.Inventory.CacheDir {
+			keep = append(keep, *p)
+		}
+	}
+	for _, sink := range c.Audit.Sinks {
+		for _, p := range []string{sink.Path, sink.CA, sink.Certificate, sink.Key} {
+			if p != "" {
+				keep = append(keep, p)
+			}
+		}
+	}
+	slices.Sort(keep[1:])
+	return slices.Compact(keep)
+}
