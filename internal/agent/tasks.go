@@ -159,7 +159,7 @@ func (a *Agent) Forget(ctx context.Context, id string, f protocol.Forget) (proto
 	graves := len(a.graves)
 	a.mu.Unlock()
 	if buried {
-		return a.reburied(grave, f)
+		return a.hear(grave, f)
 	}
 	stone := spool.Tombstone{Run: f.Run, Epoch: f.Epoch, At: a.cfg.Now().UTC()}
 	stone.Task = id
@@ -201,13 +201,14 @@ func (a *Agent) Forget(ctx context.Context, id string, f protocol.Forget) (proto
 	return a.bury(stone)
 }
 
-// reburied answers for an id that is over already. A later server of its run is
-// remembered, as it is wherever it shows its epoch.
-func (a *Agent) reburied(grave spool.Tombstone, f protocol.Forget) (protocol.Tombstone, error) {
+// hear answers for an id that is buried already. A later epoch is kept with it:
+// of a run that is over here there may be nothing else by which a server that
+// lost the run, or works on a lost database, is known.
+func (a *Agent) hear(grave spool.Tombstone, f protocol.Forget) (protocol.Tombstone, error) {
 	if err := a.fence(f.Run, f.Epoch); err != nil {
-		return protocol.Tombstone{}, err
+		return grave.Tombstone, err
 	}
-	if f.Run != grave.Run || f.Epoch <= grave.Epoch {
+	if f.Epoch <= grave.Epoch || grave.Run != f.Run {
 		return grave.Tombstone, nil
 	}
 	grave.Epoch = f.Epoch

@@ -255,12 +255,10 @@ func (d *driver) find(ctx context.Context, giveUp time.Time) error {
 }
 
 // absent settles a task that its agent does not have: false means that the
-// agent got it after all, so ask again.
+// agent got it after all, so ask again. The agent is told to forget it first:
+// to a server that has lost the run, or works on a database that was restored
+// elsewhere since, it says so.
 func (d *driver) absent(ctx context.Context) (bool, error) {
-	if d.task.State == restart.TaskAccepted || d.task.State == restart.TaskRunning {
-		return true, d.outcome(ctx, restart.TaskUnknown, restart.Errorf(restart.CodeUnavailable,
-			"the agent had taken the task and does not have it any more (was its spool lost?): how it ended is not known"), nil)
-	}
 	fctx, cancel := d.l.o.cfg.Clock.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	stone, err := d.l.o.cfg.Agents.Forget(fctx, d.host, d.task.ID, protocol.Forget{Run: d.run.ID, Epoch: d.l.claim.Epoch})
@@ -270,6 +268,9 @@ func (d *driver) absent(ctx context.Context) (bool, error) {
 	case err != nil:
 		d.log.Warn("make the agent forget an id that it has not seen", "error", err)
 		return false, nil
+	case d.task.State == restart.TaskAccepted || d.task.State == restart.TaskRunning:
+		return true, d.outcome(ctx, restart.TaskUnknown, restart.Errorf(restart.CodeUnavailable,
+			"the agent had taken the task and does not have it any more (was its spool lost, or the database restored?): how it ended is not known"), nil)
 	case stone.Stage != "" && stone.Stage != restart.StageReceived && stone.Outcome != protocol.OutcomeNotStarted:
 		return true, d.outcome(ctx, restart.TaskUnknown, restart.Errorf(restart.CodeUnavailable, "the agent has forgotten the task after it had started"), nil)
 	}

@@ -149,12 +149,7 @@ func TestAFrozenServerWakesToNothing(t *testing.T) {
 // one refuses.
 func refusedByAgents(t *testing.T, c *company.Company, run restart.Run, epoch int64) {
 	t.Helper()
-	in := func(name string) string { return filepath.Join(c.ServerDir(), name) }
-	agents, err := dispatch.New(dispatch.Config{Certificate: in("client.crt"), Key: in("client.key"), CA: in("ca.crt"), Port: protocol.Port})
-	must(t, err)
-	t.Cleanup(agents.Close)
-	key, err := pki.LoadEnvelopeKey(in("envelope.key"))
-	must(t, err)
+	agents, key := asServer(t, c)
 	stale := func(what string, err error) {
 		t.Helper()
 		if restart.CodeOf(err) != restart.CodeStaleEpoch {
@@ -162,10 +157,8 @@ func refusedByAgents(t *testing.T, c *company.Company, run restart.Run, epoch in
 		}
 	}
 	h := restart.Host{Name: c.Hosts[0].Name, Address: c.Hosts[0].Address}
-	id := restart.NewID(time.Now())
-	_, err = agents.Put(t.Context(), h, id, protocol.Submission{Sealed: sealed(t, key, run, id, h.Name), Epoch: epoch})
-	stale("PUT", err)
-	_, err = agents.Forget(t.Context(), h, run.Tasks[0].ID, protocol.Forget{Run: run.ID, Epoch: epoch})
+	stale("PUT", put(t, agents, key, run, restart.NewID(time.Now()), h, epoch))
+	_, err := agents.Forget(t.Context(), h, run.Tasks[0].ID, protocol.Forget{Run: run.ID, Epoch: epoch})
 	stale("DELETE", err)
 	_, err = agents.Forget(t.Context(), h, restart.NewID(time.Now()), protocol.Forget{Run: run.ID, Epoch: epoch})
 	stale("DELETE of an id that nobody has seen", err)
@@ -180,16 +173,30 @@ func refusedByAgents(t *testing.T, c *company.Company, run restart.Run, epoch in
 	t.Error("no script works on any host: nothing to cancel")
 }
 
-func sealed(t *testing.T, key ed25519.PrivateKey, run restart.Run, task, host string) protocol.Sealed {
+// asServer gives what the first server talks to agents with.
+func asServer(t *testing.T, c *company.Company) (*dispatch.Client, ed25519.PrivateKey) {
+	t.Helper()
+	in := func(name string) string { return filepath.Join(c.ServerDir(), name) }
+	agents, err := dispatch.New(dispatch.Config{Certificate: in("client.crt"), Key: in("client.key"), CA: in("ca.crt"), Port: protocol.Port})
+	must(t, err)
+	t.Cleanup(agents.Close)
+	key, err := pki.LoadEnvelopeKey(in("envelope.key"))
+	must(t, err)
+	return agents, key
+}
+
+// put sends a host a task of a run.
+func put(t *testing.T, agents *dispatch.Client, key ed25519.PrivateKey, run restart.Run, task string, host restart.Host, epoch int64) error {
 	t.Helper()
 	now := time.Now().UTC()
 	s, err := protocol.Seal(protocol.Envelope{
-		Version: protocol.Version, Task: task, Run: run.ID, Attempt: 1, Host: host, Service: run.Service, Environment: run.Environment,
+		Version: protocol.Version, Task: task, Run: run.ID, Attempt: 1, Host: host.Name, Service: run.Service, Environment: run.Environment,
 		Project: run.Project, Group: run.Group, Scenario: run.Scenario, Digest: run.Digest, Actor: run.Actor, Reason: run.Reason,
 		NotBefore: now, Expiry: now.Add(protocol.Lifetime),
 	}, key)
 	must(t, err)
-	return s
+	_, err = agents.Put(t.Context(), host, task, protocol.Submission{Sealed: s, Epoch: epoch})
+	return err
 }
 
 // What is pressed at a server that does not have the run is obeyed by the one

@@ -17,7 +17,7 @@ var keep = flag.Bool("keep", false, "print what the simulation said of each muta
 
 // schedules bounds the search for one mutant. Most are found within a few
 // hundred histories.
-const schedules = "40000"
+const schedules = "20000"
 
 // Every mutant is found by the simulation.
 func TestMutants(t *testing.T) {
