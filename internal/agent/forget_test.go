@@ -105,24 +105,34 @@ func TestOutputOfALostFolderEndsWithItsReader(t *testing.T) {
 	}
 }
 
-// A server that took a run over, and had nothing to do here but forget what the
-// one before it had forgotten already, is the later one all the same: also
-// after the agent was started anew.
-func TestALaterServerIsRememberedByATombstone(t *testing.T) {
+// An id that is buried already still tells of a later epoch: a server that lost
+// the run, or works on a lost database, is refused from then on, also by the
+// next agent.
+func TestATombstoneKeepsALaterEpoch(t *testing.T) {
 	b := newBed(t)
-	a, spy := b.agentWithout()
-	e := b.envelope(b.script("true"))
-	forget := func(epoch int64) error {
-		_, err := a.Forget(t.Context(), e.Task, protocol.Forget{Run: e.Run, Epoch: epoch})
-		return err
+	digest := b.script("true")
+	r := b.start()
+	e := b.envelope(digest)
+	r.submit(e)
+	r.until(e.Task, done)
+	first, err := r.forget(e, 3)
+	b.must(err)
+	again, err := r.forget(e, 1_000_003) // the server was restored, and asks what became of it
+	b.must(err)
+	if again != first {
+		t.Errorf("the second answer is %+v, the first was %+v", again, first)
 	}
-	for _, epoch := range []int64{1, 2, 2} {
-		b.must(forget(epoch))
-	}
-	wantCode(t, forget(1), restart.CodeStaleEpoch)
-	spy.Close()
-	a, _ = b.agentWithout()
-	b.must(a.Recover(t.Context()))
-	wantCode(t, forget(1), restart.CodeStaleEpoch)
-	b.must(forget(2))
+	r.kill()
+	r = b.start()
+	_, err = r.forget(e, 4)
+	wantCode(t, err, restart.CodeStaleEpoch)
+	lost := b.envelope(digest)
+	lost.Run = e.Run
+	s := b.seal(lost)
+	s.Epoch = 4
+	_, err = r.put(s, lost.Task)
+	wantCode(t, err, restart.CodeStaleEpoch)
+	s.Epoch = 1_000_003
+	_, err = r.put(s, lost.Task)
+	b.must(err)
 }

@@ -58,11 +58,11 @@ func read(b []byte) (rows [][]any, digest string, err error) {
 	}
 	for {
 		_, row, err := r.Next()
-		if err == io.EOF {
-			return rows, r.Digest(), nil
-		}
 		if err != nil {
 			return nil, "", err
+		}
+		if row == nil {
+			return rows, r.Digest(), nil
 		}
 		rows = append(rows, row)
 	}

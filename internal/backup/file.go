@@ -28,7 +28,7 @@ func CreateFile(path string, replace bool, write func(f *os.File) error) (err er
 	defer func() {
 		if err != nil {
 			f.Close()
-			os.Remove(f.Name()) //nolint:errcheck // there is a greater trouble to tell of
+			os.Remove(f.Name()) // there is a greater trouble to tell of
 		}
 	}()
 	if err := write(f); err != nil {

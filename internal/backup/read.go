@@ -52,12 +52,12 @@ func NewReader(r io.Reader) (*Reader, error) {
 // Manifest gives the manifest.
 func (r *Reader) Manifest() Manifest { return r.manifest }
 
-// Digest gives the SHA-256 of the backup, once Next has returned io.EOF.
+// Digest gives the SHA-256 of the backup, once Next has said that it is whole.
 func (r *Reader) Digest() string { return r.digest }
 
-// Next gives the next row and its table. io.EOF means that the backup has been
-// read to its end and is whole; before that, nothing of it may count. The row
-// is good until the next call.
+// Next gives the next row and its table. No row and no error means that the
+// backup has been read to its end and is whole; before that, nothing of it may
+// count.
 func (r *Reader) Next() (table Table, row []any, err error) {
 	for r.left == 0 {
 		if r.table++; r.table >= len(r.manifest.Tables) {
@@ -96,7 +96,7 @@ func (r *Reader) Next() (table Table, row []any, err error) {
 // end compares the sum, and makes sure that nothing follows.
 func (r *Reader) end() error {
 	if r.digest != "" {
-		return io.EOF
+		return nil
 	}
 	line, err := r.next()
 	if err != nil {
@@ -107,17 +107,17 @@ func (r *Reader) end() error {
 	if json.Unmarshal(line, &last) != nil || last.SHA256 != digest {
 		return damaged("its SHA-256 is not the one that it ends with")
 	}
-	if _, err := r.lines.ReadByte(); err != io.EOF {
+	if _, err := r.lines.ReadByte(); !errors.Is(err, io.EOF) {
 		if err != nil {
 			return broken(err)
 		}
 		return damaged("something follows its end")
 	}
-	if _, err := r.input.ReadByte(); err != io.EOF {
+	if _, err := r.input.ReadByte(); !errors.Is(err, io.EOF) {
 		return damaged("something follows its end")
 	}
 	r.digest = digest
-	return io.EOF
+	return nil
 }
 
 // next reads a line with its end.
@@ -160,12 +160,9 @@ func Verify(r io.Reader, progress func(rows int64)) (Manifest, string, error) {
 		return Manifest{}, "", err
 	}
 	for rows := int64(0); ; rows++ {
-		_, _, err := b.Next()
-		if err == io.EOF {
-			return b.manifest, b.digest, nil
-		}
-		if err != nil {
-			return b.manifest, "", err
+		_, row, err := b.Next()
+		if row == nil {
+			return b.manifest, b.digest, err
 		}
 		progress(rows)
 	}

@@ -177,15 +177,15 @@ func copyIn(ctx context.Context, t tx, in *backup.Reader, migrations []migration
 	var waiting insertion
 	for {
 		table, row, err := in.Next()
-		if err != nil && err != io.EOF {
+		if err != nil {
 			return err
 		}
-		if err == io.EOF || waiting.full(table) {
+		if row == nil || waiting.full(table) {
 			if err := waiting.flush(ctx, t); err != nil {
 				return fmt.Errorf("table %s: %w", waiting.table.Name, err)
 			}
 		}
-		if err == io.EOF {
+		if row == nil {
 			return nil
 		}
 		waiting.add(table, row)

@@ -66,7 +66,7 @@ func restoreFile(ctx context.Context, path string, in *backup.Reader, migrations
 
 func removeAll(path string) {
 	for _, suffix := range companions {
-		os.Remove(path + suffix) //nolint:errcheck // what can't be removed is met again when it is made
+		os.Remove(path + suffix) // what can't be removed is met again when it is made
 	}
 }
 
