@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"io"
+	"path/filepath"
 	"slices"
 
 	"github.com/restartilka/restartilka/internal/backup"
@@ -35,6 +36,9 @@ func Restore(ctx context.Context, cfg Config, r io.Reader, by string, replace bo
 // Keep names what a backup of the database does not hold and a new server
 // needs: the configuration and the files and folders that it names.
 func (c *Config) Keep(config string) []string {
+	if abs, err := filepath.Abs(config); err == nil {
+		config = abs
+	}
 	keep := []string{config}
 	for _, p := range c.files() {
 		if *p != "" && p != &c.Database.SQLite && p != &c.Inventory.CacheDir {

@@ -52,7 +52,7 @@ func restoreFile(ctx context.Context, path string, in *backup.Reader, migrations
 	}
 	s := &Store{log: slog.New(slog.DiscardHandler), source: o.Server, dialect: sqliteDialect()}
 	// Nobody has this file: it needs no journal, and is synced once, at its end.
-	s.writer = openWriter(build, "journal_mode(OFF)", "synchronous(OFF)")
+	s.writer = openWriter(build, "journal_mode(OFF)", "synchronous(OFF)", "cache_size(-65536)") // 64 MiB for the indexes
 	out, err = s.restore(ctx, in, migrations, o)
 	if err := errors.Join(err, s.writer.Close()); err != nil {
 		return out, err
