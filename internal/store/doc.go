@@ -41,6 +41,12 @@
 // the next number and hash, in the order in which they were stored. Sinks have
 // cursors, which only move on.
 //
+// # Backup and restore
+//
+// Backup writes the rows of one moment as package backup has them, Restore puts
+// them into an empty database of either kind, brings the schema up to date and
+// fences off what the lost database may have done since: fence.go says how.
+//
 // # Commits
 //
 // On SQLite, writes that arrive while a commit is being made durable share the
