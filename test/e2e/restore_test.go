@@ -236,3 +236,51 @@ func TestRefusedBackupsAndRestores(t *testing.T) {
 		t.Errorf("left behind: %v %v", parts, err)
 	}
 }
+
+// The backup knows the first host in hand; by the time that the database is
+// lost, the second one works. Its task is planned for the restored server, and
+// known to its agent: it is not run again, and never called not started.
+func TestARestoreWhileTheNextHostWorks(t *testing.T) {
+	t.Parallel()
+	c := company.New(t, company.Options{Work: 2 * time.Second})
+	run := c.Start(reason)
+	c.Eventually("the first task to be running", func() bool {
+		now, err := c.Dev.Run(t.Context(), run.ID)
+		return err == nil && now.Tasks[0].State == restart.TaskRunning
+	})
+	file := backUp(t, c)
+	c.Eventually("the second script to run", func() bool { return len(c.WitnessLines()) >= 3 })
+	c.KillServer()
+	destroy(t, c)
+	if out, talk, code := c.Program("restore", file, "--config", c.Config()); code != 0 {
+		t.Fatalf("restore: exit %d\n%s\n%s", code, out, talk)
+	}
+	c.StartServer()
+	c.Eventually("the first host to be known", func() bool {
+		now, err := c.Dev.Run(t.Context(), run.ID)
+		return err == nil && now.State == restart.RunPaused && now.Tasks[0].State.Final()
+	})
+	over := settle(t, c, run.ID)
+	seen := c.Witnessed()
+	for line, n := range seen {
+		if n != 1 {
+			t.Errorf("executed %d times: %s", n, line)
+		}
+	}
+	for _, task := range over.Tasks {
+		began := seen[task.ID+" "+task.Host+" begin"]
+		switch task.State {
+		case restart.TaskSucceeded:
+			if began != 1 || seen[task.ID+" "+task.Host+" end"] != 1 {
+				t.Errorf("%s succeeded; the witness saw it begin %d times", task.Host, began)
+			}
+		case restart.TaskUnknown, restart.TaskRefused:
+			t.Logf("%s is %s: %s", task.Host, task.State, task.Error)
+		default:
+			t.Errorf("%s is %s: %s", task.Host, task.State, task.Error)
+		}
+	}
+	if n := len(over.Tasks); n != 3 {
+		t.Errorf("%d tasks", n)
+	}
+}
