@@ -79,6 +79,7 @@ func Exercise(t *testing.T, newDSN storetest.NewDSN) {
 		"backup beside writers":       exerciseBackupBeside,
 		"backup of an older schema":   exerciseOldBackup,
 		"restore fences":              exerciseFencing,
+		"restore keeps wishes":        exerciseRestoredWishes,
 		"restore of a damaged backup": exerciseDamagedBackup,
 		"restore needs it empty":      exerciseNotEmpty,
 	} {

@@ -19,7 +19,7 @@ type dialect struct {
 	numbered   bool              // placeholders are $1, $2, … instead of ?
 	lockSchema string            // a statement that keeps other servers from migrating until the commit; "" where there are none
 	hasTable   string            // counts the tables of the name given
-	patience   string            // a statement that lets this transaction wait for a slow reader or writer of its rows; "" = it may
+	patience   string            // a statement that lets this transaction take its time, whatever the cluster's default; "" = it may
 	overriding string            // of an INSERT that brings the values of $serial columns itself
 	serials    string            // lists table and column of each $serial; "" where they follow what is inserted
 }
@@ -42,7 +42,7 @@ func postgresDialect() dialect {
 		numbered:   true,
 		lockSchema: "SELECT pg_advisory_xact_lock(7265737461727469)",
 		hasTable:   "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename = ?",
-		patience:   "SET LOCAL idle_in_transaction_session_timeout = 0",
+		patience:   "SELECT set_config('idle_in_transaction_session_timeout', '0', true), set_config('statement_timeout', '0', true)",
 		overriding: " OVERRIDING SYSTEM VALUE",
 		serials:    "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = current_schema() AND is_identity = 'YES' ORDER BY table_name",
 	}
