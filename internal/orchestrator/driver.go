@@ -128,8 +128,7 @@ func (d *driver) greet(ctx context.Context, expiry time.Time) (bool, error) {
 		var refused *dispatch.RefusedError
 		if errors.As(err, &refused) {
 			if refused.Err.Code == restart.CodeTombstone {
-				return false, d.outcome(ctx, restart.TaskUnknown, restart.Errorf(restart.CodeTombstone,
-					"%s has had this task before, and has forgotten it: this database is older than what happened (%s)", d.host.Name, refused.Err.Message), nil)
+				return d.had(ctx, refused.Err)
 			}
 			if took := d.l.o.since(began); asked > 1 || took > promptly || took < 0 { // below 0: the clock was set back
 				return d.wanted(ctx)
@@ -150,6 +149,19 @@ func (d *driver) greet(ctx context.Context, expiry time.Time) (bool, error) {
 			return false, ctx.Err()
 		}
 	}
+}
+
+// had settles a task that its host has had before, and has forgotten. It is
+// told of this server's epoch first: to one that works on a lost database, or
+// has lost the run, the host says so. False means that the task has its outcome.
+func (d *driver) had(ctx context.Context, said *restart.Error) (bool, error) {
+	fctx, cancel := d.l.o.cfg.Clock.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if _, err := d.l.o.cfg.Agents.Forget(fctx, d.host, d.task.ID, protocol.Forget{Run: d.run.ID, Epoch: d.l.claim.Epoch}); err != nil && fenced(err) {
+		return false, err
+	}
+	return false, d.outcome(ctx, restart.TaskUnknown, restart.Errorf(restart.CodeTombstone,
+		"%s has had this task before, and has forgotten it: this database is older than what happened (%s)", d.host.Name, said.Message), nil)
 }
 
 // wanted tells whether the run still goes on, for a host that has been tried
