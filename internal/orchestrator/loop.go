@@ -246,6 +246,7 @@ func (l *loop) apply(ctx context.Context, run restart.Run, c command, now time.T
 			From: []restart.RunState{run.State}, To: c.state, Cause: c.cause, Explanation: c.why, SetFinished: true, Control: &none,
 		}
 		change.Release = true
+		change.Seen = run.Version // a person may just have asked for another attempt: it must not be left planned
 		for _, t := range run.Tasks {
 			if t.State == restart.TaskPlanned {
 				change.Tasks = append(change.Tasks, store.TaskChange{
