@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -62,6 +63,26 @@ func unturned(ctx context.Context, t tx, run lockedRun, seen int64) error {
 	}
 	return restart.Errorf(restart.CodeConflict, "run %s has changed since you looked at it (version %d): %s", run.id, seen, now).
 		WithHint("look at it again, then decide: restartilka show %s", run.id)
+}
+
+// Unturned returns nil where a run has taken no turn after the version that was
+// seen (0 = any), else a CodeConflict that says how it stands: for what changes
+// nothing of the run itself.
+func (s *Store) Unturned(ctx context.Context, runID string, seen int64) error {
+	if seen == 0 {
+		return nil
+	}
+	return s.read(ctx, "compare versions", func(ctx context.Context, t tx) error {
+		run := lockedRun{id: runID}
+		err := t.row(ctx, "SELECT version + 1, turned, state, control FROM runs WHERE id = ?", runID).Scan(&run.version, &run.turned, &run.state, &run.control)
+		if errors.Is(err, sql.ErrNoRows) {
+			return notFound("run", runID)
+		}
+		if err != nil {
+			return err
+		}
+		return unturned(ctx, t, run, seen)
+	})
 }
 
 // decideTask lays a person's decision beside an unknown task, once.
