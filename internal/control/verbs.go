@@ -179,6 +179,15 @@ func (c *Control) MayGoOn(ctx context.Context, run restart.Run) (restart.Cause, 
 	return "", ""
 }
 
+// Allowed tells what somebody may do with a run: stop it, and have it go on or
+// something made from it. Pages ask, to show nobody what would be refused.
+func (c *Control) Allowed(ctx context.Context, actor restart.Actor, run restart.Run) (control, act bool) {
+	if run.Plan == nil {
+		return false, false
+	}
+	return c.mayControl(ctx, actor, run, authz.Control) == nil, c.mayControl(ctx, actor, run, authz.ActionFor(run.Kind)) == nil
+}
+
 // mayControl checks the rights of a person on the run's service, which may
 // have left the inventory meanwhile: then only an admin may.
 func (c *Control) mayControl(ctx context.Context, actor restart.Actor, run restart.Run, action authz.Action) error {
