@@ -151,7 +151,7 @@ func TestRetryOnThePage(t *testing.T) {
 		t.Fatalf("a double click made %v", drafts)
 	}
 	page = f.page(cookie, drafts[0])
-	wants(t, page, "Draft", "the disk has room again", "whether the script ran on web3.nginx.example.com is not known", `/start"`, "0 of 2 hosts done", "web2.nginx.example.com", `href="/runs/`+run.ID+`">a retry of another run`)
+	wants(t, page, "Draft", "the disk has room again", "0 of 2 hosts done", "whether the script ran on web3.nginx.example.com is not known", `/start"`, "web2.nginx.example.com", `href="/runs/`+run.ID+`">a retry of another run`)
 	lacks(t, f.page(f.signInAs("root", restart.RoleAdmin), drafts[0]), `/start"`) // another's plan
 	if res := f.post("/runs/"+drafts[0]+"/start", url.Values{"version": {shownVersion(t, page)}}, "Cookie", cookie); res.StatusCode != http.StatusSeeOther {
 		t.Fatalf("start: %s\n%s", res.Status, res.body)
