@@ -1,9 +1,12 @@
 package orchestrator
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
 
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/restart"
@@ -182,4 +185,118 @@ func TestDecideAfterADecision(t *testing.T) {
 			t.Errorf("%s:\n got  %s\n want %s", name, got, c.want)
 		}
 	}
+}
+
+// Whatever hosts answer and whatever people decide: no host is tried while an
+// attempt on it is open, each attempt has an id of its own, a paused run starts
+// nothing, nothing undecided is resumed over, and a run in which every host is
+// done, or is said to be, completes.
+func TestWalkWithDecisions(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.IntRange(1, 6).Draw(t, "hosts")
+		states := make([]restart.TaskState, n)
+		for i := range states {
+			states[i] = restart.TaskPlanned
+		}
+		run := aRun(restart.Strategy{
+			Batches:     []restart.Amount{{Count: rapid.IntRange(1, 3).Draw(t, "at once")}},
+			MaxFailures: rapid.IntRange(0, 2).Draw(t, "max failures"),
+		}, states...)
+		driven, ids, now := map[string]bool{}, map[string]bool{}, clock
+		newID := func() string {
+			id := fmt.Sprintf("new%d", len(ids))
+			ids[id] = true
+			return id
+		}
+		set := func(id string, state restart.TaskState) {
+			for i := range run.Tasks {
+				if run.Tasks[i].ID == id {
+					run.Tasks[i].State = state
+				}
+			}
+		}
+		wish := func() Wish { return Wish{Run: run, By: "anna", Now: now, NewID: newID} }
+		person := func() { // decides about one host
+			open := run.Undecided()
+			if len(open) == 0 {
+				return
+			}
+			about := rapid.SampledFrom(open).Draw(t, "about")
+			c, err := wish().Decide(about.Host, rapid.SampledFrom(restart.Verdicts()).Draw(t, "verdict"), because)
+			if err != nil || c == nil {
+				t.Fatalf("decide: %v, %v", c, err)
+			}
+			for i := range run.Tasks {
+				if run.Tasks[i].ID == c.Tasks[0].ID {
+					run.Tasks[i].Decision = c.Tasks[0].Decision
+				}
+			}
+			run.Tasks = append(run.Tasks, c.NewTasks...)
+		}
+		for step := 0; ; step++ {
+			if step > 2000 {
+				t.Skip("hosts go on being unknown")
+			}
+			if run.State == restart.RunRunning && rapid.IntRange(0, 9).Draw(t, "now") == 0 {
+				person() // while it goes on
+			}
+			for _, c := range decide(snapshot{run: run, driven: driven}, now) {
+				switch c := c.(type) {
+				case start:
+					if run.State != restart.RunRunning {
+						t.Fatalf("%s started in a run that is %s", c.task, run.State)
+					}
+					set(c.task, restart.TaskRunning)
+					driven[c.task] = true
+				case pause:
+					run.State, run.Cause = restart.RunPaused, c.cause
+				case end:
+					if left := run.Left(); (c.state == restart.RunCompleted) != (len(left) == 0) {
+						t.Fatalf("ended as %s with %d hosts left: %s", c.state, len(left), run.Summary())
+					}
+					return
+				case leave:
+				default:
+					t.Fatalf("unexpected %T", c)
+				}
+			}
+			byHost, batches := map[string]int{}, map[int]int{}
+			for _, task := range run.Tasks {
+				if task.State.Active() {
+					byHost[task.Host]++
+					batches[task.Batch]++
+				}
+			}
+			for host, n := range byHost {
+				if n > 1 {
+					t.Fatalf("%d attempts at once on %s", n, host)
+				}
+			}
+			if len(batches) > 1 {
+				t.Fatalf("hosts of %d batches in hand: %v", len(batches), batches)
+			}
+			now = now.Add(time.Second)
+			for i := range run.Tasks {
+				if run.Tasks[i].State.Active() && rapid.Bool().Draw(t, "ends now") {
+					run.Tasks[i].State, run.Tasks[i].FinishedAt = rapid.SampledFrom([]restart.TaskState{
+						restart.TaskSucceeded, restart.TaskSucceeded, restart.TaskUnknown, restart.TaskFailed, restart.TaskNotStarted,
+					}).Draw(t, "outcome"), new(now)
+					delete(driven, run.Tasks[i].ID)
+				}
+			}
+			if run.State != restart.RunPaused {
+				continue
+			}
+			c, err := wish().Resume()
+			if undecided := len(run.Undecided()) > 0; (err != nil) != undecided {
+				t.Fatalf("resume with %d undecided: %v", len(run.Undecided()), err)
+			}
+			if err != nil {
+				person()
+				continue
+			}
+			run.Tasks = append(run.Tasks, c.NewTasks...)
+			run.State, run.Cause, run.Acknowledged = c.Run.To, "", *c.Run.Acknowledged
+		}
+	})
 }
