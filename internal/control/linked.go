@@ -156,7 +156,7 @@ func toDo(parent restart.Run, work restart.Work, named string) ([]restart.Task, 
 		return tasks, nil
 	}
 	var out []restart.Task
-	for _, name := range strings.Split(named, ",") {
+	for name := range strings.SplitSeq(named, ",") {
 		i := slices.IndexFunc(tasks, func(t restart.Task) bool { return t.Host == name })
 		if i < 0 {
 			var drained []string
