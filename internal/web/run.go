@@ -37,6 +37,7 @@ type runView struct {
 	Bar                       []segment // nil where the strip shows each host
 	Draft, Paused, HasUnknown bool
 	Reason, By                string
+	Only                      string // that it does not do the whole scenario
 	Density                   string // of the strip: few | some | many
 }
 
@@ -190,6 +191,9 @@ func (b *board) view(run restart.Run, now time.Time) runView {
 		Done: counts[toneDone], Total: b.total,
 		Draft: run.State == restart.RunDraft, Paused: run.State == restart.RunPaused, HasUnknown: counts[toneUnknown] > 0,
 		Reason: restart.Escape(run.Reason), By: run.Actor, Density: b.density(),
+	}
+	if run.Work == restart.WorkUndrain {
+		x.Only = say(b.lang, "run.only")
 	}
 	if run.Via != "" {
 		x.By = say(b.lang, "run.via", run.Actor, run.Via)

@@ -62,6 +62,7 @@ var catalogue = map[string]text{
 	"run.killing":     {"A forced abort was asked for: the host in hand is being killed", "Запрошено принудительное прерывание: работа на текущем хосте прекращается"},
 
 	"run.relations": {"Linked runs", "Связанные запуски"},
+	"run.only":      {"Only puts hosts back that another run has left drained.", "Только возвращает хосты, выведенные из балансировки другим запуском."},
 	"run.retries":   {"a retry of another run", "повтор другого запуска"},
 	"run.undrains":  {"puts back hosts of another run", "возвращает хосты другого запуска"},
 	"run.retried":   {"retried by %s: %s", "повтор, %s: %s"},
