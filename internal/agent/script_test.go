@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/restartilka/restartilka/internal/protocol"
+	"github.com/restartilka/restartilka/internal/restart"
 )
 
 // do runs one task to its end.
@@ -109,6 +110,39 @@ func TestAHostThatFailedStaysDrained(t *testing.T) {
 	if s.Outcome != protocol.OutcomeFailed || s.FailedPhase != protocol.PhaseHealth || !s.Drained || len(s.Health) == 0 {
 		t.Errorf("unhealthy: %+v", s)
 	}
+}
+
+// The undrain step alone: nothing else of the scenario is done.
+func TestUndrainAlone(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	r := b.start()
+	const before = "evidence:\n  - process\nsteps:\n  drain: {script: \"echo drain\"}\n  run: {script: \"echo run\"}\n"
+	const unhealthy = "health:\n  command: {script: \"exit 1\"}\n  deadline: 1s\n  interval: 100ms\n"
+	alone := func(digest, only string) (protocol.Envelope, error) {
+		e := b.envelope(digest)
+		e.Only = only
+		_, err := r.put(b.seal(e), e.Task)
+		return e, err
+	}
+	for script, outcome := range map[string]protocol.Outcome{"echo undrain": protocol.OutcomeSucceeded, "echo undrain; exit 4": protocol.OutcomeFailed} {
+		e, err := alone(b.scenario(before+"  undrain: {script: \""+script+"\"}\n"+unhealthy), "undrain")
+		b.must(err)
+		s := r.until(e.Task, done)
+		if s.Outcome != outcome || s.Drained != (outcome != protocol.OutcomeSucceeded) || len(s.Phases) != 1 || s.Phases[0].Phase != protocol.PhaseUndrain || len(s.Evidence) > 0 || len(s.Health) > 0 {
+			t.Errorf("%s: %+v", script, s)
+		}
+		if out := text(r.output(e.Task)); out != "undrain\n" {
+			t.Errorf("%s printed %q", script, out)
+		}
+	}
+	_, err := alone(b.scenario("steps:\n  drain: {script: \"echo drain\"}\n  run: {script: \"echo run\"}\n"), "undrain")
+	wantCode(t, err, restart.CodeInvalid)
+	if !strings.Contains(err.Error(), "has no undrain step") {
+		t.Error(err)
+	}
+	_, err = alone(b.scenario(before+"  undrain: {script: \"true\"}\n"), "drain")
+	wantCode(t, err, restart.CodeInvalid)
 }
 
 // stubborn is a script that leaves a daemon in a session of its own, which

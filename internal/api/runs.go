@@ -29,10 +29,7 @@ func (a *api) createRun(ctx context.Context, actor restart.Actor, in *struct {
 	Body wire.RunRequest
 }) (restart.Run, error) {
 	run, err := a.cfg.Control.Draft(ctx, actor, in.Body.Request, in.Key)
-	if err != nil || !in.Body.Start {
-		return run, err
-	}
-	return a.cfg.Control.Start(ctx, actor, run.ID, wire.StartRequest{})
+	return a.startIf(ctx, actor, run, in.Body.Start, err)
 }
 
 // runID is the input of an operation on one run.
@@ -51,11 +48,54 @@ func (a *api) startRun(ctx context.Context, actor restart.Actor, in *struct {
 	return a.cfg.Control.Start(ctx, actor, in.ID, in.Body)
 }
 
+// verbOn is the input of an operation that asks something of one run; its body
+// may be left out.
+type verbOn struct {
+	ID   string `path:"id"`
+	Body *wire.VerbRequest
+}
+
 // verb is an operation that asks something of one run.
-func (a *api) verb(ask func(ctx context.Context, actor restart.Actor, id string) (restart.Run, error)) func(context.Context, restart.Actor, *runID) (restart.Run, error) {
-	return func(ctx context.Context, actor restart.Actor, in *runID) (restart.Run, error) {
-		return ask(ctx, actor, in.ID)
+func (a *api) verb(ask func(ctx context.Context, actor restart.Actor, id string, seen int64) (restart.Run, error)) func(context.Context, restart.Actor, *verbOn) (restart.Run, error) {
+	return func(ctx context.Context, actor restart.Actor, in *verbOn) (restart.Run, error) {
+		if in.Body == nil {
+			return ask(ctx, actor, in.ID, 0)
+		}
+		return ask(ctx, actor, in.ID, in.Body.Version)
 	}
+}
+
+func (a *api) decideTask(ctx context.Context, actor restart.Actor, in *struct {
+	ID   string `path:"id"`
+	Body wire.DecideRequest
+}) (restart.Run, error) {
+	return a.cfg.Control.Decide(ctx, actor, in.ID, in.Body)
+}
+
+func (a *api) retryRun(ctx context.Context, actor restart.Actor, in *struct {
+	ID   string `path:"id"`
+	Key  string `header:"Idempotency-Key" doc:"the same key of the same person gives the same run again" maxLength:"128"`
+	Body wire.RetryRequest
+}) (restart.Run, error) {
+	run, err := a.cfg.Control.Retry(ctx, actor, in.ID, in.Body, in.Key)
+	return a.startIf(ctx, actor, run, in.Body.Start, err)
+}
+
+func (a *api) undrainRun(ctx context.Context, actor restart.Actor, in *struct {
+	ID   string `path:"id"`
+	Key  string `header:"Idempotency-Key" doc:"the same key of the same person gives the same run again" maxLength:"128"`
+	Body wire.UndrainRequest
+}) (restart.Run, error) {
+	run, err := a.cfg.Control.Undrain(ctx, actor, in.ID, in.Body, in.Key)
+	return a.startIf(ctx, actor, run, in.Body.Start, err)
+}
+
+// startIf starts a draft where that was asked for at once.
+func (a *api) startIf(ctx context.Context, actor restart.Actor, run restart.Run, start bool, err error) (restart.Run, error) {
+	if err != nil || !start {
+		return run, err
+	}
+	return a.cfg.Control.Start(ctx, actor, run.ID, wire.StartRequest{})
 }
 
 // taskID is the input of an operation on one host of a run.

@@ -81,6 +81,7 @@ RESTARTILKA_URL, RESTARTILKA_CA (file), RESTARTILKA_TOKEN or RESTARTILKA_TOKEN_F
 		"act": {
 			restartCommand(), runCommand(), dumpCommand(), watchCommand(),
 			verbCommand(pauseVerb), verbCommand(resumeVerb), verbCommand(abortVerb), verbCommand(forceAbortVerb),
+			decideCommand(), retryCommand(), undrainCommand(),
 		},
 		"look":  {showCommand(), runsCommand(), hostsCommand(), servicesCommand(), groupsCommand(), locksCommand(), auditCommand()},
 		"admin": {loginCommand(), whoamiCommand(), tokenCommand(), hostCommand(), scenarioCommand()},

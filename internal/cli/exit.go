@@ -88,7 +88,7 @@ func Exit(code int) error {
 // runCode says how a run that has come to rest ends a command.
 func runCode(run restart.Run) int {
 	for _, t := range restart.Latest(run.Tasks) {
-		if t.State == restart.TaskUnknown {
+		if t.Undecided() {
 			return ExitPerson
 		}
 	}

@@ -23,9 +23,12 @@ func ShowPlan(w io.Writer, run restart.Run) {
 // reviewed bytes, and what a person should know before.
 func writePlan(w io.Writer, p restart.Plan) {
 	chosen := p.Chosen()
-	fmt.Fprintf(w, "%s %s%s, scenario %s (%s)\n", p.Kind, restart.Escape(p.Service.Name), in(p.Environment), restart.Escape(p.Scenario), short(p.Digest))
+	fmt.Fprintf(w, "%s %s%s, scenario %s (%s)\n", workWord(p.Kind, p.Work), restart.Escape(p.Service.Name), in(p.Environment), restart.Escape(p.Scenario), short(p.Digest))
 	if p.Description != "" {
 		fmt.Fprintf(w, "  %s\n", restart.Escape(p.Description))
+	}
+	if p.Parent != "" {
+		fmt.Fprintf(w, "after:   run %s\n", p.Parent)
 	}
 	if p.Group != "" {
 		fmt.Fprintf(w, "group:   %s\n", restart.Escape(p.Group))
@@ -101,6 +104,14 @@ func span(d restart.Duration) string {
 		s = strings.TrimSuffix(s, "0m")
 	}
 	return s
+}
+
+// workWord says what is done to each host.
+func workWord(kind restart.Kind, work restart.Work) string {
+	if work != restart.WorkWhole {
+		return restart.Escape(string(work))
+	}
+	return string(kind)
 }
 
 func agentWord(h restart.PlannedHost) string {

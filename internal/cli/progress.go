@@ -89,6 +89,9 @@ func taskWord(t restart.Task) string {
 	if t.Attempt > 1 {
 		text += fmt.Sprintf(" (attempt %d)", t.Attempt)
 	}
+	if t.Decision != nil {
+		text += ", decided: " + restart.Escape(string(t.Decision.Verdict))
+	}
 	return text
 }
 

@@ -19,11 +19,52 @@ import (
 // requestFlags are what restart, run and dump have in common: one path from
 // the request over its plan to the run.
 type requestFlags struct {
-	req      restart.Request
-	params   []string
+	req    restart.Request
+	params []string
+	begin
+}
+
+// begin is how a plan becomes a run that is watched: what every command has
+// that makes one.
+type begin struct {
 	planOnly bool
 	detach   bool
 	yes      bool
+}
+
+func (b *begin) addTo(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.BoolVar(&b.planOnly, "plan", false, "show the plan and do nothing")
+	flags.BoolVar(&b.detach, "detach", false, "print the run's id and leave; it goes on")
+	flags.BoolVarP(&b.yes, "yes", "y", false, "start without asking")
+}
+
+// check finds what can't go together.
+func (b *begin) check() error {
+	if b.planOnly && b.detach {
+		return usage(errors.New("--plan and --detach do not go together: a plan starts nothing"))
+	}
+	return nil
+}
+
+// start shows a draft, asks, starts it and watches it.
+func (b *begin) start(cmd *cobra.Command, c *client.Client, draft restart.Run) error {
+	ctx := cmd.Context()
+	if draft.Plan == nil {
+		return errors.New("the server gave no plan")
+	}
+	writePlan(cmd.ErrOrStderr(), *draft.Plan)
+	if err := b.confirm(ctx, cmd, *draft.Plan); err != nil {
+		return err
+	}
+	started, err := c.Start(ctx, draft.ID, wire.StartRequest{})
+	if err != nil {
+		return startError(err, draft.ID)
+	}
+	if b.detach {
+		return data(cmd, show(started), func(w io.Writer) { fmt.Fprintln(w, started.ID) })
+	}
+	return watch(cmd, c, started.ID)
 }
 
 func (f *requestFlags) add(cmd *cobra.Command) {
@@ -36,9 +77,7 @@ func (f *requestFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.req.Reason, "reason", "", "why: what you see and what you expect (needed, 10 to 500 characters)")
 	flags.StringVar(&f.req.Ticket, "ticket", "", "key of a ticket, such as WEB-123")
 	flags.StringArrayVar(&f.params, "param", nil, "a parameter of the scenario, NAME=VALUE; may be repeated")
-	flags.BoolVar(&f.planOnly, "plan", false, "show the plan and do nothing")
-	flags.BoolVar(&f.detach, "detach", false, "print the run's id and leave; it goes on")
-	flags.BoolVarP(&f.yes, "yes", "y", false, "start without asking")
+	f.addTo(cmd)
 }
 
 // addScenario is for the commands that find their scenario by its kind.
@@ -48,18 +87,14 @@ func (f *requestFlags) addScenario(cmd *cobra.Command) {
 
 // finish checks what can be checked without the server.
 func (f *requestFlags) finish(cmd *cobra.Command) error {
-	switch {
-	case f.planOnly && f.detach:
-		return usage(errors.New("--plan and --detach do not go together: a plan starts nothing"))
-	case f.req.Group != "" && f.req.Hosts != "":
+	if err := f.check(); err != nil {
+		return err
+	}
+	if f.req.Group != "" && f.req.Hosts != "" {
 		return usage(errors.New("--group and --hosts do not go together: give one of them"))
 	}
-	if !cmd.Flags().Changed("reason") {
-		return usage(restart.Errorf(restart.CodeReason, "a reason is needed: why is this done?").
-			WithHint(`--reason "502s since the 14:00 deploy, workers hang"`))
-	}
-	if !utf8.ValidString(f.req.Reason) {
-		return restart.Errorf(restart.CodeReason, "the reason is not valid UTF-8 text")
+	if err := checkReason(cmd, f.req.Reason); err != nil {
+		return err
 	}
 	for _, p := range f.params {
 		name, value, ok := strings.Cut(p, "=")
@@ -73,6 +108,19 @@ func (f *requestFlags) finish(cmd *cobra.Command) error {
 			return usage(fmt.Errorf("--param %s is given twice", restart.Quote(name)))
 		}
 		f.req.Params[name] = value
+	}
+	return nil
+}
+
+// checkReason wants one to be given. Whether it says anything, the server
+// decides, so that the audit trail has what was refused.
+func checkReason(cmd *cobra.Command, reason string) error {
+	if !cmd.Flags().Changed("reason") {
+		return usage(restart.Errorf(restart.CodeReason, "a reason is needed: why is this done?").
+			WithHint(`--reason "502s since the 14:00 deploy, workers hang"`))
+	}
+	if !utf8.ValidString(reason) {
+		return restart.Errorf(restart.CodeReason, "the reason is not valid UTF-8 text")
 	}
 	return nil
 }
@@ -98,33 +146,19 @@ func (f *requestFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	if draft.Plan == nil {
-		return errors.New("the server gave no plan")
-	}
-	writePlan(cmd.ErrOrStderr(), *draft.Plan)
-	if err := f.confirm(ctx, cmd, *draft.Plan); err != nil {
-		return err
-	}
-	started, err := c.Start(ctx, draft.ID, wire.StartRequest{})
-	if err != nil {
-		return startError(err, draft.ID)
-	}
-	if f.detach {
-		return data(cmd, show(started), func(w io.Writer) { fmt.Fprintln(w, started.ID) })
-	}
-	return watch(cmd, c, started.ID)
+	return f.start(cmd, c, draft)
 }
 
 // confirm has a person at the terminal say yes; elsewhere --yes says it.
-func (f *requestFlags) confirm(ctx context.Context, cmd *cobra.Command, p restart.Plan) error {
-	if f.yes {
+func (b *begin) confirm(ctx context.Context, cmd *cobra.Command, p restart.Plan) error {
+	if b.yes {
 		return nil
 	}
 	if !terminal(cmd.InOrStdin()) || !terminal(cmd.ErrOrStderr()) {
 		return usage(restart.Errorf(restart.CodeInvalid, "nobody is there to confirm the plan").WithHint("add --yes to start it, or --plan to see it only"))
 	}
 	n := len(p.Chosen())
-	yes, err := ask(ctx, cmd, fmt.Sprintf("\n%s %s on %s?", p.Kind, restart.Escape(p.Service.Name), plural(n, "host")))
+	yes, err := ask(ctx, cmd, fmt.Sprintf("\n%s %s on %s?", workWord(p.Kind, p.Work), restart.Escape(p.Service.Name), plural(n, "host")))
 	if err != nil {
 		return err
 	}

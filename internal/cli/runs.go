@@ -78,7 +78,7 @@ func writeRuns(w io.Writer, runs []restart.Run, now time.Time) {
 		done := 0
 		latest := restart.Latest(run.Tasks)
 		for _, t := range latest {
-			if t.State == restart.TaskSucceeded {
+			if t.Done() {
 				done++
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -36,6 +37,7 @@ type serverKey struct{}
 //	exits CODE restartilka ARGS…   run it, and want exactly this exit code
 //	keep NAME REGEXP               keep what of stdout matches first in $NAME
 //	host NAME BEHAVIOUR            see apitest.Behaviour
+//	until RUN STATE                wait until the task of a host of the run is in it
 //	print TEXT                     what tasks print; Go escapes
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -63,6 +65,20 @@ func TestScripts(t *testing.T) {
 			"exits": exits, "keep": keep,
 			"host": func(ts *testscript.TestScript, _ bool, args []string) {
 				ts.Value(serverKey{}).(*apitest.Server).Agents.Set(args[0], apitest.Behaviour(args[1]))
+			},
+			"until": func(ts *testscript.TestScript, _ bool, args []string) {
+				s := ts.Value(serverKey{}).(*apitest.Server)
+				for late := time.Now().Add(20 * time.Second); ; {
+					run, err := s.Store.Run(context.Background(), args[0])
+					ts.Check(err)
+					if slices.ContainsFunc(run.Tasks, func(t restart.Task) bool { return string(t.State) == args[1] }) {
+						return
+					}
+					if time.Now().After(late) {
+						ts.Fatalf("waited in vain: %s", run.Summary())
+					}
+					<-time.After(10 * time.Millisecond)
+				}
 			},
 			"print": func(ts *testscript.TestScript, _ bool, args []string) {
 				text, err := strconv.Unquote(`"` + args[0] + `"`)

@@ -69,6 +69,12 @@ func show(run restart.Run) shownRun {
 func writeRun(w io.Writer, run restart.Run, now time.Time) {
 	fmt.Fprintf(w, "run:      %s\n", run.ID)
 	fmt.Fprintf(w, "what:     %s %s%s, scenario %s (%s)\n", run.Kind, restart.Escape(run.Service), in(run.Environment), restart.Escape(run.Scenario), short(run.Digest))
+	if run.Work != restart.WorkWhole {
+		fmt.Fprintf(w, "work:     the %s step alone\n", restart.Escape(string(run.Work)))
+	}
+	if run.Parent != "" {
+		fmt.Fprintf(w, "after:    run %s\n", run.Parent)
+	}
 	fmt.Fprintf(w, "who:      %s\n", restart.Escape(run.Actor))
 	fmt.Fprintf(w, "reason:   %s\n", restart.Escape(run.Reason))
 	if run.Ticket != "" {
@@ -86,6 +92,13 @@ func writeRun(w io.Writer, run restart.Run, now time.Time) {
 		finished = "running for " + d
 	}
 	fmt.Fprintf(w, "finished: %s\n", finished)
+	for _, child := range run.Children {
+		word := "retried by:"
+		if child.Work == restart.WorkUndrain {
+			word = "undrained by:"
+		}
+		fmt.Fprintf(w, "%s run %s (%s), %s\n", word, child.ID, child.State, restart.Escape(child.Actor))
+	}
 	if len(run.Tasks) == 0 {
 		fmt.Fprintln(w)
 		ShowPlan(w, run)
@@ -105,6 +118,9 @@ func writeRun(w io.Writer, run restart.Run, now time.Time) {
 		if t.Drained {
 			state += ", drained"
 		}
+		if t.Decision != nil {
+			state += ", decided: " + string(t.Decision.Verdict)
+		}
 		row := []string{t.Host, strconv.Itoa(t.Attempt), state, took(t.StartedAt, t.FinishedAt, now), exit, t.Cause}
 		if t.Error != "" {
 			row = append(row, strings.TrimPrefix(t.Error, t.Host+": "))
@@ -112,6 +128,11 @@ func writeRun(w io.Writer, run restart.Run, now time.Time) {
 		rows = append(rows, row)
 	}
 	table(w, []string{"HOST", "ATTEMPT", "STATE", "TOOK", "EXIT", "CAUSE", "ERROR"}, rows)
+	for _, t := range run.Tasks {
+		if d := t.Decision; d != nil {
+			fmt.Fprintf(w, "decided: %s attempt %d %s, by %s at %s: %s\n", restart.Escape(t.Host), t.Attempt, d.Verdict, restart.Escape(d.By), moment(&d.At), restart.Escape(d.Reason))
+		}
+	}
 	for _, h := range missed(run.Plan) {
 		fmt.Fprintf(w, "left out: %s: %s\n", restart.Escape(h.Name), about(h.Name, h.Why))
 	}

@@ -1,35 +1,33 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
 
-	"github.com/restartilka/restartilka/internal/client"
 	"github.com/restartilka/restartilka/internal/restart"
 )
 
 // verb is a command that asks something of a run and says how it stands then.
 type verb struct {
 	name, short, long string
-	ask               func(*client.Client, context.Context, string) (restart.Run, error)
 }
 
 var (
-	pauseVerb = verb{name: "pause", ask: (*client.Client).Pause, short: "Stop a run before its next host",
+	pauseVerb = verb{name: "pause", short: "Stop a run before its next host",
 		long: "Stop a run before its next host. The host in hand finishes. It goes on with resume."}
-	resumeVerb = verb{name: "resume", ask: (*client.Client).Resume, short: "Let a paused run go on",
-		long: "Let a paused run go on, in spite of the failures it has. Hosts known not to have been started are tried again."}
-	abortVerb = verb{name: "abort", ask: (*client.Client).Abort, short: "End a run; the host in hand finishes",
+	resumeVerb = verb{name: "resume", short: "Let a paused run go on",
+		long: "Let a paused run go on, in spite of the failures it has. Hosts known not to have been started are tried again.\nWhile it is not known whether the script ran on a host, that has to be decided first: restartilka decide."}
+	abortVerb = verb{name: "abort", short: "End a run; the host in hand finishes",
 		long: "End a run: the host in hand finishes, no other is touched."}
-	forceAbortVerb = verb{name: "force-abort", ask: (*client.Client).ForceAbort, short: "End a run and kill what runs on the host in hand",
+	forceAbortVerb = verb{name: "force-abort", short: "End a run and kill what runs on the host in hand",
 		long: "End a run and kill the whole process tree of the script on the host in hand. What state that leaves the host in\nis not known afterwards: it counts as unknown, and a person has to look."}
 )
 
 func verbCommand(v verb) *cobra.Command {
-	return &cobra.Command{
+	var seen int64
+	cmd := &cobra.Command{
 		Use:   v.name + " RUN",
 		Short: v.short,
 		Long:  v.long,
@@ -42,11 +40,18 @@ func verbCommand(v verb) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			run, err := v.ask(c, cmd.Context(), args[0])
+			run, err := c.Ask(cmd.Context(), args[0], v.name, seen)
 			if err != nil {
 				return err
 			}
 			return data(cmd, show(run), func(w io.Writer) { fmt.Fprintf(w, "run %s: %s\n", run.ID, runWord(run)) })
 		},
 	}
+	addSeen(cmd, &seen)
+	return cmd
+}
+
+// addSeen is for the commands that may be given upon a version of the run.
+func addSeen(cmd *cobra.Command, seen *int64) {
+	cmd.Flags().Int64Var(seen, "if-version", 0, "only if the run has taken no other turn since this version of it (see show --json)")
 }

@@ -165,7 +165,7 @@ func summary(run restart.Run) string {
 // advise says what a person can do about a run that did not go well.
 func advise(w io.Writer, run restart.Run) {
 	for _, t := range restart.Latest(run.Tasks) {
-		if t.State.Failure() && t.Error != "" {
+		if t.Counts() && t.Error != "" {
 			fmt.Fprintf(w, "%s %s: %s\n", restart.Escape(t.Host), t.State, about(t.Host, t.Error))
 		}
 		if t.Drained {
@@ -175,7 +175,24 @@ func advise(w io.Writer, run restart.Run) {
 	for _, h := range missed(run.Plan) {
 		fmt.Fprintf(w, "%s was left out: %s\n", restart.Escape(h.Name), about(h.Name, h.Why))
 	}
-	if run.State == restart.RunPaused {
+	adviseNext(w, run)
+}
+
+// adviseNext names the commands that lead on from where a run stands.
+func adviseNext(w io.Writer, run restart.Run) {
+	for _, t := range run.Undecided() {
+		fmt.Fprintf(w, "whether the script ran on %s is not known; find out, then: restartilka decide %s %s happened|did-not|again --reason TEXT\n",
+			restart.Escape(t.Host), run.ID, restart.Escape(t.Host))
+	}
+	switch {
+	case run.State == restart.RunPaused && len(run.Undecided()) == 0:
 		fmt.Fprintf(w, "it needs a person: restartilka show %s, then resume or abort\n", run.ID)
+	case run.State == restart.RunPaused:
+		fmt.Fprintf(w, "it needs a person: restartilka show %s, then decide and resume, or abort\n", run.ID)
+	case run.State.Final() && len(run.Left()) > 0:
+		fmt.Fprintf(w, "to do what is left: restartilka retry %s --reason TEXT\n", run.ID)
+	}
+	if run.State.Final() && len(run.Drained()) > 0 && run.Work != restart.WorkUndrain {
+		fmt.Fprintf(w, "to put drained hosts back without more: restartilka undrain %s --reason TEXT\n", run.ID)
 	}
 }

@@ -75,11 +75,15 @@ func (c *Client) Plan(ctx context.Context, req restart.Request) (restart.Plan, e
 // Draft keeps a request as a draft with its plan. The same key gives the same
 // run again, so that a request whose answer was lost can be sent once more.
 func (c *Client) Draft(ctx context.Context, req restart.Request, idempotencyKey string) (restart.Run, error) {
+	return post[restart.Run](ctx, c, "runs", wire.RunRequest{Request: req}, keyHeader(idempotencyKey))
+}
+
+func keyHeader(idempotencyKey string) http.Header {
 	header := http.Header{}
 	if idempotencyKey != "" {
 		header.Set("Idempotency-Key", idempotencyKey)
 	}
-	return post[restart.Run](ctx, c, "runs", wire.RunRequest{Request: req}, header)
+	return header
 }
 
 // Start confirms a draft.
@@ -115,6 +119,28 @@ func (c *Client) Abort(ctx context.Context, id string) (restart.Run, error) {
 // ForceAbort ends a run and kills what runs on the host in hand.
 func (c *Client) ForceAbort(ctx context.Context, id string) (restart.Run, error) {
 	return c.verb(ctx, id, "force-abort")
+}
+
+// Ask asks something of a run by the name of its route (pause, resume, abort,
+// force-abort), upon the version that was looked at; 0 = whatever it is now.
+func (c *Client) Ask(ctx context.Context, id, verb string, seen int64) (restart.Run, error) {
+	return post[restart.Run](ctx, c, "runs/"+segment(id)+"/"+segment(verb), wire.VerbRequest{Seen: wire.Seen{Version: seen}}, nil)
+}
+
+// Decide says what became of an unknown host.
+func (c *Client) Decide(ctx context.Context, id string, req wire.DecideRequest) (restart.Run, error) {
+	return post[restart.Run](ctx, c, "runs/"+segment(id)+"/decide", req, nil)
+}
+
+// Retry asks for a run over what another has left undone. The same key gives
+// the same run again.
+func (c *Client) Retry(ctx context.Context, id string, req wire.RetryRequest, idempotencyKey string) (restart.Run, error) {
+	return post[restart.Run](ctx, c, "runs/"+segment(id)+"/retry", req, keyHeader(idempotencyKey))
+}
+
+// Undrain asks for a run that puts back the hosts that another has left drained.
+func (c *Client) Undrain(ctx context.Context, id string, req wire.UndrainRequest, idempotencyKey string) (restart.Run, error) {
+	return post[restart.Run](ctx, c, "runs/"+segment(id)+"/undrain", req, keyHeader(idempotencyKey))
 }
 
 func (c *Client) verb(ctx context.Context, id, verb string) (restart.Run, error) {

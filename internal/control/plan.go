@@ -33,6 +33,13 @@ func (c *Control) plan(ctx context.Context, actor restart.Actor, req *restart.Re
 	if err != nil {
 		return restart.Plan{}, scenario.File{}, err
 	}
+	return c.complete(ctx, r)
+}
+
+// complete looks at the hosts of what was resolved, and lays them into order
+// and batches.
+func (c *Control) complete(ctx context.Context, r resolved) (restart.Plan, scenario.File, error) {
+	var err error
 	p := r.plan
 	c.lookAt(ctx, &p, r.file.Scenario)
 	seed := rand.Uint64() //nolint:gosec // the order of hosts is no secret
@@ -67,10 +74,7 @@ func (c *Control) resolve(ctx context.Context, actor restart.Actor, req *restart
 	if err != nil {
 		return none, err
 	}
-	if err := authz.Require(actor, authz.ActionFor(file.Scenario.Kind), authz.Object{Service: service}); err != nil {
-		return none, err
-	}
-	values, err := file.Scenario.Values(req.Params)
+	values, err := allowedValues(actor, service, file.Scenario, req)
 	if err != nil {
 		return none, err
 	}
@@ -78,6 +82,22 @@ func (c *Control) resolve(ctx context.Context, actor restart.Actor, req *restart
 	if err != nil {
 		return none, err
 	}
+	return c.assemble(ctx, *req, service, file, values, group, hosts)
+}
+
+// allowedValues gives the values of the parameters, to who may run the scenario.
+func allowedValues(actor restart.Actor, service restart.Service, s restart.Scenario, req *restart.Request) (map[string]string, error) {
+	if err := authz.Require(actor, authz.ActionFor(s.Kind), authz.Object{Service: service}); err != nil {
+		return nil, err
+	}
+	return s.Values(req.Params)
+}
+
+// assemble makes a plan of what was found, over hosts in the inventory's order.
+func (c *Control) assemble(
+	ctx context.Context, req restart.Request, service restart.Service, file scenario.File, values map[string]string, group restart.Group, hosts []restart.Host,
+) (resolved, error) {
+	var none resolved
 	if len(hosts) > MaxHosts {
 		return none, restart.Errorf(restart.CodeTooLarge, "%d hosts are more than one run may touch (%d)", len(hosts), MaxHosts).WithHint("name fewer with --hosts")
 	}
@@ -87,7 +107,7 @@ func (c *Control) resolve(ctx context.Context, actor restart.Actor, req *restart
 	}
 	s := file.Scenario
 	p := restart.Plan{
-		Request: *req, Scenario: s.Name, Digest: s.Digest, Kind: s.Kind, Description: s.Description, Service: service,
+		Request: req, Scenario: s.Name, Digest: s.Digest, Kind: s.Kind, Description: s.Description, Service: service,
 		Environment: group.Environment, Project: group.Project, Group: group.Name, Params: values,
 		Strategy: s.Strategy, Deadline: s.Health.ResolvedDeadline(), MadeAt: c.now(), InventoryAt: snapshot.FetchedAt,
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/restartilka/restartilka/internal/authz"
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/scenario"
 	"github.com/restartilka/restartilka/internal/store"
 	"github.com/restartilka/restartilka/internal/wire"
 )
@@ -23,21 +24,26 @@ const DraftLife = 15 * time.Minute
 func (c *Control) Draft(ctx context.Context, actor restart.Actor, req restart.Request, idempotencyKey string) (restart.Run, error) {
 	rec := c.record(actor, audit.RunRefused)
 	rec.Service, rec.Environment, rec.Reason = clip(req.Service), clip(req.Environment), clip(req.Reason)
-	if len(idempotencyKey) > 128 || restart.Escape(idempotencyKey) != idempotencyKey {
-		return restart.Run{}, restart.Errorf(restart.CodeInvalid, "the idempotency key is not at most 128 printable characters")
+	if err := checkKey(idempotencyKey); err != nil {
+		return restart.Run{}, err
 	}
-	if len(req.Ticket) > 64 || restart.Escape(req.Ticket) != req.Ticket {
-		return restart.Run{}, c.refused(ctx, rec, restart.Errorf(restart.CodeInvalid, "ticket %s is not a key such as WEB-123", restart.Quote(req.Ticket)))
+	if err := checkTicket(req.Ticket); err != nil {
+		return restart.Run{}, c.refused(ctx, rec, err)
 	}
 	p, file, err := c.plan(ctx, actor, &req)
 	if err != nil {
 		return restart.Run{}, c.refused(ctx, rec, err)
 	}
+	return c.keep(ctx, actor, p, file, idempotencyKey)
+}
+
+// keep stores a plan as a draft.
+func (c *Control) keep(ctx context.Context, actor restart.Actor, p restart.Plan, file scenario.File, idempotencyKey string) (restart.Run, error) {
 	now := c.now()
 	run := restart.Run{
 		ID: restart.NewID(now), Scenario: p.Scenario, Digest: p.Digest, Kind: p.Kind, Service: p.Service.Name,
 		Environment: p.Environment, Project: p.Project, Group: p.Group, Params: p.Params,
-		Actor: actor.Name, Via: actor.Via, Reason: req.Reason, Ticket: req.Ticket,
+		Actor: actor.Name, Via: actor.Via, Reason: p.Request.Reason, Ticket: p.Request.Ticket, Parent: p.Parent, Work: p.Work,
 		State: restart.RunDraft, CreatedAt: now, Plan: &p,
 	}
 	existing, err := c.cfg.Store.CreateRun(ctx, run, idempotencyKey, file.Bytes, nil)
@@ -48,6 +54,20 @@ func (c *Control) Draft(ctx context.Context, actor restart.Actor, req restart.Re
 		return *existing, nil
 	}
 	return run, nil
+}
+
+func checkTicket(ticket string) error {
+	if len(ticket) > 64 || restart.Escape(ticket) != ticket {
+		return restart.Errorf(restart.CodeInvalid, "ticket %s is not a key such as WEB-123", restart.Quote(ticket))
+	}
+	return nil
+}
+
+func checkKey(idempotencyKey string) error {
+	if len(idempotencyKey) > 128 || restart.Escape(idempotencyKey) != idempotencyKey {
+		return restart.Errorf(restart.CodeInvalid, "the idempotency key is not at most 128 printable characters")
+	}
+	return nil
 }
 
 // Start confirms a draft: its request is resolved again, and if service,
@@ -74,7 +94,7 @@ func (c *Control) Start(ctx context.Context, actor restart.Actor, id string, req
 	}
 	now := c.now()
 	change := store.Change{
-		RunID: id, At: now,
+		RunID: id, At: now, Seen: req.Version,
 		Run: &store.RunChange{From: []restart.RunState{restart.RunDraft}, To: restart.RunQueued, Plan: plan},
 	}
 	for i, h := range plan.Chosen() {
@@ -83,13 +103,17 @@ func (c *Control) Start(ctx context.Context, actor restart.Actor, id string, req
 		})
 	}
 	rec = about(c.record(actor, audit.RunRequested), run)
-	rec.Detail = chosenNames(*plan)
+	rec.Detail = chosenNames(*plan) + madeFrom(run)
 	change.Records = []audit.Record{rec}
 	if _, err := c.cfg.Store.Apply(ctx, change); err != nil {
-		if restart.CodeOf(err) == restart.CodeConflict {
-			return c.Run(ctx, actor, id) // two clicks at once: the other was quicker
+		if restart.CodeOf(err) != restart.CodeConflict {
+			return restart.Run{}, err
 		}
-		return restart.Run{}, err
+		// Two clicks at once: the other was quicker. Or the version was wrong.
+		if now, lookup := c.Run(ctx, actor, id); lookup != nil || now.State != restart.RunDraft {
+			return now, lookup
+		}
+		return restart.Run{}, c.refused(ctx, about(c.record(actor, audit.RunRefused), run), err)
 	}
 	c.touched(id)
 	return c.Run(ctx, actor, id)
@@ -102,7 +126,13 @@ func (c *Control) confirm(ctx context.Context, actor restart.Actor, run restart.
 		return nil, restart.Errorf(restart.CodePlanChanged, "the plan was made %s ago", age.Round(time.Minute)).WithHint("hosts change in such a time: plan again")
 	}
 	again := shown.Request
-	now, err := c.resolve(ctx, actor, &again)
+	resolve := c.resolve
+	if run.Parent != "" {
+		resolve = func(ctx context.Context, actor restart.Actor, req *restart.Request) (resolved, error) {
+			return c.resolveLinked(ctx, actor, run.Parent, run.Work, req)
+		}
+	}
+	now, err := resolve(ctx, actor, &again)
 	if err != nil {
 		return nil, err
 	}
@@ -140,8 +170,12 @@ func changed(shown, now restart.Plan) *restart.Error {
 	if shown.Digest != now.Digest {
 		differences = append(differences, fmt.Sprintf("scenario %s has another version now", shown.Scenario))
 	}
-	differences = append(differences, missing(shown.Hosts, now.Hosts, "is not in the group any more")...)
-	differences = append(differences, missing(now.Hosts, shown.Hosts, "has joined the group")...)
+	gone, come := "is not in the group any more", "has joined the group"
+	if shown.Parent != "" {
+		gone, come = "is not left to do any more, or not in the group", "is left to do now"
+	}
+	differences = append(differences, missing(shown.Hosts, now.Hosts, gone)...)
+	differences = append(differences, missing(now.Hosts, shown.Hosts, come)...)
 	if len(differences) == 0 {
 		differences = append(differences, "the inventory describes the service or the order of its hosts otherwise now")
 	}

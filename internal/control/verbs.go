@@ -4,34 +4,36 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/authz"
+	"github.com/restartilka/restartilka/internal/orchestrator"
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
-	"github.com/restartilka/restartilka/internal/store"
+	"github.com/restartilka/restartilka/internal/wire"
 )
 
 // Pause asks a run to stop before its next host. The host in hand finishes.
-func (c *Control) Pause(ctx context.Context, actor restart.Actor, id string) (restart.Run, error) {
-	return c.wish(ctx, actor, id, restart.ControlPause)
+// seen is the version of the run that the person looked at, here and below; 0 =
+// whatever it is now: see store.Change.
+func (c *Control) Pause(ctx context.Context, actor restart.Actor, id string, seen int64) (restart.Run, error) {
+	return c.wish(ctx, actor, id, restart.ControlPause, seen)
 }
 
 // Abort ends a run: the host in hand finishes, no other is touched.
-func (c *Control) Abort(ctx context.Context, actor restart.Actor, id string) (restart.Run, error) {
-	return c.wish(ctx, actor, id, restart.ControlAbort)
+func (c *Control) Abort(ctx context.Context, actor restart.Actor, id string, seen int64) (restart.Run, error) {
+	return c.wish(ctx, actor, id, restart.ControlAbort, seen)
 }
 
 // ForceAbort ends a run and kills what runs on the host in hand, whose state
 // is then unknown.
-func (c *Control) ForceAbort(ctx context.Context, actor restart.Actor, id string) (restart.Run, error) {
-	return c.wish(ctx, actor, id, restart.ControlForceAbort)
+func (c *Control) ForceAbort(ctx context.Context, actor restart.Actor, id string, seen int64) (restart.Run, error) {
+	return c.wish(ctx, actor, id, restart.ControlForceAbort, seen)
 }
 
 // wish leaves what a person wants on the run. Stopping needs only the rights
 // of the one who asks for it.
-func (c *Control) wish(ctx context.Context, actor restart.Actor, id string, want restart.Control) (restart.Run, error) {
+func (c *Control) wish(ctx context.Context, actor restart.Actor, id string, want restart.Control, seen int64) (restart.Run, error) {
 	run, err := c.Run(ctx, actor, id)
 	if err != nil {
 		return restart.Run{}, err
@@ -55,9 +57,9 @@ func (c *Control) wish(ctx context.Context, actor restart.Actor, id string, want
 	case weaker(want, run.Control):
 		return run, nil // an abort is not taken back by a pause
 	}
-	run, err = c.cfg.Store.SetControl(ctx, id, want, rec)
+	run, err = c.cfg.Store.Wish(ctx, id, want, seen, rec)
 	if err != nil {
-		return restart.Run{}, err
+		return restart.Run{}, c.refused(ctx, rec, err)
 	}
 	c.touched(id)
 	return run, nil
@@ -68,49 +70,93 @@ func weaker(want, have restart.Control) bool {
 	return rank[want] <= rank[have]
 }
 
-// Resume lets a paused run go on, in spite of the failures it has. Hosts known
-// not to have been started are tried again, as new attempts. It needs the
-// rights of the one who presses, and still those of the one who asked first.
-func (c *Control) Resume(ctx context.Context, actor restart.Actor, id string) (restart.Run, error) {
+// Resume lets a paused run go on, in spite of the failures it has: see
+// orchestrator.Wish. It needs the rights of the one who presses, and still
+// those of the one who asked first.
+func (c *Control) Resume(ctx context.Context, actor restart.Actor, id string, seen int64) (restart.Run, error) {
 	run, err := c.Run(ctx, actor, id)
 	if err != nil {
 		return restart.Run{}, err
 	}
 	rec := about(c.record(actor, audit.RunResumed), run)
-	if err := c.mayControl(ctx, actor, run, authz.ActionFor(run.Kind)); err != nil {
+	if err := c.mayAct(ctx, actor, run); err != nil {
 		return restart.Run{}, c.refused(ctx, rec, err)
 	}
-	if run.State != restart.RunPaused {
-		return restart.Run{}, c.refused(ctx, rec, restart.Errorf(restart.CodeConflict, "run %s is %s, not paused", id, run.State))
+	change, err := c.wishOf(actor, run, rec, seen).Resume()
+	if err == nil {
+		_, err = c.cfg.Store.Apply(ctx, change)
 	}
-	if weaker(restart.ControlAbort, run.Control) {
-		return restart.Run{}, c.refused(ctx, rec, restart.Errorf(restart.CodeConflict, "run %s is being aborted; that is not taken back", id))
-	}
-	for _, t := range run.Tasks {
-		if t.State.Active() {
-			return restart.Run{}, c.refused(ctx, rec, restart.Errorf(restart.CodeConflict, "what became of %s is still being found out", t.Host).
-				WithHint("wait until it is known, then resume"))
-		}
-	}
-	now := c.now()
-	again := run.Again(now)
-	after := run
-	after.Tasks = append(slices.Clip(after.Tasks), again...)
-	none := restart.ControlNone
-	rec.Detail = fmt.Sprintf("was paused: %s; asked for by %s; still to be touched: %s", run.Cause, run.Actor, stillPlanned(after))
-	_, err = c.cfg.Store.Apply(ctx, store.Change{
-		RunID: id, At: now, NewTasks: again, Records: []audit.Record{rec},
-		Hold: run.Kind.HoldsService(), // held since its start, unless it was paused while it was queued
-		Run: &store.RunChange{
-			From: []restart.RunState{restart.RunPaused}, To: restart.RunRunning, Control: &none,
-			Acknowledged: new(after.Failures()), ReleaseLease: true,
-		},
-	})
 	if err != nil {
-		return restart.Run{}, err
+		return restart.Run{}, c.refused(ctx, rec, err)
 	}
 	c.touched(id)
 	return c.Run(ctx, actor, id)
+}
+
+// Decide settles a host of which it is not known whether the script ran: see
+// orchestrator.Wish. It needs the same rights as Resume. The same decision of
+// the same person again changes nothing.
+func (c *Control) Decide(ctx context.Context, actor restart.Actor, id string, req wire.DecideRequest) (restart.Run, error) {
+	run, err := c.Run(ctx, actor, id)
+	if err != nil {
+		return restart.Run{}, err
+	}
+	rec := about(c.record(actor, audit.TaskDecided), run)
+	rec.Host, rec.Reason = clip(req.Host), clip(req.Reason)
+	if err := c.mayAct(ctx, actor, run); err != nil {
+		return restart.Run{}, c.refused(ctx, rec, err)
+	}
+	const tries = 3
+	for try := 1; ; try++ {
+		change, err := c.wishOf(actor, run, rec, req.Version).Decide(req.Host, req.Verdict, req.Reason)
+		if err == nil && change == nil {
+			return run, nil
+		}
+		if err == nil {
+			_, err = c.cfg.Store.Apply(ctx, *change)
+		}
+		if err == nil {
+			break
+		}
+		if change == nil || try == tries || restart.CodeOf(err) != restart.CodeConflict {
+			return restart.Run{}, c.refused(ctx, rec, err)
+		}
+		// Perhaps somebody was quicker; what he did decides what this one gets.
+		now, lookup := c.Run(ctx, actor, id)
+		if lookup != nil {
+			return restart.Run{}, lookup
+		}
+		if now.Version == run.Version {
+			return restart.Run{}, c.refused(ctx, rec, err)
+		}
+		run = now
+	}
+	c.touched(id)
+	return c.Run(ctx, actor, id)
+}
+
+func (c *Control) wishOf(actor restart.Actor, run restart.Run, rec audit.Record, seen int64) orchestrator.Wish {
+	return orchestrator.Wish{Run: run, By: actor.Name, Origin: rec.Origin, Now: c.now(), Seen: seen}
+}
+
+// mayAct checks that both may: the one who presses, and still the one who asked
+// for the run, in whose name it goes on.
+func (c *Control) mayAct(ctx context.Context, actor restart.Actor, run restart.Run) error {
+	if err := c.mayControl(ctx, actor, run, authz.ActionFor(run.Kind)); err != nil {
+		return err
+	}
+	if run.Actor == actor.Name {
+		return nil // a token of his own was looked at with the request
+	}
+	switch cause, why := c.MayGoOn(ctx, run); cause {
+	case "":
+		return nil
+	case restart.CauseRightsLost:
+		return restart.Errorf(restart.CodeForbidden, "the run goes on in the name of %s, who has lost the right to it: %s", run.Actor, why).
+			WithHint("abort it, and have what is left done in your own name: restartilka retry %s --reason TEXT", run.ID)
+	default:
+		return restart.Errorf(restart.CodeUnavailable, "%s", why)
+	}
 }
 
 // MayGoOn tells why the person who asked for a run may no longer have its next
@@ -133,15 +179,13 @@ func (c *Control) MayGoOn(ctx context.Context, run restart.Run) (restart.Cause, 
 	return "", ""
 }
 
-// stillPlanned names the hosts that a run has not asked yet.
-func stillPlanned(run restart.Run) string {
-	var out []string
-	for _, t := range restart.Latest(run.Tasks) {
-		if t.State == restart.TaskPlanned {
-			out = append(out, t.Host)
-		}
+// Allowed tells what somebody may do with a run: stop it, and have it go on or
+// something made from it. Pages ask, to show nobody what would be refused.
+func (c *Control) Allowed(ctx context.Context, actor restart.Actor, run restart.Run) (control, act bool) {
+	if run.Plan == nil {
+		return false, false
 	}
-	return orNone(out)
+	return c.mayControl(ctx, actor, run, authz.Control) == nil, c.mayControl(ctx, actor, run, authz.ActionFor(run.Kind)) == nil
 }
 
 // mayControl checks the rights of a person on the run's service, which may

@@ -20,8 +20,9 @@ type snapshot struct {
 
 // gate is what was found just before a batch: whether it may start.
 type gate struct {
-	open bool
-	why  string
+	open  bool
+	why   string
+	again int // how many attempts the batch had made anew: one more is sampled anew
 }
 
 // The commands that decide can give.
@@ -151,8 +152,8 @@ func advance(s snapshot, tasks []restart.Task, active int, now time.Time) []comm
 		return []command{conclude(tasks)}
 	}
 	for i := range tasks {
-		if t := &tasks[i]; t.Batch < batch && t.State.Active() {
-			return nil // the last batch is not done yet
+		if t := &tasks[i]; t.Batch != batch && t.State.Active() {
+			return nil // the last batch is not done yet, or this one is tried again beside a later one
 		}
 	}
 	if finished, done := lastFinish(tasks, batch); done {
@@ -165,7 +166,7 @@ func advance(s snapshot, tasks []restart.Task, active int, now time.Time) []comm
 	}
 	if strategy.MinAvailable != "" && inBatch(tasks, batch, restart.TaskPlanned) { // also of what a resume has left of a batch
 		g, sampled := s.gates[batch]
-		if !sampled {
+		if !sampled || g.again != triedAgain(tasks, batch) {
 			return []command{look{batch}}
 		}
 		if !g.open {
@@ -202,14 +203,15 @@ func tooManyFailures(r restart.Run, tasks []restart.Task) command {
 	for i := range tasks {
 		t := &tasks[i]
 		switch {
-		case t.State == restart.TaskUnknown:
+		case t.Done(): // also an unknown one that a person knows better
+		case t.Undecided():
 			unknown++
 			failures++
 			last = t
 		case t.State == restart.TaskNotStarted:
 			notStarted++
 			last = t
-		case t.State.Failure():
+		case t.Counts(): // also an unknown one that did not happen
 			failures++
 			last = t
 		}
@@ -270,6 +272,18 @@ func untouched(tasks []restart.Task, batch int) bool {
 	return true
 }
 
+// triedAgain counts the attempts after the first in a batch, tasks being the
+// newest of each host.
+func triedAgain(tasks []restart.Task, batch int) int {
+	n := 0
+	for i := range tasks {
+		if tasks[i].Batch == batch {
+			n += tasks[i].Attempt - 1
+		}
+	}
+	return n
+}
+
 // lastFinish is when the newest task before the batch ended.
 func lastFinish(tasks []restart.Task, batch int) (time.Time, bool) {
 	var last time.Time
@@ -284,7 +298,7 @@ func lastFinish(tasks []restart.Task, batch int) (time.Time, bool) {
 func conclude(tasks []restart.Task) command {
 	bad := 0
 	for i := range tasks {
-		if tasks[i].State != restart.TaskSucceeded {
+		if !tasks[i].Done() {
 			bad++
 		}
 	}

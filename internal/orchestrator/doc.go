@@ -16,6 +16,9 @@
 //	│ follow → outcome│
 //	└─────────────────┘
 //
+// What a person wants of a run that stands still, or of a host that is unknown,
+// is a change as well: Wish makes it, purely, for whoever has checked the rights.
+//
 // What survives a crash is in the store before it is done: the intent with the
 // task's fixed id and its signed envelope, and "dispatching", and only then is
 // the agent called. A server that takes a run over never sends such a task

@@ -68,7 +68,7 @@ func (d *driver) intend(ctx context.Context) (protocol.Submission, time.Time, er
 	sealed, err := protocol.Seal(protocol.Envelope{
 		Version: protocol.Version, Task: d.task.ID, Run: d.run.ID, Attempt: d.task.Attempt, Host: d.host.Name,
 		Service: d.run.Service, Environment: d.run.Environment, Project: d.run.Project, Group: d.run.Group,
-		Scenario: d.run.Scenario, Digest: d.run.Digest, Params: d.run.Params, Actor: d.run.Actor, Reason: d.run.Reason,
+		Scenario: d.run.Scenario, Digest: d.run.Digest, Params: d.run.Params, Actor: d.run.Actor, Reason: d.run.Reason, Only: string(d.run.Work),
 		NotBefore: now, Expiry: expiry,
 	}, d.l.o.cfg.Key)
 	if err != nil {

@@ -14,7 +14,8 @@ import (
 // sample looks, just before a batch, at every host that was healthy at the
 // plan, and says whether touching the batch keeps min_available of them. Only
 // hosts that are healthy now count as lost: a broken one costs nothing.
-func (l *loop) sample(ctx context.Context, run restart.Run, batch int) gate {
+func (l *loop) sample(ctx context.Context, run restart.Run, batch int) (g gate) {
+	defer func() { g.again = triedAgain(restart.Latest(run.Tasks), batch) }()
 	healthy := map[string]bool{}
 	var mu sync.Mutex
 	asking := newCrew(l.o.cfg.Clock, 50)

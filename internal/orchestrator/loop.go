@@ -225,7 +225,7 @@ func (l *loop) apply(ctx context.Context, run restart.Run, c command, now time.T
 	switch c := c.(type) {
 	case begin:
 		change.Run = &store.RunChange{From: []restart.RunState{restart.RunQueued}, To: restart.RunRunning, SetStarted: run.StartedAt == nil}
-		change.Hold = run.Kind.HoldsService()
+		change.Hold = run.HoldsService()
 		rec = record(run, audit.RunStarted, now)
 		rec.Detail = frozenHosts(run)
 	case pause:
@@ -243,6 +243,7 @@ func (l *loop) apply(ctx context.Context, run restart.Run, c command, now time.T
 			From: []restart.RunState{run.State}, To: c.state, Cause: c.cause, Explanation: c.why, SetFinished: true, Control: &none,
 		}
 		change.Release = true
+		change.Seen = run.Version // a person may just have asked for another attempt: it must not be left planned
 		for _, t := range run.Tasks {
 			if t.State == restart.TaskPlanned {
 				change.Tasks = append(change.Tasks, store.TaskChange{

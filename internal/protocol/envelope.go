@@ -22,6 +22,8 @@ const (
 	MaxSkew = 30 * time.Second
 	// MaxEnvelope bounds an envelope's bytes.
 	MaxEnvelope = 64 << 10
+	// OnlyUndrain asks for the undrain step of the scenario alone.
+	OnlyUndrain = "undrain"
 	// signContext separates these signatures from any other use of the key.
 	signContext = "restartilka-envelope-v1\x00"
 )
@@ -43,6 +45,7 @@ type Envelope struct {
 	Params      map[string]string `json:"params,omitempty"`
 	Actor       string            `json:"actor"`
 	Reason      string            `json:"reason"`
+	Only        string            `json:"only,omitempty"` // OnlyUndrain: that step and no other; "" = the whole scenario
 	NotBefore   time.Time         `json:"not_before"`
 	Expiry      time.Time         `json:"expiry"`
 }
@@ -128,6 +131,9 @@ func (e Envelope) check() error {
 		if err := restart.CheckParamName(name); err != nil {
 			return err
 		}
+	}
+	if e.Only != "" && e.Only != OnlyUndrain {
+		return restart.Errorf(restart.CodeInvalid, "the envelope asks for %s alone; only %s can be asked for by itself", restart.Quote(e.Only), OnlyUndrain)
 	}
 	if e.Attempt < 1 {
 		return restart.Errorf(restart.CodeInvalid, "the envelope's attempt is %d; it counts from 1", e.Attempt)

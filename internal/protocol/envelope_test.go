@@ -109,6 +109,7 @@ func TestOpenRefuses(t *testing.T) {
 		"group":                  {change(func(e *protocol.Envelope) { e.Group = "a;b" }), restart.CodeInvalid},
 		"digest":                 {change(func(e *protocol.Envelope) { e.Digest = "latest" }), restart.CodeInvalid},
 		"parameter name":         {change(func(e *protocol.Envelope) { e.Params = map[string]string{"LD_PRELOAD": "x"} }), restart.CodeInvalid},
+		"another step alone":     {change(func(e *protocol.Envelope) { e.Only = "run" }), restart.CodeInvalid},
 		"attempt":                {change(func(e *protocol.Envelope) { e.Attempt = 0 }), restart.CodeInvalid},
 		"no actor":               {change(func(e *protocol.Envelope) { e.Actor = "" }), restart.CodeInvalid},
 		"actor with an escape":   {change(func(e *protocol.Envelope) { e.Actor = "a\x1b[31m" }), restart.CodeInvalid},

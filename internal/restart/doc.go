@@ -29,5 +29,10 @@
 //	received ─► started ─► done ─► reported
 //
 // "unknown" is an honest answer: whether the script ran could not be found
-// out. It is never retried by the program; a person decides.
+// out. It is never retried by the program; a person decides. The task stays
+// unknown: the decision (Decision) stands beside it, and "again" makes another
+// task with the next attempt number.
+//
+// What a run that is over has left undone is done by another run, its child
+// (Run.Parent): a retry, or the undrain step alone (Run.Work).
 package restart

@@ -3,6 +3,7 @@ package restart
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -113,6 +114,12 @@ type Run struct {
 	// after the first batch has been made.
 	Acknowledged int  `json:"acknowledged,omitempty"`
 	Held         bool `json:"held,omitempty"`
+	// Parent is the run that this one was made from, and Work how much of the
+	// scenario it does. Children are the runs that were made from it, the oldest
+	// first; they come only with a run that is asked for by itself.
+	Parent   string  `json:"parent,omitempty"`
+	Work     Work    `json:"work,omitempty"`
+	Children []Child `json:"children,omitempty"`
 
 	Epoch      int64      `json:"epoch"`
 	Version    int64      `json:"version"` // rises with every change of the run or of one of its tasks
@@ -214,7 +221,8 @@ type Task struct {
 	ExitCode   *int       `json:"exit_code"`
 	Error      string     `json:"error,omitempty"` // one sentence for people
 	Drained    bool       `json:"drained,omitempty"`
-	Version    int64      `json:"version,omitempty"` // the run's version at this task's last change
+	Decision   *Decision  `json:"decision,omitempty"` // a person's, on an unknown task
+	Version    int64      `json:"version,omitempty"`  // the run's version at this task's last change
 }
 
 // Stage is how far a task has come on its host: the newest of its durable files.
@@ -255,8 +263,31 @@ func (r Run) Summary() string {
 		if counts[state] > 0 {
 			s += fmt.Sprintf(", %d %s", counts[state], state)
 		}
+		if state == TaskUnknown {
+			s += r.decided()
+		}
 	}
 	return s
+}
+
+// decided says what people have decided about unknown tasks, in brackets.
+func (r Run) decided() string {
+	counts := map[Verdict]int{}
+	for _, t := range r.Tasks {
+		if t.State == TaskUnknown && t.Decision != nil {
+			counts[t.Decision.Verdict]++
+		}
+	}
+	var parts []string
+	for _, v := range Verdicts() {
+		if counts[v] > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", counts[v], v))
+		}
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return " (decided: " + strings.Join(parts, ", ") + ")"
 }
 
 // Latest gives the newest attempt of each host, in the order of the plan. The
@@ -308,7 +339,7 @@ func (r Run) Again(now time.Time) []Task {
 func (r Run) Failures() int {
 	n := 0
 	for _, t := range Latest(r.Tasks) {
-		if t.State.Failure() {
+		if t.Counts() {
 			n++
 		}
 	}
@@ -339,3 +370,7 @@ func Merge(old, fresh []Task) []Task {
 	}
 	return out
 }
+
+// HoldsService tells whether the run keeps all others from its service while it
+// is not over. One that only puts hosts back holds nothing but those hosts.
+func (r Run) HoldsService() bool { return r.Kind.HoldsService() && r.Work == WorkWhole }

@@ -17,6 +17,7 @@ type lockedRun struct {
 	state                    restart.RunState
 	control                  restart.Control
 	version                  int64 // already raised for this write
+	turned                   int64 // the version of its last turn, before this write
 	now                      int64 // the database's clock
 }
 
@@ -30,8 +31,8 @@ func lockRun(ctx context.Context, t tx, id string, fence *Fence) (lockedRun, err
 		text += " AND owner = ? AND epoch = ?"
 		args = append(args, fence.Owner, fence.Epoch)
 	}
-	err := t.row(ctx, text+" RETURNING version, state, control, service, environment, $now", args...).
-		Scan(&run.version, &run.state, &run.control, &run.service, &run.environment, &run.now)
+	err := t.row(ctx, text+" RETURNING version, turned, state, control, service, environment, $now", args...).
+		Scan(&run.version, &run.turned, &run.state, &run.control, &run.service, &run.environment, &run.now)
 	if !errors.Is(err, sql.ErrNoRows) {
 		return run, err
 	}
@@ -61,9 +62,14 @@ func staleFence(ctx context.Context, t tx, id string, fence Fence) error {
 
 // Apply makes a change, whole or not at all, and returns the run's new version.
 //
+// A run takes a turn when its state or what people wish of it changes, when a
+// task is decided or gets another attempt, and when a task ends as a failure
+// (restart.TaskState.Failure). Phases, samples and successes are none.
+//
 // Errors: CodeNotFound (no such run or task), CodeStaleEpoch (another server
 // has claimed the run), CodeConflict (From does not fit, the table forbids a
-// step, a final run would keep active tasks), CodeLocked (another run holds the
+// step, a final run would keep active tasks, the run has taken another turn
+// than Seen knows, the task is decided already), CodeLocked (another run holds the
 // service, or works on it on that host: the error names it), CodeInvalid,
 // CodeDiskFull and CodeUnavailable.
 func (s *Store) Apply(ctx context.Context, c Change) (version int64, err error) {
@@ -79,6 +85,9 @@ func (s *Store) Apply(ctx context.Context, c Change) (version int64, err error) 
 		version = run.version
 		if c.Going && (run.state != restart.RunRunning || run.control != restart.ControlNone) {
 			return restart.Errorf(restart.CodeConflict, "run %s does not go on: it is %s, or is to be stopped", run.id, run.state)
+		}
+		if err := unturned(ctx, t, run, c.Seen); err != nil {
+			return err
 		}
 		at := run.now
 		if !c.At.IsZero() {
@@ -100,6 +109,11 @@ func (s *Store) Apply(ctx context.Context, c Change) (version int64, err error) 
 				return err
 			}
 			if err := changeRun(ctx, t, run, *c.Run, at); err != nil {
+				return err
+			}
+		}
+		if c.turns() {
+			if err := turn(ctx, t, run); err != nil {
 				return err
 			}
 		}
@@ -280,6 +294,11 @@ func (s *Store) changeTask(ctx context.Context, t tx, run lockedRun, task restar
 	}
 	if n != 1 {
 		return restart.Errorf(restart.CodeConflict, "task %s is no longer %s", c.ID, task.State)
+	}
+	if c.Decision != nil {
+		if err := decideTask(ctx, t, task, to, *c.Decision); err != nil {
+			return err
+		}
 	}
 	if c.Envelope == nil && c.Detail == nil {
 		return nil

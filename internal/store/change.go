@@ -18,9 +18,13 @@ type Fence struct {
 // Change is all that one transaction does to a run. What is not set is left as
 // it is.
 type Change struct {
-	RunID    string
-	Fence    *Fence // nil = a person's act, which needs no lease
-	Going    bool   // only while the run is running and nobody wishes it stopped: else CodeConflict
+	RunID string
+	Fence *Fence // nil = a person's act, which needs no lease
+	Going bool   // only while the run is running and nobody wishes it stopped: else CodeConflict
+	// Seen is the version of the run that the change is decided upon, by a person
+	// or by the walk; 0 = any. Where the run has taken another turn since, it is
+	// refused with CodeConflict, which says how it stands now: see Store.Apply.
+	Seen     int64
 	Run      *RunChange
 	Tasks    []TaskChange
 	NewTasks []restart.Task // planned; ids and attempts are the caller's
@@ -60,8 +64,9 @@ type TaskChange struct {
 	StartedAt  *time.Time
 	FinishedAt *time.Time
 	Drained    *bool
-	Envelope   []byte          // the sealed envelope; another one than is stored is refused with CodeConflict
-	Detail     json.RawMessage // what the agent said last; replaces the detail before
+	Decision   *restart.Decision // of an unknown task that nobody has decided yet: else CodeConflict
+	Envelope   []byte            // the sealed envelope; another one than is stored is refused with CodeConflict
+	Detail     json.RawMessage   // what the agent said last; replaces the detail before
 }
 
 // check finds what is wrong with a change before the database is asked.

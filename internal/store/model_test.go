@@ -60,14 +60,14 @@ func exerciseModel(t *testing.T, newDSN storetest.NewDSN) {
 			default:
 				applyStep(rt, t, s, m)
 			}
-			compare(rt, t, s, m)
+			alike(rt, t, s, m)
 		}
 		bury(t, s)
 	})
 }
 
-// compare looks at everything that both can be asked.
-func compare(rt *rapid.T, t *testing.T, s *store.Store, m *model) {
+// alike looks at everything that both can be asked.
+func alike(rt *rapid.T, t *testing.T, s *store.Store, m *model) {
 	for _, id := range m.runs {
 		want := m.run(rt, id)
 		if diff := cmp.Diff(want, mustRun(t, s, id)); diff != "" {

@@ -49,10 +49,11 @@ func (s *Store) CreateRun(ctx context.Context, run restart.Run, idempotencyKey s
 			}
 		}
 		_, err := t.exec(ctx, `INSERT INTO runs (id, state, cause, explanation, control, scenario, digest, kind, service, environment, project,
-			host_group, params, actor, via, reason, ticket, idempotency_key, epoch, version, owner, lease_until, acknowledged, held, created_at)
-			VALUES (`+marks(18)+`, 0, 1, '', 0, 0, 0, ?)`,
+			host_group, params, actor, via, reason, ticket, idempotency_key, parent, work, epoch, version, turned, owner, lease_until, acknowledged, held, created_at)
+			VALUES (`+marks(20)+`, 0, 1, 1, '', 0, 0, 0, ?)`,
 			run.ID, string(run.State), string(run.Cause), run.Explanation, string(run.Control), run.Scenario, run.Digest, string(run.Kind), run.Service,
-			run.Environment, run.Project, run.Group, params, run.Actor, run.Via, run.Reason, run.Ticket, idempotencyKey, micros(run.CreatedAt))
+			run.Environment, run.Project, run.Group, params, run.Actor, run.Via, run.Reason, run.Ticket, idempotencyKey,
+			run.Parent, string(run.Work), micros(run.CreatedAt))
 		if err != nil {
 			return err
 		}
@@ -120,7 +121,8 @@ func (s *Store) runByKey(ctx context.Context, run restart.Run, key string) (*res
 	if err != nil || found == nil {
 		return nil, err
 	}
-	if found.Service != run.Service || found.Environment != run.Environment || found.Scenario != run.Scenario || found.Reason != run.Reason || !maps.Equal(found.Params, run.Params) {
+	if found.Service != run.Service || found.Environment != run.Environment || found.Scenario != run.Scenario || found.Reason != run.Reason ||
+		found.Parent != run.Parent || found.Work != run.Work || !maps.Equal(found.Params, run.Params) {
 		return nil, restart.Errorf(restart.CodeConflict, "this idempotency key has made another run: %s", found.ID).WithHint("use a new key for a new request")
 	}
 	return found, nil
@@ -137,10 +139,14 @@ func (s *Store) packPlan(plan *restart.Plan) ([]byte, error) {
 	return s.packer.pack(b)
 }
 
-// Run returns a run with its plan and all its tasks, or CodeNotFound.
+// Run returns a run with its plan, all its tasks and the runs that were made
+// from it, or CodeNotFound.
 func (s *Store) Run(ctx context.Context, id string) (run restart.Run, err error) {
 	err = s.read(ctx, "read run", func(ctx context.Context, t tx) error {
-		run, err = loadRun(ctx, t, id, 0, true)
+		if run, err = loadRun(ctx, t, id, 0, true); err != nil {
+			return err
+		}
+		run.Children, err = loadChildren(ctx, t, id)
 		return err
 	})
 	return run, err
@@ -157,7 +163,7 @@ func (s *Store) RunSince(ctx context.Context, id string, version int64) (run res
 }
 
 const runColumns = `runs.id, runs.state, runs.cause, runs.explanation, runs.control, runs.scenario, runs.digest, runs.kind, runs.service, runs.environment,
-	runs.project, runs.host_group, runs.params, runs.actor, runs.via, runs.reason, runs.ticket, runs.epoch, runs.version, runs.acknowledged, runs.held, runs.created_at, runs.started_at, runs.finished_at`
+	runs.project, runs.host_group, runs.params, runs.actor, runs.via, runs.reason, runs.ticket, runs.epoch, runs.version, runs.acknowledged, runs.held, runs.parent, runs.work, runs.created_at, runs.started_at, runs.finished_at`
 
 type scanner interface{ Scan(dest ...any) error }
 
@@ -167,7 +173,7 @@ func scanRun(row scanner) (run restart.Run, err error) {
 	var started, finished sql.NullInt64
 	err = row.Scan(
 		&run.ID, &run.State, &run.Cause, &run.Explanation, &run.Control, &run.Scenario, &run.Digest, &run.Kind, &run.Service, &run.Environment,
-		&run.Project, &run.Group, &params, &run.Actor, &run.Via, &run.Reason, &run.Ticket, &run.Epoch, &run.Version, &run.Acknowledged, &held, &created, &started, &finished,
+		&run.Project, &run.Group, &params, &run.Actor, &run.Via, &run.Reason, &run.Ticket, &run.Epoch, &run.Version, &run.Acknowledged, &held, &run.Parent, &run.Work, &created, &started, &finished,
 	)
 	if err != nil {
 		return run, err
@@ -220,6 +226,12 @@ func loadPlan(ctx context.Context, t tx, id string) (*restart.Plan, error) {
 // paused, and returns the run. A wish to abort is not taken back by a weaker
 // one (CodeConflict); the same wish again changes nothing but the trail.
 func (s *Store) SetControl(ctx context.Context, runID string, c restart.Control, records ...audit.Record) (run restart.Run, err error) {
+	return s.Wish(ctx, runID, c, 0, records...)
+}
+
+// Wish is SetControl by somebody who acts upon a version of the run: as
+// Change.Seen says.
+func (s *Store) Wish(ctx context.Context, runID string, c restart.Control, seen int64, records ...audit.Record) (run restart.Run, err error) {
 	wishes := []restart.Control{restart.ControlNone, restart.ControlPause, restart.ControlAbort, restart.ControlForceAbort}
 	strength := slices.Index(wishes, c)
 	if strength < 0 {
@@ -235,12 +247,15 @@ func (s *Store) SetControl(ctx context.Context, runID string, c restart.Control,
 		default:
 			return restart.Errorf(restart.CodeConflict, "run %s is %s: there is nothing to stop", runID, locked.state)
 		}
+		if err := unturned(ctx, t, locked, seen); err != nil {
+			return err
+		}
 		before := slices.Index(wishes, locked.control)
 		if before >= slices.Index(wishes, restart.ControlAbort) && strength < before {
 			return restart.Errorf(restart.CodeConflict, "run %s is being aborted; that is not taken back", runID)
 		}
 		if locked.state != restart.RunPaused || c != restart.ControlPause { // else it has what it wishes already
-			if _, err := t.exec(ctx, "UPDATE runs SET control = ? WHERE id = ?", string(c), runID); err != nil {
+			if _, err := t.exec(ctx, "UPDATE runs SET control = ?, turned = version WHERE id = ?", string(c), runID); err != nil {
 				return err
 			}
 		}

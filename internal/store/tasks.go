@@ -10,13 +10,27 @@ import (
 	"github.com/restartilka/restartilka/internal/restart"
 )
 
-const taskColumns = "id, run_id, host, position, batch, attempt, state, cause, phase, error, exit_code, drained, started_at, finished_at, version"
+// taskColumns are read by scanTask. A host that a task has left drained is no
+// longer so once a later task by the same scenario has succeeded there and has
+// not left it drained: a retry, or an undrain alone. That is looked up instead
+// of stored, so that it can't be lost between two transactions.
+const taskColumns = `id, run_id, host, position, batch, attempt, state, cause, phase, error, exit_code,
+	CASE WHEN drained = 0 THEN 0 WHEN EXISTS (
+		SELECT 1 FROM tasks AS later JOIN runs AS after_run ON after_run.id = later.run_id
+		WHERE later.host = tasks.host AND later.service = tasks.service AND later.state = 'succeeded' AND later.drained = 0
+		AND later.finished_at > tasks.finished_at AND after_run.digest = (SELECT digest FROM runs AS own_run WHERE own_run.id = tasks.run_id)
+	) THEN 0 ELSE 1 END, started_at, finished_at, version, verdict, decided_by, decided_why, decided_at`
 
 func scanTask(r *sql.Rows) (task restart.Task, err error) {
 	var exit, started, finished sql.NullInt64
-	var drained int64
+	var drained, decidedAt int64
+	var decision restart.Decision
 	err = r.Scan(&task.ID, &task.RunID, &task.Host, &task.Position, &task.Batch, &task.Attempt, &task.State, &task.Cause, &task.Phase, &task.Error,
-		&exit, &drained, &started, &finished, &task.Version)
+		&exit, &drained, &started, &finished, &task.Version, &decision.Verdict, &decision.By, &decision.Reason, &decidedAt)
+	if decision.Verdict != "" {
+		decision.At = fromMicros(decidedAt)
+		task.Decision = &decision
+	}
 	if exit.Valid {
 		code := int(exit.Int64)
 		task.ExitCode = &code

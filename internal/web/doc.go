@@ -1,11 +1,13 @@
 // Package web is the pages: for now sign-in, the list of runs, one run and one
-// host of it, live and read only. They are rendered here, by templates, and
-// work without JavaScript; with it, the run's page follows the run.
+// host of it, live. They are rendered here, by templates, and work without
+// JavaScript; with it, the run's page follows the run. Of what can be asked of a
+// run, its page has a form for what the one who looks may ask now.
 //
 //	GET  /sign-in                 form; ?next= is where to go afterwards
 //	POST /sign-in  /sign-out
 //	GET  /runs                    the newest runs, page by page
 //	GET  /runs/{id}               one run: summary, strip of hosts, list of hosts
+//	POST /runs/{id}/…             pause, resume, abort, force-abort, decide, retry, undrain, start
 //	GET  /runs/{id}/hosts/{host}  one host of it: phases, evidence, output
 //	GET  /runs/{id}/events        what changes on the run's page, as server-sent events
 //	GET  /assets/…                style, scripts and icon; their names carry their hash

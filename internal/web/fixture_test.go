@@ -9,15 +9,19 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/restartilka/restartilka/internal/api/apitest"
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/authn"
 	"github.com/restartilka/restartilka/internal/control"
+	"github.com/restartilka/restartilka/internal/inventory"
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/store"
@@ -36,6 +40,7 @@ type fixture struct {
 	secret  string       // dana's token
 	tokenID string
 	log     *logged
+	agents  *apitest.Agents
 	runs    int // made so far
 
 	mu      sync.Mutex
@@ -62,12 +67,15 @@ func (l *logged) String() string {
 
 func newFixture(t testing.TB, change ...func(*Config)) *fixture {
 	t.Helper()
-	f := &fixture{t: t, store: storetest.Open(t, storetest.SQLite(t)), hub: control.NewHub(), log: &logged{}}
+	f := &fixture{t: t, store: storetest.Open(t, storetest.SQLite(t)), hub: control.NewHub(), log: &logged{}, agents: apitest.NewAgents("")}
 	sessions := authn.Sessions{Store: f.store, Tokens: f.store}
 	logger := slog.New(slog.NewTextHandler(f.log, nil))
 	cfg := Config{
-		Control: control.New(control.Config{Store: f.store, Hub: f.hub, Logger: logger}),
-		Auth:    sessions, Sessions: sessions, Tokens: authn.Tokens{Store: f.store}, Logger: logger,
+		Control: control.New(control.Config{
+			Store: f.store, Hub: f.hub, Logger: logger, Inventory: f.inventory(), Scenarios: f.shelf(), Agents: f.agents,
+			Wake: func(string) {}, Committed: func() {},
+		}),
+		Auth: sessions, Sessions: sessions, Tokens: authn.Tokens{Store: f.store}, Logger: logger,
 		Record: func(ctx context.Context, rec audit.Record) error {
 			f.mu.Lock()
 			defer f.mu.Unlock()
@@ -87,6 +95,43 @@ func newFixture(t testing.TB, change ...func(*Config)) *fixture {
 	f.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	f.secret, f.tokenID = f.token("dana", restart.RoleDeveloper)
 	return f
+}
+
+// scenario is the only one on the shelf.
+const scenarioText = `format: 1
+name: nginx-restart
+serial: 1
+author: review@example.com
+kind: restart
+services: [nginx]
+description: Restart out of the balancer
+run_as: root
+steps:
+  drain: {script: "balancer out #host#"}
+  run: {script: "systemctl restart nginx"}
+  undrain: {script: "balancer in #host#"}
+`
+
+// inventory has one service, nginx, which is dana's.
+func (f *fixture) inventory() *inventory.Inventory {
+	f.t.Helper()
+	path := filepath.Join(f.t.TempDir(), "inventory.yaml")
+	text := "services:\n  - {name: nginx, package: nginx, unit: nginx.service, owners: [dana]}\n" +
+		"groups:\n  - {name: shop_nginx-production, environment: production, services: [nginx], hosts: [web1.nginx.example.com, web2.nginx.example.com, web3.nginx.example.com]}\n" +
+		"hosts:\n  - {name: web1.nginx.example.com}\n  - {name: web2.nginx.example.com}\n  - {name: web3.nginx.example.com}\n"
+	f.must(os.WriteFile(path, []byte(text), 0o600))
+	inv, err := inventory.New(inventory.Config{Kind: "yaml", Path: path})
+	f.must(err)
+	return inv
+}
+
+func (f *fixture) shelf() *control.Shelf {
+	f.t.Helper()
+	dir := f.t.TempDir()
+	f.must(os.WriteFile(filepath.Join(dir, "nginx-restart.yaml"), []byte(scenarioText), 0o600))
+	shelf, err := control.NewShelf(dir, slog.New(slog.DiscardHandler))
+	f.must(err)
+	return shelf
 }
 
 // token makes a token for somebody.

@@ -29,6 +29,7 @@ type attempt struct {
 	Run, Task           string
 	Tone                tone
 	State, Phase, Error string
+	Decision, Reason    string // what a person has said of it, and why
 	ExitCode            *int
 	Drained             bool
 	Containment         string
@@ -82,7 +83,7 @@ func (s *site) showHost(w http.ResponseWriter, v *visit) error {
 		return restart.Errorf(restart.CodeNotFound, "%s", say(v.lang, "problem.nohost", restart.Quote(host)))
 	}
 	slices.SortFunc(tasks, func(a, b restart.Task) int { return b.Attempt - a.Attempt })
-	view := hostView{Run: run.ID, Service: run.Service, Environment: run.Environment, Host: host, Tone: toneOfTask(tasks[0].State), State: say(v.lang, "taskstate."+string(tasks[0].State))}
+	view := hostView{Run: run.ID, Service: run.Service, Environment: run.Environment, Host: host, Tone: toneOf(tasks[0]), State: say(v.lang, "taskstate."+string(tasks[0].State))}
 	for _, t := range tasks {
 		a, err := s.attempt(v, run, t)
 		if err != nil {
@@ -109,9 +110,12 @@ func (s *site) attempt(v *visit, run restart.Run, t restart.Task) (attempt, erro
 		return attempt{}, err
 	}
 	a := attempt{
-		Number: t.Attempt, Run: run.ID, Task: t.ID, Tone: toneOfTask(t.State), State: say(v.lang, "taskstate."+string(t.State)),
+		Number: t.Attempt, Run: run.ID, Task: t.ID, Tone: toneOf(t), State: say(v.lang, "taskstate."+string(t.State)),
 		Error: restart.Escape(t.Error), ExitCode: t.ExitCode, Drained: t.Drained && t.State.Final(), Containment: restart.Escape(status.Containment),
 		Samples: len(status.Health), Started: t.StartedAt != nil,
+	}
+	if t.Decision != nil {
+		a.Decision, a.Reason = decisionOf(v.lang, t), restart.Escape(t.Decision.Reason)
 	}
 	if t.State == restart.TaskRunning && t.Phase != "" {
 		a.Phase = phaseOf(v.lang, t.Phase)

@@ -27,6 +27,7 @@ const (
 type frame struct {
 	Title string
 	Run   runView
+	Acts  *acts // nil = as they were
 	Cells []cell
 	Hosts []hostRow
 	Said  string // for those who listen to the page; "" = nothing worth saying
@@ -79,6 +80,7 @@ type stream struct {
 	board *board
 	run   restart.Run // as last known
 	sent  int64       // version of the last event
+	acts  *acts       // as last sent; nil = not yet
 }
 
 func (st *stream) follow() error {
@@ -173,20 +175,32 @@ func (st *stream) frame(ctx context.Context, before, run restart.Run, changed []
 	if st.board.total > maxCells {
 		f.Cells = nil
 	}
+	st.plan(&run)
+	if a := st.site.acts(ctx, st.v.actor, run, now); st.acts == nil || !st.acts.same(a) || moved(before, run) {
+		a.Live = true
+		f.Acts, st.acts = &a, &a
+	}
 	if st.sent < before.Version || moved(before, run) { // the first: what the reader has missed
 		f.Said = say(st.v.lang, "said.run", f.Run.State, f.Run.Counts[0].Text)
 	}
 	return f
 }
 
+// plan lays back what a follower is not told again.
+func (st *stream) plan(run *restart.Run) {
+	if run.Plan == nil {
+		run.Plan = &st.board.plan
+	}
+}
+
 // moved tells whether the run or one of its hosts is in another state now, or
 // whether only the hosts' phases and looks at health have gone on.
 func moved(before, after restart.Run) bool {
-	if before.State != after.State || len(before.Tasks) != len(after.Tasks) {
+	if before.State != after.State || before.Control != after.Control || len(before.Tasks) != len(after.Tasks) {
 		return true
 	}
 	for i := range after.Tasks { // Merge keeps their places
-		if before.Tasks[i].State != after.Tasks[i].State {
+		if before.Tasks[i].State != after.Tasks[i].State || (before.Tasks[i].Decision == nil) != (after.Tasks[i].Decision == nil) {
 			return true
 		}
 	}

@@ -44,6 +44,7 @@ type (
 	runPage struct {
 		layout
 		Run    runView
+		Acts   acts
 		Facts  facts
 		Strip  [][]cell // by batch; nil where there are too many hosts
 		Hosts  []hostRow
@@ -58,6 +59,7 @@ type (
 		layout
 		Heading, Message string
 		Hint             []string // sentences, one a line
+		Run              string   // whose page a form was sent from; "" = no form
 	}
 )
 
@@ -85,7 +87,7 @@ func parsePages(a *assets) pages {
 			"whole": func(d time.Duration) int { return int(d / time.Second) },
 			"mark":  markOf,
 		})
-		template.Must(base.ParseFS(templates, "templates/layout.html", "templates/parts.html"))
+		template.Must(base.ParseFS(templates, "templates/layout.html", "templates/parts.html", "templates/acts.html"))
 		p[l] = map[string]*template.Template{}
 		for _, name := range []string{pageSignIn, pageRuns, pageRun, pageHost, pageProblem} {
 			p[l][name] = template.Must(template.Must(base.Clone()).ParseFS(templates, "templates/"+name+".html"))
@@ -126,6 +128,9 @@ func (s *site) problem(w http.ResponseWriter, v *visit, e *restart.Error) {
 		key = "problem.other"
 	}
 	page := problemPage{layout: s.layout(v, say(v.lang, key)), Heading: say(v.lang, key), Message: restart.Escape(e.Message), Hint: sentences(e.Hint)}
+	if id := v.PathValue("id"); v.Method == http.MethodPost && restart.CheckID(id) == nil {
+		page.Run = id
+	}
 	if err := s.show(w, v, protocol.StatusOf(e.Code), pageProblem, page); err != nil {
 		s.cfg.Logger.ErrorContext(v.Context(), "show a problem", "request_id", v.id, "error", err)
 		http.Error(w, "internal error "+v.id, http.StatusInternalServerError)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"path"
 
 	"github.com/restartilka/restartilka/internal/authn"
 	"github.com/restartilka/restartilka/internal/restart"
@@ -31,7 +32,7 @@ type route struct {
 
 // routes is everything that there is.
 func (s *site) routes() []route {
-	return []route{
+	return append(s.presses(), []route{
 		{pattern: "GET /assets/{name}", policy: anybody, handle: s.asset},
 		{pattern: "GET /sign-in", policy: anybody, handle: s.signInForm},
 		{pattern: "POST /sign-in", policy: anybody, handle: s.signIn},
@@ -42,7 +43,7 @@ func (s *site) routes() []route {
 		{pattern: "GET /runs/{id}/events", policy: signedIn, stream: true, handle: s.streamRun},
 		{pattern: "GET /runs/{id}/hosts/{host}", policy: signedIn, handle: s.showHost},
 		{pattern: "/", policy: anybody, handle: s.nothing},
-	}
+	}...)
 }
 
 // visit is one request with what is known of it.
@@ -111,7 +112,11 @@ func (s *site) fail(w http.ResponseWriter, v *visit, err error) {
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	case e.Code == restart.CodeUnauthorised:
-		http.Redirect(w, v.Request, "/sign-in?next="+url.QueryEscape(v.URL.RequestURI()), http.StatusSeeOther)
+		next := v.URL.RequestURI()
+		if v.Method == http.MethodPost { // what was pressed is not pressed again by signing in
+			next = path.Dir(v.URL.Path)
+		}
+		http.Redirect(w, v.Request, "/sign-in?next="+url.QueryEscape(next), http.StatusSeeOther)
 		return
 	}
 	s.problem(w, v, e)

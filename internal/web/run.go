@@ -37,6 +37,7 @@ type runView struct {
 	Bar                       []segment // nil where the strip shows each host
 	Draft, Paused, HasUnknown bool
 	Reason, By                string
+	Only                      string // that it does not do the whole scenario
 	Density                   string // of the strip: few | some | many
 }
 
@@ -55,6 +56,7 @@ type facts struct {
 	Warnings                []string
 	LeftOut                 []leftOut
 	ID                      string
+	Relations               []relation
 	More                    int // hosts listed, where not all are; 0 = all are
 }
 
@@ -83,6 +85,7 @@ type hostRow struct {
 	Attempt             int
 	Note                string // the error, or the newest look at health
 	Drained             bool
+	Decision            string // what a person has said of it
 	Took                time.Duration
 	Ticking             bool
 	Version             int64
@@ -95,7 +98,7 @@ func (s *site) showRun(w http.ResponseWriter, v *visit) error {
 	}
 	now := s.cfg.Now()
 	b := newBoard(v.lang, run)
-	page := runPage{layout: s.layout(v, b.title(run)), Run: b.view(run, now), Facts: b.facts(run)}
+	page := runPage{layout: s.layout(v, b.title(run)), Run: b.view(run, now), Acts: s.acts(v.Context(), v.actor, run, now), Facts: b.facts(run)}
 	latest := hostsOf(run)
 	notes := s.notes(v.Context(), v.actor, latest)
 	for _, t := range latest[:min(len(latest), maxRows)] {
@@ -106,7 +109,7 @@ func (s *site) showRun(w http.ResponseWriter, v *visit) error {
 	}
 	page.Strip = b.strip(latest)
 	if !run.State.Final() {
-		page.Reload = true
+		page.Reload = run.State != restart.RunPaused && run.State != restart.RunDraft // a person may be writing a reason
 		page.Events = "/runs/" + run.ID + "/events?after=" + strconv.FormatInt(run.Version, 10)
 	}
 	page.Scripts = true
@@ -190,6 +193,9 @@ func (b *board) view(run restart.Run, now time.Time) runView {
 		Draft: run.State == restart.RunDraft, Paused: run.State == restart.RunPaused, HasUnknown: counts[toneUnknown] > 0,
 		Reason: restart.Escape(run.Reason), By: run.Actor, Density: b.density(),
 	}
+	if run.Work == restart.WorkUndrain {
+		x.Only = say(b.lang, "run.only")
+	}
 	if run.Via != "" {
 		x.By = say(b.lang, "run.via", run.Actor, run.Via)
 	}
@@ -217,6 +223,7 @@ func (b *board) facts(run restart.Run) facts {
 	f := facts{
 		ID: run.ID, Ticket: restart.Escape(run.Ticket), Scenario: run.Scenario, Short: run.Digest[:min(12, len(run.Digest))],
 		Group: run.Group, Project: run.Project, Batches: b.batches(),
+		Relations: relations(b.lang, run),
 	}
 	for _, name := range slices.Sorted(maps.Keys(run.Params)) {
 		f.Params = append(f.Params, param{restart.Escape(name), restart.Escape(run.Params[name])})
@@ -319,8 +326,11 @@ func (b *board) strip(latest []restart.Task) [][]cell {
 
 func (b *board) cell(t restart.Task) cell {
 	state := say(b.lang, "taskstate."+string(t.State))
+	if d := decisionOf(b.lang, t); d != "" {
+		state += ", " + d
+	}
 	return cell{
-		Position: t.Position, Tone: toneOfTask(t.State), Label: strings.TrimSuffix(t.Host, b.domain),
+		Position: t.Position, Tone: toneOf(t), Label: strings.TrimSuffix(t.Host, b.domain),
 		Tooltip: t.Host + ": " + state, Named: b.total <= fewHosts,
 	}
 }
@@ -328,7 +338,7 @@ func (b *board) cell(t restart.Task) cell {
 func (b *board) row(t restart.Task, note string, now time.Time) hostRow {
 	r := hostRow{
 		Run: t.RunID, Position: t.Position, Host: t.Host, Label: strings.TrimSuffix(t.Host, b.domain), DataCentre: restart.Escape(b.hosts[t.Host].DataCentre),
-		Tone: toneOfTask(t.State), State: say(b.lang, "taskstate."+string(t.State)), Attempt: t.Attempt, Drained: t.Drained && t.State.Final(),
+		Tone: toneOf(t), State: say(b.lang, "taskstate."+string(t.State)), Attempt: t.Attempt, Drained: t.Drained && t.State.Final(), Decision: decisionOf(b.lang, t),
 		Note: restart.Escape(t.Error), Took: lasted(t.StartedAt, t.FinishedAt, now), Ticking: t.State.Active() && t.StartedAt != nil, Version: t.Version,
 	}
 	r.Domain = strings.TrimPrefix(t.Host, r.Label)

@@ -58,13 +58,24 @@ func toneOfTask(s restart.TaskState) tone {
 	return toneWait
 }
 
+// toneOf is toneOfTask, unless a person knows better.
+func toneOf(t restart.Task) tone {
+	switch {
+	case t.Done():
+		return toneDone
+	case t.Counts() && !t.Undecided():
+		return toneFail
+	}
+	return toneOfTask(t.State)
+}
+
 // tally counts the hosts of a run by tone.
 type tally map[tone]int
 
 func tallyOf(latest []restart.Task) tally {
 	n := tally{}
 	for _, t := range latest {
-		n[toneOfTask(t.State)]++
+		n[toneOf(t)]++
 	}
 	return n
 }

@@ -41,6 +41,41 @@ type StartRequest struct {
 	// Hosts are those to touch: a subset of the plan's, in any order. Empty
 	// means those that the plan does not leave out.
 	Hosts []string `json:"hosts,omitempty" doc:"the hosts to touch; empty: all that the plan does not leave out" maxItems:"10000"`
+	Seen
+}
+
+// Seen says upon which version of a run somebody acts. Where the run has taken
+// another turn since (its state, what was asked of it, a decision, a host that
+// failed), the request is refused as a conflict that says how it stands now.
+type Seen struct {
+	Version int64 `json:"version,omitempty" minimum:"0" doc:"version of the run that was looked at; 0 or nothing: whatever it is now"`
+}
+
+// VerbRequest asks to pause, resume, abort or force-abort a run.
+type VerbRequest struct{ Seen }
+
+// DecideRequest says what became of a host whose task is unknown.
+type DecideRequest struct {
+	Host    string          `json:"host" doc:"as the run names it"`
+	Verdict restart.Verdict `json:"verdict" enum:"happened,did-not,again" doc:"happened: the script ran and the host is well; did-not: it did not; again: run it once more"`
+	Reason  string          `json:"reason" doc:"how that was found out"`
+	Seen
+}
+
+// RetryRequest asks for a run over what another has left undone. Without Start
+// it is kept as a draft, like RunRequest.
+type RetryRequest struct {
+	Reason string `json:"reason"`
+	Ticket string `json:"ticket,omitempty"`
+	Start  bool   `json:"start,omitempty" doc:"start at once, without the look at the plan"`
+	Seen
+}
+
+// UndrainRequest asks for a run that does nothing but put hosts back that
+// another has left drained. Without Start it is kept as a draft.
+type UndrainRequest struct {
+	Hosts []string `json:"hosts,omitempty" doc:"those to put back; empty: all that are drained" maxItems:"10000"`
+	RetryRequest
 }
 
 // TaskDetail is one host of a run with what its agent last said: phases,

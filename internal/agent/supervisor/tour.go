@@ -63,8 +63,17 @@ func (t *tour) prepare() {
 	t.scripts = &runner{task: t.job.Task, cgroup: t.job.Cgroup, grace: t.job.Grace, scratch: t.task.Scratch, warn: t.warn}
 }
 
-// walk goes through the phases: evidence, drain, run, health, undrain.
+// walk goes through the phases: evidence, drain, run, health, undrain; or does
+// the last alone, on a host that an earlier task has left drained.
 func (t *tour) walk(ctx context.Context) {
+	if t.envelope.Only == protocol.OnlyUndrain {
+		t.status.Drained = true // until it has succeeded
+		t.undrain(ctx, true)
+		if t.status.Outcome == "" {
+			t.status.Outcome = protocol.OutcomeSucceeded
+		}
+		return
+	}
 	ok := t.evidence(ctx) && t.change(ctx) && t.wait(ctx)
 	undrain := t.work.Rendered.Undrain
 	if undrain != nil && (ok || undrain.When == "always") {

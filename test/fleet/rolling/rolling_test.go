@@ -276,6 +276,7 @@ func unknownThenResume(t *testing.T, c *fleet.Company, id string) {
 	}
 	wantStates(t, run, "unknown planned")
 	executed(t, run, c.Web[1], 0)
+	c.MustCLI("decide", id, run.Tasks[0].Host, "did-not", "--reason", "the host came back, and nginx was not restarted by us")
 	c.MustCLI("resume", id)
 	run = c.Until(id, limit, restart.RunCompleted, restart.RunFailed)
 	wantStates(t, run, "unknown succeeded")

@@ -1,0 +1,55 @@
+package browser
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/restartilka/restartilka/internal/restart"
+)
+
+// A run is steered from its page alone: paused, resumed, aborted by force; the
+// host that is unknown then is decided about, and what is left is retried.
+func TestARunIsSteeredFromItsPage(t *testing.T) {
+	f := newFixture(t)
+	b := f.signedIn()
+	run := f.Start("workers hang since the deploy")
+	b.visit("/runs/" + run.ID)
+	b.until(tones + " === 'now wait wait' && " + live)
+	form := func(verb string) string { return `#acts form[action$="/` + verb + `"]` }
+	there := func(verb string) string { return "document.querySelector('" + form(verb) + "') !== null" }
+
+	b.press(form("pause") + " button")
+	b.until("document.querySelector('.callout')?.textContent.includes('A pause was asked for') && " + live)
+	f.keep(b, "steer-running")
+	f.release(run.Tasks[0])
+	b.until(badge + " === 'Paused' && " + there("resume")) // the buttons follow the run
+	b.press(form("resume") + " button")
+	b.until(tones + " === 'done now wait' && document.querySelector('#host-1 .state').textContent.startsWith('Running') && " + there("force-abort") + " && " + live)
+
+	b.press("#acts .act summary")
+	b.press(form("force-abort") + " button")
+	b.until(badge + " === 'Aborted' && " + tones + " === 'done unknown skip' && " + there("decide") + " && " + there("retry"))
+	b.press("#acts .act:nth-of-type(1) summary")
+	f.keep(b, "steer-decide")
+	b.press(form("decide") + " [value=happened]")
+	b.fill(form("decide")+" [name=reason]", "it has a new pid since noon")
+	b.press(form("decide") + " button")
+	b.until(tones + " === 'done done skip' && document.querySelector('#host-1 .state').textContent.includes('decided: it happened')")
+
+	b.press("#acts .act summary")
+	b.fill(form("retry")+" [name=reason]", "the network is repaired")
+	b.press(form("retry") + " button")
+	b.until(badge + " === 'Draft' && " + there("start"))
+	f.keep(b, "steer-plan")
+	b.press(form("start") + " button")
+	b.until(tones + " === 'now' && " + live)
+	id := strings.TrimPrefix(eval[string](b, "location.pathname"), "/runs/")
+	again, err := f.Dev.Run(t.Context(), id)
+	must(t, err)
+	f.release(again.Tasks[0])
+	b.until(badge + " === 'Completed'")
+	if got := f.Until(id, restart.RunCompleted); got.Parent != run.ID || got.Via != "web" {
+		t.Errorf("%+v", got)
+	}
+	b.quiet()
+}
