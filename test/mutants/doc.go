@@ -1,5 +1,5 @@
 // Package mutants breaks the product on purpose, a promise at a time, and
-// demands that the simulation finds it: a test that can't fail proves nothing.
+// demands that it is found, by the simulation as a rule: a test that can't fail proves nothing.
 //
 // Each NAME.patch says in its first lines which promise it breaks, and how. It
 // is applied to copies of the files it names; the tree stays as it is.

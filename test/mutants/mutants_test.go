@@ -13,13 +13,13 @@ import (
 	"time"
 )
 
-var keep = flag.Bool("keep", false, "print what the simulation said of each mutant")
+var keep = flag.Bool("keep", false, "print what was said of each mutant")
 
 // schedules bounds the search for one mutant. Most are found within a few
 // hundred histories.
 const schedules = "20000"
 
-// Every mutant is found by the simulation.
+// Every mutant is found.
 func TestMutants(t *testing.T) {
 	if testing.Short() {
 		t.Skip("each mutant is compiled and walked over: left out of the quick tests")
@@ -34,17 +34,23 @@ func TestMutants(t *testing.T) {
 	}
 	for _, patch := range patches {
 		t.Run(strings.TrimSuffix(patch, ".patch"), func(t *testing.T) {
+			t.Parallel()
 			began := time.Now()
-			bin := build(t, root, patch)
+			by, args := finder(t, patch)
+			bin := build(t, root, patch, by)
 			built := time.Since(began)
-			cmd := exec.CommandContext(t.Context(), bin, "-test.run=^TestHistories$", "-schedules="+schedules)
+			cmd := exec.CommandContext(t.Context(), bin, args...)
+			cmd.Dir = filepath.Join(root, by) // where go test would run it
 			out, err := cmd.CombinedOutput()
 			if err == nil {
-				t.Fatalf("not found in %s histories: either the simulation looks away, or what the patch breaks does not matter", schedules)
+				t.Fatalf("not found by %s %v: either it looks away, or what the patch breaks does not matter", by, args)
 			}
 			found := regexp.MustCompile(`seed \d+: .*violations \[.*`).Find(out)
 			if found == nil {
-				t.Fatalf("the simulation ended without naming a seed: %v\n%s", err, tail(out))
+				found = regexp.MustCompile(`--- FAIL: .*`).Find(out)
+			}
+			if found == nil || bytes.Contains(out, []byte("no tests to run")) {
+				t.Fatalf("%s ended without saying what it found: %v\n%s", by, err, tail(out))
 			}
 			t.Logf("built in %s, found in %s: %s", built.Round(time.Second), (time.Since(began) - built).Round(time.Millisecond), found)
 			if *keep {
@@ -54,15 +60,37 @@ func TestMutants(t *testing.T) {
 	}
 }
 
-// build compiles the simulation with a mutant in place of the files it changes.
-func build(t *testing.T, root, patch string) string {
+// finder gives the package whose tests are to find the mutant, and their
+// arguments: the simulation, unless the patch's first lines say "Found by:
+// PACKAGE -run NAME". That is for what lies below the simulation's seams.
+func finder(t *testing.T, patch string) (pkg string, args []string) {
 	t.Helper()
 	diff, err := os.ReadFile(patch)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if head, _, _ := bytes.Cut(diff, []byte("diff --git")); len(bytes.TrimSpace(head)) == 0 {
+	head, _, _ := bytes.Cut(diff, []byte("diff --git"))
+	text := strings.Join(strings.Fields(string(head)), " ")
+	if text == "" {
 		t.Fatalf("%s does not say which promise it breaks", patch)
+	}
+	_, by, other := strings.Cut(text, "Found by: ")
+	if !other {
+		return "./test/simulation", []string{"-test.run=^TestHistories$", "-enough=1", "-schedules=" + schedules}
+	}
+	pkg, run, ok := strings.Cut(by, " -run ")
+	if !ok {
+		t.Fatalf("%s names no test: Found by: PACKAGE -run NAME", patch)
+	}
+	return pkg, []string{"-test.run=" + run}
+}
+
+// build compiles a package's tests with a mutant in place of the files it changes.
+func build(t *testing.T, root, patch, pkg string) string {
+	t.Helper()
+	diff, err := os.ReadFile(patch)
+	if err != nil {
+		t.Fatal(err)
 	}
 	dir := t.TempDir()
 	overlay := struct{ Replace map[string]string }{map[string]string{}}
@@ -95,8 +123,8 @@ func build(t *testing.T, root, patch string) string {
 	if err := os.WriteFile(list, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	bin := filepath.Join(dir, "simulation.test")
-	cmd := exec.CommandContext(t.Context(), "go", "test", "-c", "-vet=off", "-overlay", list, "-o", bin, "./test/simulation")
+	bin := filepath.Join(dir, "finder.test")
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-c", "-vet=off", "-overlay", list, "-o", bin, pkg)
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("the mutant does not compile: %v\n%s", err, out)

@@ -33,7 +33,7 @@ func Walk(seed uint64, trace io.Writer, coverage *Coverage) History {
 	for range w.plan.people {
 		presses[5+w.rng.IntN(w.plan.chaos)] = true
 	}
-	const most = 200_000
+	const most = 40_000 // steps: ten times what a long history takes
 	for mended := time.Duration(-1); w.steps < most && len(w.violations) == 0; {
 		switch {
 		case w.calm:

@@ -154,7 +154,7 @@ func (m *machine) cutPower() {
 	m.disk.PowerCut(m.w.rng)
 	m.up = false
 	m.boot++
-	m.w.after(m.w.between(2*time.Second, 20*time.Second), func() {
+	m.w.after(m.w.between(200*time.Millisecond, 15*time.Second), func() {
 		m.up = true
 		m.w.log("%s: power is back", m.name)
 		m.startAgent()

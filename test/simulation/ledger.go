@@ -123,19 +123,19 @@ func (l *ledger) inOrder(r restart.Run, task string) {
 		if t.Batch < latest[at].Batch && !t.State.Final() {
 			l.w.violated("%s of batch %d was begun while %s of batch %d is %s", latest[at].Host, latest[at].Batch, t.Host, t.Batch, t.State)
 		}
-		if t.State == restart.TaskUnknown {
+		if t.Undecided() {
 			unknown++
 		}
-		if t.State.Failure() {
+		if t.Counts() {
 			failures++
 		}
 	}
 	allowed := max(r.Plan.Strategy.MaxFailures, r.Acknowledged)
-	if failures > allowed && (r.Plan.Strategy.OnFailure != "continue" || unknown > r.Acknowledged) {
+	if failures > allowed && (r.Plan.Strategy.OnFailure != "continue" || unknown > 0) {
 		// What was committed after the walk had decided, by the host beside it in the
 		// same batch, can't be known to it.
 		for _, t := range latest {
-			if t.Batch < latest[at].Batch && t.State.Failure() && failures-inBatch(latest, latest[at].Batch) > allowed {
+			if t.Batch < latest[at].Batch && t.Counts() && failures-inBatch(latest, latest[at].Batch) > allowed {
 				l.w.violated("%s was begun over %d failures, %d are allowed", latest[at].Host, failures, allowed)
 				return
 			}
@@ -145,7 +145,7 @@ func (l *ledger) inOrder(r restart.Run, task string) {
 
 func inBatch(tasks []restart.Task, batch int) (failures int) {
 	for _, t := range tasks {
-		if t.Batch == batch && t.State.Failure() {
+		if t.Batch == batch && t.Counts() {
 			failures++
 		}
 	}

@@ -5,8 +5,8 @@ import (
 	"time"
 
 	"github.com/restartilka/restartilka/internal/audit"
+	"github.com/restartilka/restartilka/internal/orchestrator"
 	"github.com/restartilka/restartilka/internal/restart"
-	"github.com/restartilka/restartilka/internal/store"
 )
 
 // press is somebody who presses something unasked; sometimes twice, or two
@@ -76,27 +76,41 @@ func (w *world) attendTo(id string) {
 	}
 }
 
-// resume is package control's, without rights.
+// asks begins what somebody asks of a run, as package control does, without rights.
+func (w *world) asks(id string) orchestrator.Wish {
+	return orchestrator.Wish{Run: w.run(id), By: "boris", Origin: "cli", Now: began.Add(w.now), NewID: w.id}
+}
+
+// resume is somebody who presses resume; what he has to decide first, he decides
+// first, as a rule.
 func (w *world) resume(id string) {
-	r := w.run(id)
-	if r.State != restart.RunPaused || r.Control == restart.ControlAbort || r.Control == restart.ControlForceAbort {
+	for _, t := range w.run(id).Undecided() {
+		if w.chance(6) {
+			continue // he does not look; it is refused then
+		}
+		w.decide(id, t)
+	}
+	change, err := w.asks(id).Resume()
+	if err != nil {
 		return
 	}
-	for _, t := range r.Tasks {
-		if t.State.Active() {
-			return
-		}
-	}
-	again := r.Again(began.Add(w.now))
-	for i := range again {
-		again[i].ID = w.id()
-	}
-	r.Tasks = append(r.Tasks, again...)
-	none := restart.ControlNone
-	_, err := w.apply(store.Change{
-		RunID: id, At: began.Add(w.now), NewTasks: again, Hold: true,
-		Run: &store.RunChange{From: []restart.RunState{restart.RunPaused}, To: restart.RunRunning, Control: &none, Acknowledged: new(r.Failures()), ReleaseLease: true},
-	})
+	_, err = w.apply(change)
 	w.log("somebody resumes %s: %v", id, restart.CodeOf(err))
+	w.nudgeOne(id)
+}
+
+// decide is somebody who says what happened on a host; he may be wrong.
+func (w *world) decide(id string, t restart.Task) {
+	verdict := restart.Verdicts()[w.rng.IntN(len(restart.Verdicts()))]
+	for range 1 + w.rng.IntN(2) { // twice, as a rule once
+		change, err := w.asks(id).Decide(t.Host, verdict, "it has a new pid since noon")
+		if err != nil || change == nil {
+			continue
+		}
+		if _, err = w.apply(*change); err == nil && verdict == restart.VerdictAgain {
+			w.ledger.again[t.ID] = true
+		}
+		w.log("somebody decides %s about %s: %v", verdict, t.Host, restart.CodeOf(err))
+	}
 	w.nudgeOne(id)
 }

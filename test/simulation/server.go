@@ -44,7 +44,7 @@ func (s *server) start() {
 	s.orch = orchestrator.New(orchestrator.Config{
 		Owner: s.p.name, Runs: desk{s, s.p}, Tasks: desk{s, s.p}, Agents: calls{s, s.p}, Key: s.w.key, Clock: clock{s.w.loop, s.p, &s.skew},
 		MayGoOn: s.w.mayGoOn,
-		Lease:   15 * time.Second, Poll: 2 * time.Second, ContactTimeout: 40 * time.Second, DialRetry: 3 * time.Second,
+		Lease:   s.w.plan.lease, Poll: 2 * time.Second, ContactTimeout: 40 * time.Second, DialRetry: 3 * time.Second,
 		AutoResume: s.w.plan.autoResume,
 		Logger:     s.w.logger(s.p.name),
 	})

@@ -19,6 +19,7 @@ import (
 var (
 	schedules = flag.Int("schedules", 0, "histories to live through; 0 = as many as the kind of test allows")
 	seed      = flag.Uint64("seed", 0, "live through this one alone, and print what happens; 0 = all")
+	enough    = flag.Int64("enough", 5, "how many broken histories are enough")
 	first     = flag.Uint64("first", 1, "the first seed")
 )
 
@@ -54,7 +55,7 @@ func TestHistories(t *testing.T) {
 	var all sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		all.Go(func() {
-			for failed.Load() < 5 {
+			for failed.Load() < *enough {
 				n := next.Add(1)
 				if n > int64(many) {
 					return

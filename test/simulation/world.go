@@ -26,6 +26,7 @@ type plan struct {
 	chaos                int // steps until everything is mended
 	scriptTime           time.Duration
 	healthTime           time.Duration
+	lease                time.Duration
 }
 
 // String leaves the functions out.
@@ -34,8 +35,8 @@ func (p plan) String() string {
 	for _, b := range p.kinds {
 		kinds = append(kinds, b.name)
 	}
-	return fmt.Sprintf("%d servers, %d hosts, %d runs, auto_resume %t, %d %% of messages go astray, %d faults within %d steps of: %s",
-		p.servers, p.hosts, p.runs, p.autoResume, p.bad, p.faults, p.chaos, strings.Join(kinds, ", "))
+	return fmt.Sprintf("%d servers, %d hosts, %d runs, auto_resume %t, leases of %s, %d %% of messages go astray, %d faults within %d steps of: %s",
+		p.servers, p.hosts, p.runs, p.autoResume, p.lease, p.bad, p.faults, p.chaos, strings.Join(kinds, ", "))
 }
 
 // world is one history.
@@ -88,6 +89,7 @@ func newWorld(seed uint64, trace io.Writer, coverage *Coverage) *world {
 		servers: 1 + w.rng.IntN(3), hosts: 2 + w.rng.IntN(3), runs: 1 + w.rng.IntN(2), autoResume: w.chance(2),
 		bad: []int{0, 2, 8, 20}[w.rng.IntN(4)], faults: 3 + w.rng.IntN(5), people: w.rng.IntN(4), chaos: 60 + w.rng.IntN(300),
 		scriptTime: w.between(20*time.Millisecond, 8*time.Second), healthTime: w.between(20*time.Millisecond, 5*time.Second),
+		lease: []time.Duration{3 * time.Second, 15 * time.Second}[w.rng.IntN(2)],
 	}
 	w.plan.kinds = w.swarm()
 	w.log("%s", w.plan)

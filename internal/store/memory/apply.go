@@ -125,6 +125,12 @@ func (s *Store) changeTask(r *run, c store.TaskChange) error {
 	if c.Drained != nil {
 		t.Drained = *c.Drained
 	}
+	if c.Decision != nil {
+		if t.State != restart.TaskUnknown || t.Decision != nil {
+			return restart.Errorf(restart.CodeConflict, "task %s is decided, or not to be decided", c.ID)
+		}
+		t.Decision = c.Decision
+	}
 	return r.detail(c)
 }
 
