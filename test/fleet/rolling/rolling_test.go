@@ -31,7 +31,7 @@ const drained = "" +
 // quick restarts nginx by its unit; slow lets a test do something meanwhile.
 var scenarios = map[string]string{
 	"quick": withSteps(fleet.Scenario("quick", fleet.Witness+"\nsystemctl restart #unit#", ""), drained),
-	"slow":  withSteps(fleet.Scenario("slow", fleet.Witness+"\nsleep 2\nsystemctl restart #unit#", ""), drained),
+	"slow":  withSteps(fleet.Scenario("slow", fleet.Witness+"\necho before\nsleep 2\nsystemctl restart #unit#\necho after", ""), drained),
 }
 
 // withSteps puts more steps in front of the run step.
@@ -56,6 +56,7 @@ func TestOnRealHosts(t *testing.T) {
 		{"each refusal names its cause", ownErrors},
 		{"a host cut off before its turn", cutOff},
 		{"the agent is killed in mid-task", agentKilled},
+		{"the agent is restarted in mid-task", agentRestarted},
 		{"the server is killed in mid-run", serverKilled},
 		{"a host is rebooted in mid-task", rebooted},
 		{"a host loses its power in mid-task", powerLost},
@@ -232,6 +233,28 @@ func agentKilled(t *testing.T, c *fleet.Company) {
 	}
 	if now := c.Web[0].Shell("systemctl show --property=MainPID --value restartilka-agent"); now == pid {
 		t.Error("the agent was not killed")
+	}
+}
+
+// systemd stops and starts the agent, twice; the supervisor and its script are
+// not in its way. Exit status and output are those of the one script.
+func agentRestarted(t *testing.T, c *fleet.Company) {
+	id := c.Start("slow", "with an agent that is restarted in mid-task", "--hosts", "web01.example.com")
+	untilExecuted(c, id, c.Web[0])
+	supervisor := c.Web[0].Shell("pgrep -x restartilka-sup")
+	for range 2 {
+		c.Web[0].Shell("systemctl restart restartilka-agent")
+		if now := c.Web[0].Shell("pgrep -x restartilka-sup"); now != supervisor {
+			t.Errorf("the supervisor is process %s, was %s", now, supervisor)
+		}
+	}
+	run := c.Until(id, limit, restart.RunCompleted)
+	executed(t, run, c.Web[0], 1)
+	if exit := run.Tasks[0].ExitCode; exit == nil || *exit != 0 {
+		t.Errorf("exit status %v", exit)
+	}
+	if out := c.MustCLI("show", id, "--host", "web01.example.com"); !strings.Contains(out, "  before\n  after\n") {
+		t.Errorf("the output is not there whole:\n%s", out)
 	}
 }
 
