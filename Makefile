@@ -45,9 +45,10 @@ check: ## the quick tests, without the whole programs and the browser: no root, 
 	$(GO) test -short $$($(GO) list ./... | grep -v -e /test/e2e -e /test/browser -e /test/fleet -e /test/monitoring)
 
 .PHONY: test
-test: deps build lint ## everything, after installing what it needs: lint, and all tests with the race detector
+test: deps build lint ## everything, after installing what it needs: lint, all tests with the race detector, 100,000 simulated histories
 	@rm -rf $(PACKAGES) && VERSION='$(VERSION)' COMMIT='$(COMMIT)' packaging/build.sh --arch $$($(GO) env GOARCH) --out $(PACKAGES)
-	RESTARTILKA_PACKAGES=$(PACKAGES) CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 12m ./...
+	RESTARTILKA_PACKAGES=$(PACKAGES) CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 14m $$($(GO) list ./... | grep -v /test/mutants)
+	$(GO) test -count=1 -timeout 10m -v -run 'TestHistories|TestMutants' ./test/simulation ./test/mutants
 
 .PHONY: deps
 deps: ## install the Debian packages that the tests need; asks first at a terminal
