@@ -54,6 +54,7 @@ type Options struct {
 	Work     time.Duration                           // how long the script works; 0 = not at all
 	Agent    string                                  // more lines of every agent.yaml
 	Under    func(program string) []string           // a command that is put before "server" or a host's agent; nil = none
+	Prepare  func(c *Company)                        // a last hand on the files, before anything is started; nil = none
 }
 
 // Company is a running company. Everything it has started is stopped, and its
@@ -118,6 +119,9 @@ func New(t T, o Options) *Company {
 	c.edit(c.config, o.Audit+o.Server)
 	for _, h := range c.Hosts {
 		c.edit(filepath.Join(h.Dir, "agent.yaml"), o.Agent)
+	}
+	if o.Prepare != nil {
+		o.Prepare(c)
 	}
 	t.Cleanup(c.stop)
 	for _, h := range c.Hosts {
