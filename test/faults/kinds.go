@@ -18,6 +18,7 @@ type kind struct {
 	needs  need
 	weight int            // how often, beside the others; 0 = once in a run that has time for it
 	lasts  time.Duration  // what it takes longer than others: its own length, and the time-outs that it waits for
+	early  bool           // soon after the start of the runs: what it waits for is yet to come
 	before func(r *round) // ahead of the runs
 	inject func(ctx context.Context, r *round) error
 }

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"math/big"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -68,7 +69,7 @@ func ownCertificate(r *round) {
 	r.kept = old
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	r.b.must(err)
-	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{DNSNames: []string{r.target.Name}}, key)
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{DNSNames: []string{r.target.Name}, URIs: []*url.URL{{Scheme: "restartilka", Host: "agent", Path: "/" + r.target.Name}}}, key)
 	r.b.must(err)
 	var out wire.HostCredentials
 	r.b.must(r.asAdminCall(r.b.Context(), http.MethodPost, "/api/v1/certificates", wire.CertificateRequest{
