@@ -39,8 +39,8 @@ const (
 var kinds = []kind{
 	{name: "kill-server", what: "kill -9 of a server", weight: 10, inject: killServer},
 	{name: "kill-agent", what: "kill -9 of an agent, or several", weight: 10, inject: killAgents},
-	{name: "kill-supervisor", what: "kill -9 of the supervisor of a task", weight: 8, inject: killSupervisor},
-	{name: "kill-agent-and-supervisor", what: "kill -9 of an agent and all supervisors of its host", weight: 6, inject: killAgentAndSupervisors},
+	{name: "kill-supervisor", what: "kill -9 of the supervisor of a task", weight: 8, early: true, inject: killSupervisor},
+	{name: "kill-agent-and-supervisor", what: "kill -9 of an agent and all supervisors of its host", weight: 6, early: true, inject: killAgentAndSupervisors},
 	{name: "kill-server-and-agent", what: "kill -9 of a server and an agent at once", weight: 8, inject: killServerAndAgents},
 	{name: "kill-all", what: "kill -9 of every server and agent at once", weight: 5, inject: killAll},
 	{name: "kill-twice", what: "kill -9 of a server, and again while it starts", weight: 5, inject: killTwice},
@@ -58,11 +58,11 @@ var kinds = []kind{
 	{name: "freeze-server-past-lease", what: "SIGSTOP of a server for longer than its lease: another takes over, then it wakes", needs: needPostgres, weight: 6, lasts: 4 * time.Second, inject: freezeServer(4*time.Second, 6*time.Second)},
 	{name: "freeze-agent", what: "SIGSTOP of an agent for up to 3 s", weight: 4, lasts: 2 * time.Second, inject: freezeAgents(500*time.Millisecond, 3*time.Second)},
 	{name: "freeze-agent-long", what: "SIGSTOP of an agent for longer than an envelope lives and contact_timeout", lasts: 80 * time.Second, inject: freezeAgents(36*time.Second, 38*time.Second)},
-	{name: "freeze-supervisor", what: "SIGSTOP of a supervisor for up to 3 s", weight: 4, lasts: 2 * time.Second, inject: freezeSupervisor},
+	{name: "freeze-supervisor", what: "SIGSTOP of a supervisor for up to 3 s", weight: 4, early: true, lasts: 2 * time.Second, inject: freezeSupervisor},
 
 	{name: "net-refused", what: "connections to a host are reset, old and new, for up to 2 s", weight: 6, lasts: time.Second, inject: netRefused},
-	{name: "net-request-dropped", what: "a request to a host is lost, and its connection", weight: 8, inject: netDrop(func(n int) rule { return rule{dropUp: n} })},
-	{name: "net-answer-dropped", what: "a request arrives and its answer is lost, with the connection", weight: 10, inject: netDrop(func(n int) rule { return rule{dropAnswer: n} })},
+	{name: "net-request-dropped", what: "a request to a host is lost, and its connection", weight: 8, early: true, inject: netDrop(func(n int) rule { return rule{dropUp: n} })},
+	{name: "net-answer-dropped", what: "a request arrives and its answer is lost, with the connection", weight: 10, early: true, inject: netDrop(func(n int) rule { return rule{dropAnswer: n} })},
 	{name: "net-half-open", what: "nothing passes to the host, to the server, or either way, for up to 3 s, and then all of it", weight: 6, lasts: 2 * time.Second, inject: netHalfOpen(500*time.Millisecond, 3*time.Second)},
 	{name: "net-half-open-long", what: "the same for longer than the time-outs", lasts: 80 * time.Second, inject: netHalfOpen(36*time.Second, 38*time.Second)},
 	{name: "net-reset-in-output", what: "connections are reset while a script's output is read", weight: 6, before: moods("chats"), inject: netReset},
@@ -73,7 +73,7 @@ var kinds = []kind{
 
 	{name: "agent-disk-full", what: "the disk of an agent's spool is full for up to 1.5 s", needs: needRoot, weight: 6, lasts: time.Second, inject: agentDiskFull},
 	{name: "server-disk-full", what: "the disk of a server's SQLite is full for up to 1.5 s", needs: needRoot | needSQLite, weight: 6, lasts: 2 * time.Second, inject: serverDiskFull},
-	{name: "torn-spool", what: "an agent and its supervisors are killed, and the newest file of a task is cut off or garbled", weight: 8, inject: tornSpool},
+	{name: "torn-spool", what: "an agent and its supervisors are killed, and the newest file of a task is cut off or garbled", weight: 8, early: true, inject: tornSpool},
 	{name: "audit-bit", what: "a bit is turned over in a copy of the stored trail: audit verify has to find it", weight: 3, inject: auditBit},
 
 	{name: "log-killed", what: "kill -9 of the remote log server, which is back after up to 1 s", needs: needRsyslog, weight: 4, lasts: time.Second, inject: logKilled},
@@ -81,7 +81,7 @@ var kinds = []kind{
 	{name: "log-away", what: "the remote log server is stopped for 2 to 4 s", needs: needRsyslog, weight: 3, lasts: 3 * time.Second, inject: logAway},
 
 	{name: "rights-revoked", what: "the token of the person who restarts is revoked in mid-run", weight: 4, inject: rightsRevoked},
-	{name: "certificate-revoked", what: "a host's certificate is revoked in mid-run", weight: 3, lasts: 2 * time.Second, before: ownCertificate, inject: certificateRevoked},
+	{name: "certificate-revoked", what: "a host's certificate is revoked in mid-run", weight: 2, lasts: 10 * time.Second, before: ownCertificate, inject: certificateRevoked},
 	{name: "certificate-expired", what: "a host's certificate expires in mid-run", weight: 3, lasts: 3 * time.Second, before: shortCertificate, inject: certificateExpired},
 	{name: "scenario-edited", what: "the scenario's file on a host is changed after the plan", weight: 4, inject: scenarioEdited},
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -215,8 +216,12 @@ func (r *round) trace(ctx context.Context, pid int, t tampering) error {
 		return nil // it ended in this moment
 	}
 	defer tr.release()
-	if eventually(ctx, callWait, func() bool { return tr.hit() }) {
-		r.strike()
+	if !eventually(ctx, callWait, tr.hit) {
+		return nil
+	}
+	r.strike()
+	if strings.HasPrefix(t.do, "signal=") { // what is still dying is not missed yet, and would not be started again
+		eventually(ctx, 3*time.Second, func() bool { return !alive(pid) })
 	}
 	return nil
 }

@@ -365,20 +365,28 @@ func (l *lane) serversReady(most time.Duration) bool {
 	})
 }
 
-// mend puts everything right that a fault may have left: whatever does not
-// run is started.
+// mend puts everything right that a fault may have left.
 func (l *lane) mend() {
 	for _, h := range l.hosts {
 		h.proxy.set(rule{})
 		l.mood(h, "")
 		os.Remove(filepath.Join(h.spool(), "script-filler"))
 		l.c.Send(h.Name, syscall.SIGCONT)
+	}
+	for _, s := range l.servers {
+		l.c.Send(s.name, syscall.SIGCONT)
+	}
+	l.revive()
+}
+
+// revive starts whatever does not run.
+func (l *lane) revive() {
+	for _, h := range l.hosts {
 		if l.c.PID(h.Name) == 0 {
 			l.wake(h)
 		}
 	}
 	for _, s := range l.servers {
-		l.c.Send(s.name, syscall.SIGCONT)
 		if l.c.PID(s.name) == 0 {
 			l.launch(s)
 		}

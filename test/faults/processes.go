@@ -32,6 +32,13 @@ func parentOf(pid int) int {
 	return n
 }
 
+// alive tells whether a process runs: one that nobody has collected does not.
+func alive(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, rest, _ := strings.Cut(string(b), ") ")
+	return err == nil && !strings.HasPrefix(rest, "Z") && !strings.HasPrefix(rest, "X")
+}
+
 func childrenOf(parent int) []int {
 	var out []int
 	for _, pid := range eachProcess() {

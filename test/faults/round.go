@@ -85,7 +85,7 @@ func (l *lane) once(ctx context.Context, inj injection, f *figures) (made bool, 
 	if missed {
 		r.strike() // so that it is looked after all the same
 	}
-	r.watching.Wait()
+	r.attend(ctx)
 	if !l.serversReady(60 * time.Second) {
 		r.find(f, finding{Kind: foundStuck, Text: "a server is not ready within 60 s after the fault has gone"})
 	}
@@ -103,6 +103,28 @@ func (l *lane) once(ctx context.Context, inj injection, f *figures) (made bool, 
 	l.ledger.seen = append(l.ledger.seen, over...)
 	r.book(f, over, missed)
 	return !missed, nil
+}
+
+// attend waits until every run has got over the fault, and meanwhile starts
+// what dies of it late, as a service manager does.
+func (r *round) attend(ctx context.Context) {
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		r.watching.Wait()
+	}()
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-watched:
+			return
+		case <-tick.C:
+			if ctx.Err() == nil {
+				r.revive()
+			}
+		}
+	}
 }
 
 // book adds a round to the figures.

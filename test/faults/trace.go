@@ -41,7 +41,7 @@ func (t tampering) set() string {
 // args are strace's own. It lets go of what the process starts (-b execve):
 // one program is meant, not its children.
 func (t tampering) args(log string) []string {
-	return []string{"-f", "-b", "execve", "-o", log, "-e", "signal=none", "-e", "trace=" + t.set(), "-e", "inject=" + t.String()}
+	return []string{"-f", "-b", "execve", "-o", log, "-e", "signal=KILL", "-e", "trace=" + t.set(), "-e", "inject=" + t.String()}
 }
 
 // tracer is a strace that has taken hold of a process.
