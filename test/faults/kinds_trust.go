@@ -101,7 +101,7 @@ func certificateRevoked(ctx context.Context, r *round) error {
 }
 
 // shortCertificate gives a host one that the same authority has signed, and
-// that is over in a second.
+// that is over in one or two seconds.
 func shortCertificate(r *round) {
 	r.target = choose(r, r.hosts)
 	old, err := r.target.credentials()
@@ -119,7 +119,9 @@ func shortCertificate(r *round) {
 	like, err := x509.ParseCertificate(block(old.cert))
 	r.b.must(err)
 	like.SerialNumber = big.NewInt(time.Now().UnixNano())
-	like.NotAfter = time.Now().Add(1200 * time.Millisecond)
+	r.expiry = time.Now().Add(2500 * time.Millisecond).Truncate(time.Second) // X.509 counts seconds
+	like.NotAfter = r.expiry
+	moods("slow")(r) // so that the runs go on when it comes
 	der, err := x509.CreateCertificate(rand.Reader, like, ca, like.PublicKey, caKey.(crypto.Signer))
 	r.b.must(err)
 	r.b.must(r.target.lay(credentials{pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), old.key}))
@@ -128,9 +130,10 @@ func shortCertificate(r *round) {
 
 func certificateExpired(ctx context.Context, r *round) error {
 	defer r.target.lay(r.kept) //nolint:errcheck // a host that can't be asked is found at once
+	pause(ctx, time.Until(r.expiry))
 	r.strike()
-	pause(ctx, 1200*time.Millisecond) // X.509 counts seconds: it is over by now
-	r.target.proxy.reset()
+	pause(ctx, time.Second)
+	r.target.proxy.reset() // a connection that was made before is not looked at again at once
 	r.over(ctx)
 	return nil
 }

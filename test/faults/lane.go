@@ -175,6 +175,7 @@ steps:
       mood=calm
       if [ -e %[4]s/#host# ]; then read mood < %[4]s/#host#; fi
       case "$mood" in
+      slow) sleep 0.7 ;;
       forks) for i in 1 2 3 4 5 6 7 8; do sleep 1 & done ;;
       daemon) setsid sh -c 'sleep 2' >/dev/null 2>&1 </dev/null & ;;
       no-term) trap '' TERM; for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.2 || true; done ;;

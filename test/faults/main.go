@@ -207,6 +207,11 @@ func (o options) choose(m means, f *figures) ([]*kind, []laneKind, error) {
 			f.absent[k.name] = err.Error()
 			continue
 		}
+		if o.kinds != "" && k.weight == 0 { // a long one that is wished for
+			wished := *k
+			wished.weight = 1
+			k = &wished
+		}
 		if slices.ContainsFunc(lanes, k.fits) {
 			chosen = append(chosen, k)
 		}

@@ -30,6 +30,7 @@ type round struct {
 	runs   []string
 	target *host       // of a kind that prepares one, with what it had before
 	kept   credentials //
+	expiry time.Time   //
 	faults []finding   // what the injection itself has found
 
 	mu       sync.Mutex
