@@ -45,6 +45,8 @@ var kinds = []kind{
 	{name: "kill-all", what: "kill -9 of every server and agent at once", weight: 5, inject: killAll},
 	{name: "kill-twice", what: "kill -9 of a server, and again while it starts", weight: 5, inject: killTwice},
 
+	{name: "two-at-once", what: "two of the everyday faults, the second while the first is got over", weight: 10, lasts: 2 * time.Second, inject: twoAtOnce},
+
 	{name: "call-kills-server", what: "kill -9 of a server at its Nth fsync, write, rename …", needs: needStrace, weight: 10, early: true, inject: callOnServer(killedAt, "signal=KILL")},
 	{name: "call-kills-agent", what: "the same of an agent", needs: needStrace, weight: 10, early: true, inject: callOnAgent(killedAt, "signal=KILL")},
 	{name: "call-kills-supervisor", what: "the same of a supervisor", needs: needStrace, weight: 10, early: true, inject: callOnSupervisor(killedAt, "signal=KILL")},
@@ -71,7 +73,7 @@ var kinds = []kind{
 
 	{name: "reboot-host", what: "agent, supervisors and scripts of a host are killed, and the kernel has another boot id", needs: needRoot, weight: 6, inject: rebootHost},
 
-	{name: "agent-disk-full", what: "the disk of an agent's spool is full for up to 1.5 s", needs: needRoot, weight: 6, lasts: time.Second, inject: agentDiskFull},
+	{name: "agent-disk-full", what: "the disk of an agent's spool is full for up to 1.5 s, or was before the run", needs: needRoot, weight: 6, lasts: time.Second, before: perhapsFullAlready, inject: agentDiskFull},
 	{name: "server-disk-full", what: "the disk of a server's SQLite is full for up to 1.5 s", needs: needRoot | needSQLite, weight: 6, lasts: 2 * time.Second, inject: serverDiskFull},
 	{name: "torn-spool", what: "an agent and its supervisors are killed, and the newest file of a task is cut off or garbled", weight: 8, early: true, inject: tornSpool},
 	{name: "audit-bit", what: "a bit is turned over in a copy of the stored trail: audit verify has to find it", weight: 3, inject: auditBit},

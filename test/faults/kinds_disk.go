@@ -44,7 +44,26 @@ func full(ctx context.Context, r *round, dir string) error {
 	return nil
 }
 
-func agentDiskFull(ctx context.Context, r *round) error { return full(ctx, r, r.hosts[0].spool()) }
+// perhapsFullAlready fills the disk of the agent's spool ahead of the runs, one
+// time in three.
+func perhapsFullAlready(r *round) {
+	if r.random.IntN(3) > 0 {
+		return
+	}
+	var err error
+	r.release, err = fill(r.hosts[0].spool())
+	r.b.must(err)
+}
+
+func agentDiskFull(ctx context.Context, r *round) error {
+	if r.release == nil {
+		return full(ctx, r, r.hosts[0].spool())
+	}
+	defer r.release()
+	r.strike()
+	pause(ctx, r.between(100*time.Millisecond, time.Second))
+	return nil
+}
 
 func serverDiskFull(ctx context.Context, r *round) error {
 	return full(ctx, r, filepath.Dir(r.c.Database()))

@@ -110,6 +110,24 @@ func killTwice(ctx context.Context, r *round) error {
 	return nil
 }
 
+// twoAtOnce makes one fault, and another before the first is got over.
+func twoAtOnce(ctx context.Context, r *round) error {
+	everyday := []func(context.Context, *round) error{
+		killServer, killAgents, killServerAndAgents, killSupervisor, netRefused, netHalfOpen(300*time.Millisecond, time.Second),
+		freezeServer(300*time.Millisecond, 2*time.Second), freezeAgents(300*time.Millisecond, 2*time.Second), pauseAndResume, presses("pause"), presses("abort"),
+	}
+	if r.postgres() {
+		everyday = append(everyday, postgresCut, postgresFrozen, freezeServer(4*time.Second, 5*time.Second))
+	}
+	for range 2 {
+		if err := choose(r, everyday)(ctx, r); err != nil {
+			return err
+		}
+		pause(ctx, r.between(0, 200*time.Millisecond))
+	}
+	return nil
+}
+
 // rebootHost ends whatever is of a host, as a reboot does, and gives it
 // another boot id.
 func rebootHost(ctx context.Context, r *round) error {

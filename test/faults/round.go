@@ -26,12 +26,13 @@ const (
 type round struct {
 	*lane
 	injection
-	random *rand.Rand
-	runs   []string
-	target *host       // of a kind that prepares one, with what it had before
-	kept   credentials //
-	expiry time.Time   //
-	faults []finding   // what the injection itself has found
+	random  *rand.Rand
+	runs    []string
+	target  *host       // of a kind that prepares one, with what it had before
+	kept    credentials //
+	expiry  time.Time   //
+	release func()      // takes away what was made ahead of the runs; nil = nothing was
+	faults  []finding   // what the injection itself has found
 
 	mu       sync.Mutex
 	at       time.Time // of the fault; zero = not yet
