@@ -147,8 +147,11 @@ func (f *figures) table(w io.Writer) {
 		p := percentilesOf(recoveries(by[kind]))
 		fmt.Fprintf(w, "| %-24s | %10d | %9d | %7d | %16d | %7d |\n", kind, len(by[kind]), tasks, unknown, p.P50, p.P99)
 	}
+	if len(f.missed)+len(f.absent) > 0 {
+		fmt.Fprintln(w) // what follows is not the table
+	}
 	for _, kind := range slices.Sorted(maps.Keys(f.missed)) {
-		fmt.Fprintf(w, "%s: %d times there was nothing to break at that moment; not counted\n", kind, f.missed[kind])
+		fmt.Fprintf(w, "%s: %d times there was nothing to break at that moment (not counted)\n", kind, f.missed[kind])
 	}
 	for _, kind := range slices.Sorted(maps.Keys(f.absent)) {
 		fmt.Fprintf(w, "NOT INJECTED: %s: %s\n", kind, f.absent[kind])

@@ -209,3 +209,24 @@ func TestPlan(t *testing.T) {
 		}
 	}
 }
+
+// The document gets the figures between its marks, and keeps the rest.
+func TestIntoDocument(t *testing.T) {
+	f := &figures{seed: 7, missed: map[string]int{"torn-spool": 2}, outcomes: []outcome{{kind: "kill-server", tasks: 3, recovery: []time.Duration{time.Second}}}}
+	text := "before\n" + figuresBegin + "\nold\n" + figuresEnd + "\nafter\n"
+	got, err := f.inText(text, options{n: 1, seed: 7})
+	if err != nil || strings.Contains(got, "old") || !strings.HasPrefix(got, "before\n") || !strings.HasSuffix(got, "\nafter\n") {
+		t.Errorf("%v: %s", err, got)
+	}
+	for _, part := range []string{"make faults N=1 SEED=7", "| kill-server ", `"p50":1000`, "torn-spool: 2 times"} {
+		if !strings.Contains(got, part) {
+			t.Errorf("%q is not in\n%s", part, got)
+		}
+	}
+	if again, err := f.inText(got, options{n: 1, seed: 7}); err != nil || again[:200] != got[:200] {
+		t.Errorf("written twice (%v): %s", err, again)
+	}
+	if _, err := f.inText("nothing", options{}); err == nil {
+		t.Error("a document without marks was written")
+	}
+}

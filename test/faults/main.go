@@ -6,6 +6,7 @@
 //	go run ./test/faults --n 200                 make faults N=200
 //	go run ./test/faults --n 200 --seed 42       the same kinds at the same moments; real time differs
 //	go run ./test/faults --n 20 --kinds kill-server,torn-spool
+//	go run ./test/faults --n 2000 --write docs/reliability.md
 //	go run ./test/faults --list                  what there is to break
 //
 // It ends with one line of JSON on standard output. Exit: 0 every promise kept,
@@ -48,6 +49,7 @@ type options struct {
 	kinds string
 	lanes string
 	keep  bool
+	write string
 }
 
 // The lanes, by what a machine of two cores does side by side.
@@ -65,6 +67,7 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.StringVar(&o.kinds, "kinds", "", "only these, by comma (--list names them); the long ones only come this way, and in runs of 300 and more")
 	flags.StringVar(&o.lanes, "lanes", "", "only these, by comma: sqlite-1 … sqlite-3, postgres-2, postgres-3")
 	flags.BoolVar(&o.keep, "keep", false, "keep the logs also where nothing was found")
+	flags.StringVar(&o.write, "write", "", "put the figures into this document, between its two marks (docs/reliability.md)")
 	list := flags.Bool("list", false, "print the kinds")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return 0
@@ -86,15 +89,19 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	slog.SetDefault(slog.New(slog.DiscardHandler)) // of a store that is made ready
 	f, err := breakThings(ctx, o, stderr)
-	if err != nil {
-		fmt.Fprintln(stderr, "faults:", err)
-	}
 	if f == nil {
+		fmt.Fprintln(stderr, "faults:", err)
 		return 2
 	}
 	f.table(stderr)
 	r := f.result()
 	fmt.Fprintln(stdout, r.line())
+	if o.write != "" {
+		err = errors.Join(err, f.intoDocument(o))
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "faults:", err)
+	}
 	if err != nil || !r.good() || os.Getenv("CI") == "true" && len(f.absent) > 0 {
 		fmt.Fprintf(stderr, "again: make faults N=%d SEED=%d%s\n", o.n, o.seed, o.again())
 		return 1
