@@ -8,7 +8,6 @@ import (
 	"runtime"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -20,7 +19,6 @@ type bed struct {
 
 	mu       sync.Mutex
 	cleanups []func()
-	failed   atomic.Bool
 	failure  error // why it was given up
 }
 

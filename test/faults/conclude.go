@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"syscall"
@@ -71,9 +72,7 @@ func (l *lane) conclude(ctx context.Context, f *figures) {
 	trail := map[string]record{}
 	for _, s := range l.servers {
 		l.verify(ctx, f, find, s.audit)
-		for key, rec := range readTrail(s.audit) {
-			trail[key] = rec
-		}
+		maps.Copy(trail, readTrail(s.audit))
 	}
 	for _, x := range incomplete(trail, l.ledger.seen) {
 		find(x.Kind, x.Run, "%s", x.Text)
@@ -117,9 +116,7 @@ func (l *lane) verifier(ctx context.Context, path string) (rep report, said stri
 func (l *lane) remote(ctx context.Context, f *figures, find teller) {
 	want := map[string]record{}
 	for _, s := range l.servers {
-		for key, rec := range readTrail(s.audit) {
-			want[key] = rec
-		}
+		maps.Copy(want, readTrail(s.audit))
 	}
 	var lacking []string
 	if !eventually(ctx, 75*time.Second, func() bool { // a sink that failed is tried again after 30 s at most
@@ -165,24 +162,24 @@ func incomplete(trail map[string]record, runs []run) []finding {
 		count[rec.Action+" "+rec.Run+" "+rec.Task]++
 	}
 	var out []finding
-	once := func(r run, action, task string, want int) {
-		if n := count[action+" "+r.ID+" "+task]; n != want {
-			out = append(out, finding{Kind: foundAudit, Run: r.ID, Text: fmt.Sprintf("%d records of %s of run %s %s, want %d", n, action, r.ID, task, want)})
+	once := func(r run, action, task string) {
+		if n := count[action+" "+r.ID+" "+task]; n != 1 {
+			out = append(out, finding{Kind: foundAudit, Run: r.ID, Text: fmt.Sprintf("%d records of %s of run %s %s, want 1", n, action, r.ID, task)})
 		}
 	}
 	for _, r := range runs {
-		once(r, "run.requested", "", 1)
-		once(r, "run.ended", "", 1)
+		once(r, "run.requested", "")
+		once(r, "run.ended", "")
 		for _, t := range r.Tasks {
 			intents := count["task.intent "+r.ID+" "+t.ID]
 			if intents > 1 {
-				once(r, "task.intent", t.ID, 1)
+				once(r, "task.intent", t.ID)
 			}
 			if intents > 0 {
-				once(r, "task.outcome", t.ID, 1)
+				once(r, "task.outcome", t.ID)
 			}
 			if t.StartedAt != nil && intents == 0 {
-				once(r, "task.intent", t.ID, 1)
+				once(r, "task.intent", t.ID)
 			}
 		}
 	}

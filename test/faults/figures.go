@@ -62,6 +62,7 @@ type result struct {
 	Recovery   percentiles    `json:"recovery_ms"`
 	Seed       uint64         `json:"seed"`
 	Untrue     int            `json:"untrue_outcomes"`
+	After      int            `json:"touched_after_stop"`
 	Stuck      int            `json:"stuck_runs"`
 	Runs       int            `json:"runs"`
 	Tasks      int            `json:"tasks"`
@@ -108,6 +109,8 @@ func (f *figures) result() result {
 			r.Lost++
 		case foundUntrue:
 			r.Untrue++
+		case foundAfter:
+			r.After++
 		case foundStuck:
 			r.Stuck++
 		case foundAudit:
@@ -118,7 +121,7 @@ func (f *figures) result() result {
 }
 
 // good tells whether every promise was kept.
-func (r result) good() bool { return r.Double+r.Lost+r.Gaps+r.Untrue+r.Stuck == 0 }
+func (r result) good() bool { return r.Double+r.Lost+r.Gaps+r.Untrue+r.After+r.Stuck == 0 }
 
 // line is the JSON of the result, in one line.
 func (r result) line() string {

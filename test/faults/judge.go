@@ -98,9 +98,31 @@ func (s said) times(id, word string) int {
 	return n
 }
 
+// stop is a time in which no further host of a run may be touched: from when a
+// server has said yes to it.
+type stop struct {
+	run      string
+	from, to time.Time
+}
+
+// touched finds hosts that were asked in spite of a stop.
+func touched(stops []stop, runs []run) []finding {
+	var out []finding
+	for _, r := range runs {
+		for _, s := range stops {
+			for _, t := range r.Tasks {
+				if s.run == r.ID && t.StartedAt != nil && t.StartedAt.After(s.from) && t.StartedAt.Before(s.to) {
+					out = append(out, finding{Kind: foundAfter, Run: r.ID, Text: fmt.Sprintf("%s was asked at %s, and the stop was granted at %s", t.Host, t.StartedAt.Format(time.StampMicro), s.from.UTC().Format(time.StampMicro))})
+				}
+			}
+		}
+	}
+	return out
+}
+
 // finding is one thing that must not be.
 type finding struct {
-	Kind string // double, lost, untrue, stuck, audit
+	Kind string // one of the below
 	Run  string
 	Text string
 	Said []string // the witness's lines of the task
@@ -111,6 +133,7 @@ const (
 	foundDouble = "double execution"
 	foundLost   = "lost task"
 	foundUntrue = "untrue outcome"
+	foundAfter  = "touched after a stop"
 	foundStuck  = "neither ended nor waits"
 	foundAudit  = "audit"
 )

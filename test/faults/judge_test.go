@@ -78,9 +78,9 @@ func TestFindingsAreCounted(t *testing.T) {
 	if r := f.result(); !r.good() {
 		t.Errorf("nothing was found, and it is not good: %s", r.line())
 	}
-	for _, kind := range []string{foundDouble, foundLost, foundUntrue, foundStuck, foundAudit} {
+	for _, kind := range []string{foundDouble, foundLost, foundUntrue, foundAfter, foundStuck, foundAudit} {
 		one := &figures{missed: map[string]int{}, findings: []finding{{Kind: kind}}}
-		if r := one.result(); r.good() || r.Double+r.Lost+r.Untrue+r.Stuck+r.Gaps != 1 {
+		if r := one.result(); r.good() || r.Double+r.Lost+r.Untrue+r.After+r.Stuck+r.Gaps != 1 {
 			t.Errorf("%s: %s", kind, r.line())
 		}
 	}
@@ -130,8 +130,8 @@ func TestPercentile(t *testing.T) {
 	for i := range 100 {
 		all = append(all, time.Duration(i+1)*time.Millisecond)
 	}
-	for p, want := range map[float64]time.Duration{50: 50, 99: 99, 100: 100, 1: 1, 0: 1} {
-		if got := percentile(all, p); got != want*time.Millisecond {
+	for p, want := range map[float64]int64{50: 50, 99: 99, 100: 100, 1: 1, 0: 1} {
+		if got := percentile(all, p); got.Milliseconds() != want {
 			t.Errorf("p%v of 1…100 is %s", p, got)
 		}
 	}
@@ -228,5 +228,25 @@ func TestIntoDocument(t *testing.T) {
 	}
 	if _, err := f.inText("nothing", options{}); err == nil {
 		t.Error("a document without marks was written")
+	}
+}
+
+// A host that was asked while its run was stopped is found; one before, or
+// after it goes on, is not.
+func TestTouchedAfterAStop(t *testing.T) {
+	at := time.Now()
+	began := taskOf("a", "h1", restart.TaskSucceeded)
+	began.StartedAt = &at
+	r := runOf(restart.RunAborted, began, taskOf("b", "h2", restart.TaskNotStarted))
+	for want, s := range map[string]stop{
+		"":         {"run", at.Add(time.Second), at.Add(time.Hour)},
+		foundAfter: {"run", at.Add(-time.Second), at.Add(time.Hour)},
+	} {
+		if got := kindsOf(touched([]stop{s, {"other", at.Add(-time.Hour), at.Add(time.Hour)}}, []run{r})); got != want {
+			t.Errorf("found %q, want %q", got, want)
+		}
+	}
+	if got := touched([]stop{{"run", at.Add(-time.Minute), at.Add(-time.Second)}}, []run{r}); got != nil {
+		t.Errorf("found %v after it went on", got)
 	}
 }

@@ -5,26 +5,44 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// everywhere asks every server at once; what they answer is theirs.
-func (r *round) everywhere(ctx context.Context, path string) {
+// everywhere asks every server at once, and tells whether one of them has said
+// yes.
+func (r *round) everywhere(ctx context.Context, path string) bool {
 	var asking sync.WaitGroup
+	var yes atomic.Bool
 	for _, s := range r.servers {
 		asking.Go(func() {
-			_ = s.api.call(ctx, 5*time.Second, http.MethodPost, path, "", nil, nil) // a refusal is an answer
+			if s.api.call(ctx, 5*time.Second, http.MethodPost, path, "", nil, nil) == nil {
+				yes.Store(true)
+			}
 		})
 	}
 	asking.Wait()
+	return yes.Load()
+}
+
+// stopped notes that no further host of a run may be touched for a while.
+func (r *round) stopped(s stop) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stops = append(r.stops, s)
 }
 
 func pauseAndResume(ctx context.Context, r *round) error {
 	id := choose(r, r.runs)
 	r.strike()
-	r.everywhere(ctx, "/api/v1/runs/"+id+"/pause")
+	paused := r.everywhere(ctx, "/api/v1/runs/"+id+"/pause")
+	from := time.Now()
 	pause(ctx, r.between(0, 400*time.Millisecond))
+	if paused {
+		r.stopped(stop{id, from, time.Now()})
+	}
 	r.everywhere(ctx, "/api/v1/runs/"+id+"/resume")
 	return nil
 }
@@ -35,7 +53,11 @@ func presses(verbs ...string) func(context.Context, *round) error {
 		var pressing sync.WaitGroup
 		for _, id := range r.runs {
 			for _, verb := range verbs {
-				pressing.Go(func() { r.everywhere(ctx, "/api/v1/runs/"+id+"/"+verb) })
+				pressing.Go(func() {
+					if r.everywhere(ctx, "/api/v1/runs/"+id+"/"+verb) && strings.HasSuffix(verb, "abort") {
+						r.stopped(stop{id, time.Now(), time.Now().Add(time.Hour)})
+					}
+				})
 			}
 		}
 		pressing.Wait()

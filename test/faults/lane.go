@@ -55,7 +55,6 @@ type lane struct {
 	noDecide atomic.Bool // this version of the API has no decide
 	under    map[string][]string
 	traces   int
-	copies   int
 	keys     int
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -12,6 +13,7 @@ import (
 type proxy struct {
 	listener net.Listener
 	target   string
+	ctx      context.Context // of the bed; over, nobody is dialled any more
 	wg       sync.WaitGroup
 
 	mu      sync.Mutex
@@ -43,7 +45,7 @@ func newProxy(b *bed, listen, target string) (*proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &proxy{listener: l, target: target, changed: make(chan struct{}), conns: map[*passage]struct{}{}}
+	p := &proxy{listener: l, target: target, ctx: b.Context(), changed: make(chan struct{}), conns: map[*passage]struct{}{}}
 	p.wg.Go(p.accept)
 	b.Cleanup(p.close)
 	return p, nil
@@ -92,8 +94,7 @@ func (p *proxy) accept() {
 		}
 		server := conn.(*net.TCPConn)
 		if r, _ := p.now(); r.refuse {
-			server.SetLinger(0)
-			server.Close()
+			drop(server)
 			continue
 		}
 		p.wg.Go(func() { p.pass(server) })
@@ -101,10 +102,9 @@ func (p *proxy) accept() {
 }
 
 func (p *proxy) pass(server *net.TCPConn) {
-	conn, err := net.DialTimeout("tcp", p.target, 3*time.Second)
+	conn, err := (&net.Dialer{Timeout: 3 * time.Second}).DialContext(p.ctx, "tcp", p.target)
 	if err != nil {
-		server.SetLinger(0) // as the host itself would say: nobody listens
-		server.Close()
+		drop(server) // as the host itself would say: nobody listens
 		return
 	}
 	c := &passage{server: server, agent: conn.(*net.TCPConn), gone: make(chan struct{})}
@@ -125,11 +125,17 @@ func (c *passage) end(reset bool) {
 		close(c.gone)
 		for _, conn := range []*net.TCPConn{c.server, c.agent} {
 			if reset {
-				conn.SetLinger(0)
+				drop(conn)
 			}
 			conn.Close()
 		}
 	})
+}
+
+// drop ends a connection with RST.
+func drop(conn *net.TCPConn) {
+	conn.SetLinger(0) //nolint:errcheck // it has ended already
+	conn.Close()
 }
 
 // copy copies one way until either side ends.

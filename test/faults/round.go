@@ -39,6 +39,7 @@ type round struct {
 	watching sync.WaitGroup
 	recovery []time.Duration
 	notes    []string
+	stops    []stop
 }
 
 // ledger is what a lane remembers until its end.
@@ -64,7 +65,7 @@ func (l *lane) play(ctx context.Context, inj injection, f *figures) error {
 }
 
 func (l *lane) once(ctx context.Context, inj injection, f *figures) (made bool, err error) {
-	r := &round{lane: l, injection: inj, random: rand.New(rand.NewPCG(inj.seed, 1))}
+	r := &round{lane: l, injection: inj, random: rand.New(rand.NewPCG(inj.seed, 1))} //nolint:gosec // to be had again
 	k := inj.kind
 	if k.before != nil {
 		k.before(r)
@@ -99,7 +100,7 @@ func (l *lane) once(ctx context.Context, inj injection, f *figures) (made bool, 
 	if err != nil {
 		return false, err
 	}
-	for _, x := range append(r.faults, judge(seen, over)...) {
+	for _, x := range slices.Concat(r.faults, judge(seen, over), touched(r.stops, over)) {
 		r.find(f, x)
 	}
 	l.ledger.seen = append(l.ledger.seen, over...)
