@@ -59,7 +59,21 @@ func (t *Task) Received() (Received, error) {
 
 // Start takes the right to run, durably. ErrStarted where it is taken: the
 // caller must not run anything.
-func (t *Task) Start(s Started) error { return claimStart(t.d, s) }
+//
+// A supervisor that is slow may ask while its task, ended before it started, is
+// being buried: its folder is open here, and the file that stood in the way may
+// be removed already. Then received went before it, and the right is worth
+// nothing.
+func (t *Task) Start(s Started) error {
+	if err := claimStart(t.d, s); err != nil {
+		return err
+	}
+	there, err := t.d.has(fileReceived)
+	if err == nil && !there {
+		err = ErrStarted
+	}
+	return err
+}
 
 func claimStart(d dir, s Started) error {
 	data, err := json.Marshal(s)
