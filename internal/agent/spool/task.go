@@ -144,18 +144,37 @@ func (s *Spool) Evidence(id string) ([]protocol.EvidenceItem, error) {
 func (t *Task) Done(s protocol.TaskStatus) error { return writeDone(t.d, s) }
 
 func writeDone(d dir, s protocol.TaskStatus) error {
+	data, err := encodeDone(s)
+	if err != nil {
+		return err
+	}
+	return d.claim(fileDone, data)
+}
+
+// doneIsBroken tells whether done is there and is no status: the disk has lost
+// or changed a part of it. What can't be read for another reason is not broken.
+func doneIsBroken(d dir) bool {
+	b, err := d.read(fileDone, maxStatus)
+	if err != nil {
+		return false
+	}
+	_, err = decodeStatus(b)
+	return err != nil
+}
+
+func encodeDone(s protocol.TaskStatus) ([]byte, error) {
 	s.Evidence = nil // in its own file
 	data, err := json.Marshal(s)
 	if err != nil {
-		return fmt.Errorf("encode done: %w", err)
+		return nil, fmt.Errorf("encode done: %w", err)
 	}
 	for len(data) > maxStatus && len(s.Health) > 0 { // the oldest samples make room
 		s.Health = s.Health[(len(s.Health)+1)/2:]
 		if data, err = json.Marshal(s); err != nil {
-			return fmt.Errorf("encode done: %w", err)
+			return nil, fmt.Errorf("encode done: %w", err)
 		}
 	}
-	return d.claim(fileDone, data)
+	return data, nil
 }
 
 // Wish leaves the wish that the task be ended; its supervisor sees it appear.
