@@ -356,6 +356,7 @@ func (s *server) ready(ctx context.Context) bool {
 
 func (l *lane) serversReady(most time.Duration) bool {
 	return eventually(l.b.Context(), most, func() bool {
+		l.revive()
 		for _, s := range l.servers {
 			if !s.ready(l.b.Context()) {
 				return false

@@ -145,6 +145,7 @@ func breakThings(ctx context.Context, o options, stderr io.Writer) (*figures, er
 	if err != nil {
 		return nil, err
 	}
+	asked := ctx // over at Ctrl-C
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var moved atomic.Int64 // when something last came to an end
@@ -182,8 +183,8 @@ func breakThings(ctx context.Context, o options, stderr io.Writer) (*figures, er
 	if cause := context.Cause(ctx); cause != nil {
 		err = errors.Join(cause, err)
 	}
-	if err == nil && len(f.findings) == 0 && !o.keep {
-		return f, os.RemoveAll(dir)
+	if len(f.findings) == 0 && !o.keep && (err == nil || asked.Err() != nil) { // nobody looks into what was interrupted
+		return f, errors.Join(err, os.RemoveAll(dir))
 	}
 	say("the logs are kept in %s", dir)
 	return f, err

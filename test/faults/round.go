@@ -289,6 +289,7 @@ func (r *round) finish(ctx context.Context, id string) (x run, err error) {
 	deadline, aborted := time.Now().Add(settleTime), false
 	var refused error
 	for time.Now().Before(deadline) {
+		r.revive()
 		if x, err = r.run(ctx, 20*time.Second, id); err != nil {
 			return x, err
 		}
