@@ -96,8 +96,8 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	f.table(stderr)
 	r := f.result()
 	fmt.Fprintln(stdout, r.line())
-	if o.write != "" {
-		err = errors.Join(err, f.intoDocument(o))
+	if o.write != "" && err == nil { // of a whole run only
+		err = f.intoDocument(o)
 	}
 	if err != nil {
 		fmt.Fprintln(stderr, "faults:", err)
