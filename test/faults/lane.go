@@ -183,7 +183,7 @@ steps:
       prints) head -c 200000000 /dev/zero | tr '\000' 'x' ;;
       chats) for i in 1 2 3 4 5 6 7 8; do head -c 60000 /dev/zero | tr '\000' 'y'; sleep 0.05; done ;;
       esac
-      sleep 0.06
+      sleep 0.1
       tell end
 `, strings.Join(l.services, ", "), taskTimeout, c.WitnessFile(), moods, filepath.Join(c.Dir, "hosts"))
 }

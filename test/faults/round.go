@@ -73,9 +73,9 @@ func (l *lane) once(ctx context.Context, inj injection, f *figures) (made bool, 
 	if err := r.start(ctx); err != nil {
 		return false, fmt.Errorf("start runs: %w", err)
 	}
-	moment := time.Duration(r.random.Int64N(int64(600 * time.Millisecond)))
+	moment := time.Duration(r.random.Int64N(int64(400 * time.Millisecond)))
 	if k.early {
-		moment /= 6
+		moment /= 4
 	}
 	if !pause(ctx, moment) {
 		return false, ctx.Err()
