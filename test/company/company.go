@@ -52,6 +52,7 @@ type Options struct {
 	Agent    string                                  // more lines of every agent.yaml
 	Servers  int                                     // that may come beside the first: see NewServer
 	Under    func(program string) []string           // a command that is put before "server" or a host's agent; nil = none
+	Prepare  func(c *Company)                        // a last hand on the files, before anything is started; nil = none
 }
 
 // Company is a running company. Everything it has started is stopped, and its
@@ -117,6 +118,9 @@ func New(t T, o Options) *Company {
 	for _, h := range c.Hosts {
 		c.introduce(h, o.Servers)
 		c.edit(filepath.Join(h.Dir, "agent.yaml"), o.Agent)
+	}
+	if o.Prepare != nil {
+		o.Prepare(c)
 	}
 	t.Cleanup(c.stop)
 	for _, h := range c.Hosts {

@@ -34,6 +34,7 @@ var suite = []struct {
 	{"the right to run is taken once", testTheRightToRunIsTakenOnce},
 	{"a service is held by one task", testAServiceIsHeldByOneTask},
 	{"the supervisors word counts", testTheSupervisorsWordCounts},
+	{"a broken done becomes unknown", testABrokenDoneBecomesUnknown},
 	{"load finishes what a crash cut short", testLoadFinishesWhatACrashCutShort},
 	{"epochs rise", testEpochsRise},
 	{"names that are not ids", testNamesThatAreNotIds},

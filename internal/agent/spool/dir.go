@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 )
 
 // dir is a Folder with what the spool does in one.
@@ -68,7 +69,8 @@ func (d dir) remove(name string) error {
 	return nil
 }
 
-// removeSub removes a folder below and the files in it; one that is absent is fine.
+// removeSub removes a folder below and the files in it; one that is absent is
+// fine. received goes before all others: see Task.Start.
 func (d dir) removeSub(name string) error {
 	s, err := d.sub(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -81,6 +83,9 @@ func (d dir) removeSub(name string) error {
 	names, err := s.Names()
 	if err != nil {
 		return err
+	}
+	if i := slices.Index(names, fileReceived); i > 0 {
+		names[0], names[i] = names[i], names[0]
 	}
 	for _, n := range names {
 		if err := s.remove(n); err != nil {

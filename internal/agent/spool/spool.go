@@ -264,6 +264,8 @@ func (s *Spool) Raise(id string, epoch int64) error {
 // how it ended; the answer is what counts. Where final says not_started, the
 // right to run is taken first, so that no supervisor can have it any more:
 // ErrStarted where one has it already. The service is free afterwards (R20).
+// A done that is no status any more, after damage to the disk, gives way to
+// unknown, and to nothing else.
 func (s *Spool) Settle(id string, final protocol.TaskStatus, started Started) (protocol.TaskStatus, error) {
 	d, err := s.root.sub(id)
 	if err != nil {
@@ -282,6 +284,16 @@ func (s *Spool) Settle(id string, final protocol.TaskStatus, started Started) (p
 	if !done {
 		err := writeDone(d, final)
 		if err != nil && !errors.Is(err, fs.ErrExist) {
+			return final, err
+		}
+	}
+	if done && final.Outcome == protocol.OutcomeUnknown && doneIsBroken(d) {
+		// It tells nothing, and would stand in the way of every answer for ever.
+		data, err := encodeDone(final)
+		if err == nil {
+			err = d.put(fileDone, data)
+		}
+		if err != nil {
 			return final, err
 		}
 	}

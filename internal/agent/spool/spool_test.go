@@ -333,3 +333,37 @@ func TestASymlinkInATasksFolderIsNotFollowed(t *testing.T) {
 		}
 	}
 }
+
+// What a damaged disk has left of done is no answer, and does not stand in the
+// way of one for ever: unknown takes its place, and nothing else does.
+func testABrokenDoneBecomesUnknown(t *testing.T, b *bed) {
+	s := b.spool(t)
+	for _, broken := range []string{"", "{", `{"task":1}`, "\x00\x00"} {
+		e := envelopeFor("nginx")
+		b.receive(t, s, e)
+		task := b.task(t, e.Task)
+		if err := task.Start(spool.Started{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := task.Done(doneStatus(e, protocol.OutcomeSucceeded)); err != nil {
+			t.Fatal(err)
+		}
+		folder := sub(t, b.folder(t), e.Task)
+		if err := folder.Remove("done"); err != nil {
+			t.Fatal(err)
+		}
+		write(t, folder, "done", []byte(broken))
+		for _, outcome := range []protocol.Outcome{protocol.OutcomeNotStarted, protocol.OutcomeSucceeded} {
+			if kept, err := s.Settle(e.Task, doneStatus(e, outcome), spool.Started{}); err == nil {
+				t.Errorf("%q became %s", broken, kept.Outcome)
+			}
+		}
+		kept, err := s.Settle(e.Task, doneStatus(e, protocol.OutcomeUnknown), spool.Started{})
+		if err != nil || kept.Outcome != protocol.OutcomeUnknown {
+			t.Errorf("%q: %+v, %v", broken, kept, err)
+		}
+		if r, err := s.Read(e.Task); err != nil || r.Err != nil || r.Done == nil || r.Done.Outcome != protocol.OutcomeUnknown {
+			t.Errorf("%q: afterwards %+v, %v", broken, r, err)
+		}
+	}
+}

@@ -59,7 +59,21 @@ func (t *Task) Received() (Received, error) {
 
 // Start takes the right to run, durably. ErrStarted where it is taken: the
 // caller must not run anything.
-func (t *Task) Start(s Started) error { return claimStart(t.d, s) }
+//
+// A supervisor that is slow may ask while its task, ended before it started, is
+// being buried: its folder is open here, and the file that stood in the way may
+// be removed already. Then received went before it, and the right is worth
+// nothing.
+func (t *Task) Start(s Started) error {
+	if err := claimStart(t.d, s); err != nil {
+		return err
+	}
+	there, err := t.d.has(fileReceived)
+	if err == nil && !there {
+		err = ErrStarted
+	}
+	return err
+}
 
 func claimStart(d dir, s Started) error {
 	data, err := json.Marshal(s)
@@ -130,18 +144,37 @@ func (s *Spool) Evidence(id string) ([]protocol.EvidenceItem, error) {
 func (t *Task) Done(s protocol.TaskStatus) error { return writeDone(t.d, s) }
 
 func writeDone(d dir, s protocol.TaskStatus) error {
+	data, err := encodeDone(s)
+	if err != nil {
+		return err
+	}
+	return d.claim(fileDone, data)
+}
+
+// doneIsBroken tells whether done is there and is no status: the disk has lost
+// or changed a part of it. What can't be read for another reason is not broken.
+func doneIsBroken(d dir) bool {
+	b, err := d.read(fileDone, maxStatus)
+	if err != nil {
+		return false
+	}
+	_, err = decodeStatus(b)
+	return err != nil
+}
+
+func encodeDone(s protocol.TaskStatus) ([]byte, error) {
 	s.Evidence = nil // in its own file
 	data, err := json.Marshal(s)
 	if err != nil {
-		return fmt.Errorf("encode done: %w", err)
+		return nil, fmt.Errorf("encode done: %w", err)
 	}
 	for len(data) > maxStatus && len(s.Health) > 0 { // the oldest samples make room
 		s.Health = s.Health[(len(s.Health)+1)/2:]
 		if data, err = json.Marshal(s); err != nil {
-			return fmt.Errorf("encode done: %w", err)
+			return nil, fmt.Errorf("encode done: %w", err)
 		}
 	}
-	return d.claim(fileDone, data)
+	return data, nil
 }
 
 // Wish leaves the wish that the task be ended; its supervisor sees it appear.

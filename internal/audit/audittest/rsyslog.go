@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -22,12 +21,25 @@ import (
 // ServerName is the name in the receiver's certificate.
 const ServerName = "logs.example.com"
 
+// T is what a receiver needs of a test: any testing.TB, or a program that has
+// use for a log server.
+type T interface {
+	Helper()
+	Context() context.Context
+	TempDir() string
+	Cleanup(f func())
+	Errorf(format string, args ...any)
+	Fatal(args ...any) // does not return
+	Fatalf(format string, args ...any)
+	Skipf(format string, args ...any) // does not return
+}
+
 // Rsyslog is a real rsyslogd that writes what it gets over TLS into one file.
 type Rsyslog struct {
 	CA      *pki.CA
 	Address string // HOST:PORT
 
-	t       testing.TB
+	t       T
 	dir     string
 	process *exec.Cmd
 	ended   chan struct{}
@@ -37,7 +49,7 @@ type Rsyslog struct {
 // starts it, and the end of the test stops it. It asks for a client certificate
 // of that name, unless it is "". Where rsyslog is not installed, the test fails
 // in CI, and is skipped loudly elsewhere.
-func NewRsyslog(t testing.TB, template, client string) *Rsyslog {
+func NewRsyslog(t T, template, client string) *Rsyslog {
 	t.Helper()
 	if _, err := exec.LookPath("rsyslogd"); err != nil {
 		needs(t, "rsyslog rsyslog-gnutls")
@@ -75,7 +87,7 @@ action(type="omfile" file="%[1]s/stored.log" template="%[4]s" fileCreateMode="06
 }
 
 // needs ends a test that lacks a Debian package: in CI as a failure.
-func needs(t testing.TB, packages string) {
+func needs(t T, packages string) {
 	t.Helper()
 	if os.Getenv("CI") == "true" {
 		t.Fatalf("this test needs: apt-get install %s", packages)
@@ -135,6 +147,16 @@ func (r *Rsyslog) Start() {
 		case <-ctx.Done():
 			r.t.Fatalf("rsyslogd does not listen:\n%s", r.Said())
 		}
+	}
+}
+
+// Send sends the receiver a signal and waits for nothing: to freeze it, say.
+func (r *Rsyslog) Send(signal os.Signal) {
+	if r.process == nil {
+		return
+	}
+	if err := r.process.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		r.t.Errorf("signal rsyslogd: %v", err)
 	}
 }
 
