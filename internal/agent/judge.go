@@ -40,6 +40,9 @@ func judge(r spool.Record, alive bool, launches int, now time.Time, bootID strin
 	case r.Started != nil:
 		return verdict{settle, ended(status, protocol.OutcomeUnknown, now, lost(*r.Started, status, bootID))}
 	}
+	if r.Received == nil { // its folder is not the agent's work any more
+		return verdict{settle, ended(status, protocol.OutcomeUnknown, now, "what the spool had of this task is gone")}
+	}
 	e, err := r.Received.Envelope()
 	switch {
 	case err != nil:

@@ -47,6 +47,7 @@ func TestJudge(t *testing.T) {
 	}{
 		"fresh":                        {at(0, nil), false, 0, launch, "", ""},
 		"fresh, its supervisor lives":  {at(0, nil), true, 1, keep, "", ""},
+		"its folder is emptied":        {at(0, func(r *spool.Record) { r.Received = nil }), false, 1, settle, protocol.OutcomeUnknown, "is gone"},
 		"its supervisors die silently": {at(0, nil), false, maxLaunches, settle, protocol.OutcomeNotStarted, "without a word"},
 		"over":                         {at(time.Minute, nil), false, 0, settle, protocol.OutcomeNotStarted, "over before"},
 		"over, its supervisor lives":   {at(time.Minute, nil), true, 1, keep, "", ""},

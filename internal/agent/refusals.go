@@ -2,6 +2,7 @@ package agent
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/restartilka/restartilka/internal/restart"
 )
@@ -32,11 +33,12 @@ func (r *refusals) add(id string, why *restart.Error) {
 }
 
 // refuse remembers a refusal and gives it back. An agent that is stopping asks
-// to be asked again, and what is not made for people ("internal") leaves open
-// what happened: neither is one.
+// to be asked again, a server that has lost the run is told no outcome of the
+// task, and what is not made for people ("internal") leaves open what happened:
+// none of these is one.
 func (a *Agent) refuse(id string, err error) error {
 	why, ok := errors.AsType[*restart.Error](err)
-	if !ok || why.Code == restart.CodeStopping || why.Code == restart.CodeInternal {
+	if !ok || slices.Contains([]restart.Code{restart.CodeStopping, restart.CodeStaleEpoch, restart.CodeInternal}, why.Code) {
 		return err
 	}
 	a.mu.Lock()

@@ -193,8 +193,8 @@ func (o *Orchestrator) renewLoop(ctx context.Context) {
 		for _, id := range held {
 			delete(before, id)
 		}
-		for id, l := range before {
-			if !l.left() {
+		for _, id := range slices.Sorted(maps.Keys(before)) {
+			if l := before[id]; !l.left() {
 				o.log.Warn("lease lost", "run_id", id)
 				l.cancel()
 			}

@@ -46,6 +46,3 @@ func (c *Company) Send(name string, s syscall.Signal) {
 
 // End sends a signal to what runs under a name, and waits until it has ended.
 func (c *Company) End(name string, s syscall.Signal) { c.signal(name, s) }
-
-// Config is the server's configuration file.
-func (c *Company) Config() string { return c.config }

@@ -26,7 +26,10 @@ type machine struct {
 	boot int
 
 	up    bool         // has power
-	agent *agent.Agent // nil = none runs
+	agent *agent.Agent // nil = none answers
+	proc  *process     // of the agent; nil = none runs
+	busy  bool         // the agent does something
+	free  chan struct{}
 	spool *spool.Spool
 	life  int // of the agent, for its name
 	sups  map[string]*supervisor
@@ -35,6 +38,7 @@ type machine struct {
 	power bool // and not only him: the host loses its power
 	// broken services are not healthy after a restart, failing scripts do not end well
 	broken, failing bool
+	inHand          []func()         // resets what the agent has not answered
 	polls           []*poll          // status requests that wait for news
 	highest         map[string]int64 // by run: the epoch of the latest server that an order was followed of
 }
@@ -43,14 +47,21 @@ type machine struct {
 var errCrash = errors.New("crash")
 
 func newMachine(w *world, name string) *machine {
-	m := &machine{w: w, name: name, disk: memdisk.New(w.rng), sups: map[string]*supervisor{}, up: true, highest: map[string]int64{}}
-	m.disk.Fault = m.fault
+	m := &machine{w: w, name: name, disk: memdisk.New(w.rng), sups: map[string]*supervisor{}, up: true, highest: map[string]int64{}, free: make(chan struct{}, 1)}
+	m.disk.Fault, m.disk.Yield = m.fault, m.yield
 	return m
 }
 
 func (m *machine) now() time.Time { return began.Add(m.w.now + m.skew) }
 
 func (m *machine) bootID() string { return fmt.Sprintf("boot-%d", m.boot) }
+
+// yield lets others go on between two system calls, now and then.
+func (m *machine) yield(op memdisk.Operation) {
+	if m.w.current != nil && op.Changes() && m.w.chance(5) {
+		m.w.wait(context.Background(), m.w.between(0, 3*time.Millisecond))
+	}
+}
 
 // fault is asked before each operation of the disk.
 func (m *machine) fault(op memdisk.Operation, _ string) error {
@@ -66,20 +77,17 @@ func (m *machine) fault(op memdisk.Operation, _ string) error {
 	return nil
 }
 
-// guarded runs what the agent does, and tells whether it came back: a crash of
-// the disk's takes the agent with it.
-func (m *machine) guarded(do func()) (lived bool) {
+// guarded runs what the agent does: a crash of the disk's takes the agent with it.
+func (m *machine) guarded(do func()) {
 	defer func() {
 		if r := recover(); r != nil {
 			if r != any(errCrash) {
 				panic(r)
 			}
 			m.crashed()
-			lived = false
 		}
 	}()
 	do()
-	return true
 }
 
 // crashed takes away the agent, or all of the host, whichever was to crash.
@@ -94,14 +102,40 @@ func (m *machine) crashed() {
 
 func (m *machine) owner() string { return fmt.Sprintf("agent-%d", m.life) }
 
-// startAgent starts an agent, which recovers from what is on the disk.
+// act lets the agent do something, once it has done what it is doing: it has
+// one turn to give. Others go on meanwhile, between any two system calls.
+func (m *machine) act(do func()) {
+	p := m.proc
+	m.w.spawn(p, func() {
+		for m.busy {
+			m.w.wait(context.Background(), never, m.free)
+		}
+		m.busy = true
+		m.guarded(do)
+		if m.proc == p {
+			m.busy = false
+			m.nudge()
+		}
+	})
+}
+
+func (m *machine) nudge() {
+	select {
+	case m.free <- struct{}{}:
+	default:
+	}
+}
+
+// startAgent starts an agent, which recovers from what is on the disk before it
+// answers anybody.
 func (m *machine) startAgent() {
-	if !m.up || m.agent != nil {
+	if !m.up || m.proc != nil {
 		return
 	}
 	m.life++
-	var a *agent.Agent
-	lived := m.guarded(func() {
+	m.proc, m.busy = &process{name: fmt.Sprintf("%s agent %d", m.name, m.life)}, false
+	m.act(func() {
+		var a *agent.Agent
 		s, err := spool.OpenOn(m.disk.Root(m.owner()), m.now)
 		if err == nil {
 			m.spool = s
@@ -111,37 +145,39 @@ func (m *machine) startAgent() {
 				Resolve: func(protocol.Envelope) (host.Work, error) { return host.Work{}, nil },
 			})
 		}
-		if err == nil {
-			m.agent = a
-			err = a.Recover(context.Background())
-		}
 		if err != nil {
-			m.w.log("%s: agent does not start well: %v", m.name, err)
-			if m.agent == nil {
-				m.disk.Kill(m.owner())
-				m.w.after(time.Second, m.startAgent)
-			}
+			m.w.log("%s: agent does not start: %v", m.name, err)
+			m.disk.Kill(m.owner())
+			m.proc = nil
+			m.w.after(time.Second, m.startAgent)
+			return
 		}
-	})
-	if lived && m.agent != nil {
+		if err := a.Recover(context.Background()); err != nil {
+			m.w.log("%s: not everything could be recovered: %v", m.name, err)
+		}
+		m.agent = a
 		m.w.log("%s: agent %d listens", m.name, m.life)
 		m.attend()
-	}
+	})
 }
 
 // killAgent is kill -9: what was written is there, supervisors live on.
 func (m *machine) killAgent() {
-	if m.agent == nil {
-		m.disk.Kill(m.owner())
+	if m.proc == nil {
 		return
 	}
 	m.w.log("%s: agent %d is killed", m.name, m.life)
+	p := m.proc
+	m.agent, m.spool, m.proc, m.busy = nil, nil, nil, false
+	m.w.kill(p)
 	m.disk.Kill(m.owner())
-	m.agent, m.spool = nil, nil
 	for _, p := range m.polls {
 		p.answer(nil, errReset)
 	}
-	m.polls = nil
+	for _, reset := range m.inHand {
+		reset()
+	}
+	m.polls, m.inHand = nil, nil
 }
 
 // cutPower takes everything that was not durable.
@@ -180,17 +216,21 @@ func (m *machine) look(life int) {
 	if m.agent == nil || m.life != life {
 		return
 	}
-	active := m.agent.Active()
-	slices.Sort(active)
-	for _, id := range active {
-		if m.agent != nil {
-			m.guarded(func() { m.agent.Refresh(context.Background(), id) }) //nolint:errcheck // the next look tries again
+	m.act(func() {
+		active := m.agent.Active()
+		slices.Sort(active)
+		for _, id := range active {
+			m.agent.Refresh(context.Background(), id) //nolint:errcheck // the next look tries again
 		}
-	}
-	m.tell()
-	if m.agent != nil && len(active) > 0 {
-		m.w.after(m.w.between(3*time.Second, 8*time.Second), func() { m.look(life) })
-	}
+		m.tell()
+		if len(active) > 0 {
+			m.attendLater(life)
+		}
+	})
+}
+
+func (m *machine) attendLater(life int) {
+	m.w.after(m.w.between(3*time.Second, 8*time.Second), func() { m.look(life) })
 }
 
 // poll is a status request that waits for a later revision.
@@ -201,31 +241,18 @@ type poll struct {
 	answer func(status any, err error)
 }
 
-// tell answers the polls that there is news for.
+// tell answers the polls that there is news for. It is the agent's to do.
 func (m *machine) tell() {
-	if m.agent == nil {
-		return
-	}
 	waiting := m.polls
 	m.polls = nil
 	for _, p := range waiting {
-		status, err := m.get(p.task)
+		status, err := m.agent.Get(context.Background(), p.task)
 		if err == nil && status.Revision <= p.after && status.Stage != restart.StageDone {
 			m.polls = append(m.polls, p)
 			continue
 		}
 		p.answer(status, err)
 	}
-}
-
-// get is the agent's word about a task; errReset where it dies on the way, or
-// is dead already.
-func (m *machine) get(task string) (status protocol.TaskStatus, err error) {
-	err = errReset
-	if m.agent != nil && !m.guarded(func() { status, err = m.agent.Get(context.Background(), task) }) {
-		err = errReset
-	}
-	return status, err
 }
 
 // launcher starts the machine's supervisors.

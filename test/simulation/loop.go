@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"math"
 	"math/rand/v2"
+	"runtime/debug"
 	"time"
 )
 
@@ -124,7 +125,7 @@ func (l *loop) spawn(p *process, f func()) {
 		defer func() {
 			t.over = true
 			if r := recover(); r != nil && r != any(errKilled) {
-				panic(r)
+				panic(fmt.Sprintf("%v\n%s", r, debug.Stack())) // where it was is lost otherwise
 			}
 		}()
 		f()

@@ -150,7 +150,9 @@ func (m *machine) obeyed(verb, run string, epoch int64, err error) {
 // serve lets the agent do what it is asked, and brings its answer back.
 func (c calls) serve(m *machine, l *link, verb string, do func(*machine, func(any, error)), take func(answer)) {
 	w := c.s.w
+	answered := false
 	back := func(status any, err error) {
+		answered = true
 		w.after(w.between(0, 20*time.Millisecond), func() {
 			if !l.mute {
 				take(answer{status, err})
@@ -159,10 +161,15 @@ func (c calls) serve(m *machine, l *link, verb string, do func(*machine, func(an
 	}
 	w.log("%s ← %s: %s arrives", m.name, c.p.name, verb)
 	w.events++
-	if !m.guarded(func() { do(m, back) }) {
-		back(nil, errReset)
-	}
-	m.tell()
+	m.inHand = append(m.inHand, func() {
+		if !answered {
+			back(nil, errReset)
+		}
+	})
+	m.act(func() {
+		do(m, back)
+		m.tell()
+	})
 }
 
 func (c calls) Put(ctx context.Context, host restart.Host, task string, s protocol.Submission) (protocol.TaskStatus, error) {
@@ -191,7 +198,7 @@ func (c calls) Status(ctx context.Context, host restart.Host, task string, after
 			for i, q := range m.polls {
 				if q == p && m.agent != nil && m.life == life {
 					m.polls = append(m.polls[:i], m.polls[i+1:]...)
-					answer(m.get(task))
+					m.act(func() { answer(m.agent.Get(context.Background(), task)) })
 					return
 				}
 			}

@@ -67,6 +67,9 @@ type Disk struct {
 	// it is about. An error fails the operation; of a write that fails, some
 	// beginning may have happened. It may panic.
 	Fault func(op Operation, path string) error
+	// Yield, where it is set, is called before Fault: other processes may go on
+	// there.
+	Yield func(op Operation)
 
 	Counters Counters
 
@@ -126,6 +129,9 @@ func (d *Disk) Clone() *Disk {
 
 // step is one operation of a process: it counts, and asks Fault.
 func (d *Disk) step(p *process, op Operation, dir, name string) error {
+	if d.Yield != nil && !p.dead {
+		d.Yield(op)
+	}
 	if p.dead {
 		return ErrDead
 	}
