@@ -42,9 +42,10 @@ type Plan struct {
 	Group       string            `json:"group,omitempty"`
 	Params      map[string]string `json:"params,omitempty"`
 	Strategy    Strategy          `json:"strategy"`
-	Deadline    Duration          `json:"deadline"` // of the health section, resolved
-	Hosts       []PlannedHost     `json:"hosts"`    // in the order in which they will be touched
-	Batches     []int             `json:"batches"`  // resolved sizes; their sum is the number of hosts not left out
+	Holds       Holds             `json:"holds,omitempty"` // of the service, what the run keeps others away from
+	Deadline    Duration          `json:"deadline"`        // of the health section, resolved
+	Hosts       []PlannedHost     `json:"hosts"`           // in the order in which they will be touched
+	Batches     []int             `json:"batches"`         // resolved sizes; their sum is the number of hosts not left out
 	Warnings    []string          `json:"warnings,omitempty"`
 	MadeAt      time.Time         `json:"made_at"`
 	InventoryAt time.Time         `json:"inventory_at"` // how old the inventory's answer is

@@ -112,6 +112,9 @@ type Run struct {
 	// after the first batch has been made.
 	Acknowledged int  `json:"acknowledged,omitempty"`
 	Held         bool `json:"held,omitempty"`
+	// BreakGlass tells that it was started past the safeguards that Waives
+	// names, by somebody with the right to.
+	BreakGlass bool `json:"break_glass,omitempty"`
 
 	Epoch      int64      `json:"epoch"`
 	Version    int64      `json:"version"` // rises with every change of the run or of one of its tasks
