@@ -89,7 +89,7 @@ func (c *Control) resolve(ctx context.Context, actor restart.Actor, req *restart
 	p := restart.Plan{
 		Request: *req, Scenario: s.Name, Digest: s.Digest, Kind: s.Kind, Description: s.Description, Service: service,
 		Environment: group.Environment, Project: group.Project, Group: group.Name, Params: values,
-		Strategy: s.Strategy, Deadline: s.Health.Deadline, MadeAt: c.now(), InventoryAt: snapshot.FetchedAt,
+		Strategy: s.Strategy, Holds: s.Holds, Deadline: s.Health.Deadline, MadeAt: c.now(), InventoryAt: snapshot.FetchedAt,
 	}
 	if snapshot.Stale {
 		p.Warnings = append(p.Warnings, "the inventory as it is now can't be used; this is its state of "+snapshot.FetchedAt.UTC().Format("2006-01-02 15:04:05 UTC"))

@@ -102,8 +102,12 @@ func TestWeeklyAgainstEveryMinute(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		p := rapid.SampledFrom(places).Draw(rt, "place")
 		w := restart.Weekly{From: rapid.IntRange(0, 7*24*60-1).Draw(rt, "from"), To: rapid.IntRange(0, 7*24*60-1).Draw(rt, "to")}
-		if rapid.Bool().Draw(rt, "at the change") { // edges in the hours in which clocks change
-			w.From = 6*24*60 + rapid.IntRange(0, 240).Draw(rt, "edge")
+		change := int(p.near.Weekday()+6) % 7 * 24 * 60 // edges in the hours in which clocks change
+		switch rapid.IntRange(0, 2).Draw(rt, "at the change") {
+		case 0:
+			w.From = change + rapid.IntRange(0, 240).Draw(rt, "edge")
+		case 1:
+			w.To = change + rapid.IntRange(0, 240).Draw(rt, "edge")
 		}
 		if w.From == w.To {
 			return

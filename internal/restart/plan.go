@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,6 +26,13 @@ type Request struct {
 	Params      map[string]string `json:"params,omitempty"`
 	Reason      string            `json:"reason"`
 	Ticket      string            `json:"ticket,omitempty"`
+}
+
+// Same tells whether two requests ask for the same.
+func (r Request) Same(o Request) bool {
+	same := maps.Equal(r.Params, o.Params)
+	r.Params, o.Params = nil, nil
+	return same && reflect.DeepEqual(r, o)
 }
 
 // Plan is what a request resolves to: exactly which hosts, in which order and

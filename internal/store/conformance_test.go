@@ -73,6 +73,13 @@ func Exercise(t *testing.T, newDSN storetest.NewDSN) {
 		"writes that share a commit":  exerciseGroup,
 		"old drafts are dropped":      exerciseOldDrafts,
 		"random changes like a model": exerciseModel,
+		"freezes":                     exerciseFreezes,
+		"lock scope":                  exerciseLockScope,
+		"lock scope race":             exerciseLockScopeRace,
+		"broken glass":                exerciseGlass,
+		"messages":                    exerciseMessages,
+		"same request":                exerciseSameRequest,
+		"fifth migration":             exerciseFifthMigration,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

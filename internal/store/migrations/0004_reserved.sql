@@ -1,0 +1,1 @@
+-- Kept free for the change that is numbered 4: nothing is to be done here.
