@@ -316,9 +316,16 @@ func (c *Control) warn(ctx context.Context, p *restart.Plan) error {
 		return err
 	}
 	for _, l := range locks {
-		if p.Kind.HoldsService() && l.Service == p.Service.Name && l.Environment == p.Environment {
+		if p.Kind.HoldsService() && l.Bears(p.Service.Name, p.Environment, lockedGroup(*p)) {
 			p.Warnings = append(p.Warnings, fmt.Sprintf("run %s has %s in %s now; this one would wait for it", l.RunID, l.Service, l.Environment))
 		}
+	}
+	frozen, err := c.freezeOn(ctx, p.Kind, p.Service.Name, p.Environment)
+	if err != nil {
+		return err
+	}
+	if frozen != nil {
+		p.Warnings = append(p.Warnings, frozen.sentence(p.Environment))
 	}
 	healthy := 0
 	for _, h := range p.Hosts {
@@ -336,6 +343,14 @@ func (c *Control) warn(ctx context.Context, p *restart.Plan) error {
 		}
 	}
 	return nil
+}
+
+// lockedGroup is the group that a plan's run would hold; "" = the whole environment.
+func lockedGroup(p restart.Plan) string {
+	if p.Holds == restart.HoldsGroup {
+		return p.Group
+	}
+	return ""
 }
 
 func names(hosts []restart.PlannedHost) string {

@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -92,6 +93,9 @@ func (c *Control) Resume(ctx context.Context, actor restart.Actor, id string) (r
 				WithHint("wait until it is known, then resume"))
 		}
 	}
+	if err := c.mayPassFreeze(ctx, actor, run); err != nil {
+		return restart.Run{}, c.refused(ctx, rec, err)
+	}
 	now := c.now()
 	again := run.Again(now)
 	after := run
@@ -114,8 +118,8 @@ func (c *Control) Resume(ctx context.Context, actor restart.Actor, id string) (r
 }
 
 // MayGoOn tells why the person who asked for a run may no longer have its next
-// host touched: every token with which he could ask has gone, or the service
-// is not his any more. It is looked at before each host.
+// host touched: every token with which he could ask has gone, the service is
+// not his any more, or a freeze has begun. It is looked at before each host.
 func (c *Control) MayGoOn(ctx context.Context, run restart.Run) (restart.Cause, string) {
 	tokens, err := c.cfg.Store.Tokens(ctx, run.Actor)
 	if err != nil {
@@ -130,7 +134,18 @@ func (c *Control) MayGoOn(ctx context.Context, run restart.Run) (restart.Cause, 
 	if err := c.mayControl(ctx, actor, run, authz.ActionFor(run.Kind)); err != nil {
 		return restart.CauseRightsLost, err.Error()
 	}
-	return "", ""
+	switch err := c.mayPassFreeze(ctx, actor, run); restart.CodeOf(err) {
+	case "":
+		return "", ""
+	case restart.CodeFrozen:
+		e, _ := errors.AsType[*restart.Error](err)
+		return restart.CauseFreeze, e.Message
+	case restart.CodeForbidden:
+		return restart.CauseRightsLost, err.Error()
+	default:
+		c.cfg.Logger.ErrorContext(ctx, "look for freezes", "run_id", run.ID, "error", err)
+		return restart.CauseGate, "whether " + run.Service + " is frozen could not be found out"
+	}
 }
 
 // stillPlanned names the hosts that a run has not asked yet.
