@@ -28,11 +28,14 @@ func (a *api) createRun(ctx context.Context, actor restart.Actor, in *struct {
 	Key  string `header:"Idempotency-Key" doc:"the same key of the same person gives the same run again" maxLength:"128"`
 	Body wire.RunRequest
 }) (restart.Run, error) {
+	if in.Body.BreakGlass && !in.Body.Start {
+		return restart.Run{}, restart.Errorf(restart.CodeInvalid, "break_glass goes with start: a draft waives nothing").WithHint("give it to the draft's /start")
+	}
 	run, err := a.cfg.Control.Draft(ctx, actor, in.Body.Request, in.Key)
 	if err != nil || !in.Body.Start {
 		return run, err
 	}
-	return a.cfg.Control.Start(ctx, actor, run.ID, wire.StartRequest{})
+	return a.cfg.Control.Start(ctx, actor, run.ID, wire.StartRequest{BreakGlass: in.Body.BreakGlass})
 }
 
 // runID is the input of an operation on one run.

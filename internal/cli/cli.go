@@ -82,8 +82,8 @@ RESTARTILKA_URL, RESTARTILKA_CA (file), RESTARTILKA_TOKEN or RESTARTILKA_TOKEN_F
 			restartCommand(), runCommand(), dumpCommand(), watchCommand(),
 			verbCommand(pauseVerb), verbCommand(resumeVerb), verbCommand(abortVerb), verbCommand(forceAbortVerb),
 		},
-		"look":  {showCommand(), runsCommand(), hostsCommand(), servicesCommand(), groupsCommand(), locksCommand(), auditCommand()},
-		"admin": {loginCommand(), whoamiCommand(), tokenCommand(), hostCommand(), scenarioCommand()},
+		"look":  {showCommand(), runsCommand(), hostsCommand(), servicesCommand(), groupsCommand(), locksCommand(), breakGlassCommand(), auditCommand()},
+		"admin": {loginCommand(), whoamiCommand(), tokenCommand(), hostCommand(), scenarioCommand(), freezeCommand()},
 	} {
 		for _, c := range commands {
 			c.GroupID = id

@@ -24,6 +24,7 @@ type requestFlags struct {
 	planOnly bool
 	detach   bool
 	yes      bool
+	glass    bool
 }
 
 func (f *requestFlags) add(cmd *cobra.Command) {
@@ -38,6 +39,7 @@ func (f *requestFlags) add(cmd *cobra.Command) {
 	flags.StringArrayVar(&f.params, "param", nil, "a parameter of the scenario, NAME=VALUE; may be repeated")
 	flags.BoolVar(&f.planOnly, "plan", false, "show the plan and do nothing")
 	flags.BoolVar(&f.detach, "detach", false, "print the run's id and leave; it goes on")
+	flags.BoolVar(&f.glass, "break-glass", false, "start past a freeze; a right of its own, told to others and reviewed")
 	flags.BoolVarP(&f.yes, "yes", "y", false, "start without asking")
 }
 
@@ -51,6 +53,8 @@ func (f *requestFlags) finish(cmd *cobra.Command) error {
 	switch {
 	case f.planOnly && f.detach:
 		return usage(errors.New("--plan and --detach do not go together: a plan starts nothing"))
+	case f.planOnly && f.glass:
+		return usage(errors.New("--plan and --break-glass do not go together: a plan starts nothing, and shows freezes by itself"))
 	case f.req.Group != "" && f.req.Hosts != "":
 		return usage(errors.New("--group and --hosts do not go together: give one of them"))
 	}
@@ -105,7 +109,7 @@ func (f *requestFlags) run(cmd *cobra.Command) error {
 	if err := f.confirm(ctx, cmd, *draft.Plan); err != nil {
 		return err
 	}
-	started, err := c.Start(ctx, draft.ID, wire.StartRequest{})
+	started, err := c.Start(ctx, draft.ID, wire.StartRequest{BreakGlass: f.glass})
 	if err != nil {
 		return startError(err, draft.ID)
 	}
@@ -122,6 +126,9 @@ func (f *requestFlags) confirm(ctx context.Context, cmd *cobra.Command, p restar
 	}
 	if !terminal(cmd.InOrStdin()) || !terminal(cmd.ErrOrStderr()) {
 		return usage(restart.Errorf(restart.CodeInvalid, "nobody is there to confirm the plan").WithHint("add --yes to start it, or --plan to see it only"))
+	}
+	if f.glass {
+		return confirmGlass(ctx, cmd, p)
 	}
 	n := len(p.Chosen())
 	yes, err := ask(ctx, cmd, fmt.Sprintf("\n%s %s on %s?", p.Kind, restart.Escape(p.Service.Name), plural(n, "host")))
