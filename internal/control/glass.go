@@ -84,6 +84,23 @@ func (c *Control) Unreviewed(ctx context.Context, actor restart.Actor) ([]wire.B
 	return out, nil
 }
 
+// Concerned counts those of Unreviewed that somebody should know of: all for who
+// may review, and for others those of their own services.
+func (c *Control) Concerned(ctx context.Context, actor restart.Actor) (int, error) {
+	list, err := c.Unreviewed(ctx, actor)
+	if err != nil || len(list) == 0 || authz.Decide(actor, authz.ReviewGlass, authz.Object{}).Allowed {
+		return len(list), err
+	}
+	n := 0
+	for _, b := range list {
+		service, err := c.cfg.Inventory.Service(ctx, b.Service)
+		if err == nil && authz.Decide(actor, authz.Control, authz.Object{Service: service}).Allowed {
+			n++
+		}
+	}
+	return n, nil
+}
+
 // ReviewGlass notes what an auditor or an admin, who did not break it, has found
 // of a run that broke the glass.
 func (c *Control) ReviewGlass(ctx context.Context, actor restart.Actor, id, note string) (wire.BrokenGlass, error) {

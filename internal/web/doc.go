@@ -1,6 +1,7 @@
 // Package web is the pages: for now sign-in, the list of runs, one run and one
-// host of it, live and read only. They are rendered here, by templates, and
-// work without JavaScript; with it, the run's page follows the run.
+// host of it, live; freezes, and where glass was broken. A draft is made
+// elsewhere; who made it starts it from its page. They are rendered here, by
+// templates, and work without JavaScript; with it, the run's page follows the run.
 //
 //	GET  /sign-in                 form; ?next= is where to go afterwards
 //	POST /sign-in  /sign-out
@@ -8,6 +9,12 @@
 //	GET  /runs/{id}               one run: summary, strip of hosts, list of hosts
 //	GET  /runs/{id}/hosts/{host}  one host of it: phases, evidence, output
 //	GET  /runs/{id}/events        what changes on the run's page, as server-sent events
+//	POST /runs/{id}/start         confirm one's own draft
+//	GET  /runs/{id}/break-glass   the second step where it is frozen: type the service's name
+//	POST /runs/{id}/break-glass
+//	GET  /freezes                 which apply now, when the others begin
+//	GET  /break-glass             runs that broke the glass and that nobody has reviewed
+//	POST /break-glass/{id}/review
 //	GET  /assets/…                style, scripts and icon; their names carry their hash
 //
 // The table in routes.go has each of them with its policy; what is not in it

@@ -41,6 +41,12 @@ func (s *site) routes() []route {
 		{pattern: "GET /runs/{id}", policy: signedIn, handle: s.showRun},
 		{pattern: "GET /runs/{id}/events", policy: signedIn, stream: true, handle: s.streamRun},
 		{pattern: "GET /runs/{id}/hosts/{host}", policy: signedIn, handle: s.showHost},
+		{pattern: "POST /runs/{id}/start", policy: signedIn, handle: s.startRun},
+		{pattern: "GET /runs/{id}/break-glass", policy: signedIn, handle: s.glassForm},
+		{pattern: "POST /runs/{id}/break-glass", policy: signedIn, handle: s.breakGlass},
+		{pattern: "GET /freezes", policy: signedIn, handle: s.listFreezes},
+		{pattern: "GET /break-glass", policy: signedIn, handle: s.listGlass},
+		{pattern: "POST /break-glass/{id}/review", policy: signedIn, handle: s.reviewGlass},
 		{pattern: "/", policy: anybody, handle: s.nothing},
 	}
 }
@@ -111,7 +117,11 @@ func (s *site) fail(w http.ResponseWriter, v *visit, err error) {
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	case e.Code == restart.CodeUnauthorised:
-		http.Redirect(w, v.Request, "/sign-in?next="+url.QueryEscape(v.URL.RequestURI()), http.StatusSeeOther)
+		next := v.URL.RequestURI()
+		if v.Method != http.MethodGet && v.Method != http.MethodHead {
+			next = "/runs" // what was asked for is not done by looking at a page
+		}
+		http.Redirect(w, v.Request, "/sign-in?next="+url.QueryEscape(next), http.StatusSeeOther)
 		return
 	}
 	s.problem(w, v, e)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/restartilka/restartilka/internal/control"
 	"github.com/restartilka/restartilka/internal/restart"
 )
 
@@ -38,6 +39,7 @@ type runView struct {
 	Draft, Paused, HasUnknown bool
 	Reason, By                string
 	Density                   string // of the strip: few | some | many
+	Glass                     bool   // it was started past its safeguards
 }
 
 // counted is how many hosts have one tone.
@@ -104,6 +106,12 @@ func (s *site) showRun(w http.ResponseWriter, v *visit) error {
 		page.Facts.More = maxRows
 	}
 	page.Strip = b.strip(latest)
+	if page.Frozen, err = s.frozen(v, run, now); err != nil {
+		return err
+	}
+	if run.State == restart.RunDraft && run.Actor == v.actor.Name {
+		page.Start = &startForm{ID: run.ID, Hosts: len(b.plan.Chosen()), Frozen: page.Frozen != nil, MayBreak: control.MayBreakGlass(v.actor, run)}
+	}
 	if !run.State.Final() {
 		page.Reload = true
 		page.Events = "/runs/" + run.ID + "/events?after=" + strconv.FormatInt(run.Version, 10)
@@ -187,7 +195,7 @@ func (b *board) view(run restart.Run, now time.Time) runView {
 		Took: lasted(run.StartedAt, run.FinishedAt, now), Ticking: run.StartedAt != nil && run.FinishedAt == nil,
 		Done: counts[toneDone], Total: b.total,
 		Draft: run.State == restart.RunDraft, Paused: run.State == restart.RunPaused, HasUnknown: counts[toneUnknown] > 0,
-		Reason: restart.Escape(run.Reason), By: run.Actor, Density: b.density(),
+		Reason: restart.Escape(run.Reason), By: run.Actor, Density: b.density(), Glass: run.BreakGlass,
 	}
 	if run.Via != "" {
 		x.By = say(b.lang, "run.via", run.Actor, run.Via)
