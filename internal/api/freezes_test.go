@@ -329,7 +329,7 @@ func TestIdempotencyKeys(t *testing.T) {
 		go func() {
 			resp := s.Request("POST", "/api/v1/runs", anna, []byte(more(`,"start":true`)), http.Header{"Idempotency-Key": {"at once"}})
 			var run restart.Run
-			if err := json.NewDecoder(resp.Body).Decode(&run); err != nil || resp.StatusCode != 201 {
+			if err := json.NewDecoder(resp.Body).Decode(&run); err != nil || resp.StatusCode != http.StatusCreated {
 				t.Errorf("status %d, %v", resp.StatusCode, err)
 			}
 			ids <- run.ID

@@ -217,6 +217,9 @@ func exerciseGlass(t *testing.T, newDSN storetest.NewDSN) {
 	if got, err := s.Statistics(t.Context(), time.Hour, time.Hour); err != nil || got.Unreviewed != 1 || got.Messages != 2 {
 		t.Errorf("statistics %+v, %v", got, err)
 	}
+	if got, err := s.UnreviewedServices(t.Context()); err != nil || !cmp.Equal(got, map[string]int{"nginx": 1}) {
+		t.Errorf("by service: %v, %v", got, err)
+	}
 	record := audit.Record{Action: audit.BreakGlassReviewed, Run: run.ID}
 	wantCode(t, s.ReviewGlass(t.Context(), run.ID, "anna", "it was fine", epochStart, record), restart.CodeForbidden)
 	wantCode(t, s.ReviewGlass(t.Context(), newID(), "olga", "it was fine", epochStart, record), restart.CodeNotFound)

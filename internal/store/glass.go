@@ -56,6 +56,27 @@ func (s *Store) Unreviewed(ctx context.Context, limit int) (out []BrokenGlass, e
 	return out, err
 }
 
+// UnreviewedServices counts the runs of Unreviewed by their service.
+func (s *Store) UnreviewedServices(ctx context.Context) (out map[string]int, err error) {
+	type count struct {
+		service string
+		n       int
+	}
+	err = s.read(ctx, "count broken glass", func(ctx context.Context, t tx) error {
+		rows, err := t.rows(ctx, "SELECT runs.service, count(*) FROM broken_glass JOIN runs ON runs.id = broken_glass.run_id WHERE broken_glass.reviewed_at = 0 GROUP BY runs.service")
+		counts, err := collect(rows, err, func(r *sql.Rows) (c count, err error) {
+			err = r.Scan(&c.service, &c.n)
+			return c, err
+		})
+		out = make(map[string]int, len(counts))
+		for _, c := range counts {
+			out[c.service] = c.n
+		}
+		return err
+	})
+	return out, err
+}
+
 // Glass gives what is known of the glass that a run has broken: CodeNotFound
 // where it has broken none.
 func (s *Store) Glass(ctx context.Context, runID string) (b BrokenGlass, err error) {
