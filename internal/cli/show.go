@@ -80,6 +80,9 @@ func writeRun(w io.Writer, run restart.Run, now time.Time) {
 	if run.Ticket != "" {
 		fmt.Fprintf(w, "ticket:   %s\n", restart.Escape(run.Ticket))
 	}
+	if run.BreakGlass {
+		fmt.Fprintln(w, "glass:    broken: it was started past its safeguards")
+	}
 	fmt.Fprintf(w, "state:    %s\n", runWord(run))
 	fmt.Fprintf(w, "asked:    %s\n", moment(&run.CreatedAt))
 	fmt.Fprintf(w, "started:  %s\n", moment(run.StartedAt))

@@ -12,6 +12,7 @@ import (
 
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/inventory"
+	"github.com/restartilka/restartilka/internal/notify"
 	"github.com/restartilka/restartilka/internal/pki"
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
@@ -35,6 +36,7 @@ type Config struct {
 	Inventory inventory.Config `yaml:"inventory"` //
 	Audit     audit.Settings   `yaml:"audit"`     //
 	Runs      RunsConfig       `yaml:"runs"`      //
+	Notify    notify.Settings  `yaml:"notify"`    // who is told at once of what
 	Drain     time.Duration    `yaml:"drain"`     // how long a server that stops goes on to answer, with /readyz saying 503; 0 to 1m
 }
 
@@ -117,6 +119,14 @@ func (c *Config) resolve(dir string) {
 	for i := range c.Audit.Sinks {
 		sink := &c.Audit.Sinks[i]
 		for _, p := range []*string{&sink.Path, &sink.CA, &sink.Certificate, &sink.Key} {
+			if *p != "" && !filepath.IsAbs(*p) {
+				*p = filepath.Join(dir, *p)
+			}
+		}
+	}
+	for i := range c.Notify.Webhooks {
+		hook := &c.Notify.Webhooks[i]
+		for _, p := range []*string{&hook.SecretFile, &hook.CAFile} {
 			if *p != "" && !filepath.IsAbs(*p) {
 				*p = filepath.Join(dir, *p)
 			}
@@ -222,6 +232,8 @@ func (c *Config) Check(ctx context.Context) []error {
 	for _, p := range problems {
 		note("scenarios", p)
 	}
+	_, err = c.Notify.Open()
+	note("notify", err)
 	inv, err := inventory.New(c.Inventory)
 	if err == nil {
 		var now inventory.Snapshot

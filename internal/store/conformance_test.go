@@ -87,6 +87,13 @@ func Exercise(t *testing.T, newDSN storetest.NewDSN) {
 		"restore keeps wishes":        exerciseRestoredWishes,
 		"restore of a damaged backup": exerciseDamagedBackup,
 		"restore needs it empty":      exerciseNotEmpty,
+		"freezes":                     exerciseFreezes,
+		"lock scope":                  exerciseLockScope,
+		"lock scope race":             exerciseLockScopeRace,
+		"broken glass":                exerciseGlass,
+		"messages":                    exerciseMessages,
+		"same request":                exerciseSameRequest,
+		"fifth migration":             exerciseFifthMigration,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -32,6 +32,9 @@ func (s *site) listRuns(w http.ResponseWriter, v *visit) error {
 	}
 	now := s.cfg.Now()
 	page := runsPage{layout: s.layout(v, say(v.lang, "runs.title"))}
+	if page.Glass, err = s.cfg.Control.Concerned(v.Context(), v.actor); err != nil {
+		return err
+	}
 	going := false
 	for _, run := range runs {
 		page.Runs = append(page.Runs, lineOf(v.lang, run, now))
