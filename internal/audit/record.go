@@ -33,10 +33,12 @@ const (
 	RunPauseRequested  Action = "run.pause_requested"
 	RunAbortRequested  Action = "run.abort_requested"
 	RunEnded           Action = "run.ended"
-	TaskIntent         Action = "task.intent"  // before the agent is called
-	TaskOutcome        Action = "task.outcome" // what became of the host
-	TaskLearned        Action = "task.learned" // what a host said of an unknown task, once it answered again
-	TaskDecided        Action = "task.decided" // a person settled an unknown task
+	TaskIntent         Action = "task.intent"       // before the agent is called
+	TaskOutcome        Action = "task.outcome"      // what became of the host
+	TaskLearned        Action = "task.learned"      // what a host said of an unknown task, once it answered again
+	TaskDecided        Action = "task.decided"      // a person settled an unknown task
+	TaskLocal          Action = "task.local"        // begun on a host itself, without a server: as the host tells
+	HostChainBroken    Action = "host.chain_broken" // a host's own records are not those that were seen before
 	TokenCreated       Action = "token.created"
 	TokenRevoked       Action = "token.revoked"
 	CertificateIssued  Action = "certificate.issued"

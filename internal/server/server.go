@@ -18,9 +18,11 @@ import (
 	"github.com/restartilka/restartilka/internal/authn"
 	"github.com/restartilka/restartilka/internal/control"
 	"github.com/restartilka/restartilka/internal/dispatch"
+	"github.com/restartilka/restartilka/internal/hostwork"
 	"github.com/restartilka/restartilka/internal/inventory"
 	"github.com/restartilka/restartilka/internal/orchestrator"
 	"github.com/restartilka/restartilka/internal/pki"
+	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/renewal"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/store"
@@ -41,7 +43,8 @@ type Server struct {
 	http     *http.Server
 	listener net.Listener
 	revoked  pki.Revocations
-	revoking sync.Mutex       // held while revoked is read anew
+	revoking sync.Mutex // held while revoked is read anew
+	hostwork *hostwork.Keeper
 	renewer  *renewal.Renewer // nil where the company's own PKI issues certificates
 
 	shelf     *control.Shelf
@@ -80,6 +83,7 @@ func (s *Server) open(ctx context.Context) error {
 	if s.agents, err = dispatch.New(dispatch.Config{
 		Certificate: s.cfg.Agents.Certificate, Key: s.cfg.Agents.Key, CA: s.cfg.Agents.CA, Port: s.cfg.Agents.Port,
 		Observe: s.meters.called, Refuse: s.revoked.Check,
+		Chain: func(h restart.Host, head protocol.ChainHead) { s.hostwork.Seen(h, head) },
 	}); err != nil {
 		return err
 	}
@@ -117,6 +121,10 @@ func (s *Server) open(ctx context.Context) error {
 	}
 	s.renewer = s.newRenewer(enrol, inv)
 	hub := control.NewHub()
+	s.hostwork = hostwork.New(hostwork.Config{
+		Store: s.store, Agents: s.agents, Inventory: inv, Server: s.cfg.Name, Sweep: s.cfg.Runs.HostSweep,
+		Committed: s.trail.Wake, Changed: hub.Changed, Logger: s.log,
+	})
 	s.orch = orchestrator.New(orchestrator.Config{
 		Owner: s.cfg.Name + "/" + restart.NewID(time.Now()), Runs: s.store, Tasks: s.store, Agents: s.agents, Key: envelopeKey, Logger: s.log,
 		Committed: s.trail.Wake, Changed: hub.Changed, Observer: s.meters, AutoResume: s.cfg.Runs.AfterInterruption == "go-on",
@@ -203,6 +211,7 @@ func (s *Server) Run(ctx context.Context) error {
 	shipping.Go(func() { s.trail.Run(trailCtx) })
 	walking.Go(func() { s.orch.Run(ctx) })
 	walking.Go(func() { s.watchRevoked(ctx) })
+	walking.Go(func() { s.hostwork.Run(ctx) })
 	if s.renewer != nil {
 		walking.Go(func() { s.renewer.Run(ctx) })
 	}

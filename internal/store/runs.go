@@ -48,12 +48,7 @@ func (s *Store) CreateRun(ctx context.Context, run restart.Run, idempotencyKey s
 				return err
 			}
 		}
-		_, err := t.exec(ctx, `INSERT INTO runs (id, state, cause, explanation, control, scenario, digest, kind, service, environment, project,
-			host_group, params, actor, via, reason, ticket, idempotency_key, epoch, version, owner, lease_until, acknowledged, held, created_at)
-			VALUES (`+marks(18)+`, 0, 1, '', 0, 0, 0, ?)`,
-			run.ID, string(run.State), string(run.Cause), run.Explanation, string(run.Control), run.Scenario, run.Digest, string(run.Kind), run.Service,
-			run.Environment, run.Project, run.Group, params, run.Actor, run.Via, run.Reason, run.Ticket, idempotencyKey, micros(run.CreatedAt))
-		if err != nil {
+		if err := insertRun(ctx, t, run, params, idempotencyKey); err != nil {
 			return err
 		}
 		if plan != nil {
@@ -73,6 +68,16 @@ func (s *Store) CreateRun(ctx context.Context, run restart.Run, idempotencyKey s
 		}
 	}
 	return nil, err
+}
+
+// insertRun stores a run's own row, not started yet.
+func insertRun(ctx context.Context, t tx, run restart.Run, params, key string) error {
+	_, err := t.exec(ctx, `INSERT INTO runs (id, state, cause, explanation, control, scenario, digest, kind, service, environment, project,
+		host_group, params, actor, via, reason, ticket, idempotency_key, epoch, version, owner, lease_until, acknowledged, held, created_at)
+		VALUES (`+marks(18)+`, 0, 1, '', 0, 0, 0, ?)`,
+		run.ID, string(run.State), string(run.Cause), run.Explanation, string(run.Control), run.Scenario, run.Digest, string(run.Kind), run.Service,
+		run.Environment, run.Project, run.Group, params, run.Actor, run.Via, run.Reason, run.Ticket, key, micros(run.CreatedAt))
+	return err
 }
 
 func checkRun(run restart.Run, key string, body []byte) error {
