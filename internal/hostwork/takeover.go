@@ -16,8 +16,8 @@ import (
 	"github.com/restartilka/restartilka/internal/store"
 )
 
-// origin marks records of what hosts tell, and Run.Via of such runs.
-const origin = "host"
+// origin marks records of what hosts tell, and the runs.
+const origin = restart.ViaHost
 
 // Bounds of a run's values, as a host tells them.
 const (

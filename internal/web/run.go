@@ -36,6 +36,7 @@ type runView struct {
 	Done, Total               int
 	Bar                       []segment // nil where the strip shows each host
 	Draft, Paused, HasUnknown bool
+	OnHost                    bool // begun on the host itself, without a server
 	Reason, By                string
 	Density                   string // of the strip: few | some | many
 }
@@ -189,7 +190,8 @@ func (b *board) view(run restart.Run, now time.Time) runView {
 		Draft: run.State == restart.RunDraft, Paused: run.State == restart.RunPaused, HasUnknown: counts[toneUnknown] > 0,
 		Reason: restart.Escape(run.Reason), By: run.Actor, Density: b.density(),
 	}
-	if run.Via != "" {
+	x.OnHost = run.OnHost()
+	if run.Via != "" && !x.OnHost {
 		x.By = say(b.lang, "run.via", run.Actor, run.Via)
 	}
 	switch run.Control {
