@@ -47,7 +47,7 @@ func walk(host string, head protocol.ChainHead, report protocol.LocalReport) (to
 			return to, fmt.Sprintf("what should be record %d is none: %v", to.Seq+1, err)
 		case !r.Intact():
 			return to, fmt.Sprintf("record %d was changed", r.Seq)
-		case r.Source != "agent:"+host || r.Host != host:
+		case r.Source != audit.AgentSource+host || r.Host != host:
 			return to, fmt.Sprintf("record %d is of %s, host %s", r.Seq, restart.Quote(r.Source), restart.Quote(r.Host))
 		case r.Seq != to.Seq+1:
 			return to, fmt.Sprintf("record %d comes behind record %d", r.Seq, to.Seq)

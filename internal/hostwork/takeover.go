@@ -179,7 +179,7 @@ func (k *Keeper) imported(ctx context.Context, host restart.Host, t protocol.Loc
 // tells says on whose word a record stands.
 func tells(host string, raw []byte, at time.Time, why string) string {
 	place := "without a record of its own"
-	if r, err := audit.Decode(raw); err == nil && r.Intact() && r.Source == "agent:"+host {
+	if r, err := audit.Decode(raw); err == nil && r.Intact() && r.Source == audit.AgentSource+host {
 		place = fmt.Sprintf("its record %d %s", r.Seq, r.Hash)
 	}
 	text := fmt.Sprintf("made on the host, as it tells: %s, at %s by its clock", place, at.UTC().Format(time.RFC3339))

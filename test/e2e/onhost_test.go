@@ -153,6 +153,17 @@ func TestTakeOverWhileTheServerIsKilledOnPostgreSQL(t *testing.T) {
 	takeOverKilled(t, company.Options{Hosts: 2, DSN: storetest.StartPostgres(t).NewDSN(t), Server: "runs: {lease: 3s}\n"})
 }
 
+// told counts the tasks that hosts were told to forget.
+func told(c *company.Company) (n int) {
+	for _, h := range c.Hosts {
+		stones, err := filepath.Glob(filepath.Join(h.Dir, "spool", "tombstones", "*"))
+		if err == nil {
+			n += len(stones)
+		}
+	}
+	return n
+}
+
 func takeOverKilled(t *testing.T, o company.Options) {
 	c := company.New(t, o)
 	c.StopServer()
@@ -166,6 +177,7 @@ func takeOverKilled(t *testing.T, o company.Options) {
 		c.StartServer()
 		<-time.After(time.Duration(rand.IntN(60)) * time.Millisecond) // the whole takes about 50 ms
 		c.KillServer()
+		t.Logf("killed when hosts had been told of %d of %d tasks", told(c), len(done))
 	}
 	c.StartServer()
 	for i, s := range done {

@@ -44,7 +44,7 @@ type Ledger struct {
 // age. damage is what is wrong with the chain, where something is; the ledger
 // is usable all the same.
 func Open(dir, host string, now time.Time, keep time.Duration) (l *Ledger, damage, err error) {
-	l = &Ledger{dir: dir, head: audit.Head{Source: "agent:" + host}, tasks: map[string]*Entry{}, sync: unix.Fsync}
+	l = &Ledger{dir: dir, head: audit.Head{Source: audit.AgentSource + host}, tasks: map[string]*Entry{}, sync: unix.Fsync}
 	l.file, err = openFile(dir, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return l, nil, nil
