@@ -326,3 +326,42 @@ func TestPlanOfLocalWork(t *testing.T) {
 	_, err = h.Begin(t.Context(), a)
 	wantCode(t, err, restart.CodeInvalid)
 }
+
+// What can't be recorded is not begun.
+func TestNothingBeginsWithoutItsRecord(t *testing.T) {
+	b := newBed(t)
+	b.script("touch " + b.path("ran"))
+	r := b.start()
+	b.must(os.Symlink(b.path("elsewhere"), filepath.Join(b.spoolDir, ledger.File)))
+	h := b.here()
+	if _, err := h.Begin(t.Context(), ask()); err == nil {
+		t.Error("it was begun")
+	}
+	if left, _ := filepath.Glob(b.spoolDir + "/0*"); len(left) != 0 {
+		t.Errorf("the spool holds %v", left)
+	}
+	b.must(os.Remove(filepath.Join(b.spoolDir, ledger.File)))
+	s, err := h.Begin(t.Context(), ask())
+	b.must(err)
+	ended(t, h, s.Task)
+	if _, err := os.Stat(b.path("ran")); err != nil {
+		t.Error(err)
+	}
+	if n := len(r.local(0).Records); n != 2 {
+		t.Errorf("%d records", n)
+	}
+}
+
+// Root's work counts against the same bound as a server's.
+func TestLocalWorkIsBounded(t *testing.T) {
+	b := newBed(t)
+	b.script("true")
+	b.extra = "task_rate_per_hour: 1\n"
+	b.start()
+	h := b.here()
+	s, err := h.Begin(t.Context(), ask())
+	b.must(err)
+	ended(t, h, s.Task)
+	_, err = h.Begin(t.Context(), ask())
+	wantCode(t, err, restart.CodeBusy)
+}

@@ -362,3 +362,42 @@ func TestDetachAndCancelOnTheHost(t *testing.T) {
 		})
 	}
 }
+
+// A dump goes to standard output or into a file, by itself.
+func TestDumpOnTheHost(t *testing.T) {
+	t.Parallel()
+	c := company.New(t, company.Options{Hosts: 1})
+	h := c.Hosts[0]
+	const dump = `format: 1
+name: hello-dump
+serial: 1
+author: test@restartilka.invalid
+kind: thread-dump
+services: [hello]
+description: What the threads do
+steps:
+  run: {script: "echo thread main waits"}
+`
+	if err := os.WriteFile(filepath.Join(h.Dir, "scenarios.d", "hello-dump.yaml"), []byte(dump), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.StopServer()
+	out, talk, code := runOnHost(t, c, h, "dump", demo.ServiceName, "--reason", reason, "--yes")
+	if code != 0 || out != "thread main waits\n" {
+		t.Errorf("exit %d, %q: %s", code, out, talk)
+	}
+	file := filepath.Join(t.TempDir(), "dump.txt")
+	out, talk, code = runOnHost(t, c, h, "dump", demo.ServiceName, "--reason", reason, "--yes", "--out", file)
+	text, err := os.ReadFile(file)
+	if code != 0 || out != "" || err != nil || string(text) != "thread main waits\n" {
+		t.Errorf("exit %d, %q in the file, %v: %s", code, text, err, talk)
+	}
+	if _, talk, code = runOnHost(t, c, h, "dump", demo.ServiceName, "--reason", reason, "--yes", "--out", file); code != 2 {
+		t.Errorf("over a file: exit %d: %s", code, talk)
+	}
+	c.StartServer()
+	c.Eventually("both dumps", func() bool {
+		runs, _, _ := c.CLI("runs")
+		return strings.Count(runs, "hello-dump") == 2
+	})
+}
