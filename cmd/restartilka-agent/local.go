@@ -157,7 +157,7 @@ func dumpHere(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 		return failLocal(stderr, err)
 	}
 	if info, err := os.Stat(f.out); err == nil && info.Size() == 0 {
-		os.Remove(f.out) //nolint:errcheck // an empty file harms nobody
+		os.Remove(f.out) // an empty file harms nobody
 	} else {
 		fmt.Fprintf(stderr, "the dump is in %s\n", f.out)
 	}
@@ -202,7 +202,9 @@ func workHere(f *localFlags, stdin *os.File, stdout, stderr io.Writer) int {
 
 // printPlan shows what would be done.
 func printPlan(w io.Writer, p agent.LocalPlan) {
-	line := func(name, format string, args ...any) { fmt.Fprintf(w, "%-12s %s\n", name, fmt.Sprintf(format, args...)) }
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(w, "%-12s %s\n", name, fmt.Sprintf(format, args...))
+	}
 	line("here", "%s, without a server: freezes, locks and rights of servers do not count here", p.Host)
 	line("service", "%s", p.Service)
 	line("scenario", "%s, serial %d, digest %s", p.Scenario, p.Serial, p.Digest)
@@ -241,7 +243,7 @@ func confirm(ctx context.Context, stdin *os.File, stderr io.Writer) error {
 	fmt.Fprint(stderr, "Do it? [y/N] ")
 	answer := make(chan string, 1)
 	go func() { // ends with the program
-		line, _ := bufio.NewReader(io.LimitReader(stdin, 64)).ReadString('\n') //nolint:errcheck // an end without an answer is a no
+		line, _ := bufio.NewReader(io.LimitReader(stdin, 64)).ReadString('\n') // an end without an answer is a no
 		answer <- strings.ToLower(strings.TrimSpace(line))
 	}()
 	select {

@@ -104,7 +104,7 @@ func (w *watcher) follow(ctx context.Context, status protocol.TaskStatus) int {
 		err = <-output
 	} else {
 		cancel()
-		<-output
+		<-output //nolint:errcheck // the first error counts
 	}
 	switch {
 	case status.Stage == restart.StageDone: // the output may be with a server already

@@ -179,7 +179,7 @@ func build(s Settings, store *spool.Spool, attendant *Attendant, identity *Ident
 		records.Close()
 		return nil, nil, err
 	}
-	return a, func() { records.Close() }, nil //nolint:errcheck // every record was synced when it was written
+	return a, func() { records.Close() }, nil // every record was synced when it was written
 }
 
 // HostFacts gives what the settings say about this host.

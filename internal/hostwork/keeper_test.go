@@ -356,7 +356,7 @@ func TestFloodingHost(t *testing.T) {
 		r.Tasks = make([]protocol.LocalTask, 10_000)
 	}
 	b.asked = 0
-	b.visit(0) //nolint:errcheck // what it says is nonsense
+	b.visit(0) // what it says is nonsense
 	if b.asked > 30 {
 		t.Errorf("it was asked %d times", b.asked)
 	}
@@ -426,8 +426,8 @@ func TestBrokenChain(t *testing.T) {
 				t.Fatal(err)
 			}
 			b.lie = lie(b)
-			b.keeper.Visit(t.Context(), web1) //nolint:errcheck // what counts is what is noted
-			b.keeper.Visit(t.Context(), web1) //nolint:errcheck // and that once
+			b.keeper.Visit(t.Context(), web1) // what counts is what is noted
+			b.keeper.Visit(t.Context(), web1) // and that once
 			records := b.records2(audit.HostChainBroken)
 			if len(records) != 1 || records[0].Host != web1.Name || !strings.Contains(records[0].Detail, "seen before: record 2") {
 				t.Errorf("%+v", records)
