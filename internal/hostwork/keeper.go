@@ -233,8 +233,8 @@ func (k *Keeper) page(ctx context.Context, host restart.Host) (taken int, more b
 	if err != nil {
 		return 0, false, err
 	}
-	report, err := k.ask(ctx, host, head.Seq)
-	if err != nil || report.Head.Seq == 0 && head.Seq == 0 && len(report.Tasks) == 0 {
+	report, knows, err := k.ask(ctx, host, head.Seq)
+	if err != nil || !knows || report.Head.Seq == 0 && head.Seq == 0 && len(report.Tasks) == 0 {
 		return 0, false, err
 	}
 	moved, err := k.follow(ctx, host, head, report)
@@ -261,12 +261,14 @@ func (k *Keeper) page(ctx context.Context, host restart.Host) (taken int, more b
 	return taken, report.More && (moved || taken > 0) && all == nil, all
 }
 
-func (k *Keeper) ask(ctx context.Context, host restart.Host, after int64) (protocol.LocalReport, error) {
+// ask asks a host. An agent of a version that knows no such verb has nothing to
+// tell, and has not lost anything either.
+func (k *Keeper) ask(ctx context.Context, host restart.Host, after int64) (report protocol.LocalReport, knows bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
-	report, err := k.cfg.Agents.Local(ctx, host, after)
+	report, err = k.cfg.Agents.Local(ctx, host, after)
 	if refused, ok := errors.AsType[*dispatch.RefusedError](err); ok && refused.Err.Code == restart.CodeNotFound {
-		return protocol.LocalReport{}, nil // an agent of an earlier version
+		return report, false, nil
 	}
-	return report, err
+	return report, err == nil, err
 }

@@ -253,6 +253,15 @@ func TestOldAgent(t *testing.T) {
 	if err := b.visit(0); err != nil || b.asked != 1 {
 		t.Errorf("%v, asked %d times", err, b.asked)
 	}
+	b.old = false
+	b.did()
+	if err := b.visit(1); err != nil {
+		t.Fatal(err)
+	}
+	b.old = true // the agent's package was downgraded: its records are not lost
+	if err := b.visit(0); err != nil || len(b.records2(audit.HostChainBroken)) != 0 {
+		t.Errorf("%v, %+v", err, b.records2(audit.HostChainBroken))
+	}
 }
 
 // A host that was taken over tells of itself alone, as itself, in plain text.

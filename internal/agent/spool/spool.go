@@ -78,7 +78,7 @@ func Open(cfg Config) (*Spool, error) {
 		root.Close() // the first error counts
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, restart.Errorf(restart.CodeLocked, "another agent works in the spool %s", cfg.Dir).
-				WithHint("one agent a spool: stop the other one, or give this one its own spool:")
+				WithHint("one agent a spool: stop the other one, which may be restartilka-agent run or task, or give this one its own spool:")
 		}
 		return nil, err
 	}
