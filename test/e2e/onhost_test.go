@@ -80,20 +80,21 @@ func acknowledged(c *company.Company, h demo.Host, s protocol.TaskStatus) {
 	})
 }
 
-// trailed counts the records of the local copy of the trail that hold all of words.
+// trailed counts the records of the local copy of the trail that hold all of
+// words. After a crash the copy may have a line twice, and that is one record.
 func trailed(t *testing.T, c *company.Company, words ...string) int {
 	t.Helper()
 	b, err := os.ReadFile(c.AuditFile())
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := 0
+	records := map[string]bool{}
 	for line := range strings.Lines(string(b)) {
 		if !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(line, w) }) {
-			n++
+			records[line] = true
 		}
 	}
-	return n
+	return len(records)
 }
 
 // Without a server, root works on the host, beside its agent and without it;
@@ -196,10 +197,9 @@ func takeOverKilled(t *testing.T, o company.Options) {
 	if n := len(c.Witnessed()); n != 2*len(done) {
 		t.Errorf("the witness saw %d lines", n)
 	}
-	out, _, _ = c.CLI("audit", "search", "--action", "task.local", "--json")
 	for _, s := range done {
-		if n := strings.Count(out, `"task":"`+s.Task+`"`); n != 2 && out != "" && !strings.Contains(out, "refused") {
-			t.Errorf("%d records of task %s in the database", n, s.Task)
+		if n := trailed(t, c, `"action":"task.local"`, s.Task); n != 2 {
+			t.Errorf("%d records of task %s", n, s.Task)
 		}
 	}
 }
