@@ -125,6 +125,7 @@ func TestAServerCantForgeOrEndLocalWork(t *testing.T) {
 	h := b.here()
 	began, err := h.Begin(t.Context(), ask())
 	r.must(err)
+	r.until(began.Task, func(s protocol.TaskStatus) bool { return s.Phase == protocol.PhaseRun })
 	// Whoever has the very key of the host, and has it laid as a server's, can't send it.
 	key := b.localKey()
 	b.must(pki.SaveEnvelopePublicKey(b.path("envelope.pub"), key.Public().(ed25519.PublicKey)))
