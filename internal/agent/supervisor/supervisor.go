@@ -123,6 +123,7 @@ func supervise(ctx context.Context, j Job, log *slog.Logger, sync spool.Sync, sc
 		return err
 	}
 	t.status.Stage, t.status.StartedAt = restart.StageStarted, &now
+	t.status.Revision = 2 // what an agent that sees only "started" gives it: the first phase must come after that
 	t.walk(ctx)
 	return t.finish()
 }
