@@ -159,6 +159,7 @@ func TestAServerCantForgeOrEndLocalWork(t *testing.T) {
 	// And root's verb is not for a server's tasks.
 	third := b.envelope(digest)
 	r.submit(third)
+	r.until(third.Task, func(s protocol.TaskStatus) bool { return s.Phase == protocol.PhaseRun })
 	_, err = h.CancelHere(t.Context(), third.Task)
 	wantCode(t, err, restart.CodeForbidden)
 	_, err = r.cancel(third, 1)
