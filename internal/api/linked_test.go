@@ -173,3 +173,29 @@ func TestARetryHoldsItsGroup(t *testing.T) {
 	v.Agents.Set("web1", apitest.Succeeds)
 	v.untilState(again.ID, restart.RunCompleted)
 }
+
+// What was done on a host itself can be decided about and retried by who may
+// restart the service, although whoever did it is nobody here.
+func TestWorkOfAHostIsDecidedAndRetried(t *testing.T) {
+	v := newVerbs(t)
+	like := draft(t, v.Server, v.anna, "")
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	run := restart.Run{
+		ID: restart.NewID(now), Scenario: like.Scenario, Digest: like.Digest, Kind: like.Kind, Service: like.Service, Environment: like.Environment, Project: like.Project, Group: like.Group,
+		Actor: "boris@web1", Via: restart.ViaHost, Reason: "502s, and the server does not answer", State: restart.RunFailed, Cause: restart.CauseUnknown,
+		CreatedAt: now, FinishedAt: &now, Plan: like.Plan,
+	}
+	run.Tasks = []restart.Task{{ID: restart.NewID(now), RunID: run.ID, Host: "web1", Attempt: 1, State: restart.TaskUnknown, FinishedAt: &now}}
+	if taken, err := v.Store.ImportRun(t.Context(), store.Import{Run: run, At: now}); err != nil || !taken {
+		t.Fatal(taken, err)
+	}
+	problem(t, v.ask(v.vera, run.ID, "decide", decision("web1", restart.VerdictDidNot)), 403)
+	got := decode[restart.Run](t, v.ask(v.anna, run.ID, "decide", decision("web1", restart.VerdictDidNot)), 200)
+	if d := got.Tasks[0].Decision; d == nil || d.By != "anna" || d.Verdict != restart.VerdictDidNot {
+		t.Errorf("%+v", d)
+	}
+	again := decode[restart.Run](t, v.ask(v.anna, run.ID, "retry", `{"reason":"the server answers again","start":true}`), 201)
+	if done := v.untilState(again.ID, restart.RunCompleted); done.Parent != run.ID || done.Actor != "anna" || states(done) != "succeeded" {
+		t.Errorf("%+v", done.Summary())
+	}
+}

@@ -76,6 +76,9 @@ func writeRun(w io.Writer, run restart.Run, now time.Time) {
 		fmt.Fprintf(w, "after:    run %s\n", run.Parent)
 	}
 	fmt.Fprintf(w, "who:      %s\n", restart.Escape(run.Actor))
+	if run.OnHost() {
+		fmt.Fprintln(w, "where:    made on the host itself, without a server; this is what the host tells")
+	}
 	fmt.Fprintf(w, "reason:   %s\n", restart.Escape(run.Reason))
 	if run.Ticket != "" {
 		fmt.Fprintf(w, "ticket:   %s\n", restart.Escape(run.Ticket))

@@ -127,6 +127,7 @@ type TaskStatus struct {
 	ReceivedAt  time.Time      `json:"received_at"`
 	StartedAt   *time.Time     `json:"started_at,omitempty"`
 	FinishedAt  *time.Time     `json:"finished_at,omitempty"`
+	Chain       *ChainHead     `json:"chain,omitempty"` // of the host's own records; nil = it has none
 }
 
 // EvidenceItem is one thing kept from before the restart.
@@ -177,6 +178,7 @@ type CheckReport struct {
 	Warnings    []Warning          `json:"warnings,omitempty"`
 	Weaker      []string           `json:"weaker,omitempty"` // the warnings' messages, for servers that know no warnings
 	Problems    []restart.Error    `json:"problems,omitempty"`
+	Chain       *ChainHead         `json:"chain,omitempty"` // of the host's own records; nil = it has none
 }
 
 // CertificateReport is the certificate that the agent shows.

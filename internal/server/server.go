@@ -19,10 +19,12 @@ import (
 	"github.com/restartilka/restartilka/internal/authn"
 	"github.com/restartilka/restartilka/internal/control"
 	"github.com/restartilka/restartilka/internal/dispatch"
+	"github.com/restartilka/restartilka/internal/hostwork"
 	"github.com/restartilka/restartilka/internal/inventory"
 	"github.com/restartilka/restartilka/internal/notify"
 	"github.com/restartilka/restartilka/internal/orchestrator"
 	"github.com/restartilka/restartilka/internal/pki"
+	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/renewal"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/store"
@@ -43,7 +45,8 @@ type Server struct {
 	http     *http.Server
 	listener net.Listener
 	revoked  pki.Revocations
-	revoking sync.Mutex       // held while revoked is read anew
+	revoking sync.Mutex // held while revoked is read anew
+	hostwork *hostwork.Keeper
 	renewer  *renewal.Renewer // nil where the company's own PKI issues certificates
 	notifier *notify.Sender
 
@@ -83,6 +86,7 @@ func (s *Server) open(ctx context.Context) error {
 	if s.agents, err = dispatch.New(dispatch.Config{
 		Certificate: s.cfg.Agents.Certificate, Key: s.cfg.Agents.Key, CA: s.cfg.Agents.CA, Port: s.cfg.Agents.Port,
 		Observe: s.meters.called, Refuse: s.revoked.Check,
+		Chain: func(h restart.Host, head protocol.ChainHead) { s.hostwork.Seen(h, head) },
 	}); err != nil {
 		return err
 	}
@@ -125,6 +129,10 @@ func (s *Server) open(ctx context.Context) error {
 	}
 	s.notifier = notify.New(notify.Config{Outbox: s.store, Receivers: receivers, Server: s.cfg.Name, Logger: s.log})
 	hub := control.NewHub()
+	s.hostwork = hostwork.New(hostwork.Config{
+		Store: s.store, Agents: s.agents, Inventory: inv, Server: s.cfg.Name, Sweep: s.cfg.Runs.HostSweep,
+		Committed: s.trail.Wake, Changed: hub.Changed, Logger: s.log,
+	})
 	s.orch = orchestrator.New(orchestrator.Config{
 		Owner: s.cfg.Name + "/" + restart.NewID(time.Now()), Runs: s.store, Tasks: s.store, Agents: s.agents, Key: envelopeKey, Logger: s.log,
 		Committed: s.trail.Wake, Changed: hub.Changed, Observer: s.meters, AutoResume: s.cfg.Runs.AfterInterruption == "go-on",
@@ -213,6 +221,7 @@ func (s *Server) Run(ctx context.Context) error {
 	walking.Go(func() { s.orch.Run(ctx) })
 	walking.Go(func() { s.watchRevoked(ctx) })
 	walking.Go(func() { s.notifier.Run(ctx) })
+	walking.Go(func() { s.hostwork.Run(ctx) })
 	if s.renewer != nil {
 		walking.Go(func() { s.renewer.Run(ctx) })
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/backup"
+	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/store"
 	"github.com/restartilka/restartilka/internal/store/storetest"
@@ -104,6 +105,11 @@ func fill(t *testing.T, s *store.Store) (open, waiting restart.Run) {
 		Messages: []store.Message{{ID: newID(), Event: "break-glass", Channels: []string{"pager"}, Body: []byte(`{"a":1}`)}},
 	})
 	mustApply(t, s, store.Change{RunID: broken.ID, Run: &store.RunChange{To: restart.RunAborted}})
+	onHost := newImport()
+	onHost.Run.Service = "varnish"
+	_, err = s.ImportRun(t.Context(), onHost)
+	ok(err)
+	ok(s.MoveLocalHead(t.Context(), "web0.example.com", protocol.ChainHead{}, protocol.ChainHead{Seq: 2, Hash: "h"}))
 	_, err = s.Sequence(t.Context(), "main", 3, link)
 	ok(err)
 	ok(s.SetCursor(t.Context(), "file:/a", "main", 2))

@@ -48,13 +48,7 @@ func (s *Store) CreateRun(ctx context.Context, run restart.Run, idempotencyKey s
 				return err
 			}
 		}
-		_, err := t.exec(ctx, `INSERT INTO runs (id, state, cause, explanation, control, scenario, digest, kind, service, environment, project,
-			host_group, params, actor, via, reason, ticket, idempotency_key, parent, work, epoch, version, turned, owner, lease_until, acknowledged, held, created_at, holds)
-			VALUES (`+marks(20)+`, 0, 1, 1, '', 0, 0, 0, ?, ?)`,
-			run.ID, string(run.State), string(run.Cause), run.Explanation, string(run.Control), run.Scenario, run.Digest, string(run.Kind), run.Service,
-			run.Environment, run.Project, run.Group, params, run.Actor, run.Via, run.Reason, run.Ticket, idempotencyKey,
-			run.Parent, string(run.Work), micros(run.CreatedAt), holds(run.Plan))
-		if err != nil {
+		if err := insertRun(ctx, t, run, params, idempotencyKey); err != nil {
 			return err
 		}
 		if plan != nil {
@@ -74,6 +68,17 @@ func (s *Store) CreateRun(ctx context.Context, run restart.Run, idempotencyKey s
 		}
 	}
 	return nil, err
+}
+
+// insertRun stores a run's own row, not started yet.
+func insertRun(ctx context.Context, t tx, run restart.Run, params, key string) error {
+	_, err := t.exec(ctx, `INSERT INTO runs (id, state, cause, explanation, control, scenario, digest, kind, service, environment, project,
+		host_group, params, actor, via, reason, ticket, idempotency_key, parent, work, epoch, version, turned, owner, lease_until, acknowledged, held, created_at, holds)
+		VALUES (`+marks(20)+`, 0, 1, 1, '', 0, 0, 0, ?, ?)`,
+		run.ID, string(run.State), string(run.Cause), run.Explanation, string(run.Control), run.Scenario, run.Digest, string(run.Kind), run.Service,
+		run.Environment, run.Project, run.Group, params, run.Actor, run.Via, run.Reason, run.Ticket, key,
+		run.Parent, string(run.Work), micros(run.CreatedAt), holds(run.Plan))
+	return err
 }
 
 func checkRun(run restart.Run, key string, body []byte) error {

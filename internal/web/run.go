@@ -36,6 +36,7 @@ type runView struct {
 	Done, Total               int
 	Bar                       []segment // nil where the strip shows each host
 	Draft, Paused, HasUnknown bool
+	OnHost                    bool // begun on the host itself, without a server
 	Reason, By                string
 	Only                      string // that it does not do the whole scenario
 	Density                   string // of the strip: few | some | many
@@ -201,7 +202,8 @@ func (b *board) view(run restart.Run, now time.Time) runView {
 	if run.Work == restart.WorkUndrain {
 		x.Only = say(b.lang, "run.only")
 	}
-	if run.Via != "" {
+	x.OnHost = run.OnHost()
+	if run.Via != "" && !x.OnHost {
 		x.By = say(b.lang, "run.via", run.Actor, run.Via)
 	}
 	switch run.Control {

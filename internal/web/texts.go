@@ -73,6 +73,8 @@ var catalogue = map[string]text{
 
 	"run.title":       {"%s in %s", "%s, %s"},
 	"run.via":         {"%s, via %s", "%s, через %s"},
+	"run.onhost":      {"made on the host", "сделан на хосте"},
+	"run.onhost.why":  {"Root began this on the host itself, without a server. What is shown is what the host tells.", "Это начал root на самом хосте, без сервера. Показано то, что сообщает хост."},
 	"run.took":        {"took", "длился"},
 	"run.sofar":       {"so far", "прошло"},
 	"run.scenario":    {"Scenario", "Сценарий"},
