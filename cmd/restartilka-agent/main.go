@@ -33,13 +33,18 @@ Usage: restartilka-agent VERB [--config FILE]
   serve                  take tasks from the servers (the service of this name does)
   join URL               enrol this host with a join token: key, certificate, agent.yaml
   check [--service S]    say what this host says about itself, and what is wrong
+  run SCENARIO SERVICE   run a reviewed scenario here, without a server; --reason says why
+  dump SERVICE           take a thread dump here, without a server; or --pid N
+  task [ID]              list what was begun here without a server, or follow one task
   discover [--all]       print drafts for services.d from the units that run or start here
   config check           read agent.yaml and say what is wrong with it
   config show            print the settings in use, defaults included
   version                print the version
 
 FILE is /etc/restartilka/agent.yaml unless said otherwise. Every verb but serve
-takes --json. Exit status: 0 fine, 1 something is wrong, 2 wrong usage.
+takes --json. Exit status: 0 fine, 1 something is wrong, 2 wrong usage; of run,
+dump and task also 3 refused, 4 the agent does not answer, 5 a person is needed,
+130 detached: the task goes on.
 `
 
 // The exit statuses.
@@ -68,6 +73,12 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return join(args[1:], os.Stdin, stdout, stderr)
 	case "check":
 		return check(args[1:], stdout, stderr)
+	case "run":
+		return runHere(args[1:], os.Stdin, stdout, stderr)
+	case "dump":
+		return dumpHere(args[1:], os.Stdin, stdout, stderr)
+	case "task":
+		return taskHere(args[1:], stdout, stderr)
 	case "discover":
 		return discover(args[1:], stdout, stderr)
 	case "config":

@@ -71,6 +71,7 @@ type Config struct {
 	Features    Features     // what this host can and can't do, for reports
 	SpoolDir    string       // whose free space is reported; "" = it is not
 	Units       units.System // where services are looked for; zero = this host
+	Local       *Local       // what root begins on the host itself; nil = nothing is
 	Identity    *Identity    // this host's certificate; nil = it is neither reported nor renewed
 	Program     string       // the agent's own version
 	BootID      string       // of this boot
@@ -193,6 +194,9 @@ func (a *Agent) Put(ctx context.Context, id string, s protocol.Submission) (prot
 	if err := restart.CheckID(id); err != nil {
 		return none, err
 	}
+	if protocol.IsLocal(s.Sealed) { // whatever keys are laid: nobody begins local work from elsewhere
+		return none, restart.Errorf(restart.CodeBadSignature, "the envelope says that it was sealed on a host itself, and such work is never taken from the network")
+	}
 	keys, err := a.cfg.Keys()
 	if err != nil {
 		return none, err
@@ -253,8 +257,18 @@ func (a *Agent) receive(ctx context.Context, e protocol.Envelope, s protocol.Sub
 		return none, err
 	}
 	r := spool.Received{Sealed: s.Sealed, Epoch: s.Epoch, ReceivedAt: now, BootID: a.cfg.BootID}
+	local := protocol.IsLocal(s.Sealed)
+	if local {
+		if err := a.intend(e, now); err != nil {
+			return none, err
+		}
+	}
 	if err := a.cfg.Spool.Receive(e, r); err != nil {
-		return none, a.explain(e, err)
+		err = a.explain(e, err)
+		if local {
+			err = errors.Join(err, a.conclude(e.Task, protocol.OutcomeNotStarted, restart.Escape(err.Error())))
+		}
+		return none, err
 	}
 	t := &task{received: r, envelope: e, status: received(e, r), launches: 1}
 	status := t.status
@@ -302,12 +316,7 @@ func (a *Agent) room(e protocol.Envelope, epoch int64, now time.Time) error {
 // explain turns the spool's errors into sentences.
 func (a *Agent) explain(e protocol.Envelope, err error) error {
 	if busy, ok := errors.AsType[*spool.BusyError](err); ok {
-		by := "another task"
-		if busy.Task != "" {
-			by = "task " + busy.Task
-		}
-		return restart.Errorf(restart.CodeBusy, "service %s is held on this host by %s", e.Service, by).
-			WithHint("wait until that one has ended, or cancel it").Because(err)
+		return a.busy(e.Service, busy.Task).Because(err)
 	}
 	return diskFull(err)
 }

@@ -132,7 +132,10 @@ func TestATombstoneKeepsALaterEpoch(t *testing.T) {
 	s.Epoch = 4
 	_, err = r.put(s, lost.Task)
 	wantCode(t, err, restart.CodeStaleEpoch)
+	next := b.envelope(digest) // what was refused stays so: the restored server sends another
+	next.Run = e.Run
+	s = b.seal(next)
 	s.Epoch = 1_000_003
-	_, err = r.put(s, lost.Task)
+	_, err = r.put(s, next.Task)
 	b.must(err)
 }

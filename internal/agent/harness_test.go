@@ -169,6 +169,7 @@ envelope_keys: ["%[2]s/envelope.pub"]
 scenarios: %[2]s/scenarios.d
 services: %[2]s/services.d
 spool: %[4]s
+socket: %[2]s/agent.sock
 grace: 200ms
 %[5]s`, testHost, b.dir, testServer, b.spoolDir, b.extra), 0o644)
 	r := &running{bed: b, log: &safeBuffer{}, gone: make(chan struct{})}

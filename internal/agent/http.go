@@ -31,6 +31,7 @@ func (a *Agent) verbs() []verb {
 		{http.MethodPost, "/v1/certificate/request", a.serveRenewalRequest},
 		{http.MethodPut, "/v1/certificate", a.serveRenewal},
 		{http.MethodPost, "/v1/discover", a.serveDiscover},
+		{http.MethodGet, "/v1/local", a.serveLocal},
 	}
 }
 
@@ -190,6 +191,23 @@ func (a *Agent) serveGet(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return reply(w, status)
+}
+
+// serveLocal tells what root has begun on the host itself.
+func (a *Agent) serveLocal(w http.ResponseWriter, r *http.Request) error {
+	after := int64(0)
+	if s := r.URL.Query().Get("after"); s != "" {
+		n, err := strconv.ParseInt(s, 10, 64)
+		if err != nil {
+			return restart.Errorf(restart.CodeInvalid, "after=%s is not a number", restart.Quote(s))
+		}
+		after = n
+	}
+	report, err := a.LocalReport(r.Context(), after)
+	if err != nil {
+		return err
+	}
+	return reply(w, report)
 }
 
 // serveOutput answers with NDJSON, line by line as the output comes. An error

@@ -49,7 +49,11 @@ func (a *Agent) Recover(ctx context.Context) error {
 		a.cfg.Attend(r.ID)
 		all = errors.Join(all, a.Refresh(ctx, r.ID))
 	}
-	return all
+	if err := a.take(ctx); err != nil {
+		return errors.Join(all, err)
+	}
+	defer a.give()
+	return errors.Join(all, a.concludeAll())
 }
 
 // Refresh looks at a task's files and does what they call for. It is called
@@ -129,7 +133,13 @@ func (a *Agent) settle(id string, final protocol.TaskStatus) error {
 	if err != nil {
 		return diskFull(err)
 	}
-	if a.note(id, status) {
+	ended := a.note(id, status)
+	if a.cfg.Local != nil {
+		if err := a.conclude(id, status.Outcome, status.Error); err != nil {
+			a.cfg.Logger.Error("the outcome of local work is not in the ledger yet; it will be tried again", "task_id", id, "error", err) // by concludeAll
+		}
+	}
+	if ended {
 		a.mu.Lock()
 		a.counts[status.Outcome]++
 		if status.StartedAt != nil && status.FinishedAt != nil {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/restartilka/restartilka/internal/agent/host"
+	"github.com/restartilka/restartilka/internal/agent/ledger"
 	"github.com/restartilka/restartilka/internal/agent/spool"
 	"github.com/restartilka/restartilka/internal/agent/supervisor"
 	"github.com/restartilka/restartilka/internal/pki"
@@ -47,10 +48,11 @@ func Serve(ctx context.Context, s Settings, log *slog.Logger, ready func(listen,
 	}
 	defer store.Close()
 	attendant := NewAttendant(store, log)
-	a, err := build(s, store, attendant, NewIdentity(s, credentials.Leaf), log)
+	a, closeLocal, err := build(s, store, attendant, NewIdentity(s, credentials.Leaf), log)
 	if err != nil {
 		return err
 	}
+	defer closeLocal()
 	if _, err := a.cfg.Keys(); err != nil {
 		return err
 	}
@@ -80,6 +82,14 @@ func Serve(ctx context.Context, s Settings, log *slog.Logger, ready func(listen,
 		}), log)
 		plain.WriteTimeout = statusTime
 		servers = append(servers, serving{plain, status})
+	}
+	if s.Socket != "" {
+		if local, err := listenLocal(ctx, s.Socket); err != nil {
+			log.Warn("root can't work on this host through the agent while it runs", "socket", s.Socket, "error", err)
+		} else {
+			defer local.Close()
+			servers = append(servers, serving{localServer(a, log), local})
+		}
 	}
 	log.Info("agent listens", "address", listener.Addr().String(), "containment", a.cfg.Containment, "program", a.cfg.Program)
 	if ready != nil {
@@ -140,8 +150,15 @@ func server(h http.Handler, log *slog.Logger) *http.Server {
 	}
 }
 
-// build makes the agent of these settings.
-func build(s Settings, store *spool.Spool, attendant *Attendant, identity *Identity, log *slog.Logger) (*Agent, error) {
+// build makes the agent of these settings. done gives up what it has opened.
+func build(s Settings, store *spool.Spool, attendant *Attendant, identity *Identity, log *slog.Logger) (a *Agent, done func(), err error) {
+	records, damage, err := ledger.Open(s.Spool, s.Host, time.Now(), protocol.TombstoneLife)
+	if err != nil {
+		return nil, nil, err
+	}
+	if damage != nil {
+		log.Error("this host's own records were changed, or their disk is damaged", "error", damage)
+	}
 	base, why := supervisor.FindCgroup(s.Cgroup)
 	if base != "" {
 		supervisor.SweepCgroups(base)
@@ -152,12 +169,17 @@ func build(s Settings, store *spool.Spool, attendant *Attendant, identity *Ident
 		k, err := keys()
 		return supervisor.Job{Task: id, Spool: s.Spool, Host: here, Keys: k, Cgroup: base, Grace: s.Grace}, err
 	}}
-	return New(Config{
-		Host: here, Keys: keys, Spool: store, Archive: store, Launcher: launcher, Packages: host.Packages{},
+	a, err = New(Config{
+		Host: here, Local: &Local{Key: store.LocalKey, Ledger: records}, Keys: keys, Spool: store, Archive: store, Launcher: launcher, Packages: host.Packages{},
 		Command: Command(base, s.Grace), Attend: attendant.Attend,
 		Containment: containment(base, why), Features: FeaturesHere(base, why), SpoolDir: s.Spool, Program: version.Current().Version, BootID: host.BootID(),
 		RatePerHour: s.Rate, Identity: identity, Logger: log,
 	})
+	if err != nil {
+		records.Close()
+		return nil, nil, err
+	}
+	return a, func() { records.Close() }, nil // every record was synced when it was written
 }
 
 // HostFacts gives what the settings say about this host.

@@ -41,6 +41,7 @@ type Settings struct {
 	Scenarios    string        `yaml:"scenarios"`          // folder of reviewed scenarios
 	Services     string        `yaml:"services"`           // folder of this host's services
 	Spool        string        `yaml:"spool"`              // folder, 0700
+	Socket       string        `yaml:"socket"`             // for root on the host itself; "" = off
 	Groups       []string      `yaml:"groups"`             // of this host; empty = not checked
 	Environments []string      `yaml:"environments"`       // of this host; empty = not checked
 	Cgroup       string        `yaml:"cgroup"`             // auto | off | a directory
@@ -54,7 +55,7 @@ func defaults() Settings {
 		Listen: ":3131", StatusListen: "127.0.0.1:3132",
 		Certificate: "/etc/restartilka/agent.crt", Key: "/etc/restartilka/agent.key", CA: "/etc/restartilka/ca.crt",
 		EnvelopeKeys: []string{"/etc/restartilka/server.pub"}, Review: ReviewFiles,
-		Scenarios: "/etc/restartilka/scenarios.d", Services: "/etc/restartilka/services.d", Spool: "/var/spool/restartilka",
+		Scenarios: "/etc/restartilka/scenarios.d", Services: "/etc/restartilka/services.d", Spool: "/var/spool/restartilka", Socket: "/run/restartilka-agent.sock",
 		Cgroup: "auto", Grace: 5 * time.Second, Rate: DefaultRate,
 	}
 }
@@ -114,6 +115,7 @@ func (s Settings) check() error {
 	} {
 		bad(file.key, checkPath(file.path))
 	}
+	bad("socket", checkSocket(s.Socket))
 	if len(s.Servers) == 0 {
 		bad("servers", errors.New("is needed: the names of the servers that this host obeys"))
 	}

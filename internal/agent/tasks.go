@@ -79,13 +79,27 @@ func (a *Agent) complete(s protocol.TaskStatus) protocol.TaskStatus {
 	if size, err := a.cfg.Archive.OutputSize(s.Task); err == nil {
 		s.OutputSize = max(s.OutputSize, size)
 	}
+	s.Chain = a.chain()
 	return s
 }
 
 // Cancel ends a task (POST cancel): one that has not started never will; of one
 // that has, the whole process tree is ended. The answer does not wait for that.
 // A task that is done stays as it is.
+//
+// What root has begun on the host itself is not a server's to end: CodeForbidden.
 func (a *Agent) Cancel(ctx context.Context, id string, c protocol.Cancel) (protocol.TaskStatus, error) {
+	t, err := a.find(id)
+	if err == nil {
+		err = notOurs(id, t)
+	}
+	if err != nil {
+		return protocol.TaskStatus{}, err
+	}
+	return a.cancel(ctx, id, c)
+}
+
+func (a *Agent) cancel(ctx context.Context, id string, c protocol.Cancel) (protocol.TaskStatus, error) {
 	var none protocol.TaskStatus
 	if err := a.take(ctx); err != nil {
 		return none, err
@@ -186,7 +200,16 @@ func (a *Agent) Forget(ctx context.Context, id string, f protocol.Forget) (proto
 	}
 	a.mu.Lock()
 	stone.Stage = t.status.Stage
+	over := t.done()
 	a.mu.Unlock()
+	if t.local() {
+		if !over {
+			return none, restart.Errorf(restart.CodeConflict, "task %s was begun on the host itself and is not done", id).WithHint("wait for it")
+		}
+		if err := a.conclude(id, t.status.Outcome, t.status.Error); err != nil { // its record outlives it
+			return none, diskFull(err)
+		}
+	}
 	status, err := a.endUnstarted(id, t, "forgotten before it started")
 	if errors.Is(err, spool.ErrStarted) {
 		return none, restart.Errorf(restart.CodeConflict, "task %s is running and can't be forgotten", id).WithHint("wait for it, or cancel it first")

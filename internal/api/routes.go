@@ -46,6 +46,11 @@ func (a *api) routes() []route {
 		{id: "getTask", method: "GET", path: v1 + "/runs/{id}/tasks/{task}", policy: signedIn, summary: "One host of a run: phases, health, evidence", mount: answer(a, a.getTask)},
 		{id: "getOutput", method: "GET", path: v1 + "/runs/{id}/tasks/{task}/output", policy: signedIn, summary: "Output of a task from an offset", mount: answer(a, a.getOutput)},
 		{id: "downloadOutput", method: "GET", path: v1 + "/runs/{id}/tasks/{task}/output.txt", policy: signedIn, summary: "Output of a task as a file", mount: streamed(a, a.downloadOutput), media: "text/plain", stream: true},
+		{id: "listFreezes", method: "GET", path: v1 + "/freezes", policy: signedIn, summary: "Freezes: which apply now, when the others begin", mount: answer(a, a.listFreezes)},
+		{id: "addFreeze", method: "POST", path: v1 + "/freezes", policy: signedIn, summary: "Freeze environments; for admins", mount: answer(a, a.addFreeze), status: http.StatusCreated},
+		{id: "removeFreeze", method: "DELETE", path: v1 + "/freezes/{id}", policy: signedIn, summary: "Lift a freeze at once; for admins", mount: done(a, a.removeFreeze)},
+		{id: "listBrokenGlass", method: "GET", path: v1 + "/break-glass", policy: signedIn, summary: "Runs that broke the glass and that nobody has reviewed", mount: answer(a, a.listBrokenGlass)},
+		{id: "reviewBrokenGlass", method: "POST", path: v1 + "/break-glass/{run}/review", policy: signedIn, summary: "Note what a review has found; for auditors and admins", mount: answer(a, a.reviewBrokenGlass)},
 
 		{id: "listTokens", method: "GET", path: v1 + "/tokens", policy: signedIn, summary: "One's tokens; an admin's list has everybody's", mount: answer(a, a.listTokens)},
 		{id: "createToken", method: "POST", path: v1 + "/tokens", policy: signedIn, summary: "Make a token; its secret is shown once", mount: answer(a, a.createToken), status: http.StatusCreated},

@@ -28,8 +28,11 @@ func (a *api) createRun(ctx context.Context, actor restart.Actor, in *struct {
 	Key  string `header:"Idempotency-Key" doc:"the same key of the same person gives the same run again" maxLength:"128"`
 	Body wire.RunRequest
 }) (restart.Run, error) {
+	if in.Body.BreakGlass && !in.Body.Start {
+		return restart.Run{}, restart.Errorf(restart.CodeInvalid, "break_glass goes with start: a draft waives nothing").WithHint("give it to the draft's /start")
+	}
 	run, err := a.cfg.Control.Draft(ctx, actor, in.Body.Request, in.Key)
-	return a.startIf(ctx, actor, run, in.Body.Start, err)
+	return a.startIf(ctx, actor, run, in.Body.Start, wire.StartRequest{BreakGlass: in.Body.BreakGlass}, err)
 }
 
 // runID is the input of an operation on one run.
@@ -78,7 +81,7 @@ func (a *api) retryRun(ctx context.Context, actor restart.Actor, in *struct {
 	Body wire.RetryRequest
 }) (restart.Run, error) {
 	run, err := a.cfg.Control.Retry(ctx, actor, in.ID, in.Body, in.Key)
-	return a.startIf(ctx, actor, run, in.Body.Start, err)
+	return a.startIf(ctx, actor, run, in.Body.Start, wire.StartRequest{}, err)
 }
 
 func (a *api) undrainRun(ctx context.Context, actor restart.Actor, in *struct {
@@ -87,15 +90,15 @@ func (a *api) undrainRun(ctx context.Context, actor restart.Actor, in *struct {
 	Body wire.UndrainRequest
 }) (restart.Run, error) {
 	run, err := a.cfg.Control.Undrain(ctx, actor, in.ID, in.Body, in.Key)
-	return a.startIf(ctx, actor, run, in.Body.Start, err)
+	return a.startIf(ctx, actor, run, in.Body.Start, wire.StartRequest{}, err)
 }
 
 // startIf starts a draft where that was asked for at once.
-func (a *api) startIf(ctx context.Context, actor restart.Actor, run restart.Run, start bool, err error) (restart.Run, error) {
+func (a *api) startIf(ctx context.Context, actor restart.Actor, run restart.Run, start bool, how wire.StartRequest, err error) (restart.Run, error) {
 	if err != nil || !start {
 		return run, err
 	}
-	return a.cfg.Control.Start(ctx, actor, run.ID, wire.StartRequest{})
+	return a.cfg.Control.Start(ctx, actor, run.ID, how)
 }
 
 // taskID is the input of an operation on one host of a run.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 
@@ -78,6 +79,18 @@ func CheckSource(s string) error {
 	}
 	return restart.Errorf(restart.CodeInvalid, "%s can't name a source of audit records", restart.Quote(s)).
 		WithHint("a host name, or a-z 0-9 @ . _ -; at most %d characters", maxText)
+}
+
+// AgentSource marks the source of a host's own records. No server can be named
+// so: CheckSource refuses the colon.
+const AgentSource = "agent:"
+
+// checkAnySource accepts a server's name, and that of a host's own chain.
+func checkAnySource(s string) error {
+	if host, ok := strings.CutPrefix(s, AgentSource); ok {
+		return restart.CheckHost(host)
+	}
+	return CheckSource(s)
 }
 
 // New makes a trail; Run starts it.

@@ -104,7 +104,7 @@ func (v *verifier) line(line []byte) {
 		}
 	}
 	if err == nil {
-		err = CheckSource(r.Source)
+		err = checkAnySource(r.Source)
 	}
 	if err == nil && (r.Epoch < 1 || r.Seq < 1) {
 		err = errors.New("it has no place in the trail")

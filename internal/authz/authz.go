@@ -5,7 +5,10 @@
 //
 // The rules are the shipped default: whoever is signed in sees everything;
 // owners restart, dump and control their own services; admins do all of it,
-// on every service, and administer; auditors read the audit trail.
+// on every service, and administer; auditors read the audit trail, and review
+// with the admins where glass was broken. To break it is a right of its own: an
+// admin's, or that of a token with the role break-glass, for what its owner may
+// restart anyway.
 package authz
 
 import (
@@ -27,6 +30,10 @@ const (
 	Control    Action = "control"    // pause and abort
 	Audit      Action = "audit"      // read the audit trail
 	Administer Action = "administer" // tokens of others, certificates, locks
+
+	Freeze      Action = "freeze"             // add and remove freezes
+	BreakGlass  Action = "break-glass"        // start a run of one's own past a freeze
+	ReviewGlass Action = "review-break-glass" // look at such a run afterwards
 )
 
 // Object is what it is to be done to. A zero Service is the product itself.
@@ -64,7 +71,12 @@ func Decide(actor restart.Actor, action Action, object Object) Decision {
 			return allow("%s owns %s (%s)", actor.Name, name, owner)
 		}
 		return Decision{Why: fmt.Sprintf("%s does not own %s", actor.Name, name), Who: owners(object.Service)}
-	case Audit:
+	case BreakGlass:
+		if actor.Has(restart.RoleBreakGlass) {
+			return allow("%s has the role break-glass", actor.Name)
+		}
+		return Decision{Why: fmt.Sprintf("%s has not the role break-glass", actor.Name), Who: "an admin, or the owner of a token with the role break-glass"}
+	case Audit, ReviewGlass:
 		if actor.Has(restart.RoleAuditor) {
 			return allow("%s is an auditor", actor.Name)
 		}

@@ -35,6 +35,14 @@ func TestDecide(t *testing.T) {
 		"auditor reads the trail":         {restart.Actor{Name: "olga", Roles: []restart.Role{restart.RoleAuditor}}, authz.Audit, authz.Object{}, true},
 		"developer does not":              {restart.Actor{Name: "anna", Roles: dev}, authz.Audit, authz.Object{}, false},
 		"auditor does not administer":     {restart.Actor{Name: "olga", Roles: []restart.Role{restart.RoleAuditor}}, authz.Administer, authz.Object{}, false},
+		"break-glass is a right":          {restart.Actor{Name: "anna", Roles: dev}, authz.BreakGlass, nginx, false},
+		"with its role":                   {restart.Actor{Name: "anna", Roles: []restart.Role{restart.RoleBreakGlass}}, authz.BreakGlass, nginx, true},
+		"the role alone restarts nothing": {restart.Actor{Name: "anna", Roles: []restart.Role{restart.RoleBreakGlass}}, authz.Restart, nginx, false},
+		"an admin breaks glass":           {restart.Actor{Name: "root", Roles: []restart.Role{restart.RoleAdmin}}, authz.BreakGlass, nginx, true},
+		"an auditor reviews":              {restart.Actor{Name: "olga", Roles: []restart.Role{restart.RoleAuditor}}, authz.ReviewGlass, nginx, true},
+		"a developer does not":            {restart.Actor{Name: "anna", Roles: dev}, authz.ReviewGlass, nginx, false},
+		"an auditor does not freeze":      {restart.Actor{Name: "olga", Roles: []restart.Role{restart.RoleAuditor}}, authz.Freeze, authz.Object{}, false},
+		"a developer freezes nothing":     {restart.Actor{Name: "anna", Roles: dev}, authz.Freeze, authz.Object{}, false},
 		"an unknown action is an admin's": {restart.Actor{Name: "anna", Roles: dev}, "launch", nginx, false},
 	} {
 		if got := authz.Decide(c.actor, c.action, c.object); got.Allowed != c.want || got.Why == "" {

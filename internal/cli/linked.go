@@ -137,6 +137,7 @@ At a terminal it asks before it starts; in a pipe it needs --yes.`,
 		},
 	}
 	f.add(cmd)
+	f.addGlass(cmd)
 	return cmd
 }
 

@@ -11,7 +11,7 @@ import (
 func locksCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "locks",
-		Short: "List which run holds which service",
+		Short: "List which run holds which service, and in which scope",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := connect()
@@ -22,12 +22,17 @@ func locksCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			hintEmpty(cmd, len(locks), "nothing is held: no run is under way, or paused half-way")
 			return data(cmd, wire.ListOf(locks, ""), func(w io.Writer) {
 				rows := make([][]string, 0, len(locks))
 				for _, l := range locks {
-					rows = append(rows, []string{l.Service, l.Environment, l.Run, moment(&l.Since)})
+					scope := "environment"
+					if l.Group != "" {
+						scope = "group " + l.Group
+					}
+					rows = append(rows, []string{l.Service, l.Environment, scope, l.Run, l.Actor, moment(&l.Since)})
 				}
-				table(w, []string{"SERVICE", "ENVIRONMENT", "RUN", "SINCE"}, rows)
+				table(w, []string{"SERVICE", "ENVIRONMENT", "SCOPE", "RUN", "BY", "SINCE"}, rows)
 			})
 		},
 	}

@@ -30,6 +30,7 @@ type begin struct {
 	planOnly bool
 	detach   bool
 	yes      bool
+	glass    bool
 }
 
 func (b *begin) addTo(cmd *cobra.Command) {
@@ -39,10 +40,18 @@ func (b *begin) addTo(cmd *cobra.Command) {
 	flags.BoolVarP(&b.yes, "yes", "y", false, "start without asking")
 }
 
+// addGlass is for what a freeze keeps from starting.
+func (b *begin) addGlass(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&b.glass, "break-glass", false, "start past a freeze; a right of its own, told to others and reviewed")
+}
+
 // check finds what can't go together.
 func (b *begin) check() error {
-	if b.planOnly && b.detach {
+	switch {
+	case b.planOnly && b.detach:
 		return usage(errors.New("--plan and --detach do not go together: a plan starts nothing"))
+	case b.planOnly && b.glass:
+		return usage(errors.New("--plan and --break-glass do not go together: a plan starts nothing, and shows freezes by itself"))
 	}
 	return nil
 }
@@ -57,7 +66,7 @@ func (b *begin) start(cmd *cobra.Command, c *client.Client, draft restart.Run) e
 	if err := b.confirm(ctx, cmd, *draft.Plan); err != nil {
 		return err
 	}
-	started, err := c.Start(ctx, draft.ID, wire.StartRequest{})
+	started, err := c.Start(ctx, draft.ID, wire.StartRequest{BreakGlass: b.glass})
 	if err != nil {
 		return startError(err, draft.ID)
 	}
@@ -78,6 +87,7 @@ func (f *requestFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.req.Ticket, "ticket", "", "key of a ticket, such as WEB-123")
 	flags.StringArrayVar(&f.params, "param", nil, "a parameter of the scenario, NAME=VALUE; may be repeated")
 	f.addTo(cmd)
+	f.addGlass(cmd)
 }
 
 // addScenario is for the commands that find their scenario by its kind.
@@ -156,6 +166,9 @@ func (b *begin) confirm(ctx context.Context, cmd *cobra.Command, p restart.Plan)
 	}
 	if !terminal(cmd.InOrStdin()) || !terminal(cmd.ErrOrStderr()) {
 		return usage(restart.Errorf(restart.CodeInvalid, "nobody is there to confirm the plan").WithHint("add --yes to start it, or --plan to see it only"))
+	}
+	if b.glass {
+		return confirmGlass(ctx, cmd, p)
 	}
 	n := len(p.Chosen())
 	yes, err := ask(ctx, cmd, fmt.Sprintf("\n%s %s on %s?", workWord(p.Kind, p.Work), restart.Escape(p.Service.Name), plural(n, "host")))

@@ -82,6 +82,9 @@ func writeRuns(w io.Writer, runs []restart.Run, now time.Time) {
 				done++
 			}
 		}
+		if run.OnHost() {
+			state += ", made on the host"
+		}
 		rows = append(rows, []string{
 			run.ID, moment(&run.CreatedAt), run.Scenario, strings.TrimSuffix(run.Service+" "+run.Environment, " "), state,
 			fmt.Sprintf("%d/%d", done, len(latest)), took(run.StartedAt, run.FinishedAt, now), run.Actor, brief(run.Reason),

@@ -76,9 +76,15 @@ func writeRun(w io.Writer, run restart.Run, now time.Time) {
 		fmt.Fprintf(w, "after:    run %s\n", run.Parent)
 	}
 	fmt.Fprintf(w, "who:      %s\n", restart.Escape(run.Actor))
+	if run.OnHost() {
+		fmt.Fprintln(w, "where:    made on the host itself, without a server; this is what the host tells")
+	}
 	fmt.Fprintf(w, "reason:   %s\n", restart.Escape(run.Reason))
 	if run.Ticket != "" {
 		fmt.Fprintf(w, "ticket:   %s\n", restart.Escape(run.Ticket))
+	}
+	if run.BreakGlass {
+		fmt.Fprintln(w, "glass:    broken: it was started past its safeguards")
 	}
 	fmt.Fprintf(w, "state:    %s\n", runWord(run))
 	fmt.Fprintf(w, "asked:    %s\n", moment(&run.CreatedAt))

@@ -51,7 +51,7 @@ somebody else, or with other roles, needs an admin.`,
 		},
 	}
 	cmd.Flags().StringVar(&req.Owner, "owner", "", "whose token it is; you, otherwise")
-	cmd.Flags().StringSliceVar(&roles, "role", nil, "a role: viewer, developer, reviewer, auditor, admin; may be repeated")
+	cmd.Flags().StringSliceVar(&roles, "role", nil, "a role: viewer, developer, reviewer, auditor, break-glass, admin; may be repeated")
 	cmd.Flags().Var(&life, "life", "how long it is good for, such as 12h or 90d")
 	return cmd
 }

@@ -26,8 +26,8 @@ type Agents interface {
 	Discover(ctx context.Context, host restart.Host, m protocol.DiscoverRequest) (protocol.DiscoverReport, error)
 }
 
-// Config lists everything that Control depends on. All but Program, Logger and
-// Now are needed.
+// Config lists everything that Control depends on. Needed are those before
+// Program.
 type Config struct {
 	Store     *store.Store
 	Inventory *inventory.Inventory
@@ -40,6 +40,10 @@ type Config struct {
 	Program   string           // the server's version, which agents' are compared with; "" = this build's
 	Logger    *slog.Logger
 	Now       func() time.Time
+	Zone      string                      // IANA name of the time zone of freezes that name none; "" = UTC
+	URL       string                      // of this server, for links in messages
+	Channels  func(event string) []string // who is to be told of an event; nil = nobody is
+	Announced func()                      // tells that there is a message to deliver; nil = nobody delivers
 }
 
 // Control answers people. It is safe for concurrent use.
@@ -55,6 +59,15 @@ func New(cfg Config) *Control {
 	}
 	if cfg.Program == "" {
 		cfg.Program = version.Current().Version
+	}
+	if cfg.Zone == "" {
+		cfg.Zone = "UTC"
+	}
+	if cfg.Channels == nil {
+		cfg.Channels = func(string) []string { return nil }
+	}
+	if cfg.Announced == nil {
+		cfg.Announced = func() {}
 	}
 	return &Control{cfg: cfg}
 }

@@ -10,4 +10,8 @@
 //
 // Between the two the inventory may have changed: Start resolves the request
 // again, and refuses with the difference if what was shown is no longer true.
+//
+// A freeze keeps both from starting and, by MayGoOn, what is under way from its
+// next host. Broken glass waives it: see restart.Run.Waives, and breakGlass for
+// all that goes with it in one transaction.
 package control

@@ -129,7 +129,7 @@ func (c *Control) Locks(ctx context.Context, actor restart.Actor) ([]wire.Lock, 
 	}
 	out := []wire.Lock{}
 	for _, l := range held {
-		out = append(out, wire.Lock{Service: l.Service, Environment: l.Environment, Run: l.RunID, Since: l.Since})
+		out = append(out, wire.Lock{Service: l.Service, Environment: l.Environment, Group: l.Group, Run: l.RunID, Actor: l.Actor, Since: l.Since})
 	}
 	return out, nil
 }

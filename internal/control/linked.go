@@ -52,6 +52,10 @@ func (c *Control) link(ctx context.Context, actor restart.Actor, parent restart.
 	if err := checkTicket(req.Ticket); err != nil {
 		return refuse(err)
 	}
+	before, err := c.madeBefore(ctx, actor, restart.Run{Parent: parent.ID, Work: work}, linkedRequest(parent, req), key)
+	if before != nil || err != nil {
+		return orZero(before), err
+	}
 	if err := c.cfg.Store.Unturned(ctx, parent.ID, seen); err != nil {
 		return refuse(err)
 	}
@@ -102,10 +106,8 @@ func (c *Control) resolveLinked(ctx context.Context, actor restart.Actor, parent
 	if err != nil {
 		return none, err
 	}
-	named := restart.Request{
-		Service: parent.Service, Scenario: parent.Scenario, Environment: parent.Environment, Project: parent.Project, Group: parent.Group,
-		Params: parent.Params, Reason: req.Reason, Ticket: req.Ticket,
-	}
+	named := linkedRequest(parent, *req)
+	named.Hosts = "" // which of them are there is looked up below
 	values, err := allowedValues(actor, service, file.Scenario, &named)
 	if err != nil {
 		return none, err
@@ -130,6 +132,15 @@ func (c *Control) resolveLinked(ctx context.Context, actor restart.Actor, parent
 		r.plan.Strategy = alone(r.plan.Strategy)
 	}
 	return r, nil
+}
+
+// linkedRequest is what a run that is made from another asks for: what that one
+// did, by a new reason, and of an undrain the hosts that were named.
+func linkedRequest(parent restart.Run, req restart.Request) restart.Request {
+	return restart.Request{
+		Service: parent.Service, Scenario: parent.Scenario, Environment: parent.Environment, Project: parent.Project, Group: parent.Group,
+		Params: parent.Params, Reason: req.Reason, Ticket: req.Ticket, Hosts: req.Hosts,
+	}
 }
 
 // toDo gives the tasks whose hosts the new run is over, or says why there is none.

@@ -109,7 +109,7 @@ func (c *Control) assemble(
 	p := restart.Plan{
 		Request: req, Scenario: s.Name, Digest: s.Digest, Kind: s.Kind, Description: s.Description, Service: service,
 		Environment: group.Environment, Project: group.Project, Group: group.Name, Params: values,
-		Strategy: s.Strategy, Deadline: s.Health.ResolvedDeadline(), MadeAt: c.now(), InventoryAt: snapshot.FetchedAt,
+		Strategy: s.Strategy, Holds: s.Holds, Deadline: s.Health.ResolvedDeadline(), MadeAt: c.now(), InventoryAt: snapshot.FetchedAt,
 	}
 	if snapshot.Stale {
 		p.Warnings = append(p.Warnings, "the inventory as it is now can't be used; this is its state of "+snapshot.FetchedAt.UTC().Format("2006-01-02 15:04:05 UTC"))
@@ -318,12 +318,28 @@ func (c *Control) warn(ctx context.Context, p *restart.Plan) error {
 	if err != nil {
 		return err
 	}
+	holds := restart.Run{Kind: p.Kind, Work: p.Work}.HoldsService()
 	for _, l := range locks {
-		if p.Kind.HoldsService() && l.Service == p.Service.Name && l.Environment == p.Environment {
+		if holds && l.Bears(p.Service.Name, p.Environment, lockedGroup(*p)) {
 			p.Warnings = append(p.Warnings, fmt.Sprintf("run %s has %s in %s now; this one would wait for it", l.RunID, l.Service, l.Environment))
 		}
 	}
+	frozen, err := c.freezeOn(ctx, restart.Run{Kind: p.Kind, Work: p.Work, Service: p.Service.Name, Environment: p.Environment})
+	if err != nil {
+		return err
+	}
+	if frozen != nil {
+		p.Warnings = append(p.Warnings, frozen.sentence(p.Environment))
+	}
 	return nil
+}
+
+// lockedGroup is the group that a plan's run would hold; "" = the whole environment.
+func lockedGroup(p restart.Plan) string {
+	if p.Holds == restart.HoldsGroup {
+		return p.Group
+	}
+	return ""
 }
 
 func names(hosts []restart.PlannedHost) string {

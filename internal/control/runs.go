@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -29,6 +30,9 @@ func (c *Control) Draft(ctx context.Context, actor restart.Actor, req restart.Re
 	}
 	if err := checkTicket(req.Ticket); err != nil {
 		return restart.Run{}, c.refused(ctx, rec, err)
+	}
+	if before, err := c.madeBefore(ctx, actor, restart.Run{}, req, idempotencyKey); before != nil || err != nil {
+		return orZero(before), err
 	}
 	p, file, err := c.plan(ctx, actor, &req)
 	if err != nil {
@@ -70,6 +74,34 @@ func checkKey(idempotencyKey string) error {
 	return nil
 }
 
+// madeBefore gives the run that the actor's key has made already, before
+// anything is planned: a client that asks again gets the same run, however the
+// hosts stand meanwhile. of has the parent and the work of a run that is to be
+// made from another. nil where there is none.
+func (c *Control) madeBefore(ctx context.Context, actor restart.Actor, of restart.Run, req restart.Request, key string) (*restart.Run, error) {
+	if key == "" || authz.Require(actor, authz.See, authz.Object{}) != nil {
+		return nil, nil // planning refuses nobody
+	}
+	before, err := c.cfg.Store.RunByKey(ctx, actor.Name, key)
+	if err != nil || before == nil || before.Plan == nil {
+		return nil, err
+	}
+	if trimmed, err := restart.CheckReason(req.Reason); err == nil {
+		req.Reason = trimmed
+	}
+	if before.Parent != of.Parent || before.Work != of.Work || !before.Plan.Request.Same(req) {
+		return nil, store.OtherRequest(*before)
+	}
+	return before, nil
+}
+
+func orZero(run *restart.Run) restart.Run {
+	if run == nil {
+		return restart.Run{}
+	}
+	return *run
+}
+
 // Start confirms a draft: its request is resolved again, and if service,
 // hosts, scenario or values are not what was shown, it is refused with the
 // difference (CodePlanChanged). Starting a run that is started gives it back.
@@ -79,16 +111,17 @@ func (c *Control) Start(ctx context.Context, actor restart.Actor, id string, req
 		return restart.Run{}, err
 	}
 	if run.State != restart.RunDraft {
-		if run.Actor == actor.Name {
-			return run, nil // a double click, or a client that asked again
-		}
-		return restart.Run{}, restart.Errorf(restart.CodeConflict, "run %s is %s already", id, run.State)
+		return startedBefore(actor, run, req)
 	}
 	rec := about(c.record(actor, audit.RunRefused), run)
 	if run.Actor != actor.Name {
 		return restart.Run{}, c.refused(ctx, rec, restart.Errorf(restart.CodeForbidden, "this plan is %s's to confirm", run.Actor).WithHint("make your own"))
 	}
 	plan, err := c.confirm(ctx, actor, run, req)
+	if err != nil {
+		return restart.Run{}, c.refused(ctx, rec, err)
+	}
+	waived, err := c.safeguards(ctx, actor, run, req.BreakGlass)
 	if err != nil {
 		return restart.Run{}, c.refused(ctx, rec, err)
 	}
@@ -105,18 +138,60 @@ func (c *Control) Start(ctx context.Context, actor restart.Actor, id string, req
 	rec = about(c.record(actor, audit.RunRequested), run)
 	rec.Detail = chosenNames(*plan) + madeFrom(run)
 	change.Records = []audit.Record{rec}
+	if req.BreakGlass {
+		if err := c.breakGlass(&change, actor, run, *plan, waived); err != nil {
+			return restart.Run{}, err
+		}
+	}
 	if _, err := c.cfg.Store.Apply(ctx, change); err != nil {
 		if restart.CodeOf(err) != restart.CodeConflict {
 			return restart.Run{}, err
 		}
 		// Two clicks at once: the other was quicker. Or the version was wrong.
-		if now, lookup := c.Run(ctx, actor, id); lookup != nil || now.State != restart.RunDraft {
-			return now, lookup
+		switch now, lookup := c.Run(ctx, actor, id); {
+		case lookup != nil:
+			return restart.Run{}, lookup
+		case now.State != restart.RunDraft:
+			return startedBefore(actor, now, req)
 		}
 		return restart.Run{}, c.refused(ctx, about(c.record(actor, audit.RunRefused), run), err)
 	}
+	if len(change.Messages) > 0 {
+		c.cfg.Announced()
+	}
 	c.touched(id)
 	return c.Run(ctx, actor, id)
+}
+
+// startedBefore answers a start of what is started: the run again for a double
+// click or a client that asked again, a refusal where something else was asked.
+func startedBefore(actor restart.Actor, run restart.Run, req wire.StartRequest) (restart.Run, error) {
+	if run.Actor != actor.Name {
+		return restart.Run{}, restart.Errorf(restart.CodeConflict, "run %s is %s already", run.ID, run.State)
+	}
+	other := func(what string) (restart.Run, error) {
+		return restart.Run{}, restart.Errorf(restart.CodeConflict, "run %s is %s already, %s", run.ID, run.State, what).WithHint("look at it: restartilka show %s", run.ID)
+	}
+	switch {
+	case req.BreakGlass && !run.BreakGlass:
+		return other("and no glass was broken for it")
+	case !req.BreakGlass && run.BreakGlass:
+		return other("and the glass was broken for it")
+	case len(req.Hosts) > 0 && run.Plan != nil && !sameHosts(req.Hosts, run.Plan.Chosen()):
+		return other("over other hosts")
+	}
+	return run, nil
+}
+
+func sameHosts(wanted []string, chosen []restart.PlannedHost) bool {
+	want, have := map[string]bool{}, map[string]bool{}
+	for _, name := range wanted {
+		want[name] = true
+	}
+	for _, h := range chosen {
+		have[h.Name] = true
+	}
+	return maps.Equal(want, have)
 }
 
 // confirm gives the plan to freeze, or says what has changed since it was shown.

@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/restartilka/restartilka/internal/audit"
@@ -84,6 +85,9 @@ func (c *Control) Resume(ctx context.Context, actor restart.Actor, id string, se
 	}
 	change, err := c.wishOf(actor, run, rec, seen).Resume()
 	if err == nil {
+		err = c.mayThaw(ctx, actor, run)
+	}
+	if err == nil {
 		_, err = c.cfg.Store.Apply(ctx, change)
 	}
 	if err != nil {
@@ -145,10 +149,30 @@ func (c *Control) mayAct(ctx context.Context, actor restart.Actor, run restart.R
 	if err := c.mayControl(ctx, actor, run, authz.ActionFor(run.Kind)); err != nil {
 		return err
 	}
-	if run.Actor == actor.Name {
+	switch {
+	case run.Actor == actor.Name:
 		return nil // a token of his own was looked at with the request
+	case run.Via == restart.ViaHost:
+		return nil // it is over, and was begun by somebody on a host, who is nobody here
 	}
-	switch cause, why := c.MayGoOn(ctx, run); cause {
+	_, cause, why := c.stillHas(ctx, run)
+	return inTheNameOf(run, cause, why)
+}
+
+// mayThaw checks that no freeze keeps the run from going on, or that both may
+// have it go on past one whose glass is broken.
+func (c *Control) mayThaw(ctx context.Context, actor restart.Actor, run restart.Run) error {
+	if err := c.mayPassFreeze(ctx, actor, run); err != nil || run.Actor == actor.Name {
+		return err
+	}
+	cause, why := c.MayGoOn(ctx, run)
+	return inTheNameOf(run, cause, why)
+}
+
+// inTheNameOf makes a refusal of why a run can't go on in its asker's name; ""
+// is none.
+func inTheNameOf(run restart.Run, cause restart.Cause, why string) error {
+	switch cause {
 	case "":
 		return nil
 	case restart.CauseRightsLost:
@@ -160,23 +184,44 @@ func (c *Control) mayAct(ctx context.Context, actor restart.Actor, run restart.R
 }
 
 // MayGoOn tells why the person who asked for a run may no longer have its next
-// host touched: every token with which he could ask has gone, or the service
-// is not his any more. It is looked at before each host.
+// host touched: every token with which he could ask has gone, the service is
+// not his any more, or a freeze has begun. It is looked at before each host.
 func (c *Control) MayGoOn(ctx context.Context, run restart.Run) (restart.Cause, string) {
+	actor, cause, why := c.stillHas(ctx, run)
+	if cause != "" {
+		return cause, why
+	}
+	switch err := c.mayPassFreeze(ctx, actor, run); restart.CodeOf(err) {
+	case "":
+		return "", ""
+	case restart.CodeFrozen:
+		e, _ := errors.AsType[*restart.Error](err)
+		return restart.CauseFreeze, e.Message
+	case restart.CodeForbidden:
+		return restart.CauseRightsLost, err.Error()
+	default:
+		c.cfg.Logger.ErrorContext(ctx, "look for freezes", "run_id", run.ID, "error", err)
+		return restart.CauseGate, "whether " + run.Service + " is frozen could not be found out"
+	}
+}
+
+// stillHas gives the person who asked for a run, with the rights that he has
+// now, and why they are not enough for it any more.
+func (c *Control) stillHas(ctx context.Context, run restart.Run) (restart.Actor, restart.Cause, string) {
+	actor := restart.Actor{Name: run.Actor}
 	tokens, err := c.cfg.Store.Tokens(ctx, run.Actor)
 	if err != nil {
-		return restart.CauseGate, "whether " + run.Actor + " still may could not be found out: the database does not answer"
+		return actor, restart.CauseGate, "whether " + run.Actor + " still may could not be found out: the database does not answer"
 	}
-	actor := restart.Actor{Name: run.Actor}
 	for _, t := range tokens {
 		if t.Valid(c.now()) {
 			actor.Roles = append(actor.Roles, t.Roles...)
 		}
 	}
 	if err := c.mayControl(ctx, actor, run, authz.ActionFor(run.Kind)); err != nil {
-		return restart.CauseRightsLost, err.Error()
+		return actor, restart.CauseRightsLost, err.Error()
 	}
-	return "", ""
+	return actor, "", ""
 }
 
 // Allowed tells what somebody may do with a run: stop it, and have it go on or

@@ -229,8 +229,19 @@ review: files
 scenarios: %[3]s/scenarios.d
 services: %[3]s/services.d
 spool: %[3]s/spool
+socket: %[6]q
 groups: [%[4]s]
 environments: [%[5]s]
 cgroup: "off"
-`, h.Name, h.Address, h.Dir, GroupName, Environment)
+`, h.Name, h.Address, h.Dir, GroupName, Environment, l.Socket(h))
+}
+
+// Socket is where a host's agent serves who works there without a server; ""
+// where the demo's folder has too long a name for one.
+func (l Layout) Socket(h Host) string {
+	path := filepath.Join(h.Dir, "agent.sock")
+	if len(path) > 107 { // what the kernel takes
+		return ""
+	}
+	return path
 }

@@ -54,6 +54,9 @@ type Config struct {
 	// order, such as pki.Revocations.Check; nil = refuse none.
 	Refuse func(*x509.Certificate) error
 	Now    func() time.Time // nil = time.Now
+	// Chain is told where the chain of a host's own records stands, whenever a
+	// status or a report says so; nil = nobody is. It must not block.
+	Chain func(restart.Host, protocol.ChainHead)
 }
 
 // Client calls agents. One http.Client a host is kept, because each demands
@@ -116,6 +119,7 @@ func (c *Client) Status(ctx context.Context, host restart.Host, task string, aft
 	q := url.Values{"after": {strconv.FormatInt(after, 10)}, "wait": {wait.String()}}
 	var out protocol.TaskStatus
 	err := c.call(ctx, host, http.MethodGet, "/v1/tasks/"+task+"?"+q.Encode(), nil, &out)
+	c.chain(host, out.Chain, err)
 	return out, err
 }
 
@@ -136,6 +140,7 @@ func (c *Client) Forget(ctx context.Context, host restart.Host, task string, m p
 func (c *Client) Check(ctx context.Context, host restart.Host, m protocol.CheckRequest) (protocol.CheckReport, error) {
 	var out protocol.CheckReport
 	err := c.call(ctx, host, http.MethodPost, "/v1/check", m, &out)
+	c.chain(host, out.Chain, err)
 	return out, err
 }
 

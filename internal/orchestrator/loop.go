@@ -134,6 +134,9 @@ func (l *loop) act(ctx context.Context, run *restart.Run, driven map[string]bool
 	var until time.Time
 	acted := false
 	for _, c := range commands {
+		if cause, why := l.barred(ctx, *run, c); cause != "" {
+			return true, l.apply(ctx, *run, pause{cause, why}, now)
+		}
 		switch c := c.(type) {
 		case leave:
 			return false, nil

@@ -89,7 +89,7 @@ func Open(s Sealed, keys map[string]ed25519.PublicKey) (Envelope, error) {
 		return Envelope{}, restart.Errorf(restart.CodeBadSignature, "the envelope is signed by key %s, which this host does not know", restart.Quote(s.KeyID)).
 			WithHint("lay the server's envelope key on the host: see envelope_keys in agent.yaml")
 	}
-	if len(key) != ed25519.PublicKeySize || !ed25519.Verify(key, append([]byte(signContext), s.Payload...), s.Signature) {
+	if len(key) != ed25519.PublicKeySize || !ed25519.Verify(key, append(contextOf(s), s.Payload...), s.Signature) {
 		return Envelope{}, restart.Errorf(restart.CodeBadSignature, "the envelope's signature does not verify")
 	}
 	return decode(s.Payload)

@@ -127,6 +127,7 @@ type TaskStatus struct {
 	ReceivedAt  time.Time      `json:"received_at"`
 	StartedAt   *time.Time     `json:"started_at,omitempty"`
 	FinishedAt  *time.Time     `json:"finished_at,omitempty"`
+	Chain       *ChainHead     `json:"chain,omitempty"` // of the host's own records; nil = it has none
 }
 
 // EvidenceItem is one thing kept from before the restart.
@@ -177,6 +178,7 @@ type CheckReport struct {
 	Warnings    []Warning          `json:"warnings,omitempty"`
 	Weaker      []string           `json:"weaker,omitempty"` // the warnings' messages, for servers that know no warnings
 	Problems    []restart.Error    `json:"problems,omitempty"`
+	Chain       *ChainHead         `json:"chain,omitempty"` // of the host's own records; nil = it has none
 }
 
 // CertificateReport is the certificate that the agent shows.
@@ -257,7 +259,7 @@ type ProbeReport struct {
 var statuses = map[restart.Code]int{
 	restart.CodeInvalid: http.StatusUnprocessableEntity, restart.CodeReason: http.StatusUnprocessableEntity, restart.CodeParam: http.StatusUnprocessableEntity,
 	restart.CodeNotFound: http.StatusNotFound, restart.CodeUnauthorised: http.StatusUnauthorized, restart.CodeForbidden: http.StatusForbidden,
-	restart.CodeConflict: http.StatusConflict, restart.CodePlanChanged: http.StatusConflict, restart.CodeLocked: http.StatusConflict,
+	restart.CodeConflict: http.StatusConflict, restart.CodePlanChanged: http.StatusConflict, restart.CodeLocked: http.StatusConflict, restart.CodeFrozen: http.StatusConflict,
 	restart.CodeBusy: http.StatusConflict, restart.CodeStaleEpoch: http.StatusConflict, restart.CodeNotReviewed: http.StatusForbidden,
 	restart.CodeUnavailable: http.StatusServiceUnavailable, restart.CodeStopping: http.StatusServiceUnavailable, restart.CodeAuditBacklog: http.StatusServiceUnavailable,
 	restart.CodeTooLarge: http.StatusRequestEntityTooLarge, restart.CodeClockSkew: http.StatusForbidden, restart.CodeReplay: http.StatusForbidden,

@@ -19,6 +19,7 @@ const (
 	CodeConflict       Code = "conflict"         // the object is not in a state that allows this
 	CodePlanChanged    Code = "plan_changed"     // the inventory says something else than when the plan was shown
 	CodeLocked         Code = "locked"           // another run holds the service
+	CodeFrozen         Code = "frozen"           // a freeze applies to the service in its environment
 	CodeNotReviewed    Code = "not_reviewed"     // the host does not trust this scenario
 	CodeUnavailable    Code = "unavailable"      // a system we need (inventory, database, log) does not answer
 	CodeTooLarge       Code = "too_large"        // over a stated bound

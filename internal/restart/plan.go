@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,6 +28,13 @@ type Request struct {
 	Ticket      string            `json:"ticket,omitempty"`
 }
 
+// Same tells whether two requests ask for the same.
+func (r Request) Same(o Request) bool {
+	same := maps.Equal(r.Params, o.Params)
+	r.Params, o.Params = nil, nil
+	return same && reflect.DeepEqual(r, o)
+}
+
 // Plan is what a request resolves to: exactly which hosts, in which order and
 // batches, by which reviewed bytes. It is frozen when a run is made.
 type Plan struct {
@@ -42,9 +50,10 @@ type Plan struct {
 	Group       string            `json:"group,omitempty"`
 	Params      map[string]string `json:"params,omitempty"`
 	Strategy    Strategy          `json:"strategy"`
-	Deadline    Duration          `json:"deadline"` // of the health section, resolved
-	Hosts       []PlannedHost     `json:"hosts"`    // in the order in which they will be touched
-	Batches     []int             `json:"batches"`  // resolved sizes; their sum is the number of hosts not left out
+	Holds       Holds             `json:"holds,omitempty"` // of the service, what the run keeps others away from
+	Deadline    Duration          `json:"deadline"`        // of the health section, resolved
+	Hosts       []PlannedHost     `json:"hosts"`           // in the order in which they will be touched
+	Batches     []int             `json:"batches"`         // resolved sizes; their sum is the number of hosts not left out
 	Resolved    *Resolved         `json:"resolved,omitempty"`
 	Parent      string            `json:"parent,omitempty"` // the run that this one is to be made from
 	Work        Work              `json:"work,omitempty"`   // how much of the scenario is done on each host

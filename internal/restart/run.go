@@ -114,6 +114,9 @@ type Run struct {
 	// after the first batch has been made.
 	Acknowledged int  `json:"acknowledged,omitempty"`
 	Held         bool `json:"held,omitempty"`
+	// BreakGlass tells that it was started past the safeguards that Waives
+	// names, by somebody with the right to.
+	BreakGlass bool `json:"break_glass,omitempty"`
 	// Parent is the run that this one was made from, and Work how much of the
 	// scenario it does. Children are the runs that were made from it, the oldest
 	// first; they come only with a run that is asked for by itself.

@@ -23,6 +23,15 @@ const (
 // service: a dump changes nothing, and holds only its hosts.
 func (k Kind) HoldsService() bool { return k != KindThreadDump }
 
+// Holds says how much of its service a run keeps other runs away from.
+type Holds string
+
+// The scopes of a service's lock.
+const (
+	HoldsEnvironment Holds = ""      // the service in the whole environment
+	HoldsGroup       Holds = "group" // the service in the run's group alone
+)
+
 // Scenario is one immutable version of a reviewed recipe. Its identity is the
 // SHA-256 of the bytes it was read from; the fields are those of the file.
 type Scenario struct {
@@ -41,6 +50,7 @@ type Scenario struct {
 	Shell       string // interpreter, an absolute path; "" = /bin/sh
 	Params      []Param
 	Strategy    Strategy
+	Holds       Holds
 	Evidence    []Evidence
 	Steps       Steps
 	Health      Health

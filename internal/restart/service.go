@@ -48,16 +48,17 @@ type Role string
 
 // The roles.
 const (
-	RoleViewer    Role = "viewer"
-	RoleDeveloper Role = "developer"
-	RoleReviewer  Role = "reviewer"
-	RoleAuditor   Role = "auditor"
-	RoleAdmin     Role = "admin"
+	RoleViewer     Role = "viewer"
+	RoleDeveloper  Role = "developer"
+	RoleReviewer   Role = "reviewer"
+	RoleAuditor    Role = "auditor"
+	RoleBreakGlass Role = "break-glass" // may break the glass, of services that are one's own to restart
+	RoleAdmin      Role = "admin"
 )
 
 // Roles lists the roles there are.
 func Roles() []Role {
-	return []Role{RoleViewer, RoleDeveloper, RoleReviewer, RoleAuditor, RoleAdmin}
+	return []Role{RoleViewer, RoleDeveloper, RoleReviewer, RoleAuditor, RoleBreakGlass, RoleAdmin}
 }
 
 // Has tells whether the actor has the role.

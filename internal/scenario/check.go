@@ -86,6 +86,9 @@ func contradictions(s restart.Scenario, found *findings) {
 		refuse("health.new_process", "remove new_process, or say kind: restart if the process is replaced",
 			"kind is %s, which may keep the process, and new_process demands another one", s.Kind)
 	}
+	if s.Kind == restart.KindThreadDump && found.at("holds") > 0 {
+		refuse("holds", "remove holds", "a thread dump holds only the host it is taken on")
+	}
 	for _, e := range s.Evidence {
 		switch {
 		case e.Kind != "thread-dump":

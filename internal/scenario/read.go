@@ -18,7 +18,7 @@ const Format = 1
 // The keys of the file, by section, in the order of the documentation.
 var (
 	topKeys = []string{"format", "name", "serial", "author", "kind", "services", "description", "package", "unit", "user", "run_as", "shell",
-		"params", "strategy", "evidence", "steps", "health", "silence"}
+		"params", "strategy", "holds", "evidence", "steps", "health", "silence"}
 	strategyKeys = []string{"order", "batches", "when_down", "pause_between", "hold_after_first", "min_available", "max_failures", "on_failure", "task_timeout"}
 	stepKeys     = []string{"drain", "run", "undrain"}
 	healthKeys   = []string{"new_process", "http", "tcp", "command", "healthy_for", "deadline", "interval"}
@@ -45,6 +45,7 @@ func read(b []byte) (restart.Scenario, *findings) {
 	readHead(top, &s)
 	s.Params = readParams(top)
 	s.Strategy = readStrategy(top).Defaults()
+	s.Holds = readHolds(top)
 	s.Evidence = readEvidence(top)
 	s.Steps = readSteps(top)
 	s.Health = readHealth(top)
@@ -101,6 +102,14 @@ func readStrategy(top section) restart.Strategy {
 		}
 	}
 	return s
+}
+
+// readHolds reads how much of its service a run keeps other runs away from.
+func readHolds(top section) restart.Holds {
+	if top.oneOf("holds", "environment", "group") == "group" {
+		return restart.HoldsGroup
+	}
+	return restart.HoldsEnvironment
 }
 
 func readAmounts(sec section, key string) []restart.Amount {

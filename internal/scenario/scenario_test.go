@@ -69,6 +69,7 @@ health:
   interval: 500ms
 # and so is this
 silence: [InstanceDown, "#service#Slow"] # and this
+holds: group
 `
 
 func seconds(n float64) restart.Duration { return restart.Duration(n * float64(time.Second)) }
@@ -93,6 +94,7 @@ func TestParseReadsEveryKey(t *testing.T) {
 			Order: "by:datacenter", Batches: []restart.Amount{{Count: 1}, {Count: 2}, {Percent: 25}}, WhenDown: []restart.Amount{{Percent: 50}},
 			PauseBetween: seconds(5), HoldAfterFirst: true, MinAvailable: "50%", MaxFailures: 2, OnFailure: "abort", TaskTimeout: seconds(360),
 		},
+		Holds:    restart.HoldsGroup,
 		Evidence: []restart.Evidence{{Kind: "journal", Lines: 300}, {Kind: "process"}},
 		Steps: restart.Steps{
 			Drain: &restart.Step{Script: "touch /run/drain-#package#"},
@@ -272,6 +274,7 @@ func TestLintRefuses(t *testing.T) {
 		{"  healthy_for: 10s\n  deadline: 2m\n", "  healthy_for: 3m\n", "line 48: contradiction: healthy_for is 3m0s and the deadline is 2m0s: no host can be healthy in time"},
 		{"min_available: 50%", "min_available: N", "line 27: contradiction: min_available N lets no healthy host be touched, ever"},
 		{"interval: 500ms", "interval: 3m", "line 50: contradiction: interval is 3m0s and the deadline is 2m0s: nothing would be sampled in time"},
+		{"holds: group", "holds: host", "line 53: value: holds is \"host\", which is not known"},
 		{"kind: restart", "kind: custom", "line 44: contradiction: kind is custom, which may keep the process, and new_process demands another one"},
 		{"kind: restart", "kind: thread-dump", "line 44: contradiction: kind is thread-dump, which may keep the process, and new_process demands another one"},
 		{"min_available: 50%", "min_available: 100%", "line 27: contradiction: min_available 100% lets no healthy host be touched, ever"},

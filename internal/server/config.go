@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"github.com/restartilka/restartilka/internal/audit"
+	"github.com/restartilka/restartilka/internal/hostwork"
 	"github.com/restartilka/restartilka/internal/inventory"
+	"github.com/restartilka/restartilka/internal/notify"
 	"github.com/restartilka/restartilka/internal/pki"
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
@@ -35,6 +37,7 @@ type Config struct {
 	Inventory inventory.Config `yaml:"inventory"` //
 	Audit     audit.Settings   `yaml:"audit"`     //
 	Runs      RunsConfig       `yaml:"runs"`      //
+	Notify    notify.Settings  `yaml:"notify"`    // who is told at once of what
 	Drain     time.Duration    `yaml:"drain"`     // how long a server that stops goes on to answer, with /readyz saying 503; 0 to 1m
 }
 
@@ -65,6 +68,7 @@ type RunsConfig struct {
 	AfterInterruption string        `yaml:"after_interruption"` // ask (default) | go-on
 	Lease             time.Duration `yaml:"lease"`              // 0 = 15s; 3s to 5m
 	ContactTimeout    time.Duration `yaml:"contact_timeout"`    // 0 = 2m; how long a silent host is asked before its task is unknown
+	HostSweep         time.Duration `yaml:"host_sweep"`         // 0 = 5m; how often every host is asked what was done on it without a server; 30s to 24h
 }
 
 // ReadConfig reads and checks a file. Unknown keys and values out of range are
@@ -96,7 +100,7 @@ func parseConfig(b []byte) (Config, error) {
 	c := Config{
 		Listen: "0.0.0.0:8443",
 		Agents: AgentsConfig{Port: protocol.Port},
-		Runs:   RunsConfig{AfterInterruption: "ask", Lease: 15 * time.Second, ContactTimeout: 2 * time.Minute},
+		Runs:   RunsConfig{AfterInterruption: "ask", Lease: 15 * time.Second, ContactTimeout: 2 * time.Minute, HostSweep: hostwork.DefaultSweep},
 	}
 	if len(bytes.TrimSpace(b)) == 0 {
 		return c, errors.New("the file is empty")
@@ -117,6 +121,14 @@ func (c *Config) resolve(dir string) {
 	for i := range c.Audit.Sinks {
 		sink := &c.Audit.Sinks[i]
 		for _, p := range []*string{&sink.Path, &sink.CA, &sink.Certificate, &sink.Key} {
+			if *p != "" && !filepath.IsAbs(*p) {
+				*p = filepath.Join(dir, *p)
+			}
+		}
+	}
+	for i := range c.Notify.Webhooks {
+		hook := &c.Notify.Webhooks[i]
+		for _, p := range []*string{&hook.SecretFile, &hook.CAFile} {
 			if *p != "" && !filepath.IsAbs(*p) {
 				*p = filepath.Join(dir, *p)
 			}
@@ -167,6 +179,9 @@ func (c *Config) check() error {
 	}
 	if t := c.Runs.ContactTimeout; t != 0 && (t < protocol.Lifetime || t > time.Hour) {
 		return fmt.Errorf("runs.contact_timeout: %s is not from %s to 1h", t, protocol.Lifetime)
+	}
+	if h := c.Runs.HostSweep; h != 0 && (h < 30*time.Second || h > 24*time.Hour) {
+		return fmt.Errorf("runs.host_sweep: %s is not from 30s to 24h", h)
 	}
 	if c.Drain < 0 || c.Drain > time.Minute {
 		return fmt.Errorf("drain: %s is not from 0s to 1m", c.Drain)
@@ -222,6 +237,8 @@ func (c *Config) Check(ctx context.Context) []error {
 	for _, p := range problems {
 		note("scenarios", p)
 	}
+	_, err = c.Notify.Open()
+	note("notify", err)
 	inv, err := inventory.New(c.Inventory)
 	if err == nil {
 		var now inventory.Snapshot

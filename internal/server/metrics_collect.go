@@ -39,6 +39,8 @@ var (
 	pausedRuns  = desc("runs_paused", "Paused runs, by cause; of the whole database.", "cause")
 	pausedFor   = desc("runs_paused_oldest_seconds", "For how long the paused run that has waited longest has been waiting for a person; 0 while none is.")
 	walkedRuns  = desc("leases_held", "Runs that this server walks now, each under a lease.")
+	unreviewed  = desc("break_glass_unreviewed", "Runs started past their safeguards that nobody has reviewed; of the whole database.")
+	messages    = desc("messages_waiting", "Messages that their receivers outside have not taken yet; of the whole database.")
 	openSession = desc("sessions_open", "Sign-ins of browsers that still hold; of the whole database.")
 
 	backlog       = desc("audit_backlog_records", "Audit records that a sink has not settled.", "sink")
@@ -69,7 +71,7 @@ var (
 	scenarioProblems = desc("scenario_problems", "Files on the shelf that are left out or contradict each other.")
 
 	descriptions = []*prometheus.Desc{
-		buildInfo, readyCheck, openRuns, pausedRuns, pausedFor, walkedRuns, openSession, backlog, backlogAge, sinkFailing, sinkShipped, auditRecords, auditUnplaced, trailFailing,
+		buildInfo, readyCheck, openRuns, pausedRuns, pausedFor, walkedRuns, unreviewed, messages, openSession, backlog, backlogAge, sinkFailing, sinkShipped, auditRecords, auditUnplaced, trailFailing,
 		databaseUp, databaseLatency, databaseSize, connections, maxConnections, poolWaits, poolWaited, freeBytes, notAfter, hostCertificates,
 		inventoryUp, inventoryGood, inventoryHosts, shelfScenarios, scenarioProblems,
 	}
@@ -160,6 +162,8 @@ func (c collector) fromDatabase(ctx context.Context, to scrape) error {
 		waited = max(time.Since(st.PausedSince).Seconds(), 0)
 	}
 	to.gauge(pausedFor, waited)
+	to.gauge(unreviewed, float64(st.Unreviewed))
+	to.gauge(messages, float64(st.Messages))
 	to.gauge(openSession, float64(st.Sessions))
 	to.counter(auditRecords, float64(st.Records))
 	to.gauge(auditUnplaced, float64(st.Waiting))

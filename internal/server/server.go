@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,9 +19,12 @@ import (
 	"github.com/restartilka/restartilka/internal/authn"
 	"github.com/restartilka/restartilka/internal/control"
 	"github.com/restartilka/restartilka/internal/dispatch"
+	"github.com/restartilka/restartilka/internal/hostwork"
 	"github.com/restartilka/restartilka/internal/inventory"
+	"github.com/restartilka/restartilka/internal/notify"
 	"github.com/restartilka/restartilka/internal/orchestrator"
 	"github.com/restartilka/restartilka/internal/pki"
+	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/renewal"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/store"
@@ -41,8 +45,10 @@ type Server struct {
 	http     *http.Server
 	listener net.Listener
 	revoked  pki.Revocations
-	revoking sync.Mutex       // held while revoked is read anew
+	revoking sync.Mutex // held while revoked is read anew
+	hostwork *hostwork.Keeper
 	renewer  *renewal.Renewer // nil where the company's own PKI issues certificates
+	notifier *notify.Sender
 
 	shelf     *control.Shelf
 	inventory *inventoryWatch
@@ -80,6 +86,7 @@ func (s *Server) open(ctx context.Context) error {
 	if s.agents, err = dispatch.New(dispatch.Config{
 		Certificate: s.cfg.Agents.Certificate, Key: s.cfg.Agents.Key, CA: s.cfg.Agents.CA, Port: s.cfg.Agents.Port,
 		Observe: s.meters.called, Refuse: s.revoked.Check,
+		Chain: func(h restart.Host, head protocol.ChainHead) { s.hostwork.Seen(h, head) },
 	}); err != nil {
 		return err
 	}
@@ -116,7 +123,16 @@ func (s *Server) open(ctx context.Context) error {
 		return err
 	}
 	s.renewer = s.newRenewer(enrol, inv)
+	receivers, err := s.cfg.Notify.Open()
+	if err != nil {
+		return err
+	}
+	s.notifier = notify.New(notify.Config{Outbox: s.store, Receivers: receivers, Server: s.cfg.Name, Logger: s.log})
 	hub := control.NewHub()
+	s.hostwork = hostwork.New(hostwork.Config{
+		Store: s.store, Agents: s.agents, Inventory: inv, Server: s.cfg.Name, Sweep: s.cfg.Runs.HostSweep,
+		Committed: s.trail.Wake, Changed: hub.Changed, Logger: s.log,
+	})
 	s.orch = orchestrator.New(orchestrator.Config{
 		Owner: s.cfg.Name + "/" + restart.NewID(time.Now()), Runs: s.store, Tasks: s.store, Agents: s.agents, Key: envelopeKey, Logger: s.log,
 		Committed: s.trail.Wake, Changed: hub.Changed, Observer: s.meters, AutoResume: s.cfg.Runs.AfterInterruption == "go-on",
@@ -126,6 +142,7 @@ func (s *Server) open(ctx context.Context) error {
 	s.control = control.New(control.Config{
 		Store: s.store, Inventory: inv, Scenarios: s.shelf, Agents: s.agents, Enrol: enrol, Hub: hub,
 		Wake: s.orch.Wake, Committed: s.trail.Wake, Logger: s.log,
+		Zone: localZone(), URL: strings.TrimRight(s.cfg.URL, "/"), Channels: receivers.For, Announced: s.notifier.Wake,
 	})
 	if s.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Listen); err != nil {
 		return restart.Errorf(restart.CodeUnavailable, "can't listen on %s: %v", s.cfg.Listen, err).WithHint("another program may have the port; choose another with listen:").Because(err)
@@ -203,6 +220,8 @@ func (s *Server) Run(ctx context.Context) error {
 	shipping.Go(func() { s.trail.Run(trailCtx) })
 	walking.Go(func() { s.orch.Run(ctx) })
 	walking.Go(func() { s.watchRevoked(ctx) })
+	walking.Go(func() { s.notifier.Run(ctx) })
+	walking.Go(func() { s.hostwork.Run(ctx) })
 	if s.renewer != nil {
 		walking.Go(func() { s.renewer.Run(ctx) })
 	}

@@ -14,6 +14,7 @@ import (
 // lockedRun is what a write has to know of the run whose row it has locked.
 type lockedRun struct {
 	id, service, environment string
+	group                    string // what its lock is of; "" = the whole environment
 	state                    restart.RunState
 	control                  restart.Control
 	version                  int64 // already raised for this write
@@ -31,8 +32,8 @@ func lockRun(ctx context.Context, t tx, id string, fence *Fence) (lockedRun, err
 		text += " AND owner = ? AND epoch = ?"
 		args = append(args, fence.Owner, fence.Epoch)
 	}
-	err := t.row(ctx, text+" RETURNING version, turned, state, control, service, environment, $now", args...).
-		Scan(&run.version, &run.turned, &run.state, &run.control, &run.service, &run.environment, &run.now)
+	err := t.row(ctx, text+" RETURNING version, turned, state, control, service, environment, CASE WHEN holds = 'group' THEN host_group ELSE '' END, $now", args...).
+		Scan(&run.version, &run.turned, &run.state, &run.control, &run.service, &run.environment, &run.group, &run.now)
 	if !errors.Is(err, sql.ErrNoRows) {
 		return run, err
 	}
@@ -104,6 +105,11 @@ func (s *Store) Apply(ctx context.Context, c Change) (version int64, err error) 
 		if busy, err = s.changeTasks(ctx, t, run, c.Tasks); err != nil {
 			return err
 		}
+		if c.BreakGlass != nil {
+			if err := breakGlass(ctx, t, run, *c.BreakGlass, at); err != nil {
+				return err
+			}
+		}
 		if c.Run != nil {
 			if err := s.changePlan(ctx, t, run, c.Run.Plan); err != nil {
 				return err
@@ -121,6 +127,9 @@ func (s *Store) Apply(ctx context.Context, c Change) (version int64, err error) 
 			if err := releaseService(ctx, t, run.id); err != nil {
 				return err
 			}
+		}
+		if err := insertMessages(ctx, t, c.Messages, at); err != nil {
+			return err
 		}
 		return insertRecords(ctx, t, c.Records, at)
 	})

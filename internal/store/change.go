@@ -31,7 +31,12 @@ type Change struct {
 	Hold     bool           // take the lock of the run's service and environment; held already by this run: nothing to do
 	Release  bool           // give it back
 	Records  []audit.Record // a zero Time becomes At
+	Messages []Message      // to receivers outside, who get them after the commit
 	At       time.Time      // when it happened; zero = now, by the database's clock
+
+	// BreakGlass starts the run past the safeguards that can be waived: only
+	// while it is a draft, so only together with its start.
+	BreakGlass *BreakGlass
 }
 
 // RunChange moves a run. A run that becomes final gives back its lease and its
@@ -86,6 +91,9 @@ func (c Change) check() error {
 		if t.Detail != nil && !json.Valid(t.Detail) {
 			return restart.Errorf(restart.CodeInvalid, "the detail of task %s is not JSON", restart.Quote(t.ID))
 		}
+	}
+	if err := checkMessages(c.Messages); err != nil {
+		return err
 	}
 	return checkNew(c.RunID, c.NewTasks)
 }

@@ -71,6 +71,9 @@ func Exercise(t *testing.T, newDSN storetest.NewDSN) {
 		"repeated join":               exerciseRepeatedJoin,
 		"revocations":                 exerciseRevocations,
 		"renewals":                    exerciseRenewals,
+		"runs made on hosts":          exerciseImport,
+		"a host that floods":          exerciseImportFlood,
+		"chains of hosts":             exerciseLocalHead,
 		"audit sequence":              exerciseSequence,
 		"audit sequence race":         exerciseSequenceRace,
 		"audit cursors":               exerciseCursors,
@@ -87,6 +90,13 @@ func Exercise(t *testing.T, newDSN storetest.NewDSN) {
 		"restore keeps wishes":        exerciseRestoredWishes,
 		"restore of a damaged backup": exerciseDamagedBackup,
 		"restore needs it empty":      exerciseNotEmpty,
+		"freezes":                     exerciseFreezes,
+		"lock scope":                  exerciseLockScope,
+		"lock scope race":             exerciseLockScopeRace,
+		"broken glass":                exerciseGlass,
+		"messages":                    exerciseMessages,
+		"same request":                exerciseSameRequest,
+		"fifth migration":             exerciseFifthMigration,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -19,12 +19,17 @@
 //	│ run:   From? ── table allows? ── To              │──► a new version of
 //	│ tasks: From? ── each step of Path allowed?       │    the run, or an
 //	│ service lock taken or given back                 │    error and nothing
-//	│ audit records, unsequenced                       │
+//	│ audit records, unsequenced; messages             │
 //	└──────────────────────────────────────────────────┘
 //
-// Two things are held by constraints and not by care: a service in an
-// environment is held by at most one run, and a service on a host is worked
-// on by at most one task.
+// Two things are held by the database and not by care: a service in a group,
+// or in a whole environment, is held by at most one run, where whoever takes a
+// lock takes the row of its place in lock_places first; and, by a constraint, a
+// service on a host is worked on by at most one task.
+//
+// Messages to receivers outside are stored as the change that they tell of is,
+// one row a receiver, and taken by DueMessages under a hold that the database's
+// clock measures: each is delivered at least once, under the same id.
 //
 // # Leases
 //

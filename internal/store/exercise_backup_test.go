@@ -14,6 +14,7 @@ import (
 
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/backup"
+	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/store"
 	"github.com/restartilka/restartilka/internal/store/storetest"
@@ -88,8 +89,27 @@ func fill(t *testing.T, s *store.Store) (open, waiting restart.Run) {
 	mustCreate(t, s, draft)
 	ok(s.CreateToken(t.Context(), store.Token{ID: "t1", Owner: "anna", Hash: "hash", CreatedAt: epochStart}, audit.Record{Action: audit.TokenCreated}))
 	ok(s.CreateSession(t.Context(), store.Session{Hash: "s", Owner: "anna", CreatedAt: epochStart, ExpiresAt: time.Now().Add(time.Hour)}))
-	ok(s.CreateJoinToken(t.Context(), store.JoinToken{ID: newID(), Host: "web9.example.com", Hash: "j", Uses: 1, Left: 1, CreatedBy: "anna", CreatedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)}))
+	join := newID()
+	ok(s.CreateJoinToken(t.Context(), store.JoinToken{ID: join, Host: "web9.example.com", Hash: "j", Uses: 2, Left: 2, CreatedBy: "anna", CreatedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)}))
 	ok(s.PutCertificate(t.Context(), store.Certificate{Serial: "01", Host: "web0.example.com", IssuedAt: epochStart, NotAfter: epochStart.AddDate(1, 0, 0)}))
+	_, err = s.UseJoinToken(t.Context(), joining(join, "web9.example.com", "02", "key"))
+	ok(err)
+	from, to := epochStart, time.Now().Add(time.Hour)
+	ok(s.AddFreeze(t.Context(), restart.Freeze{ID: newID(), Environments: []string{"production"}, From: &from, To: &to, Zone: "Europe/Berlin", Reason: odd, CreatedBy: "root", CreatedAt: epochStart},
+		audit.Record{Action: audit.FreezeAdded}))
+	broken := newRun(1)
+	broken.Service, broken.State, broken.CreatedAt = "shop", restart.RunDraft, time.Now()
+	mustCreate(t, s, broken)
+	mustApply(t, s, store.Change{
+		RunID: broken.ID, BreakGlass: &store.BreakGlass{By: "anna", Waived: odd}, Run: &store.RunChange{To: restart.RunQueued},
+		Messages: []store.Message{{ID: newID(), Event: "break-glass", Channels: []string{"pager"}, Body: []byte(`{"a":1}`)}},
+	})
+	mustApply(t, s, store.Change{RunID: broken.ID, Run: &store.RunChange{To: restart.RunAborted}})
+	onHost := newImport()
+	onHost.Run.Service = "varnish"
+	_, err = s.ImportRun(t.Context(), onHost)
+	ok(err)
+	ok(s.MoveLocalHead(t.Context(), "web0.example.com", protocol.ChainHead{}, protocol.ChainHead{Seq: 2, Hash: "h"}))
 	_, err = s.Sequence(t.Context(), "main", 3, link)
 	ok(err)
 	ok(s.SetCursor(t.Context(), "file:/a", "main", 2))
@@ -120,6 +140,11 @@ func exerciseBackup(t *testing.T, newDSN storetest.NewDSN) {
 		before, err := store.Dump(s)
 		if err != nil {
 			t.Fatal(err)
+		}
+		for _, table := range store.TablesOfMigrations() { // fill has forgotten none
+			if len(before[table]) == 0 {
+				t.Errorf("there is nothing in %s to be backed up", table)
+			}
 		}
 		for _, table := range m.Tables {
 			if int(table.Rows) != len(before[table.Name]) {

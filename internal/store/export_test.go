@@ -8,8 +8,10 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/restartilka/restartilka/internal/backup"
+	"github.com/restartilka/restartilka/internal/restart"
 )
 
 // LimitPages makes the disk of a SQLite store full at so many pages, or at
@@ -121,6 +123,39 @@ func TablesOfMigrations() []string {
 func Do(s *Store, text string, args ...any) error {
 	return s.write(context.Background(), "test", func(ctx context.Context, t tx) error {
 		_, err := t.exec(ctx, text, args...)
+		return err
+	})
+}
+
+// Before0005 makes a database as it was before the fifth migration, with a run
+// in it that holds its service.
+func Before0005(ctx context.Context, dsn string, run restart.Run, since time.Time) (err error) {
+	s := &Store{log: slog.New(slog.DiscardHandler)}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	if path, isFile := strings.CutPrefix(dsn, "sqlite:"); isFile {
+		err = s.openSQLite(path)
+	} else {
+		err = s.openPostgres(dsn)
+	}
+	if err != nil {
+		return err
+	}
+	all, err := readMigrations(migrationFiles)
+	if err != nil {
+		return err
+	}
+	if err := s.apply(ctx, all[:4]); err != nil {
+		return err
+	}
+	return s.write(ctx, "store an old run", func(ctx context.Context, t tx) error {
+		_, err := t.exec(ctx, `INSERT INTO runs (id, state, cause, explanation, control, scenario, digest, kind, service, environment, project,
+			host_group, params, actor, via, reason, ticket, idempotency_key, epoch, version, owner, lease_until, acknowledged, held, created_at)
+			VALUES (?, 'running', '', '', '', 's', 'd', 'restart', ?, ?, '', '', 'null', ?, 'cli', 'r', '', '', 0, 1, '', 0, 0, 0, ?)`,
+			run.ID, run.Service, run.Environment, run.Actor, micros(since))
+		if err != nil {
+			return err
+		}
+		_, err = t.exec(ctx, "INSERT INTO service_locks (service, environment, run_id, since) VALUES (?, ?, ?, ?)", run.Service, run.Environment, run.ID, micros(since))
 		return err
 	})
 }

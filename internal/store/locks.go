@@ -8,53 +8,81 @@ import (
 	"github.com/restartilka/restartilka/internal/restart"
 )
 
-// Lock says that a run holds a service in an environment.
+// Lock says that a run holds a service in an environment, or in one group of it.
 type Lock struct {
 	Service, Environment string
-	RunID                string
+	Group                string // "" = the whole environment
+	RunID, Actor         string
 	Since                time.Time
+}
+
+// Bears tells whether the lock keeps away a run that wants the service in a
+// group; "" = in the whole environment.
+func (l Lock) Bears(service, environment, group string) bool {
+	return l.Service == service && l.Environment == environment && (l.Group == "" || group == "" || l.Group == group)
+}
+
+const lockColumns = "scoped_locks.service, scoped_locks.environment, scoped_locks.host_group, scoped_locks.run_id, runs.actor, scoped_locks.since"
+
+func scanLock(r *sql.Rows) (l Lock, err error) {
+	var since int64
+	err = r.Scan(&l.Service, &l.Environment, &l.Group, &l.RunID, &l.Actor, &since)
+	l.Since = fromMicros(since)
+	return l, err
 }
 
 // Locks lists the services that are held, by name.
 func (s *Store) Locks(ctx context.Context) (out []Lock, err error) {
 	err = s.read(ctx, "list locks", func(ctx context.Context, t tx) error {
-		rows, err := t.rows(ctx, "SELECT service, environment, run_id, since FROM service_locks ORDER BY service, environment")
-		out, err = collect(rows, err, func(r *sql.Rows) (l Lock, err error) {
-			var since int64
-			err = r.Scan(&l.Service, &l.Environment, &l.RunID, &since)
-			l.Since = fromMicros(since)
-			return l, err
-		})
+		rows, err := t.rows(ctx, "SELECT "+lockColumns+" FROM scoped_locks JOIN runs ON runs.id = scoped_locks.run_id ORDER BY 1, 2, 3")
+		out, err = collect(rows, err, scanLock)
 		return err
 	})
 	return out, err
 }
 
 // holdService takes the lock for the run, or names who has it (CodeLocked).
+// Whoever takes a lock of a service in an environment takes the row of that
+// place first, and keeps it until the commit: so of two runs that bear each
+// other, the second sees what the first has taken.
 func holdService(ctx context.Context, t tx, run lockedRun, at int64) error {
-	n, err := t.exec(ctx, "INSERT INTO service_locks (service, environment, run_id, since) VALUES (?, ?, ?, ?) ON CONFLICT (service, environment) DO NOTHING",
-		run.service, run.environment, run.id, at)
-	if err != nil || n == 1 {
+	_, err := t.exec(ctx, `INSERT INTO lock_places (service, environment) VALUES (?, ?)
+		ON CONFLICT (service, environment) DO UPDATE SET service = excluded.service`, run.service, run.environment)
+	if err != nil {
 		return err
 	}
-	var holder, actor string
-	err = t.row(ctx, "SELECT runs.id, runs.actor FROM service_locks JOIN runs ON runs.id = service_locks.run_id WHERE service_locks.service = ? AND service_locks.environment = ?",
-		run.service, run.environment).Scan(&holder, &actor)
-	if err == nil && holder == run.id {
-		return nil
+	rows, err := t.rows(ctx, "SELECT "+lockColumns+" FROM scoped_locks JOIN runs ON runs.id = scoped_locks.run_id WHERE scoped_locks.service = ? AND scoped_locks.environment = ? ORDER BY scoped_locks.since",
+		run.service, run.environment)
+	there, err := collect(rows, err, scanLock)
+	if err != nil {
+		return err
 	}
-	where := run.service
-	if run.environment != "" {
-		where += " in " + run.environment
+	for _, l := range there {
+		switch {
+		case l.RunID == run.id:
+			return nil
+		case l.Bears(run.service, run.environment, run.group):
+			return heldBy(l)
+		}
 	}
-	if err != nil { // given back in this very moment
-		return restart.Errorf(restart.CodeLocked, "another run was holding %s", where).WithHint("ask again").Because(err)
+	_, err = t.exec(ctx, "INSERT INTO scoped_locks (service, environment, host_group, run_id, since) VALUES (?, ?, ?, ?, ?)", run.service, run.environment, run.group, run.id, at)
+	return err
+}
+
+// heldBy names who holds what is wanted.
+func heldBy(l Lock) error {
+	where := l.Service
+	switch {
+	case l.Group != "":
+		where += " in group " + l.Group
+	case l.Environment != "":
+		where += " in " + l.Environment
 	}
-	return restart.Errorf(restart.CodeLocked, "run %s by %s holds %s", holder, restart.Quote(actor), where).
-		WithHint("wait for it, or look: restartilka show %s", holder)
+	return restart.Errorf(restart.CodeLocked, "run %s by %s holds %s", l.RunID, restart.Quote(l.Actor), where).
+		WithHint("wait for it, or look: restartilka show %s", l.RunID)
 }
 
 func releaseService(ctx context.Context, t tx, runID string) error {
-	_, err := t.exec(ctx, "DELETE FROM service_locks WHERE run_id = ?", runID)
+	_, err := t.exec(ctx, "DELETE FROM scoped_locks WHERE run_id = ?", runID)
 	return err
 }

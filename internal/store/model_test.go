@@ -44,12 +44,21 @@ func exerciseModel(t *testing.T, newDSN storetest.NewDSN) {
 	rapid.Check(t, func(rt *rapid.T) {
 		iteration++
 		m := newModel()
-		for range 3 {
+		for i := range 3 {
 			run := newRun(2)
 			run.Service = fmt.Sprint("svc", iteration)
+			run.Group = rapid.SampledFrom([]string{"blue", "green"}).Draw(rt, "group")
+			run.Plan = &restart.Plan{Holds: rapid.SampledFrom([]restart.Holds{restart.HoldsEnvironment, restart.HoldsGroup}).Draw(rt, "holds")}
+			if i == 2 && rapid.Bool().Draw(rt, "draft") { // the last: to make another drops old drafts
+				run.State = restart.RunDraft
+			}
 			mustCreate(t, s, run)
 			m.Create(run)
 			m.runs = append(m.runs, run.ID)
+		}
+		if rapid.Bool().Draw(rt, "unknown") { // so that there is something to decide about
+			lost := rapid.SampledFrom(m.run(rt, m.runs[0]).Tasks).Draw(rt, "lost")
+			both(rt, t, s, m, store.Change{RunID: m.runs[0], At: epochStart, Tasks: []store.TaskChange{{ID: lost.ID, Path: toTask(restart.TaskUnknown)}}})
 		}
 		for range rapid.IntRange(1, 15).Draw(rt, "steps") {
 			switch rapid.IntRange(0, 6).Draw(rt, "step") {
@@ -62,6 +71,7 @@ func exerciseModel(t *testing.T, newDSN storetest.NewDSN) {
 			}
 			alike(rt, t, s, m)
 		}
+		told(rt, t, s, m)
 		bury(t, s)
 	})
 }
@@ -85,16 +95,45 @@ func alike(rt *rapid.T, t *testing.T, s *store.Store, m *model) {
 		rt.Fatal(err)
 	}
 	service := m.run(rt, m.runs[0]).Service
-	holder := ""
+	var holders []string
 	for _, l := range locks {
 		if l.Service == service {
-			holder = l.RunID
+			holders = append(holders, l.RunID)
 		}
 	}
-	if want := m.Holder(service, "production"); holder != want {
-		rt.Fatalf("run %q holds the service, want %q", holder, want)
+	slices.Sort(holders)
+	if want := m.Holders(service, "production"); !slices.Equal(holders, want) {
+		rt.Fatalf("runs %q hold the service, want %q", holders, want)
 	}
 	unreported(rt, t, s, m)
+}
+
+// told compares what receivers outside are to be told.
+func told(rt *rapid.T, t *testing.T, s *store.Store, m *model) {
+	due, err := s.DueMessages(t.Context(), []string{m.run(rt, m.runs[0]).Service}, time.Hour, 200)
+	if err != nil {
+		rt.Fatal(err)
+	}
+	var want, got []string
+	for _, message := range m.Messages() {
+		want = append(want, message.ID)
+	}
+	for _, d := range due {
+		got = append(got, d.ID)
+	}
+	slices.Sort(got)
+	if slices.Sort(want); !slices.Equal(want, got) {
+		rt.Fatalf("messages %q, want %q", got, want)
+	}
+}
+
+// drawSeen mostly draws nothing, or a version of a run that somebody may have
+// looked at.
+func drawSeen(rt *rapid.T, run restart.Run) int64 {
+	if rapid.IntRange(0, 2).Draw(rt, "seen") > 0 {
+		return 0
+	}
+	return run.Version - int64(rapid.IntRange(-1, 3).Draw(rt, "turns ago"))
 }
 
 // unreported compares what agents are still to be told, and tells some of it.
@@ -153,8 +192,9 @@ func wishStep(rt *rapid.T, t *testing.T, s *store.Store, m *model) {
 		}
 	default:
 		c := rapid.SampledFrom([]restart.Control{restart.ControlPause, restart.ControlAbort, restart.ControlForceAbort}).Draw(rt, "control")
-		_, want := m.SetControl(t.Context(), id, c)
-		_, got := s.SetControl(t.Context(), id, c)
+		seen := drawSeen(rt, m.run(rt, id))
+		_, want := m.Wish(t.Context(), id, c, seen)
+		_, got := s.Wish(t.Context(), id, c, seen)
 		if restart.CodeOf(want) != restart.CodeOf(got) {
 			rt.Fatalf("%s: %v, want %v", c, got, want)
 		}
@@ -164,13 +204,24 @@ func wishStep(rt *rapid.T, t *testing.T, s *store.Store, m *model) {
 func applyStep(rt *rapid.T, t *testing.T, s *store.Store, m *model) {
 	run := m.run(rt, rapid.SampledFrom(m.runs).Draw(rt, "run"))
 	owner, _ := m.Owner(run.ID)
-	c := store.Change{RunID: run.ID, At: epochStart, Hold: rapid.IntRange(0, 3).Draw(rt, "hold") == 0, Going: rapid.IntRange(0, 3).Draw(rt, "going") == 0}
+	c := store.Change{RunID: run.ID, At: epochStart, Going: rapid.IntRange(0, 3).Draw(rt, "going") == 0, Seen: drawSeen(rt, run)}
+	c.Hold = run.State != restart.RunDraft && rapid.IntRange(0, 2).Draw(rt, "hold") == 0 // a draft is dropped, and takes nothing
 	c.Release = !c.Hold && rapid.IntRange(0, 5).Draw(rt, "release") == 0
 	if rapid.IntRange(0, 2).Draw(rt, "fenced") == 0 {
 		c.Fence = &store.Fence{Owner: rapid.SampledFrom([]string{"a", "b", owner}).Draw(rt, "fence owner"), Epoch: run.Epoch - int64(rapid.IntRange(0, 1).Draw(rt, "epochs ago"))}
 	}
 	if rapid.Bool().Draw(rt, "move run") {
 		c.Run = drawRunChange(rt, run)
+	}
+	starts := run.State == restart.RunDraft && rapid.Bool().Draw(rt, "start")
+	if starts {
+		c.Run, c.Going = &store.RunChange{To: restart.RunQueued}, false
+	}
+	if among := map[bool]int{true: 1, false: 19}[starts]; (starts || run.State != restart.RunDraft) && rapid.IntRange(0, among).Draw(rt, "glass") == 0 {
+		c.BreakGlass = &store.BreakGlass{By: "anna", Waived: "drawn"}
+	}
+	if rapid.IntRange(0, 3).Draw(rt, "message") == 0 {
+		c.Messages = []store.Message{{ID: newID(), Event: "drawn", Channels: []string{run.Service}, Body: []byte(`{}`)}}
 	}
 	for _, task := range run.Tasks {
 		if rapid.Bool().Draw(rt, "move task") {
@@ -180,6 +231,11 @@ func applyStep(rt *rapid.T, t *testing.T, s *store.Store, m *model) {
 	if last := run.Tasks[len(run.Tasks)-1]; rapid.IntRange(0, 5).Draw(rt, "new task") == 0 {
 		c.NewTasks = []restart.Task{{ID: newID(), Host: last.Host, Position: last.Position, Batch: last.Batch, Attempt: last.Attempt + 1, State: restart.TaskPlanned}}
 	}
+	both(rt, t, s, m, c)
+}
+
+// both applies a change here and there.
+func both(rt *rapid.T, t *testing.T, s *store.Store, m *model, c store.Change) {
 	want, wantErr := m.Apply(t.Context(), c)
 	version, err := s.Apply(t.Context(), c)
 	if got := restart.CodeOf(err); got != restart.CodeOf(wantErr) {
@@ -225,6 +281,9 @@ func drawTaskChange(rt *rapid.T, task restart.Task) store.TaskChange {
 	}
 	if rapid.IntRange(0, 3).Draw(rt, "told") == 0 {
 		change.ExitCode, change.Drained, change.FinishedAt = new(3), new(rapid.Bool().Draw(rt, "drained")), new(epochStart)
+	}
+	if among := map[bool]int{true: 1, false: 19}[state == restart.TaskUnknown]; rapid.IntRange(0, among).Draw(rt, "decided") == 0 {
+		change.Decision = &restart.Decision{Verdict: rapid.SampledFrom(restart.Verdicts()).Draw(rt, "verdict"), By: "anna", Reason: "drawn", At: epochStart}
 	}
 	return change
 }

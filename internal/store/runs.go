@@ -48,13 +48,7 @@ func (s *Store) CreateRun(ctx context.Context, run restart.Run, idempotencyKey s
 				return err
 			}
 		}
-		_, err := t.exec(ctx, `INSERT INTO runs (id, state, cause, explanation, control, scenario, digest, kind, service, environment, project,
-			host_group, params, actor, via, reason, ticket, idempotency_key, parent, work, epoch, version, turned, owner, lease_until, acknowledged, held, created_at)
-			VALUES (`+marks(20)+`, 0, 1, 1, '', 0, 0, 0, ?)`,
-			run.ID, string(run.State), string(run.Cause), run.Explanation, string(run.Control), run.Scenario, run.Digest, string(run.Kind), run.Service,
-			run.Environment, run.Project, run.Group, params, run.Actor, run.Via, run.Reason, run.Ticket, idempotencyKey,
-			run.Parent, string(run.Work), micros(run.CreatedAt))
-		if err != nil {
+		if err := insertRun(ctx, t, run, params, idempotencyKey); err != nil {
 			return err
 		}
 		if plan != nil {
@@ -74,6 +68,17 @@ func (s *Store) CreateRun(ctx context.Context, run restart.Run, idempotencyKey s
 		}
 	}
 	return nil, err
+}
+
+// insertRun stores a run's own row, not started yet.
+func insertRun(ctx context.Context, t tx, run restart.Run, params, key string) error {
+	_, err := t.exec(ctx, `INSERT INTO runs (id, state, cause, explanation, control, scenario, digest, kind, service, environment, project,
+		host_group, params, actor, via, reason, ticket, idempotency_key, parent, work, epoch, version, turned, owner, lease_until, acknowledged, held, created_at, holds)
+		VALUES (`+marks(20)+`, 0, 1, 1, '', 0, 0, 0, ?, ?)`,
+		run.ID, string(run.State), string(run.Cause), run.Explanation, string(run.Control), run.Scenario, run.Digest, string(run.Kind), run.Service,
+		run.Environment, run.Project, run.Group, params, run.Actor, run.Via, run.Reason, run.Ticket, key,
+		run.Parent, string(run.Work), micros(run.CreatedAt), holds(run.Plan))
+	return err
 }
 
 func checkRun(run restart.Run, key string, body []byte) error {
@@ -99,15 +104,45 @@ func checkRun(run restart.Run, key string, body []byte) error {
 	return checkNew(run.ID, run.Tasks)
 }
 
-// runByKey finds what the actor's key has made before; nil where nothing.
+// runByKey finds what the actor's key has made before, of the same request; nil
+// where nothing.
 func (s *Store) runByKey(ctx context.Context, run restart.Run, key string) (*restart.Run, error) {
+	found, err := s.RunByKey(ctx, run.Actor, key)
+	if err != nil || found == nil {
+		return nil, err
+	}
+	if !sameRequest(*found, run) {
+		return nil, OtherRequest(*found)
+	}
+	return found, nil
+}
+
+// OtherRequest is the refusal of an idempotency key that has made a run of
+// another request.
+func OtherRequest(before restart.Run) error {
+	return restart.Errorf(restart.CodeConflict, "this idempotency key has made another run: %s", before.ID).WithHint("use a new key for a new request")
+}
+
+// sameRequest compares what was asked for: by the plans, which keep it, or else
+// by what the runs themselves have of it.
+func sameRequest(a, b restart.Run) bool {
+	if a.Plan != nil && b.Plan != nil && !a.Plan.Request.Same(b.Plan.Request) {
+		return false
+	}
+	return a.Service == b.Service && a.Environment == b.Environment && a.Scenario == b.Scenario && a.Reason == b.Reason && a.Parent == b.Parent && a.Work == b.Work &&
+		maps.Equal(a.Params, b.Params)
+}
+
+// RunByKey finds the run that an actor's idempotency key has made; nil where
+// none.
+func (s *Store) RunByKey(ctx context.Context, actor, key string) (*restart.Run, error) {
 	if key == "" {
 		return nil, nil
 	}
 	var found *restart.Run
 	err := s.read(ctx, "look for an earlier request", func(ctx context.Context, t tx) error {
 		var id string
-		err := t.row(ctx, "SELECT id FROM runs WHERE actor = ? AND idempotency_key = ? AND idempotency_key <> ''", run.Actor, key).Scan(&id)
+		err := t.row(ctx, "SELECT id FROM runs WHERE actor = ? AND idempotency_key = ? AND idempotency_key <> ''", actor, key).Scan(&id)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil
 		}
@@ -118,14 +153,15 @@ func (s *Store) runByKey(ctx context.Context, run restart.Run, key string) (*res
 		found = &before
 		return err
 	})
-	if err != nil || found == nil {
-		return nil, err
+	return found, err
+}
+
+// holds says what the lock of a run with that plan is of.
+func holds(plan *restart.Plan) string {
+	if plan == nil {
+		return string(restart.HoldsEnvironment)
 	}
-	if found.Service != run.Service || found.Environment != run.Environment || found.Scenario != run.Scenario || found.Reason != run.Reason ||
-		found.Parent != run.Parent || found.Work != run.Work || !maps.Equal(found.Params, run.Params) {
-		return nil, restart.Errorf(restart.CodeConflict, "this idempotency key has made another run: %s", found.ID).WithHint("use a new key for a new request")
-	}
-	return found, nil
+	return string(plan.Holds)
 }
 
 func (s *Store) packPlan(plan *restart.Plan) ([]byte, error) {
@@ -163,22 +199,24 @@ func (s *Store) RunSince(ctx context.Context, id string, version int64) (run res
 }
 
 const runColumns = `runs.id, runs.state, runs.cause, runs.explanation, runs.control, runs.scenario, runs.digest, runs.kind, runs.service, runs.environment,
-	runs.project, runs.host_group, runs.params, runs.actor, runs.via, runs.reason, runs.ticket, runs.epoch, runs.version, runs.acknowledged, runs.held, runs.parent, runs.work, runs.created_at, runs.started_at, runs.finished_at`
+	runs.project, runs.host_group, runs.params, runs.actor, runs.via, runs.reason, runs.ticket, runs.epoch, runs.version, runs.acknowledged, runs.held, runs.break_glass,
+	runs.parent, runs.work, runs.created_at, runs.started_at, runs.finished_at`
 
 type scanner interface{ Scan(dest ...any) error }
 
 func scanRun(row scanner) (run restart.Run, err error) {
 	var params string
-	var created, held int64
+	var created, held, glass int64
 	var started, finished sql.NullInt64
 	err = row.Scan(
 		&run.ID, &run.State, &run.Cause, &run.Explanation, &run.Control, &run.Scenario, &run.Digest, &run.Kind, &run.Service, &run.Environment,
-		&run.Project, &run.Group, &params, &run.Actor, &run.Via, &run.Reason, &run.Ticket, &run.Epoch, &run.Version, &run.Acknowledged, &held, &run.Parent, &run.Work, &created, &started, &finished,
+		&run.Project, &run.Group, &params, &run.Actor, &run.Via, &run.Reason, &run.Ticket, &run.Epoch, &run.Version, &run.Acknowledged, &held, &glass,
+		&run.Parent, &run.Work, &created, &started, &finished,
 	)
 	if err != nil {
 		return run, err
 	}
-	run.Held = held == 1
+	run.Held, run.BreakGlass = held == 1, glass == 1
 	run.CreatedAt, run.StartedAt, run.FinishedAt = fromMicros(created), fromMaybeMicros(started), fromMaybeMicros(finished)
 	err = json.Unmarshal([]byte(params), &run.Params)
 	return run, err

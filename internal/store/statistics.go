@@ -24,6 +24,8 @@ type Statistics struct {
 	Waiting     int64 // audit records that have no place in a trail yet
 	Records     int64 // audit records that this server's trail holds
 	Hosts       CertificateCounts
+	Unreviewed  int64 // runs that broke the glass and that nobody has looked at
+	Messages    int64 // messages that their receivers have not taken yet
 }
 
 // CertificateCounts count the holders of certificates of our own CA by the end
@@ -48,6 +50,12 @@ func (s *Store) Statistics(ctx context.Context, idle, expiring time.Duration) (o
 			return err
 		}
 		if err := t.row(ctx, "SELECT COALESCE(MAX(seq), 0) FROM audit_heads WHERE source = ?", t.source).Scan(&out.Records); err != nil {
+			return err
+		}
+		if err := t.row(ctx, "SELECT count(*) FROM broken_glass WHERE reviewed_at = 0").Scan(&out.Unreviewed); err != nil {
+			return err
+		}
+		if err := t.row(ctx, "SELECT count(*) FROM messages WHERE delivered_at = 0 AND given_up_at = 0").Scan(&out.Messages); err != nil {
 			return err
 		}
 		c := &out.Hosts

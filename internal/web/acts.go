@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/restartilka/restartilka/internal/control"
 	"github.com/restartilka/restartilka/internal/restart"
 )
 
@@ -17,6 +18,9 @@ type acts struct {
 	Key      string // of the request that a form makes, so that a double click is one
 	Warnings []string
 	Start    bool
+	Hosts    int  // that a start would touch
+	Frozen   bool // it would be started, but a freeze stands in the way
+	MayBreak bool // past which the one who looks may start it
 	Pause    bool
 	Abort    bool
 	Force    bool // there is something to kill
@@ -32,14 +36,16 @@ type undecided struct {
 	Again bool // the run could still try it once more
 }
 
-// acts finds out what the visitor may do with a run as it stands.
-func (s *site) acts(ctx context.Context, actor restart.Actor, run restart.Run, now time.Time) acts {
+// acts finds out what the visitor may do with a run as it stands; frozen tells
+// whether a freeze stands in its way.
+func (s *site) acts(ctx context.Context, actor restart.Actor, run restart.Run, frozen bool, now time.Time) acts {
 	a := acts{Run: run.ID, Version: run.Version, Key: restart.NewID(now)}
 	mayControl, mayAct := s.cfg.Control.Allowed(ctx, actor, run)
 	ending := run.Control == restart.ControlAbort || run.Control == restart.ControlForceAbort
 	going := run.State == restart.RunRunning || run.State == restart.RunQueued || run.State == restart.RunPaused
 	if run.State == restart.RunDraft && run.Actor == actor.Name && run.Plan != nil {
-		a.Start = mayAct
+		a.Start, a.Frozen, a.Hosts = mayAct && !frozen, mayAct && frozen, len(run.Plan.Chosen())
+		a.MayBreak = a.Frozen && control.MayBreakGlass(actor, run)
 		for _, w := range run.Plan.Warnings {
 			a.Warnings = append(a.Warnings, restart.Escape(w))
 		}
@@ -56,7 +62,7 @@ func (s *site) acts(ctx context.Context, actor restart.Actor, run restart.Run, n
 	for _, t := range open {
 		a.Decide = append(a.Decide, undecided{Host: t.Host, Again: going && !ending})
 	}
-	a.Resume = run.State == restart.RunPaused && len(open) == 0 && !ending
+	a.Resume = run.State == restart.RunPaused && len(open) == 0 && !ending && (!frozen || run.Waives(restart.SafeguardFreeze))
 	if run.State.Final() {
 		a.Retry = len(run.Left())
 		if run.Work != restart.WorkUndrain {
@@ -70,12 +76,12 @@ func (s *site) acts(ctx context.Context, actor restart.Actor, run restart.Run, n
 
 // Any tells whether there is anything to press.
 func (a acts) Any() bool {
-	return a.Start || a.Pause || a.Abort || a.Force || a.Resume || len(a.Decide) > 0 || a.Retry > 0 || len(a.Undrain) > 0
+	return a.Start || a.Frozen || a.Pause || a.Abort || a.Force || a.Resume || len(a.Decide) > 0 || a.Retry > 0 || len(a.Undrain) > 0
 }
 
 // same tells whether two show the same, whichever version they are of.
 func (a acts) same(b acts) bool {
-	return a.Start == b.Start && a.Pause == b.Pause && a.Abort == b.Abort && a.Force == b.Force && a.Resume == b.Resume && a.Retry == b.Retry &&
+	return a.Start == b.Start && a.Frozen == b.Frozen && a.MayBreak == b.MayBreak && a.Pause == b.Pause && a.Abort == b.Abort && a.Force == b.Force && a.Resume == b.Resume && a.Retry == b.Retry &&
 		slices.Equal(a.Decide, b.Decide) && slices.Equal(a.Undrain, b.Undrain)
 }
 

@@ -1,7 +1,9 @@
 // Package web is the pages: for now sign-in, the list of runs, one run and one
-// host of it, live. They are rendered here, by templates, and work without
-// JavaScript; with it, the run's page follows the run. Of what can be asked of a
-// run, its page has a form for what the one who looks may ask now.
+// host of it, live; freezes, and where glass was broken. They are rendered here,
+// by templates, and work without JavaScript; with it, the run's page follows the
+// run. Of what can be asked of a run, its page has a form for what the one who
+// looks may ask now; a draft, which is made elsewhere, is started there by who
+// made it.
 //
 //	GET  /sign-in                 form; ?next= is where to go afterwards
 //	POST /sign-in  /sign-out
@@ -10,6 +12,11 @@
 //	POST /runs/{id}/…             pause, resume, abort, force-abort, decide, retry, undrain, start
 //	GET  /runs/{id}/hosts/{host}  one host of it: phases, evidence, output
 //	GET  /runs/{id}/events        what changes on the run's page, as server-sent events
+//	GET  /runs/{id}/break-glass   the second step where it is frozen: type the service's name
+//	POST /runs/{id}/break-glass
+//	GET  /freezes                 which apply now, when the others begin
+//	GET  /break-glass             runs that broke the glass and that nobody has reviewed
+//	POST /break-glass/{id}/review
 //	GET  /assets/…                style, scripts and icon; their names carry their hash
 //
 // The table in routes.go has each of them with its policy; what is not in it

@@ -176,7 +176,7 @@ func (st *stream) frame(ctx context.Context, before, run restart.Run, changed []
 		f.Cells = nil
 	}
 	st.plan(&run)
-	if a := st.site.acts(ctx, st.v.actor, run, now); st.acts == nil || !st.acts.same(a) || moved(before, run) {
+	if a := st.site.acts(ctx, st.v.actor, run, st.frozen(ctx, run), now); st.acts == nil || !st.acts.same(a) || moved(before, run) {
 		a.Live = true
 		f.Acts, st.acts = &a, &a
 	}
@@ -184,6 +184,16 @@ func (st *stream) frame(ctx context.Context, before, run restart.Run, changed []
 		f.Said = say(st.v.lang, "said.run", f.Run.State, f.Run.Counts[0].Text)
 	}
 	return f
+}
+
+// frozen tells whether a freeze stands in the run's way. Where that can't be
+// found out it is left to the press, which asks again.
+func (st *stream) frozen(ctx context.Context, run restart.Run) bool {
+	if run.State != restart.RunDraft && run.State != restart.RunPaused {
+		return false
+	}
+	f, err := st.site.cfg.Control.FreezeOn(ctx, st.v.actor, run)
+	return err == nil && f != nil
 }
 
 // plan lays back what a follower is not told again.

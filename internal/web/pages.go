@@ -40,6 +40,7 @@ type (
 		Newer string // address of the newest runs, on later pages
 		Older string // address of the next page; "" = this is the last
 		Poll  string // address to ask again while a run goes on; "" = nothing goes on
+		Glass int    // runs that broke the glass, and that the reader should know of
 	}
 	runPage struct {
 		layout
@@ -49,6 +50,22 @@ type (
 		Strip  [][]cell // by batch; nil where there are too many hosts
 		Hosts  []hostRow
 		Events string // address of the stream; "" = the run is over
+		Frozen *frozenNotice
+	}
+	freezesPage struct {
+		layout
+		Freezes []freezeLine
+	}
+	glassPage struct {
+		layout
+		Runs []glassLine
+	}
+	breakPage struct {
+		layout
+		ID, Service, Environment string
+		Hosts                    int
+		Frozen                   *frozenNotice // nil = nothing is, just now
+		Failed                   bool          // another name was typed
 	}
 	hostPage struct {
 		layout
@@ -73,6 +90,9 @@ const (
 	pageRun     = "run"
 	pageHost    = "host"
 	pageProblem = "problem"
+	pageFreezes = "freezes"
+	pageGlass   = "glass"
+	pageBreak   = "break"
 )
 
 func parsePages(a *assets) pages {
@@ -89,7 +109,7 @@ func parsePages(a *assets) pages {
 		})
 		template.Must(base.ParseFS(templates, "templates/layout.html", "templates/parts.html", "templates/acts.html"))
 		p[l] = map[string]*template.Template{}
-		for _, name := range []string{pageSignIn, pageRuns, pageRun, pageHost, pageProblem} {
+		for _, name := range []string{pageSignIn, pageRuns, pageRun, pageHost, pageProblem, pageFreezes, pageGlass, pageBreak} {
 			p[l][name] = template.Must(template.Must(base.Clone()).ParseFS(templates, "templates/"+name+".html"))
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"strings"
 
 	"github.com/restartilka/restartilka/internal/authn"
 	"github.com/restartilka/restartilka/internal/restart"
@@ -42,6 +43,11 @@ func (s *site) routes() []route {
 		{pattern: "GET /runs/{id}", policy: signedIn, handle: s.showRun},
 		{pattern: "GET /runs/{id}/events", policy: signedIn, stream: true, handle: s.streamRun},
 		{pattern: "GET /runs/{id}/hosts/{host}", policy: signedIn, handle: s.showHost},
+		{pattern: "GET /runs/{id}/break-glass", policy: signedIn, handle: s.glassForm},
+		{pattern: "POST /runs/{id}/break-glass", policy: signedIn, handle: s.breakGlass},
+		{pattern: "GET /freezes", policy: signedIn, handle: s.listFreezes},
+		{pattern: "GET /break-glass", policy: signedIn, handle: s.listGlass},
+		{pattern: "POST /break-glass/{id}/review", policy: signedIn, handle: s.reviewGlass},
 		{pattern: "/", policy: anybody, handle: s.nothing},
 	}...)
 }
@@ -113,13 +119,21 @@ func (s *site) fail(w http.ResponseWriter, v *visit, err error) {
 		return
 	case e.Code == restart.CodeUnauthorised:
 		next := v.URL.RequestURI()
-		if v.Method == http.MethodPost { // what was pressed is not pressed again by signing in
-			next = path.Dir(v.URL.Path)
+		if v.Method != http.MethodGet && v.Method != http.MethodHead { // what was pressed is not pressed again by signing in
+			next = pressedOn(v.URL.Path)
 		}
 		http.Redirect(w, v.Request, "/sign-in?next="+url.QueryEscape(next), http.StatusSeeOther)
 		return
 	}
 	s.problem(w, v, e)
+}
+
+// pressedOn is the page that has the form of a path.
+func pressedOn(form string) string {
+	if strings.HasPrefix(form, "/break-glass/") { // of any run in its list
+		return "/break-glass"
+	}
+	return path.Dir(form)
 }
 
 // home is where people come in.

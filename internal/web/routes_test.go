@@ -54,6 +54,9 @@ func TestNobodyGetsInUnsigned(t *testing.T) {
 			if method == "POST" { // to the page that it was pressed on
 				next = path[:strings.LastIndex(path, "/")]
 			}
+			if strings.HasPrefix(path, "/break-glass/") {
+				next = "/break-glass"
+			}
 			for _, cookie := range []string{"", "__Host-restartilka=rtk_" + strings.Repeat("0", 32), "__Host-restartilka=x"} {
 				res := f.do(method, path, "", "Cookie", cookie, "Sec-Fetch-Site", "same-origin")
 				if want := "/sign-in?next=" + url.QueryEscape(next); res.StatusCode != http.StatusSeeOther || res.Header.Get("Location") != want {
@@ -104,7 +107,10 @@ func TestOtherSitesAreRefused(t *testing.T) {
 		"same-site":    {"Sec-Fetch-Site", "same-site"},
 	} {
 		headers = append(headers, "Cookie", cookie, "Content-Type", "application/x-www-form-urlencoded")
-		for _, path := range []string{"/sign-in", "/sign-out", "/runs/" + run.ID + "/abort", "/runs/" + run.ID + "/decide"} {
+		for _, path := range []string{
+			"/sign-in", "/sign-out", "/runs/" + run.ID + "/abort", "/runs/" + run.ID + "/decide",
+			"/runs/" + run.ID + "/start", "/runs/" + run.ID + "/break-glass", "/break-glass/" + run.ID + "/review",
+		} {
 			if res := f.do("POST", path, form, headers...); res.StatusCode != http.StatusForbidden || len(res.Cookies()) > 0 {
 				t.Errorf("POST %s from %s: %s", path, what, res.Status)
 			}

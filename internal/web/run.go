@@ -36,9 +36,11 @@ type runView struct {
 	Done, Total               int
 	Bar                       []segment // nil where the strip shows each host
 	Draft, Paused, HasUnknown bool
+	OnHost                    bool // begun on the host itself, without a server
 	Reason, By                string
 	Only                      string // that it does not do the whole scenario
 	Density                   string // of the strip: few | some | many
+	Glass                     bool   // it was started past its safeguards
 }
 
 // counted is how many hosts have one tone.
@@ -98,7 +100,7 @@ func (s *site) showRun(w http.ResponseWriter, v *visit) error {
 	}
 	now := s.cfg.Now()
 	b := newBoard(v.lang, run)
-	page := runPage{layout: s.layout(v, b.title(run)), Run: b.view(run, now), Acts: s.acts(v.Context(), v.actor, run, now), Facts: b.facts(run)}
+	page := runPage{layout: s.layout(v, b.title(run)), Run: b.view(run, now), Facts: b.facts(run)}
 	latest := hostsOf(run)
 	notes := s.notes(v.Context(), v.actor, latest)
 	for _, t := range latest[:min(len(latest), maxRows)] {
@@ -108,6 +110,10 @@ func (s *site) showRun(w http.ResponseWriter, v *visit) error {
 		page.Facts.More = maxRows
 	}
 	page.Strip = b.strip(latest)
+	if page.Frozen, err = s.frozen(v, run, now); err != nil {
+		return err
+	}
+	page.Acts = s.acts(v.Context(), v.actor, run, page.Frozen != nil, now)
 	if !run.State.Final() {
 		page.Reload = run.State != restart.RunPaused && run.State != restart.RunDraft // a person may be writing a reason
 		page.Events = "/runs/" + run.ID + "/events?after=" + strconv.FormatInt(run.Version, 10)
@@ -191,12 +197,13 @@ func (b *board) view(run restart.Run, now time.Time) runView {
 		Took: lasted(run.StartedAt, run.FinishedAt, now), Ticking: run.StartedAt != nil && run.FinishedAt == nil,
 		Done: counts[toneDone], Total: b.total,
 		Draft: run.State == restart.RunDraft, Paused: run.State == restart.RunPaused, HasUnknown: counts[toneUnknown] > 0,
-		Reason: restart.Escape(run.Reason), By: run.Actor, Density: b.density(),
+		Reason: restart.Escape(run.Reason), By: run.Actor, Density: b.density(), Glass: run.BreakGlass,
 	}
 	if run.Work == restart.WorkUndrain {
 		x.Only = say(b.lang, "run.only")
 	}
-	if run.Via != "" {
+	x.OnHost = run.OnHost()
+	if run.Via != "" && !x.OnHost {
 		x.By = say(b.lang, "run.via", run.Actor, run.Via)
 	}
 	switch run.Control {

@@ -20,6 +20,7 @@ type runLine struct {
 	Created                                 moment
 	Took                                    time.Duration
 	Started, Ticking                        bool
+	OnHost                                  bool // begun on the host itself, without a server
 	Done, Total                             int
 	Bar                                     []segment
 }
@@ -32,6 +33,9 @@ func (s *site) listRuns(w http.ResponseWriter, v *visit) error {
 	}
 	now := s.cfg.Now()
 	page := runsPage{layout: s.layout(v, say(v.lang, "runs.title"))}
+	if page.Glass, err = s.cfg.Control.Concerned(v.Context(), v.actor); err != nil {
+		return err
+	}
 	going := false
 	for _, run := range runs {
 		page.Runs = append(page.Runs, lineOf(v.lang, run, now))
@@ -57,7 +61,7 @@ func lineOf(l language, run restart.Run, now time.Time) runLine {
 		Tone: toneOfRun(run.State), State: say(l, "runstate."+string(run.State)), Cause: causeOf(l, run),
 		Created: momentOf(run.CreatedAt, now), Took: lasted(run.StartedAt, run.FinishedAt, now).Round(time.Millisecond),
 		Started: run.StartedAt != nil, Ticking: run.StartedAt != nil && run.FinishedAt == nil,
-		Done: counts[toneDone], Total: len(latest), Bar: counts.bar(),
+		Done: counts[toneDone], Total: len(latest), Bar: counts.bar(), OnHost: run.OnHost(),
 	}
 }
 

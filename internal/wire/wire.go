@@ -33,14 +33,16 @@ func ListOf[T any](items []T, next string) List[T] {
 // at and confirmed within 15 minutes.
 type RunRequest struct {
 	restart.Request
-	Start bool `json:"start,omitempty" doc:"start at once, without the look at the plan"`
+	Start      bool `json:"start,omitempty" doc:"start at once, without the look at the plan"`
+	BreakGlass bool `json:"break_glass,omitempty" doc:"with start: start past a freeze; needs a right of its own, and is told to others"`
 }
 
 // StartRequest confirms a draft.
 type StartRequest struct {
 	// Hosts are those to touch: a subset of the plan's, in any order. Empty
 	// means those that the plan does not leave out.
-	Hosts []string `json:"hosts,omitempty" doc:"the hosts to touch; empty: all that the plan does not leave out" maxItems:"10000"`
+	Hosts      []string `json:"hosts,omitempty" doc:"the hosts to touch; empty: all that the plan does not leave out" maxItems:"10000"`
+	BreakGlass bool     `json:"break_glass,omitempty" doc:"start past a freeze; needs a right of its own, and is told to others"`
 	Seen
 }
 
@@ -102,7 +104,9 @@ type Scenario struct {
 type Lock struct {
 	Service     string    `json:"service"`
 	Environment string    `json:"environment"`
+	Group       string    `json:"group,omitempty" doc:"the group that is held; empty: the whole environment"`
 	Run         string    `json:"run"`
+	Actor       string    `json:"actor" doc:"who asked for the run"`
 	Since       time.Time `json:"since"`
 }
 

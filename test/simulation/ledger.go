@@ -252,8 +252,10 @@ func (l *ledger) last() {
 		if owner, leased := w.store.Owner(id); leased && r.State.Final() {
 			w.violated("run %s is over and %s has its lease", id, owner)
 		}
-		if holder := w.store.Holder(r.Service, r.Environment); holder != "" && w.run(holder).State.Final() {
-			w.violated("%s is held by run %s, which is over", r.Service, holder)
+		for _, holder := range w.store.Holders(r.Service, r.Environment) {
+			if w.run(holder).State.Final() {
+				w.violated("%s is held by run %s, which is over", r.Service, holder)
+			}
 		}
 	}
 	for _, m := range w.hosts {
@@ -267,8 +269,8 @@ func (l *ledger) last() {
 
 // behindPaused tells whether a queued run waits for one that waits for a person.
 func (w *world) behindPaused(r restart.Run) bool {
-	holder := w.store.Holder(r.Service, r.Environment)
-	return holder != "" && holder != r.ID && w.run(holder).State == restart.RunPaused
+	holder := w.store.Bearing(r.ID)
+	return holder != "" && w.run(holder).State == restart.RunPaused
 }
 
 // claimed is told of each run that a server has taken.

@@ -4,6 +4,8 @@
 //
 //	/var/spool/restartilka/           0700, the agent's own
 //	    lock                          held (flock) by the one agent that works here
+//	    local.key                     the host's own key: seals what root begins here without a server
+//	    ledger.jsonl                  the host's own records of that: package ledger
 //	    nginx.task                    hard link to ID/received: the task that holds the service nginx
 //	    ID/                           one folder a task
 //	        received                  durable: the sealed envelope as it came, its epoch, when

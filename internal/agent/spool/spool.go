@@ -84,7 +84,7 @@ func OpenOn(root Folder, now func() time.Time) (*Spool, error) {
 		root.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, restart.Errorf(restart.CodeLocked, "another agent works in the spool %s", root.Path()).
-				WithHint("one agent a spool: stop the other one, or give this one its own spool:")
+				WithHint("one agent a spool: stop the other one, which may be restartilka-agent run or task, or give this one its own spool:")
 		}
 		return nil, err
 	}

@@ -123,6 +123,7 @@ func supervise(ctx context.Context, j Job, log *slog.Logger, sync spool.Sync, sc
 		return err
 	}
 	t.status.Stage, t.status.StartedAt = restart.StageStarted, &now
+	t.status.Revision = 2 // what an agent that sees only "started" gives it: the first phase must come after that
 	t.walk(ctx)
 	return t.finish()
 }
@@ -130,7 +131,16 @@ func supervise(ctx context.Context, j Job, log *slog.Logger, sync spool.Sync, sc
 // verify judges again, from the spool's bytes and the host's own files, what
 // the agent has judged before: nothing runs on another's word.
 func verify(j Job, r spool.Received) (protocol.Envelope, host.Work, error) {
-	e, err := protocol.Open(r.Sealed, j.Keys)
+	keys := j.Keys
+	if protocol.IsLocal(r.Sealed) {
+		// Begun by root on this host: only the key that lies in the spool says so,
+		// and no key that came with the job.
+		var err error
+		if keys, err = spool.LocalKeys(j.Spool); err != nil {
+			return protocol.Envelope{}, host.Work{}, restart.Errorf(restart.CodeBadSignature, "the host's own key can't be used: %v", err).Because(err)
+		}
+	}
+	e, err := protocol.Open(r.Sealed, keys)
 	if err != nil {
 		return e, host.Work{}, err
 	}

@@ -106,9 +106,11 @@ func Start(t testing.TB, change func(*api.Config)) *Server {
 	o := orchestrator.New(orchestrator.Config{
 		Owner: "test", Runs: s.Store, Tasks: s.Store, Agents: s.Agents, Key: key,
 		Changed: hub.Changed, Poll: 50 * time.Millisecond, DialRetry: time.Millisecond,
+		MayGoOn: func(ctx context.Context, run restart.Run) (restart.Cause, string) { return s.Control.MayGoOn(ctx, run) },
 	})
 	s.Control = control.New(control.Config{
 		Store: s.Store, Inventory: inv, Scenarios: shelf, Agents: s.Agents, Hub: hub, Wake: o.Wake, Committed: func() {},
+		Channels: func(string) []string { return []string{"test"} }, URL: "https://restartilka.example.com",
 		Enrol: &control.Enrolment{
 			CA: ca, CAPEM: s.CAPEM, Server: "test", EnvelopeKey: key.Public().(ed25519.PublicKey),
 			Pin: func() (pki.Pin, error) { return pki.PinOf(s.HTTP.Certificate()), nil },

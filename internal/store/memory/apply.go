@@ -3,7 +3,6 @@ package memory
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"maps"
 	"slices"
 	"time"
@@ -25,6 +24,9 @@ func (s *Store) Apply(_ context.Context, c store.Change) (version int64, err err
 		if c.Going && (r.State != restart.RunRunning || r.Control != restart.ControlNone) {
 			return restart.Errorf(restart.CodeConflict, "run %s does not go on: it is %s, or is to be stopped", r.ID, r.State)
 		}
+		if err := r.unturned(c.Seen); err != nil {
+			return err
+		}
 		at := c.At
 		if at.IsZero() {
 			at = s.now()
@@ -42,6 +44,7 @@ func (s *Store) Apply(_ context.Context, c store.Change) (version int64, err err
 			}
 			s.records = append(s.records, rec)
 		}
+		s.messages = append(s.messages, c.Messages...)
 		return nil
 	})
 	if err != nil {
@@ -64,9 +67,24 @@ func (r *run) fenced(f *store.Fence) error {
 	return nil
 }
 
+// unturned refuses what was decided upon an older version of the run, where it
+// has taken another turn since.
+func (r *run) unturned(seen int64) error {
+	failed := func(t restart.Task) bool { return t.Version > seen && t.State.Failure() }
+	switch {
+	case seen == 0:
+		return nil
+	case seen < 0 || seen > r.Version:
+		return restart.Errorf(restart.CodeConflict, "run %s has no version %d: it is at %d", r.ID, seen, r.Version)
+	case r.turned > seen || slices.ContainsFunc(r.Tasks, failed):
+		return restart.Errorf(restart.CodeConflict, "run %s has changed since version %d", r.ID, seen)
+	}
+	return nil
+}
+
 func (s *Store) change(r *run, c store.Change, at time.Time) error {
 	if c.Hold {
-		if holder := s.Holder(r.Service, r.Environment); holder != "" && holder != r.ID {
+		if holder := s.Bearing(r.ID); holder != "" && !r.holds {
 			return restart.Errorf(restart.CodeLocked, "run %s holds %s in %s", holder, r.Service, r.Environment)
 		}
 		r.holds = true
@@ -80,10 +98,20 @@ func (s *Store) change(r *run, c store.Change, at time.Time) error {
 			return err
 		}
 	}
+	if c.BreakGlass != nil {
+		if r.State != restart.RunDraft {
+			return restart.Errorf(restart.CodeConflict, "run %s is %s: the glass is broken as a run starts, or not at all", r.ID, r.State)
+		}
+		r.BreakGlass = true
+	}
 	if c.Run != nil {
 		if err := r.change(*c.Run, at); err != nil {
 			return err
 		}
+	}
+	decided := slices.ContainsFunc(c.Tasks, func(t store.TaskChange) bool { return t.Decision != nil })
+	if decided || len(c.NewTasks) > 0 || c.Run != nil && (c.Run.To != "" || c.Run.Control != nil) {
+		r.turned = r.Version
 	}
 	if c.Release {
 		r.holds = false
@@ -127,7 +155,7 @@ func (s *Store) changeTask(r *run, c store.TaskChange) error {
 	}
 	if c.Decision != nil {
 		if t.State != restart.TaskUnknown || t.Decision != nil {
-			return restart.Errorf(restart.CodeConflict, "task %s is decided, or not to be decided", c.ID)
+			return restart.Errorf(restart.CodeConflict, "task %s is %s: only unknown ones are decided, once", c.ID, t.State)
 		}
 		t.Decision = c.Decision
 	}
@@ -142,7 +170,7 @@ func (r *run) detail(c store.TaskChange) error {
 		r.sealed[c.ID] = c.Envelope
 	}
 	if c.Detail != nil {
-		r.details[c.ID] = json.RawMessage(c.Detail)
+		r.details[c.ID] = c.Detail
 	}
 	return nil
 }

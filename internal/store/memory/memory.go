@@ -20,17 +20,20 @@ type Store struct {
 	// its error is the answer all the same: a commit whose answer was lost.
 	Before, After func(write string) error
 
-	now     func() time.Time
-	runs    map[string]*run
-	order   []string // ids, sorted
-	records []audit.Record
+	now      func() time.Time
+	runs     map[string]*run
+	order    []string // ids, sorted
+	records  []audit.Record
+	messages []store.Message
 }
 
 type run struct {
 	restart.Run
 	owner   string
 	until   time.Time // the end of the lease
-	holds   bool      // the service
+	scope   string    // the group that its lock is of; "" = the whole environment
+	turned  int64     // the version of its last turn
+	holds   bool      // the service, in its scope
 	held    map[string]bool
 	details map[string]json.RawMessage
 	sealed  map[string][]byte
@@ -45,6 +48,10 @@ func New(now func() time.Time) *Store {
 // Records lists the audit records, in the order of their commits.
 func (s *Store) Records() []audit.Record { return s.records }
 
+// Messages lists what is to be told to receivers outside, in the order of the
+// commits. Nobody takes it.
+func (s *Store) Messages() []store.Message { return s.messages }
+
 // Runs lists the ids of all runs, sorted.
 func (s *Store) Runs() []string { return slices.Clone(s.order) }
 
@@ -54,24 +61,40 @@ func (s *Store) Owner(id string) (owner string, leased bool) {
 	return r.owner, r.owner != "" && r.until.After(s.now())
 }
 
-// Holder gives the run that holds a service in an environment; "" = none.
-func (s *Store) Holder(service, environment string) string {
+// Holders gives the runs that hold a service in an environment, or groups of
+// it, by id.
+func (s *Store) Holders(service, environment string) (ids []string) {
 	for _, id := range s.order {
 		if r := s.runs[id]; r.holds && r.Service == service && r.Environment == environment {
-			return id
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// Bearing gives a run that keeps another from taking its service; "" = none.
+func (s *Store) Bearing(id string) string {
+	r := s.runs[id]
+	for _, holder := range s.Holders(r.Service, r.Environment) {
+		if theirs := s.runs[holder].scope; holder != id && (theirs == "" || r.scope == "" || theirs == r.scope) {
+			return holder
 		}
 	}
 	return ""
 }
 
-// Create stores a queued run with its planned tasks.
+// Create stores a run that is a draft or queued, with its planned tasks.
 func (s *Store) Create(r restart.Run, records ...audit.Record) {
 	r.Version = 1
 	r.Tasks = slices.Clone(r.Tasks)
 	for i := range r.Tasks {
 		r.Tasks[i].State, r.Tasks[i].Version, r.Tasks[i].RunID = restart.TaskPlanned, 1, r.ID
 	}
-	s.runs[r.ID] = &run{Run: r, held: map[string]bool{}, details: map[string]json.RawMessage{}, sealed: map[string][]byte{}}
+	scope := ""
+	if r.Plan != nil && r.Plan.Holds == restart.HoldsGroup {
+		scope = r.Group
+	}
+	s.runs[r.ID] = &run{Run: r, scope: scope, turned: 1, held: map[string]bool{}, details: map[string]json.RawMessage{}, sealed: map[string][]byte{}}
 	at, _ := slices.BinarySearch(s.order, r.ID)
 	s.order = slices.Insert(s.order, at, r.ID)
 	s.records = append(s.records, records...)
@@ -212,7 +235,12 @@ func sorted(tasks []restart.Task) []restart.Task {
 }
 
 // SetControl is store.Store's.
-func (s *Store) SetControl(_ context.Context, id string, c restart.Control, records ...audit.Record) (out restart.Run, err error) {
+func (s *Store) SetControl(ctx context.Context, id string, c restart.Control, records ...audit.Record) (restart.Run, error) {
+	return s.Wish(ctx, id, c, 0, records...)
+}
+
+// Wish is store.Store's.
+func (s *Store) Wish(_ context.Context, id string, c restart.Control, seen int64, records ...audit.Record) (out restart.Run, err error) {
 	err = s.write("SetControl", func() error {
 		r, err := s.find(id)
 		if err != nil {
@@ -223,15 +251,18 @@ func (s *Store) SetControl(_ context.Context, id string, c restart.Control, reco
 		default:
 			return restart.Errorf(restart.CodeConflict, "run %s is %s: there is nothing to stop", id, r.State)
 		}
+		if err := r.unturned(seen); err != nil {
+			return err
+		}
 		wishes := []restart.Control{restart.ControlNone, restart.ControlPause, restart.ControlAbort, restart.ControlForceAbort}
 		before := slices.Index(wishes, r.Control)
 		if before >= slices.Index(wishes, restart.ControlAbort) && slices.Index(wishes, c) < before {
 			return restart.Errorf(restart.CodeConflict, "run %s is being aborted; that is not taken back", id)
 		}
-		if r.State != restart.RunPaused || c != restart.ControlPause {
-			r.Control = c
-		}
 		r.Version++
+		if r.State != restart.RunPaused || c != restart.ControlPause {
+			r.Control, r.turned = c, r.Version
+		}
 		s.records = append(s.records, records...)
 		return nil
 	})

@@ -30,6 +30,7 @@ func TestHosts(t *testing.T) {
 		test func(t *testing.T, c *fleet.Company)
 	}{
 		{"all are ready", allReady},
+		{"root works without the server", withoutServer},
 		{"services are discovered", discovered},
 		{"each state is told, with what to do", eachState},
 	} {

@@ -1,0 +1,309 @@
+package control
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/restartilka/restartilka/internal/audit"
+	"github.com/restartilka/restartilka/internal/authz"
+	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/wire"
+)
+
+// MaxFreeze bounds a freeze by date, so that a slip in the year is seen.
+const MaxFreeze = 366 * 24 * time.Hour
+
+// applied is a freeze that applies now.
+type applied struct {
+	restart.Freeze
+	until time.Time // by the clock of its zone
+}
+
+// sentence says it of an environment: "production is frozen until …: reason".
+func (a applied) sentence(environment string) string {
+	what := environment
+	switch {
+	case len(a.Services) > 0 && environment != "":
+		what = strings.Join(a.Services, ", ") + " in " + environment
+	case what == "":
+		what = a.Where()
+	}
+	return fmt.Sprintf("%s is frozen until %s: %s", what, readable(a.until), a.Reason)
+}
+
+func readable(t time.Time) string { return t.Format("Mon 2006-01-02 15:04 MST") }
+
+// refusal names the freeze, who may lift it and how it is broken.
+func (a applied) refusal(environment string) *restart.Error {
+	return restart.Errorf(restart.CodeFrozen, "%s", a.sentence(environment)).
+		WithHint("wait until then; or an admin lifts it: restartilka freeze remove %s --reason TEXT\nwhere it can't wait: --break-glass, by an admin or with a token of the role break-glass; others are told, and look at it afterwards", a.ID)
+}
+
+// freezeOn gives the freeze that keeps a run, by its kind, work, service and
+// environment, from starting now: of several the one that ends last. nil where
+// there is none.
+func (c *Control) freezeOn(ctx context.Context, run restart.Run) (*applied, error) {
+	if !restart.FreezeBinds(run.Kind, run.Work) {
+		return nil, nil
+	}
+	now := c.now()
+	list, err := c.cfg.Store.Freezes(ctx, now)
+	if err != nil {
+		return nil, err
+	}
+	var found *applied
+	for _, f := range list {
+		if !f.Names(run.Service, run.Environment) {
+			continue
+		}
+		window, there, err := windowOf(f, now)
+		if err != nil {
+			return nil, err
+		}
+		if there && window.Holds(now) && (found == nil || window.To.After(found.until)) {
+			found = &applied{f, window.To}
+		}
+	}
+	return found, nil
+}
+
+// windowOf gives the window of a freeze at now or the next, by the clock of its
+// zone.
+func windowOf(f restart.Freeze, now time.Time) (restart.Window, bool, error) {
+	zone, err := time.LoadLocation(f.Zone)
+	if err != nil {
+		return restart.Window{}, false, fmt.Errorf("the time zone of freeze %s: %w", f.ID, err)
+	}
+	w, there, err := f.Window(now, zone)
+	return restart.Window{From: w.From.In(zone), To: w.To.In(zone)}, there, err
+}
+
+// mayPassFreeze refuses to go on with a run while a freeze applies to it
+// (CodeFrozen), unless its glass is broken and the actor has that right still
+// (otherwise CodeForbidden).
+func (c *Control) mayPassFreeze(ctx context.Context, actor restart.Actor, run restart.Run) error {
+	frozen, err := c.freezeOn(ctx, run)
+	if err != nil || frozen == nil {
+		return err
+	}
+	if !run.Waives(restart.SafeguardFreeze) {
+		return frozen.refusal(run.Environment)
+	}
+	return authz.Require(actor, authz.BreakGlass, authz.Object{Service: restart.Service{Name: run.Service}})
+}
+
+// FreezeOn gives the freeze that stands in a run's way now; nil where none does.
+func (c *Control) FreezeOn(ctx context.Context, actor restart.Actor, run restart.Run) (*wire.Freeze, error) {
+	if err := authz.Require(actor, authz.See, authz.Object{}); err != nil {
+		return nil, err
+	}
+	frozen, err := c.freezeOn(ctx, run)
+	if err != nil || frozen == nil {
+		return nil, err
+	}
+	return &wire.Freeze{Freeze: frozen.Freeze, Applies: true, Ends: frozen.until}, nil
+}
+
+// Freezes lists the freezes that stand: those that apply now first, then by
+// when they begin.
+func (c *Control) Freezes(ctx context.Context, actor restart.Actor) ([]wire.Freeze, error) {
+	if err := authz.Require(actor, authz.See, authz.Object{}); err != nil {
+		return nil, err
+	}
+	now := c.now()
+	list, err := c.cfg.Store.Freezes(ctx, now)
+	if err != nil {
+		return nil, err
+	}
+	out := []wire.Freeze{}
+	for _, f := range list {
+		if w, there, err := windowOf(f, now); err != nil {
+			return nil, err
+		} else if there {
+			out = append(out, wire.Freeze{Freeze: f, Applies: w.Holds(now), Begins: w.From, Ends: w.To})
+		}
+	}
+	slices.SortStableFunc(out, func(a, b wire.Freeze) int { return a.Begins.Compare(b.Begins) }) // what applies has begun
+	return out, nil
+}
+
+// AddFreeze makes a freeze, at once in force where it has begun.
+func (c *Control) AddFreeze(ctx context.Context, actor restart.Actor, req wire.FreezeRequest) (wire.Freeze, error) {
+	rec := c.record(actor, audit.FreezeAdded)
+	rec.Reason, rec.Environment = clip(req.Reason), clip(strings.Join(req.Environments, " "))
+	err := authz.Require(actor, authz.Freeze, authz.Object{})
+	var f restart.Freeze
+	if err == nil {
+		f, err = c.freeze(ctx, actor, req)
+	}
+	if err != nil {
+		return wire.Freeze{}, c.refused(ctx, rec, err)
+	}
+	window, _, err := windowOf(f, f.CreatedAt)
+	if err != nil {
+		return wire.Freeze{}, err
+	}
+	rec.Reason, rec.Detail = f.Reason, clip(f.ID+" on "+f.Where()+", "+whenOf(f, window))
+	if err := c.cfg.Store.AddFreeze(ctx, f, rec); err != nil {
+		return wire.Freeze{}, err
+	}
+	c.cfg.Committed()
+	return wire.Freeze{Freeze: f, Applies: window.Holds(f.CreatedAt), Begins: window.From, Ends: window.To}, nil
+}
+
+// whenOf says when a freeze applies.
+func whenOf(f restart.Freeze, w restart.Window) string {
+	if f.Weekly != "" {
+		return "weekly " + f.Weekly + " " + f.Zone
+	}
+	return readable(w.From) + " to " + readable(w.To)
+}
+
+// freeze checks a request, against the inventory too.
+func (c *Control) freeze(ctx context.Context, actor restart.Actor, req wire.FreezeRequest) (restart.Freeze, error) {
+	now := c.now()
+	f := restart.Freeze{ID: restart.NewID(now), Zone: req.Zone, CreatedBy: actor.Name, CreatedAt: now}
+	var err error
+	if f.Reason, err = restart.CheckReason(req.Reason); err != nil {
+		return f, err
+	}
+	if err := c.checkPlaces(ctx, req, &f); err != nil {
+		return f, err
+	}
+	if f.Zone == "" {
+		f.Zone = c.cfg.Zone
+	}
+	zone, err := time.LoadLocation(f.Zone)
+	if err != nil || f.Zone == "Local" {
+		return f, restart.Errorf(restart.CodeInvalid, "there is no time zone %s", restart.Quote(req.Zone)).WithHint("an IANA name, such as Europe/Berlin or UTC")
+	}
+	if req.Weekly != "" {
+		if req.From != "" || req.To != "" {
+			return f, restart.Errorf(restart.CodeInvalid, "a freeze is either by date or weekly").WithHint("give from and to, or weekly; two freezes may stand side by side")
+		}
+		weekly, err := restart.ParseWeekly(req.Weekly)
+		f.Weekly = weekly.String()
+		return f, err
+	}
+	return f, dates(&f, req, now, zone)
+}
+
+// checkPlaces takes over environments and services, which the inventory knows.
+func (c *Control) checkPlaces(ctx context.Context, req wire.FreezeRequest, f *restart.Freeze) error {
+	if len(req.Environments) == 0 {
+		return restart.Errorf(restart.CodeInvalid, "no environment is named").WithHint("name some, or %s for every one", restart.EveryEnvironment)
+	}
+	snapshot, err := c.cfg.Inventory.Snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	var environments, services []string
+	for _, g := range snapshot.Groups {
+		environments = append(environments, g.Environment)
+	}
+	for _, s := range snapshot.Services {
+		services = append(services, s.Name)
+	}
+	if slices.Contains(req.Environments, restart.EveryEnvironment) {
+		if len(req.Environments) > 1 {
+			return restart.Errorf(restart.CodeInvalid, "%s names every environment: it stands alone", restart.EveryEnvironment)
+		}
+		f.Environments = req.Environments
+	} else if f.Environments, err = known("environment", req.Environments, environments); err != nil {
+		return err
+	}
+	f.Services, err = known("service", req.Services, services)
+	return err
+}
+
+// known gives the names without repetition, each of which must be among all.
+func known(what string, names, all []string) ([]string, error) {
+	all = slices.DeleteFunc(all, func(s string) bool { return s == "" })
+	slices.Sort(all)
+	all = slices.Compact(all)
+	var out []string
+	for _, name := range names {
+		if !slices.Contains(all, name) {
+			e := restart.Errorf(restart.CodeInvalid, "the inventory has no %s %s", what, restart.Quote(name))
+			if near := restart.Similar(name, all); len(near) > 0 {
+				return nil, e.WithHint("did you mean %s?", strings.Join(near, " or "))
+			}
+			return nil, e.WithHint("it has: %s", orNone(all[:min(len(all), 20)]))
+		}
+		if !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	return out, nil
+}
+
+// dates reads the ends of a freeze by date.
+func dates(f *restart.Freeze, req wire.FreezeRequest, now time.Time, zone *time.Location) error {
+	if req.To == "" {
+		return restart.Errorf(restart.CodeInvalid, "it is not said when the freeze ends").WithHint("give to, or weekly")
+	}
+	to, err := instant(req.To, zone, restart.LastReading)
+	if err != nil {
+		return err
+	}
+	from := now
+	if req.From != "" {
+		if from, err = instant(req.From, zone, restart.FirstReading); err != nil {
+			return err
+		}
+		if from.Before(now.Add(-time.Minute)) { // what is typed as now is not past
+			return restart.Errorf(restart.CodeInvalid, "from is past: %s", readable(from.In(zone))).WithHint("leave it out to begin now")
+		}
+	}
+	switch {
+	case !now.Before(to):
+		return restart.Errorf(restart.CodeInvalid, "to is past: %s", readable(to.In(zone)))
+	case !from.Before(to):
+		return restart.Errorf(restart.CodeInvalid, "to (%s) does not come after from (%s)", readable(to.In(zone)), readable(from.In(zone)))
+	case to.Sub(now) > 2*MaxFreeze || to.Sub(from) > MaxFreeze:
+		return restart.Errorf(restart.CodeInvalid, "a freeze of more than %d days, or that far ahead, is taken for a slip", int(MaxFreeze.Hours()/24)).WithHint("is the year right?")
+	}
+	from, to = from.UTC(), to.UTC()
+	f.From, f.To = &from, &to
+	return nil
+}
+
+// instant reads RFC 3339, or a date and a time by the clock of the zone, which
+// reading makes an instant of: the clock may skip or repeat it.
+func instant(text string, zone *time.Location, reading func(time.Time, *time.Location) time.Time) (time.Time, error) {
+	if t, err := time.Parse(time.RFC3339, text); err == nil {
+		return t, nil
+	}
+	for _, layout := range []string{"2006-01-02T15:04", "2006-01-02 15:04", "2006-01-02T15:04:05", "2006-01-02 15:04:05"} {
+		if t, err := time.Parse(layout, text); err == nil {
+			return reading(t, zone), nil
+		}
+	}
+	return time.Time{}, restart.Errorf(restart.CodeInvalid, "%s is not a date with a time", restart.Quote(text)).WithHint("such as 2026-12-24T00:00, by the clock of the zone, or 2026-12-24T00:00:00+01:00")
+}
+
+// RemoveFreeze lifts a freeze. Runs that it has paused stay so until somebody
+// resumes them.
+func (c *Control) RemoveFreeze(ctx context.Context, actor restart.Actor, id, reason string) error {
+	rec := c.record(actor, audit.FreezeRemoved)
+	rec.Reason, rec.Detail = clip(reason), clip(id)
+	err := authz.Require(actor, authz.Freeze, authz.Object{})
+	if err == nil {
+		rec.Reason, err = restart.CheckReason(reason)
+	}
+	if err == nil {
+		err = restart.CheckID(id)
+	}
+	if err == nil {
+		err = c.cfg.Store.RemoveFreeze(ctx, id, c.now(), rec)
+	}
+	if err != nil {
+		rec.Reason = clip(reason)
+		return c.refused(ctx, rec, err)
+	}
+	c.cfg.Committed()
+	return nil
+}

@@ -1,0 +1,164 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/restartilka/restartilka/internal/audit"
+	"github.com/restartilka/restartilka/internal/authz"
+	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/store"
+	"github.com/restartilka/restartilka/internal/wire"
+)
+
+// safeguards looks at what can stand between a person's start and the hosts,
+// and that broken glass waives: see restart.Run.Waives. It gives what stood in
+// the way, for people, or the refusal.
+func (c *Control) safeguards(ctx context.Context, actor restart.Actor, run restart.Run, broken bool) (waived string, err error) {
+	run.BreakGlass = broken
+	if broken {
+		if err := authz.Require(actor, authz.BreakGlass, authz.Object{Service: restart.Service{Name: run.Service}}); err != nil {
+			return "", err
+		}
+	}
+	frozen, err := c.freezeOn(ctx, run)
+	switch {
+	case err != nil || frozen == nil:
+		return "", err
+	case !run.Waives(restart.SafeguardFreeze):
+		return "", frozen.refusal(run.Environment)
+	}
+	return frozen.sentence(run.Environment), nil
+}
+
+// mostNamed bounds the hosts that a message names.
+const mostNamed = 100
+
+// breakGlass adds to a start all that goes with broken glass, so that it is one
+// transaction: the mark, the record, the place in the queue for review, and the
+// messages.
+func (c *Control) breakGlass(change *store.Change, actor restart.Actor, run restart.Run, plan restart.Plan, waived string) error {
+	change.BreakGlass = &store.BreakGlass{By: actor.Name, Waived: waived}
+	rec := about(c.record(actor, audit.RunBreakGlass), run)
+	rec.Detail = "nothing stood in the way"
+	if waived != "" {
+		rec.Detail = "waived: " + waived
+	}
+	change.Records = append(change.Records, rec)
+
+	chosen := plan.Chosen()
+	n := wire.Notification{
+		ID: restart.NewID(change.At), Event: wire.EventBreakGlass, At: change.At, Run: run.ID, URL: c.cfg.URL + "/runs/" + run.ID,
+		Service: run.Service, Environment: run.Environment, Group: run.Group, Scenario: run.Scenario, Actor: actor.Name, Reason: run.Reason, Waived: waived,
+		Owners: append([]string{}, plan.Service.Owners...), Hosts: []string{}, HostCount: len(chosen),
+	}
+	for _, h := range chosen[:min(len(chosen), mostNamed)] {
+		n.Hosts = append(n.Hosts, h.Name)
+	}
+	body, err := json.Marshal(n)
+	if err != nil {
+		return fmt.Errorf("encode a message: %w", err)
+	}
+	if channels := c.cfg.Channels(n.Event); len(channels) > 0 {
+		change.Messages = append(change.Messages, store.Message{ID: n.ID, Event: n.Event, Channels: channels, Body: body})
+	}
+	return nil
+}
+
+// Unreviewed lists the runs that broke the glass and that nobody has looked at
+// afterwards, the oldest first.
+func (c *Control) Unreviewed(ctx context.Context, actor restart.Actor) ([]wire.BrokenGlass, error) {
+	if err := authz.Require(actor, authz.See, authz.Object{}); err != nil {
+		return nil, err
+	}
+	list, err := c.cfg.Store.Unreviewed(ctx, wire.MaxPage)
+	if err != nil {
+		return nil, err
+	}
+	out := []wire.BrokenGlass{}
+	for _, b := range list {
+		out = append(out, glassInfo(b))
+	}
+	return out, nil
+}
+
+// Concerned counts those of Unreviewed that somebody should know of: all for who
+// may review, and for others those of their own services.
+func (c *Control) Concerned(ctx context.Context, actor restart.Actor) (int, error) {
+	if err := authz.Require(actor, authz.See, authz.Object{}); err != nil {
+		return 0, err
+	}
+	counts, err := c.cfg.Store.UnreviewedServices(ctx)
+	all := authz.Decide(actor, authz.ReviewGlass, authz.Object{}).Allowed
+	n := 0
+	for name, runs := range counts {
+		mine := all
+		if !all {
+			service, err := c.cfg.Inventory.Service(ctx, name)
+			mine = err == nil && authz.Decide(actor, authz.Control, authz.Object{Service: service}).Allowed
+		}
+		if mine {
+			n += runs
+		}
+	}
+	return n, err
+}
+
+// ReviewGlass notes what an auditor or an admin, who did not break it, has found
+// of a run that broke the glass.
+func (c *Control) ReviewGlass(ctx context.Context, actor restart.Actor, id, note string) (wire.BrokenGlass, error) {
+	rec := c.record(actor, audit.BreakGlassReviewed)
+	rec.Run, rec.Reason = clip(id), clip(note)
+	err := authz.Require(actor, authz.ReviewGlass, authz.Object{})
+	if err == nil {
+		err = restart.CheckID(id)
+	}
+	if err == nil {
+		note, err = checkNote(note)
+	}
+	var glass store.BrokenGlass
+	if err == nil {
+		glass, err = c.cfg.Store.Glass(ctx, id)
+	}
+	if err != nil {
+		return wire.BrokenGlass{}, c.refused(ctx, rec, err)
+	}
+	rec = about(rec, glass.Run)
+	rec.Reason, rec.Detail = note, "broken by "+glass.By
+	if err := c.cfg.Store.ReviewGlass(ctx, id, actor.Name, note, c.now(), rec); err != nil {
+		return wire.BrokenGlass{}, c.refused(ctx, rec, err)
+	}
+	c.cfg.Committed()
+	glass, err = c.cfg.Store.Glass(ctx, id)
+	return glassInfo(glass), err
+}
+
+// checkNote holds a note to the rules of a reason.
+func checkNote(note string) (string, error) {
+	checked, err := restart.CheckReason(note)
+	if err != nil {
+		return "", restart.Errorf(restart.CodeReason, "%s", strings.ReplaceAll(personal(err).Message, "the reason", "the note")).
+			WithHint("say what you found: was it needed, and did it help?")
+	}
+	return checked, nil
+}
+
+// MayReview tells whether somebody may review a run's broken glass.
+func MayReview(actor restart.Actor, b wire.BrokenGlass) bool {
+	return b.By != actor.Name && authz.Decide(actor, authz.ReviewGlass, authz.Object{}).Allowed
+}
+
+// MayBreakGlass tells whether somebody may start a run past its safeguards.
+func MayBreakGlass(actor restart.Actor, run restart.Run) bool {
+	return authz.Decide(actor, authz.BreakGlass, authz.Object{Service: restart.Service{Name: run.Service}}).Allowed
+}
+
+func glassInfo(b store.BrokenGlass) wire.BrokenGlass {
+	_, outcome, _ := strings.Cut(b.Run.Summary(), ": ")
+	return wire.BrokenGlass{
+		Run: b.Run.ID, Service: b.Run.Service, Environment: b.Run.Environment, Scenario: b.Run.Scenario, By: b.By, At: b.At, Reason: b.Run.Reason, Waived: b.Waived,
+		State: b.Run.State, Outcome: outcome, ReviewedBy: b.ReviewedBy, ReviewedAt: orNull(b.ReviewedAt), Note: b.Note,
+	}
+}
