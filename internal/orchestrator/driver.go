@@ -125,8 +125,7 @@ func (d *driver) greet(ctx context.Context, expiry time.Time) (bool, error) {
 			d.log.Warn("the host knows the task already: this database is older than what happened")
 			return false, d.follow(ctx, status)
 		}
-		var refused *dispatch.RefusedError
-		if errors.As(err, &refused) {
+		if refused, ok := errors.AsType[*dispatch.RefusedError](err); ok {
 			if refused.Err.Code == restart.CodeTombstone {
 				return d.had(ctx, refused.Err)
 			}
