@@ -11,6 +11,7 @@ import (
 
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/store/storetest"
+	"github.com/restartilka/restartilka/internal/wire"
 	"github.com/restartilka/restartilka/test/company"
 )
 
@@ -88,7 +89,8 @@ func crash(t *testing.T, o company.Options, kill func(c *company.Company)) {
 	}
 }
 
-// settle resumes a run, as a person would, until it is over.
+// settle resumes a run, as a person would who doesn't look at the hosts, until
+// it is over: what is unknown he says did not happen, be that true or not.
 func settle(t *testing.T, c *company.Company, id string) restart.Run {
 	t.Helper()
 	for range 10 {
@@ -100,7 +102,15 @@ func settle(t *testing.T, c *company.Company, id string) restart.Run {
 			t.Errorf("run %s is paused without saying why", id)
 		}
 		c.Eventually("the run to be resumed", func() bool {
-			_, err := c.Dev.Resume(t.Context(), id)
+			now, err := c.Dev.Run(t.Context(), id)
+			for _, task := range now.Undecided() {
+				if _, err := c.Dev.Decide(t.Context(), id, wire.DecideRequest{Host: task.Host, Verdict: restart.VerdictDidNot, Reason: "nobody has looked at it yet"}); err != nil {
+					return false
+				}
+			}
+			if err == nil {
+				_, err = c.Dev.Resume(t.Context(), id)
+			}
 			return err == nil
 		})
 	}
