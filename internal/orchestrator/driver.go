@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
-	"slices"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/audit"
@@ -16,15 +14,6 @@ import (
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/store"
 )
-
-// greetTime bounds the question that goes before a task. It has room for a
-// server that makes hundreds of connections at once, and is busy besides; two
-// questions still end before the task's envelope does.
-const greetTime = 10 * time.Second
-
-// promptly is how soon after the intent a task is sent without asking once more
-// whether the run still goes on.
-const promptly = 500 * time.Millisecond
 
 // driver brings one task from its plan to its outcome, or, resumed, finds out
 // what became of it. It ends with nil once the task is final in the store.
@@ -100,79 +89,6 @@ func (d *driver) lockedOut(ctx context.Context, cause error) error {
 		From: []restart.TaskState{restart.TaskPlanned}, Path: []restart.TaskState{restart.TaskNotStarted},
 		Cause: string(e.Code), Error: e.Message, FinishedAt: &rec.Time,
 	}, &rec)
-}
-
-// greet asks the agent for the id before anything is sent: whoever is there
-// has not heard of it, unless the database was restored from a backup that is
-// older than the task's work; then what became of it is the outcome. A host that went away behind an open connection is found
-// out by a harmless question, so that it is unreachable; found out by the task
-// itself, it would be unknown. It may as well be the connection alone that is
-// dead, or this server too busy to shake hands in time: whoever does not answer
-// is asked once more, over another. False means that the task has its outcome.
-func (d *driver) greet(ctx context.Context, expiry time.Time) (bool, error) {
-	began := d.now()
-	giveUp := began.Add(d.l.o.cfg.DialRetry)
-	asked := 0
-	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
-		asked++
-		actx, cancel := d.l.o.cfg.Clock.WithTimeout(ctx, greetTime)
-		status, err := d.l.o.cfg.Agents.Status(actx, d.host, d.task.ID, -1, 0)
-		cancel()
-		if ctx.Err() != nil {
-			return false, ctx.Err()
-		}
-		if err == nil {
-			d.log.Warn("the host knows the task already: this database is older than what happened")
-			return false, d.follow(ctx, status)
-		}
-		if refused, ok := errors.AsType[*dispatch.RefusedError](err); ok {
-			if refused.Err.Code == restart.CodeTombstone {
-				return d.had(ctx, refused.Err)
-			}
-			if took := d.l.o.since(began); asked > 1 || took > promptly || took < 0 { // below 0: the clock was set back
-				return d.wanted(ctx)
-			}
-			return true, nil // what it has to say against the task, it says of the task
-		}
-		var notSent *dispatch.NotSentError
-		final := errors.As(err, &notSent) && (notSent.Err.Code == restart.CodeCertificate || notSent.Err.Code == restart.CodeRevoked)
-		if now := d.now(); final || now.After(expiry) || now.After(giveUp) && asked > 1 {
-			cause := restart.Errorf(restart.CodeUnreachable, "%s did not answer; nothing was sent to it", d.host.Name).
-				WithHint("is the host up, and port 3131 open from the server?").Because(err)
-			if notSent != nil {
-				cause = notSent.Err
-			}
-			return false, d.outcome(ctx, restart.TaskUnreachable, cause, nil)
-		}
-		if !d.l.o.sleep(ctx, pause, nil) {
-			return false, ctx.Err()
-		}
-	}
-}
-
-// had settles a task that its host has had before, and has forgotten. It is
-// told of this server's epoch first: to one that works on a lost database, or
-// has lost the run, the host says so. False means that the task has its outcome.
-func (d *driver) had(ctx context.Context, said *restart.Error) (bool, error) {
-	fctx, cancel := d.l.o.cfg.Clock.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	if _, err := d.l.o.cfg.Agents.Forget(fctx, d.host, d.task.ID, protocol.Forget{Run: d.run.ID, Epoch: d.l.claim.Epoch}); err != nil && fenced(err) {
-		return false, err
-	}
-	return false, d.outcome(ctx, restart.TaskUnknown, restart.Errorf(restart.CodeTombstone,
-		"%s has had this task before, and has forgotten it: this database is older than what happened (%s)", d.host.Name, said.Message), nil)
-}
-
-// wanted tells whether the run still goes on, for a host that has been tried
-// for a while and to which nothing was sent: who has stopped the run meanwhile
-// is obeyed. False means that the task has its outcome.
-func (d *driver) wanted(ctx context.Context) (bool, error) {
-	run, err := d.l.o.cfg.Runs.RunSince(ctx, d.run.ID, math.MaxInt64) // none of its tasks
-	if err != nil || (run.State == restart.RunRunning && run.Control == restart.ControlNone) {
-		return err == nil, err
-	}
-	return false, d.outcome(ctx, restart.TaskNotStarted, restart.Errorf(restart.CodeConflict,
-		"the run was stopped before anything was sent to %s", d.host.Name), nil)
 }
 
 // send submits the task until the agent has answered. The same bytes may be
@@ -402,148 +318,4 @@ func (d *driver) pathTo(stage restart.Stage) []restart.TaskState {
 		step(restart.TaskRunning)
 	}
 	return path
-}
-
-// settle turns the agent's outcome into the server's.
-func (d *driver) settle(ctx context.Context, status protocol.TaskStatus) error {
-	why := restart.Errorf(restart.Code(status.FailedPhase), "%s", status.Error)
-	if status.Error == "" {
-		why = nil
-	}
-	switch status.Outcome {
-	case protocol.OutcomeSucceeded:
-		return d.outcome(ctx, restart.TaskSucceeded, why, &status)
-	case protocol.OutcomeFailed:
-		return d.outcome(ctx, restart.TaskFailed, why, &status)
-	case protocol.OutcomeTimedOut:
-		return d.outcome(ctx, restart.TaskTimedOut, why, &status)
-	case protocol.OutcomeNotStarted:
-		return d.outcome(ctx, restart.TaskNotStarted, why, &status)
-	case protocol.OutcomeCancelled:
-		if d.run.Kind == restart.KindThreadDump {
-			return d.outcome(ctx, restart.TaskCancelled, why, &status)
-		}
-		// A restart that was killed half-way: what the service is now is for a person to see.
-		return d.outcome(ctx, restart.TaskUnknown, restart.Errorf("cancelled", "killed in the middle of its work; look at the service on this host"), &status)
-	default:
-		return d.outcome(ctx, restart.TaskUnknown, why, &status)
-	}
-}
-
-// outcome commits the end of the task, its audit record and its outbox row in
-// one transaction. Then the agent is told that it may forget.
-func (d *driver) outcome(ctx context.Context, state restart.TaskState, why *restart.Error, status *protocol.TaskStatus) error {
-	now := d.now().UTC()
-	change := store.TaskChange{From: []restart.TaskState{d.task.State}, FinishedAt: &now}
-	if status != nil {
-		if state != restart.TaskNotStarted {
-			change.Path = d.pathTo(restart.StageStarted)
-		} else {
-			change.Path = d.pathTo(restart.StageReceived)
-		}
-		change.Drained, change.Detail = &status.Drained, detail(*status)
-		if state != restart.TaskUnknown { // how it ended is not known: nor is the rest
-			change.ExitCode = status.ExitCode
-		}
-		change.Phase = clean(string(status.FailedPhase))
-	}
-	change.Path = append(change.Path, state)
-	rec := d.record(audit.TaskOutcome, now)
-	rec.Outcome = string(state)
-	if why != nil {
-		change.Cause, change.Error = clean(string(why.Code)), clean(why.Error())
-		rec.Detail = change.Error
-	}
-	if err := d.apply(ctx, change, &rec); err != nil {
-		return err
-	}
-	switch {
-	case state == restart.TaskUnreachable: // it has nothing to forget
-	case state == restart.TaskUnknown && (status == nil || status.Outcome == ""): // forgetLoop asks first what became of it
-	default:
-		d.l.forget(ctx, d.run, d.task, d.host)
-	}
-	return nil
-}
-
-// forget tells the agent that the outcome is stored. The walk does not wait
-// for it: what is not told now is told later by forgetLoop.
-func (l *loop) forget(ctx context.Context, run restart.Run, t restart.Task, host restart.Host) {
-	l.wg.Go(func() {
-		fctx, cancel := l.o.cfg.Clock.WithTimeout(ctx, 5*time.Second)
-		defer cancel()
-		if _, err := l.o.cfg.Agents.Forget(fctx, host, t.ID, protocol.Forget{Run: run.ID, Epoch: l.claim.Epoch}); err != nil {
-			return
-		}
-		l.mu.Lock()
-		l.reported = append(l.reported, t.ID)
-		l.mu.Unlock()
-	})
-}
-
-// apply commits one change of the task and remembers its new state.
-func (d *driver) apply(ctx context.Context, c store.TaskChange, rec *audit.Record) error {
-	c.ID = d.task.ID
-	change := store.Change{RunID: d.run.ID, Fence: new(d.l.fence()), Tasks: []store.TaskChange{c}, At: d.now().UTC()}
-	change.Going = slices.Contains(c.Path, restart.TaskIntentLogged) // no next host after a stop
-	if rec != nil {
-		change.Records = []audit.Record{*rec}
-	}
-	if _, err := d.l.o.cfg.Runs.Apply(ctx, change); err != nil {
-		return err
-	}
-	d.task.State = c.Path[len(c.Path)-1]
-	if d.task.State.Final() {
-		d.l.o.cfg.Observer.TaskEnded(d.run.Kind, d.task.State, since(d.task.StartedAt, change.At))
-	}
-	if rec != nil {
-		d.l.o.cfg.Committed()
-	}
-	d.l.o.cfg.Changed(d.run.ID)
-	return nil
-}
-
-func (d *driver) record(action audit.Action, now time.Time) audit.Record {
-	r := record(d.run, action, now)
-	r.Task, r.Attempt, r.Host = d.task.ID, d.task.Attempt, d.host.Name
-	return r
-}
-
-// mostKept bounds each list that an agent sends, in elements.
-const mostKept = 100
-
-// detail keeps what the agent said, for pages; its text is cleaned first, all
-// of it but the evidence's own, which is shown as what it is.
-func detail(s protocol.TaskStatus) json.RawMessage {
-	s.Error, s.Containment = clean(s.Error), clean(s.Containment)
-	s.Phase, s.FailedPhase = protocol.Phase(clean(string(s.Phase))), protocol.Phase(clean(string(s.FailedPhase)))
-	s.Phases, s.Health = s.Phases[:min(len(s.Phases), mostKept)], s.Health[:min(len(s.Health), mostKept)]
-	s.Warnings, s.Evidence = s.Warnings[:min(len(s.Warnings), mostKept)], s.Evidence[:min(len(s.Evidence), mostKept)]
-	for i := range s.Phases {
-		s.Phases[i].Phase = protocol.Phase(clean(string(s.Phases[i].Phase)))
-		s.Phases[i].Error = clean(s.Phases[i].Error)
-	}
-	for i := range s.Evidence {
-		s.Evidence[i].Kind, s.Evidence[i].Error = clean(s.Evidence[i].Kind), clean(s.Evidence[i].Error)
-	}
-	for i := range s.Health {
-		s.Health[i].Detail = clean(s.Health[i].Detail)
-	}
-	for i := range s.Warnings {
-		s.Warnings[i] = clean(s.Warnings[i])
-	}
-	b, err := json.Marshal(s)
-	if err != nil {
-		return nil // a time outside the years of RFC 3339, from a host that lies: not worth keeping
-	}
-	return b
-}
-
-// clean bounds and escapes text from a host.
-func clean(s string) string {
-	const most = 2000
-	if len(s) > most {
-		s = s[:most] + "…"
-	}
-	return restart.Escape(s)
 }
