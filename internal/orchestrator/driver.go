@@ -110,8 +110,10 @@ func (d *driver) send(ctx context.Context, s protocol.Submission, expiry time.Ti
 		var notSent *dispatch.NotSentError
 		var refused *dispatch.RefusedError
 		switch {
+		case errors.As(err, &refused) && refused.Err.Code == restart.CodeStaleEpoch && perhapsSent:
+			return d.elsewhere(ctx, restart.TaskUnknown, refused.Err)
 		case errors.As(err, &refused) && refused.Err.Code == restart.CodeStaleEpoch:
-			return refused.Err
+			return d.elsewhere(ctx, restart.TaskRefused, refused.Err)
 		case errors.As(err, &refused) && refused.Err.Code != restart.CodeStopping && perhapsSent:
 			// What was sent before may still be on its way: it is known only once
 			// the id is forgotten there.
@@ -191,7 +193,7 @@ func (d *driver) absent(ctx context.Context) (bool, error) {
 	stone, err := d.l.o.cfg.Agents.Forget(fctx, d.host, d.task.ID, protocol.Forget{Run: d.run.ID, Epoch: d.l.claim.Epoch})
 	switch {
 	case err != nil && fenced(err):
-		return true, err
+		return true, d.elsewhere(ctx, restart.TaskUnknown, err)
 	case err != nil:
 		d.log.Warn("make the agent forget an id that it has not seen", "error", err)
 		return false, nil
@@ -226,7 +228,7 @@ func (d *driver) ask(ctx context.Context, after int64, wait time.Duration) (prot
 // follow watches a task that the agent has, stores its output and phases, and
 // commits its outcome.
 func (d *driver) follow(ctx context.Context, status protocol.TaskStatus) error {
-	output := nothing()
+	output := nothing(d.l.o)
 	defer func() { output.stop() }()
 	giveUp, heard, answers := d.latestEnd(), d.now(), 0
 	var shown time.Time
@@ -236,7 +238,7 @@ func (d *driver) follow(ctx context.Context, status protocol.TaskStatus) error {
 			output = d.keepOutput(ctx, status)
 		}
 		if status.Outcome != "" {
-			output.drain(5 * time.Second)
+			output.drain(5*time.Second, status.OutputSize, d.l.givenUp)
 			return d.settle(ctx, status)
 		}
 		if d.l.givenUp() {

@@ -137,7 +137,7 @@ func (o *Orchestrator) learn(ctx context.Context, run restart.Run, t restart.Tas
 	_, err = o.cfg.Runs.Apply(ctx, store.Change{
 		RunID: run.ID, At: now, Records: []audit.Record{rec},
 		Tasks: []store.TaskChange{{
-			ID: t.ID, From: []restart.TaskState{restart.TaskUnknown}, Error: t.Error + saysNow + says,
+			ID: t.ID, From: []restart.TaskState{restart.TaskUnknown}, Version: t.Version, Error: t.Error + saysNow + says,
 			ExitCode: status.ExitCode, Drained: &status.Drained, Detail: detail(status),
 		}},
 	})

@@ -75,19 +75,42 @@ func (d *driver) had(ctx context.Context, said *restart.Error) (bool, error) {
 	fctx, cancel := d.l.o.cfg.Clock.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	if _, err := d.l.o.cfg.Agents.Forget(fctx, d.host, d.task.ID, protocol.Forget{Run: d.run.ID, Epoch: d.l.claim.Epoch}); err != nil && fenced(err) {
-		return false, err
+		return false, d.elsewhere(ctx, restart.TaskUnknown, err)
 	}
 	return false, d.outcome(ctx, restart.TaskUnknown, restart.Errorf(restart.CodeTombstone,
 		"%s has had this task before, and has forgotten it: this database is older than what happened (%s)", d.host.Name, said.Message), nil)
 }
 
+// elsewhere settles a task whose host says that a later server has the run. If
+// the database says so too, that is the end of this walk. If not, the host has
+// heard of a server that works on another database, a restored one perhaps, or
+// it lies: that is this host's trouble, and none of the others'.
+func (d *driver) elsewhere(ctx context.Context, state restart.TaskState, said error) error {
+	run, err := d.l.o.cfg.Runs.RunSince(ctx, d.run.ID, math.MaxInt64)
+	if err != nil {
+		return err
+	}
+	if run.Epoch != d.l.claim.Epoch {
+		return said
+	}
+	return d.outcome(ctx, state, restart.Errorf(restart.CodeStaleEpoch,
+		"%s says that another server has this run, and the database does not: was the database restored elsewhere? (%s)", d.host.Name, clean(said.Error())), nil)
+}
+
 // wanted tells whether the run still goes on, for a host that has been tried
 // for a while and to which nothing was sent: who has stopped the run meanwhile
-// is obeyed. False means that the task has its outcome.
+// is obeyed, and a right that was lost, or a freeze, counts. False means that the task has its outcome.
 func (d *driver) wanted(ctx context.Context) (bool, error) {
 	run, err := d.l.o.cfg.Runs.RunSince(ctx, d.run.ID, math.MaxInt64) // none of its tasks
-	if err != nil || (run.State == restart.RunRunning && run.Control == restart.ControlNone) {
-		return err == nil, err
+	if err != nil {
+		return false, err
+	}
+	if run.State == restart.RunRunning && run.Control == restart.ControlNone {
+		cause, why := d.l.may(ctx, d.run)
+		if cause == "" {
+			return true, nil
+		}
+		return false, d.outcome(ctx, restart.TaskNotStarted, restart.Errorf(restart.Code(cause), "%s; nothing was sent to %s", why, d.host.Name), nil)
 	}
 	return false, d.outcome(ctx, restart.TaskNotStarted, restart.Errorf(restart.CodeConflict,
 		"the run was stopped before anything was sent to %s", d.host.Name), nil)

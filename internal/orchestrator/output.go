@@ -31,15 +31,15 @@ const (
 )
 
 // nothing is the keeper of a task that has no output yet.
-func nothing() *outputKeeper {
-	k := &outputKeeper{cancel: func() {}, done: make(chan struct{})}
+func nothing(o *Orchestrator) *outputKeeper {
+	k := &outputKeeper{o: o, cancel: func() {}, done: make(chan struct{})}
 	close(k.done)
 	return k
 }
 
 func (d *driver) keepOutput(ctx context.Context, status protocol.TaskStatus) *outputKeeper {
 	if status.Outcome != "" && status.OutputSize == 0 {
-		return nothing() // it is over and has said nothing
+		return nothing(d.l.o) // it is over and has said nothing
 	}
 	octx, cancel := context.WithCancel(ctx)
 	k := &outputKeeper{o: d.l.o, cancel: cancel, done: make(chan struct{}), follows: true}
@@ -129,10 +129,13 @@ func (k *outputKeeper) flush(ctx context.Context, d *driver, truncated int64) {
 	}
 }
 
-// drain waits for the end of the output, for as long as more of it arrives:
-// once idle has passed without any, the outcome is held up no longer.
-func (k *outputKeeper) drain(idle time.Duration) {
-	for before := k.end(); !k.over(); {
+// drain waits for the end of the output, which is at size, for as long as more
+// of it arrives: once idle has passed without any, the outcome is held up no
+// longer. Nor is it by a host that says a little again and again, for longer
+// than a silent one is asked, or than a force-abort waits.
+func (k *outputKeeper) drain(idle time.Duration, size int64, givenUp func() bool) {
+	began := k.o.cfg.Clock.Now()
+	for before := k.end(); !k.over() && before < size && !givenUp() && k.o.since(began) < k.o.cfg.ContactTimeout; {
 		until := k.o.cfg.Clock.Now().Add(idle)
 		k.o.cfg.Clock.Sleep(context.Background(), idle, k.done)
 		if k.over() || k.o.cfg.Clock.Now().Before(until) {

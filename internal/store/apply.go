@@ -291,18 +291,24 @@ func (s *Store) changeTask(ctx context.Context, t tx, run lockedRun, task restar
 	if c.Drained != nil {
 		drained = toInt(*c.Drained)
 	}
-	n, err := t.exec(ctx, `UPDATE tasks SET state = ?, version = ?,
+	text := `UPDATE tasks SET state = ?, version = ?,
 		cause = COALESCE(NULLIF(?, ''), cause), phase = COALESCE(NULLIF(?, ''), phase), error = COALESCE(NULLIF(?, ''), error),
 		exit_code = COALESCE(?, exit_code), started_at = COALESCE(?, started_at), finished_at = COALESCE(?, finished_at),
 		drained = COALESCE(?, drained), held = COALESCE(?, held)
-		WHERE id = ? AND state = ?`,
+		WHERE id = ? AND state = ?`
+	args := []any{
 		string(to), run.version, c.Cause, c.Phase, c.Error, maybe(c.ExitCode), maybeMicros(c.StartedAt), maybeMicros(c.FinishedAt),
-		drained, held, c.ID, string(task.State))
+		drained, held, c.ID, string(task.State),
+	}
+	if c.Version != 0 {
+		text, args = text+" AND version = ?", append(args, c.Version)
+	}
+	n, err := t.exec(ctx, text, args...)
 	if err != nil {
 		return err
 	}
 	if n != 1 {
-		return restart.Errorf(restart.CodeConflict, "task %s is no longer %s", c.ID, task.State)
+		return restart.Errorf(restart.CodeConflict, "task %s is no longer %s, or has changed since", c.ID, task.State)
 	}
 	if c.Decision != nil {
 		if err := decideTask(ctx, t, task, to, *c.Decision); err != nil {

@@ -69,6 +69,7 @@ type TaskChange struct {
 	StartedAt  *time.Time
 	FinishedAt *time.Time
 	Drained    *bool
+	Version    int64             // the task must be as of this version of its run; 0 = of any
 	Decision   *restart.Decision // of an unknown task that nobody has decided yet: else CodeConflict
 	Envelope   []byte            // the sealed envelope; another one than is stored is refused with CodeConflict
 	Detail     json.RawMessage   // what the agent said last; replaces the detail before

@@ -268,6 +268,9 @@ func drawRunChange(rt *rapid.T, run restart.Run) *store.RunChange {
 
 func drawTaskChange(rt *rapid.T, task restart.Task) store.TaskChange {
 	change := store.TaskChange{ID: task.ID, Error: rapid.SampledFrom([]string{"", "drawn"}).Draw(rt, "error")}
+	if rapid.IntRange(0, 5).Draw(rt, "as of") == 0 {
+		change.Version = task.Version - int64(rapid.IntRange(0, 1).Draw(rt, "versions behind"))
+	}
 	state := task.State
 	for range rapid.IntRange(0, 3).Draw(rt, "path") {
 		state = drawNext(rt, state, restart.TaskStates())

@@ -29,6 +29,7 @@ type machine struct {
 	agent *agent.Agent // nil = none answers
 	proc  *process     // of the agent; nil = none runs
 	busy  bool         // the agent does something
+	due   bool         // a look of the agent at its tasks is due
 	free  chan struct{}
 	spool *spool.Spool
 	life  int // of the agent, for its name
@@ -208,8 +209,15 @@ func (m *machine) supervised() []string {
 
 // attend is the agent's own look at its tasks, again and again while it has some.
 func (m *machine) attend() {
+	if m.due {
+		return // one look sees everything
+	}
+	m.due = true
 	life := m.life
-	m.w.after(m.w.between(0, time.Second), func() { m.look(life) })
+	m.w.after(m.w.between(0, time.Second), func() {
+		m.due = false
+		m.look(life)
+	})
 }
 
 func (m *machine) look(life int) {

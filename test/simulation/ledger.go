@@ -218,6 +218,9 @@ func (l *ledger) put(p *process, task string, s protocol.Submission) {
 	if err := json.Unmarshal(s.Sealed.Payload, &e); err != nil {
 		w.violated("%s was sent with an envelope that can't be read: %v", task, err)
 	}
+	if first && l.revoked > 0 && w.now-l.revoked > obeyed && w.now-p.thawed > obeyed {
+		w.violated("%s was sent to its host %s after the rights for it were lost", task, w.now-l.revoked)
+	}
 	if at, stopped := l.stopped[e.Run]; first && stopped && w.now-at > obeyed && w.now-p.thawed > obeyed {
 		w.violated("%s was sent to its host %s after its run was stopped", task, w.now-at)
 	}

@@ -128,6 +128,9 @@ func (s *Store) changeTask(r *run, c store.TaskChange) error {
 	if len(c.From) > 0 && !slices.Contains(c.From, t.State) {
 		return restart.Errorf(restart.CodeConflict, "task %s is %s", c.ID, t.State)
 	}
+	if c.Version != 0 && c.Version != t.Version {
+		return restart.Errorf(restart.CodeConflict, "task %s has changed since version %d", c.ID, c.Version)
+	}
 	for _, to := range c.Path {
 		if err := t.State.Transition(to); err != nil {
 			return err
