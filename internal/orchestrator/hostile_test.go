@@ -96,7 +96,9 @@ func (s *trickling) Output(ctx context.Context, _ restart.Host, _ string, offset
 func TestOutputWithoutEndHoldsUpNoOutcome(t *testing.T) {
 	b := newBench(t)
 	run := b.queue("shop", "web1")
-	b.run(func(cfg *orchestrator.Config) { cfg.Agents, cfg.ContactTimeout = &trickling{b.agents}, 200*time.Millisecond })
+	b.run(func(cfg *orchestrator.Config) {
+		cfg.Agents, cfg.ContactTimeout = &trickling{b.agents}, 200*time.Millisecond
+	})
 	b.until(run.ID, restart.RunCompleted)
 }
 
