@@ -126,7 +126,7 @@ func (c *Control) resolveLinked(ctx context.Context, actor restart.Actor, parent
 	if err != nil {
 		return none, err
 	}
-	r.plan.Parent, r.plan.Work = parent.ID, work
+	r.plan.Parent, r.plan.Work, r.plan.Siblings = parent.ID, work, siblings(parent, work)
 	r.plan.Warnings = append(append(r.plan.Warnings, warnings...), linkWarnings(parent, work)...)
 	if work == restart.WorkUndrain {
 		r.plan.Strategy = alone(r.plan.Strategy)
@@ -216,6 +216,17 @@ func stillThere(tasks []restart.Task, members []restart.Host, group string) (hos
 		}
 	}
 	return hosts, warnings
+}
+
+// siblings gives the runs that were made from another for the same work, and
+// are drafts no more.
+func siblings(parent restart.Run, work restart.Work) (ids []string) {
+	for _, child := range parent.Children {
+		if child.Work == work {
+			ids = append(ids, child.ID)
+		}
+	}
+	return ids
 }
 
 // linkWarnings says what a person should know of the old run.
