@@ -286,6 +286,28 @@ func TestTheRightToBreakGlassIsAskedOfEachHost(t *testing.T) {
 	}
 }
 
+// Glass that was broken passes the freezes of then, and none that comes later.
+func TestBrokenGlassPassesNoLaterFreeze(t *testing.T) {
+	v := newVerbs(t)
+	sure := v.Token("anna", developer, restart.RoleBreakGlass)
+	before := freeze(t, v.Server, v.admin, "")
+	v.Agents.Set("web1", apitest.Hangs)
+	run := decode[restart.Run](t, v.Request("POST", "/api/v1/runs", sure, []byte(strings.TrimSuffix(shopRestart, "}")+`,"start":true,"break_glass":true}`), nil), 201)
+	v.until(run.ID, "the first host in hand", func(r restart.Run) bool { return r.Tasks[0].State == restart.TaskRunning })
+	later := freeze(t, v.Server, v.admin, "")
+	v.Agents.Set("web1", apitest.Succeeds)
+	if got := v.untilState(run.ID, restart.RunPaused); got.Cause != restart.CauseFreeze || states(got) != "succeeded planned planned" {
+		t.Errorf("%s (%s), %s", got.Summary(), got.Cause, states(got))
+	}
+	if p := problem(t, v.ask(sure, run.ID, "resume", ""), 409); p.Code != restart.CodeFrozen || !strings.Contains(p.Hint, later.ID) {
+		t.Errorf("resume: %+v", p)
+	}
+	thaw(t, v.Server, v.admin, later.ID)
+	decode[restart.Run](t, v.ask(sure, run.ID, "resume", ""), 200) // past the first, as ever
+	v.untilState(run.ID, restart.RunCompleted)
+	thaw(t, v.Server, v.admin, before.ID)
+}
+
 // A double click and a client that asks again make one run, and a key that is
 // used for something else makes none.
 func TestIdempotencyKeys(t *testing.T) {

@@ -46,6 +46,12 @@ func (a applied) refusal(environment string) *restart.Error {
 // environment, from starting now: of several the one that ends last. nil where
 // there is none.
 func (c *Control) freezeOn(ctx context.Context, run restart.Run) (*applied, error) {
+	return c.freezeSince(ctx, run, time.Time{})
+}
+
+// freezeSince is freezeOn of those freezes that have begun, or were declared
+// while they applied already, after some moment.
+func (c *Control) freezeSince(ctx context.Context, run restart.Run, since time.Time) (*applied, error) {
 	if !restart.FreezeBinds(run.Kind, run.Work) {
 		return nil, nil
 	}
@@ -63,7 +69,8 @@ func (c *Control) freezeOn(ctx context.Context, run restart.Run) (*applied, erro
 		if err != nil {
 			return nil, err
 		}
-		if there && window.Holds(now) && (found == nil || window.To.After(found.until)) {
+		late := window.From.After(since) || f.CreatedAt.After(since)
+		if there && late && window.Holds(now) && (found == nil || window.To.After(found.until)) {
 			found = &applied{f, window.To}
 		}
 	}
@@ -82,8 +89,9 @@ func windowOf(f restart.Freeze, now time.Time) (restart.Window, bool, error) {
 }
 
 // mayPassFreeze refuses to go on with a run while a freeze applies to it
-// (CodeFrozen), unless its glass is broken and the actor has that right still
-// (otherwise CodeForbidden).
+// (CodeFrozen), unless its glass was broken while that freeze stood and the
+// actor has that right still (otherwise CodeForbidden). Who broke the glass saw
+// the freezes of then: one that begins afterwards is not his to pass.
 func (c *Control) mayPassFreeze(ctx context.Context, actor restart.Actor, run restart.Run) error {
 	frozen, err := c.freezeOn(ctx, run)
 	if err != nil || frozen == nil {
@@ -91,6 +99,15 @@ func (c *Control) mayPassFreeze(ctx context.Context, actor restart.Actor, run re
 	}
 	if !run.Waives(restart.SafeguardFreeze) {
 		return frozen.refusal(run.Environment)
+	}
+	glass, err := c.cfg.Store.Glass(ctx, run.ID)
+	if err != nil {
+		return err
+	}
+	if later, err := c.freezeSince(ctx, run, glass.At); err != nil {
+		return err
+	} else if later != nil {
+		return later.refusal(run.Environment)
 	}
 	return authz.Require(actor, authz.BreakGlass, authz.Object{Service: restart.Service{Name: run.Service}})
 }

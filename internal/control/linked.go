@@ -10,6 +10,7 @@ import (
 	"github.com/restartilka/restartilka/internal/authz"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/scenario"
+	"github.com/restartilka/restartilka/internal/store"
 	"github.com/restartilka/restartilka/internal/wire"
 )
 
@@ -126,8 +127,15 @@ func (c *Control) resolveLinked(ctx context.Context, actor restart.Actor, parent
 	if err != nil {
 		return none, err
 	}
-	r.plan.Parent, r.plan.Work = parent.ID, work
+	r.plan.Parent, r.plan.Work, r.plan.Siblings = parent.ID, work, siblings(parent, work)
 	r.plan.Warnings = append(append(r.plan.Warnings, warnings...), linkWarnings(parent, work)...)
+	if parent.Restored() && work == restart.WorkWhole {
+		backup, err := c.lastBackup(ctx)
+		if err != nil {
+			return none, err
+		}
+		r.plan.Warnings = append(r.plan.Warnings, restoredWarning(parent, backup))
+	}
 	if work == restart.WorkUndrain {
 		r.plan.Strategy = alone(r.plan.Strategy)
 	}
@@ -218,6 +226,17 @@ func stillThere(tasks []restart.Task, members []restart.Host, group string) (hos
 	return hosts, warnings
 }
 
+// siblings gives the runs that were made from another for the same work, and
+// are drafts no more.
+func siblings(parent restart.Run, work restart.Work) (ids []string) {
+	for _, child := range parent.Children {
+		if child.Work == work {
+			ids = append(ids, child.ID)
+		}
+	}
+	return ids
+}
+
 // linkWarnings says what a person should know of the old run.
 func linkWarnings(parent restart.Run, work restart.Work) []string {
 	var out []string
@@ -232,6 +251,24 @@ func linkWarnings(parent restart.Run, work restart.Work) []string {
 		}
 	}
 	return out
+}
+
+// restoredWarning says what is not known of a run that was put back from a
+// backup. A retry has ids of its own, so that no agent knows by them what it has
+// done already.
+func restoredWarning(parent restart.Run, backup string) string {
+	return fmt.Sprintf("run %s was restored from a %s: hosts may have been touched since, by it or by a retry of it that is forgotten; look at them", parent.ID, backup)
+}
+
+// lastBackup says of when the backup is that was restored last: "backup of
+// 2026-11-22 20:00:00 UTC", or "backup" where the trail has no record of it.
+func (c *Control) lastBackup(ctx context.Context) (string, error) {
+	records, _, err := c.cfg.Store.AuditSearch(ctx, store.AuditFilter{Action: audit.ServerRestored, Limit: wire.MaxPage})
+	if err != nil || len(records) == 0 {
+		return "backup", err
+	}
+	backup, _, _ := strings.Cut(records[len(records)-1].Detail, ",") // as package store writes it
+	return backup, nil
 }
 
 // alone is the strategy of an undrain by itself. It takes no host out of

@@ -138,16 +138,20 @@ func (c *Control) Start(ctx context.Context, actor restart.Actor, id string, req
 	rec = about(c.record(actor, audit.RunRequested), run)
 	rec.Detail = chosenNames(*plan) + madeFrom(run)
 	change.Records = []audit.Record{rec}
+	if run.Parent != "" {
+		change.Alone = &store.Alone{Besides: run.Plan.Siblings}
+	}
 	if req.BreakGlass {
 		if err := c.breakGlass(&change, actor, run, *plan, waived); err != nil {
 			return restart.Run{}, err
 		}
 	}
 	if _, err := c.cfg.Store.Apply(ctx, change); err != nil {
-		if restart.CodeOf(err) != restart.CodeConflict {
+		if code := restart.CodeOf(err); code != restart.CodeConflict && code != restart.CodePlanChanged {
 			return restart.Run{}, err
 		}
-		// Two clicks at once: the other was quicker. Or the version was wrong.
+		// Two clicks at once: the other was quicker. Or the version was wrong, or
+		// somebody else's run of the same work was quicker.
 		switch now, lookup := c.Run(ctx, actor, id); {
 		case lookup != nil:
 			return restart.Run{}, lookup

@@ -119,13 +119,23 @@ func stopHere(s snapshot, active int) []command {
 	return []command{pause{restart.CauseInterrupted, why}, leave{}}
 }
 
+// forgotten says of a run that was put back from a backup that more may have
+// been done than it knows of. Hosts that it never came to are asked of no agent
+// as it is aborted.
+func forgotten(r restart.Run) string {
+	if !r.Restored() {
+		return ""
+	}
+	return "; the run was restored from a backup, and hosts may have been touched that are not known of here: look at them before a retry"
+}
+
 // obey carries out what a person asked for, once no host is in hand.
 func obey(r restart.Run) command {
 	switch r.Control {
 	case restart.ControlAbort:
-		return end{restart.RunAborted, restart.CauseOperator, "aborted by a person; no further host was touched"}
+		return end{restart.RunAborted, restart.CauseOperator, "aborted by a person; no further host was touched" + forgotten(r)}
 	case restart.ControlForceAbort:
-		return end{restart.RunAborted, restart.CauseOperator, "aborted by force; hosts in hand were killed, look at them"}
+		return end{restart.RunAborted, restart.CauseOperator, "aborted by force; hosts in hand were killed, look at them" + forgotten(r)}
 	case restart.ControlPause:
 		if r.State == restart.RunRunning || r.State == restart.RunQueued {
 			return pause{restart.CauseOperator, "paused by a person"}

@@ -45,18 +45,21 @@ func TestDecide(t *testing.T) {
 		in   snapshot
 		want string // a prefix of what is shown
 	}{
-		"queued begins":                       {s{run: with(aRun(none, "planned"), func(r *restart.Run) { r.State = restart.RunQueued })}, "begin{}"},
-		"the first host starts":               {s{run: aRun(none, "planned", "planned", "planned")}, "start{task:t0}"},
-		"only one at a time":                  {s{run: aRun(none, "running", "planned"), driven: map[string]bool{"t0": true}}, ""},
-		"the next when the last is healthy":   {s{run: aRun(none, "succeeded", "planned", "planned")}, "start{task:t1}"},
-		"a batch starts together":             {s{run: aRun(two, "planned", "planned", "planned")}, "start{task:t0} start{task:t1}"},
-		"the next batch waits for the last":   {s{run: aRun(two, "succeeded", "running", "planned"), driven: map[string]bool{"t1": true}}, ""},
-		"all succeeded":                       {s{run: aRun(none, "succeeded", "succeeded")}, "end{state:completed cause: why:}"},
-		"a failure stops":                     {s{run: aRun(none, "succeeded", "failed", "planned")}, "pause{cause:failure"},
-		"a refusal stops":                     {s{run: aRun(none, "refused", "planned")}, "pause{cause:failure"},
-		"an unreachable host stops":           {s{run: aRun(none, "unreachable", "planned")}, "pause{cause:failure"},
-		"a host that was not started stops":   {s{run: aRun(none, "not_started", "planned")}, "pause{cause:failure"},
-		"unknown stops with its own cause":    {s{run: aRun(none, "unknown", "planned")}, "pause{cause:unknown"},
+		"queued begins":                     {s{run: with(aRun(none, "planned"), func(r *restart.Run) { r.State = restart.RunQueued })}, "begin{}"},
+		"the first host starts":             {s{run: aRun(none, "planned", "planned", "planned")}, "start{task:t0}"},
+		"only one at a time":                {s{run: aRun(none, "running", "planned"), driven: map[string]bool{"t0": true}}, ""},
+		"the next when the last is healthy": {s{run: aRun(none, "succeeded", "planned", "planned")}, "start{task:t1}"},
+		"a batch starts together":           {s{run: aRun(two, "planned", "planned", "planned")}, "start{task:t0} start{task:t1}"},
+		"the next batch waits for the last": {s{run: aRun(two, "succeeded", "running", "planned"), driven: map[string]bool{"t1": true}}, ""},
+		"all succeeded":                     {s{run: aRun(none, "succeeded", "succeeded")}, "end{state:completed cause: why:}"},
+		"a failure stops":                   {s{run: aRun(none, "succeeded", "failed", "planned")}, "pause{cause:failure"},
+		"a refusal stops":                   {s{run: aRun(none, "refused", "planned")}, "pause{cause:failure"},
+		"an unreachable host stops":         {s{run: aRun(none, "unreachable", "planned")}, "pause{cause:failure"},
+		"a host that was not started stops": {s{run: aRun(none, "not_started", "planned")}, "pause{cause:failure"},
+		"unknown stops with its own cause":  {s{run: aRun(none, "unknown", "planned")}, "pause{cause:unknown"},
+		"an abort of what was restored": {s{run: with(aRun(none, "planned"), func(r *restart.Run) {
+			r.State, r.Control, r.Epoch = restart.RunPaused, restart.ControlAbort, restart.RestoredEpoch
+		})}, "end{state:aborted cause:operator why:aborted by a person; no further host was touched; the run was restored from a backup, and hosts may have been touched"},
 		"a failure may end the run":           {s{run: aRun(restart.Strategy{OnFailure: "abort"}, "failed", "planned")}, "end{state:failed cause:failure"},
 		"unknown never ends it by itself":     {s{run: aRun(restart.Strategy{OnFailure: "abort"}, "unknown", "planned")}, "pause{cause:unknown"},
 		"failures within the limit":           {s{run: aRun(restart.Strategy{MaxFailures: 1}, "failed", "planned")}, "start{task:t1}"},

@@ -55,8 +55,9 @@ type Plan struct {
 	Hosts       []PlannedHost     `json:"hosts"`           // in the order in which they will be touched
 	Batches     []int             `json:"batches"`         // resolved sizes; their sum is the number of hosts not left out
 	Resolved    *Resolved         `json:"resolved,omitempty"`
-	Parent      string            `json:"parent,omitempty"` // the run that this one is to be made from
-	Work        Work              `json:"work,omitempty"`   // how much of the scenario is done on each host
+	Parent      string            `json:"parent,omitempty"`   // the run that this one is to be made from
+	Work        Work              `json:"work,omitempty"`     // how much of the scenario is done on each host
+	Siblings    []string          `json:"siblings,omitempty"` // runs made from Parent for the same Work and started before this plan
 	Warnings    []string          `json:"warnings,omitempty"`
 	MadeAt      time.Time         `json:"made_at"`
 	InventoryAt time.Time         `json:"inventory_at"` // how old the inventory's answer is

@@ -133,6 +133,15 @@ type Run struct {
 	Tasks      []Task     `json:"tasks"`
 }
 
+// RestoredEpoch is the least epoch of a run that was in a backup which was put
+// back, for good. No other run comes near it: see store.EpochJump.
+const RestoredEpoch = 1_000_000
+
+// Restored tells that the database has forgotten what became of the run after
+// some moment: it was put back from a backup of then. Its hosts may have been
+// touched since, whatever its tasks say.
+func (r Run) Restored() bool { return r.Epoch >= RestoredEpoch }
+
 // TaskState is where one host of a run stands, as far as the server knows.
 type TaskState string
 

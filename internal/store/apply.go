@@ -70,7 +70,8 @@ func staleFence(ctx context.Context, t tx, id string, fence Fence) error {
 // Errors: CodeNotFound (no such run or task), CodeStaleEpoch (another server
 // has claimed the run), CodeConflict (From does not fit, the table forbids a
 // step, a final run would keep active tasks, the run has taken another turn
-// than Seen knows, the task is decided already), CodeLocked (another run holds the
+// than Seen knows, the task is decided already), CodePlanChanged (see Alone),
+// CodeLocked (another run holds the
 // service, or works on it on that host: the error names it), CodeInvalid,
 // CodeDiskFull and CodeUnavailable.
 func (s *Store) Apply(ctx context.Context, c Change) (version int64, err error) {
@@ -93,6 +94,11 @@ func (s *Store) Apply(ctx context.Context, c Change) (version int64, err error) 
 		at := run.now
 		if !c.At.IsZero() {
 			at = micros(c.At)
+		}
+		if c.Alone != nil {
+			if err := alone(ctx, t, run, *c.Alone); err != nil {
+				return err
+			}
 		}
 		if c.Hold {
 			if err := holdService(ctx, t, run, at); err != nil {

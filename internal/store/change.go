@@ -37,7 +37,16 @@ type Change struct {
 	// BreakGlass starts the run past the safeguards that can be waived: only
 	// while it is a draft, so only together with its start.
 	BreakGlass *BreakGlass
+
+	// Alone starts a run that is made from another unless somebody was quicker;
+	// nil = nobody asks. Only while the run is a draft.
+	Alone *Alone
 }
+
+// Alone refuses (CodePlanChanged) the start of a run where another one, made
+// from the same run for the same work, is a draft no more, and is not among
+// those that its plan knows of. Of two that start at once, one is refused.
+type Alone struct{ Besides []string }
 
 // RunChange moves a run. A run that becomes final gives back its lease and its
 // service lock, and its control is cleared; it may not have active tasks.

@@ -94,6 +94,7 @@ func Exercise(t *testing.T, newDSN storetest.NewDSN) {
 		"lock scope":                  exerciseLockScope,
 		"lock scope race":             exerciseLockScopeRace,
 		"broken glass":                exerciseGlass,
+		"siblings":                    exerciseSiblings,
 		"messages":                    exerciseMessages,
 		"same request":                exerciseSameRequest,
 		"fifth migration":             exerciseFifthMigration,

@@ -50,6 +50,9 @@ func exerciseFencing(t *testing.T, newDSN storetest.NewDSN) {
 	if after.Epoch < before.Epoch+store.EpochJump || after.Epoch < time.Now().Add(-time.Minute).UnixMilli() || after.Version < before.Version+store.EpochJump {
 		t.Errorf("epoch %d after %d, version %d after %d", after.Epoch, before.Epoch, after.Version, before.Version)
 	}
+	if !after.Restored() || before.Restored() {
+		t.Error("it can't be told that the run was restored")
+	}
 	for i, task := range after.Tasks {
 		if task.State != before.Tasks[i].State || task.Version != after.Version {
 			t.Errorf("task %d is %s, was %s; version %d of %d", i, task.State, before.Tasks[i].State, task.Version, after.Version)

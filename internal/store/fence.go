@@ -19,7 +19,7 @@ import (
 // nothing but takeovers. The time stands for the backup that is restored a
 // second time, which would give the same epochs again: it gains a thousand a
 // second, more than takeovers ever can.
-const EpochJump = 1_000_000
+const EpochJump = restart.RestoredEpoch
 
 // fence separates the restored database from the future that it has lost:
 //

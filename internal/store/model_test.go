@@ -43,12 +43,15 @@ func exerciseModel(t *testing.T, newDSN storetest.NewDSN) {
 	iteration := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		iteration++
-		m := newModel()
+		m, parent := newModel(), newID()
 		for i := range 3 {
 			run := newRun(2)
 			run.Service = fmt.Sprint("svc", iteration)
 			run.Group = rapid.SampledFrom([]string{"blue", "green"}).Draw(rt, "group")
 			run.Plan = &restart.Plan{Holds: rapid.SampledFrom([]restart.Holds{restart.HoldsEnvironment, restart.HoldsGroup}).Draw(rt, "holds")}
+			if i > 0 {
+				run.Parent, run.Work = parent, rapid.SampledFrom([]restart.Work{restart.WorkWhole, restart.WorkUndrain}).Draw(rt, "work")
+			}
 			if i == 2 && rapid.Bool().Draw(rt, "draft") { // the last: to make another drops old drafts
 				run.State = restart.RunDraft
 			}
@@ -219,6 +222,9 @@ func applyStep(rt *rapid.T, t *testing.T, s *store.Store, m *model) {
 	}
 	if among := map[bool]int{true: 1, false: 19}[starts]; (starts || run.State != restart.RunDraft) && rapid.IntRange(0, among).Draw(rt, "glass") == 0 {
 		c.BreakGlass = &store.BreakGlass{By: "anna", Waived: "drawn"}
+	}
+	if among := map[bool]int{true: 1, false: 19}[starts]; rapid.IntRange(0, among).Draw(rt, "alone") == 0 {
+		c.Alone = &store.Alone{Besides: m.runs[:rapid.IntRange(0, len(m.runs)).Draw(rt, "siblings known")]}
 	}
 	if rapid.IntRange(0, 3).Draw(rt, "message") == 0 {
 		c.Messages = []store.Message{{ID: newID(), Event: "drawn", Channels: []string{run.Service}, Body: []byte(`{}`)}}

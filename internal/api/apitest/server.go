@@ -87,8 +87,14 @@ type Server struct {
 // the API's configuration before the start.
 func Start(t testing.TB, change func(*api.Config)) *Server {
 	t.Helper()
+	return StartOn(t, storetest.Open(t, storetest.SQLite(t)), change)
+}
+
+// StartOn is Start over a store that may hold something already.
+func StartOn(t testing.TB, over *store.Store, change func(*api.Config)) *Server {
+	t.Helper()
 	dir := t.TempDir()
-	s := &Server{t: t, Agents: NewAgents("restarted\n"), Store: storetest.Open(t, storetest.SQLite(t))}
+	s := &Server{t: t, Agents: NewAgents("restarted\n"), Store: over}
 	s.Shelf = s.writeAll(dir)
 	shelf, err := control.NewShelf(s.Shelf, slog.New(slog.DiscardHandler))
 	s.must(err)

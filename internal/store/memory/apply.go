@@ -27,6 +27,9 @@ func (s *Store) Apply(_ context.Context, c store.Change) (version int64, err err
 		if err := r.unturned(c.Seen); err != nil {
 			return err
 		}
+		if err := s.alone(r, c.Alone); err != nil {
+			return err
+		}
 		at := c.At
 		if at.IsZero() {
 			at = s.now()
@@ -78,6 +81,22 @@ func (r *run) unturned(seen int64) error {
 		return restart.Errorf(restart.CodeConflict, "run %s has no version %d: it is at %d", r.ID, seen, r.Version)
 	case r.turned > seen || slices.ContainsFunc(r.Tasks, failed):
 		return restart.Errorf(restart.CodeConflict, "run %s has changed since version %d", r.ID, seen)
+	}
+	return nil
+}
+
+func (s *Store) alone(r *run, a *store.Alone) error {
+	switch {
+	case a == nil:
+		return nil
+	case r.State != restart.RunDraft:
+		return restart.Errorf(restart.CodeConflict, "run %s is %s: it is no draft any more", r.ID, r.State)
+	}
+	for _, id := range s.order {
+		o := s.runs[id]
+		if id != r.ID && r.Parent != "" && o.Parent == r.Parent && o.Work == r.Work && o.State != restart.RunDraft && !slices.Contains(a.Besides, id) {
+			return store.OtherChild(restart.Child{ID: id, Work: o.Work, State: o.State, Actor: o.Actor}, r.Parent)
+		}
 	}
 	return nil
 }
