@@ -265,6 +265,15 @@ func (a *Agent) busy(service, id string) *restart.Error {
 // local tells whether the task was begun on the host itself.
 func (t *task) local() bool { return protocol.IsLocal(t.received.Sealed) }
 
+// begunHere tells whether an id, whatever is left of it, was begun on the host itself.
+func (a *Agent) begunHere(id string) bool {
+	if a.cfg.Local == nil {
+		return false
+	}
+	_, ok := a.cfg.Local.Ledger.Entry(id)
+	return ok
+}
+
 // CancelHere is Cancel for root on the host: of work that was begun here.
 func (a *Agent) CancelHere(ctx context.Context, id string) (protocol.TaskStatus, error) {
 	t, err := a.find(id)

@@ -73,6 +73,7 @@ func (a *Agent) concludeAll() error {
 		case here: // it goes on
 		case buried:
 			all = errors.Join(all, a.conclude(id, grave.Outcome, "its outcome was written down late"))
+		case a.absent(id) != nil: // it may have been received: nothing is known
 		default:
 			all = errors.Join(all, a.conclude(id, protocol.OutcomeNotStarted, neverReceived))
 		}
@@ -141,6 +142,9 @@ func (a *Agent) LocalReport(ctx context.Context, after int64) (protocol.LocalRep
 // has.
 func (a *Agent) localTask(entry ledger.Entry) (protocol.LocalTask, bool) {
 	r := entry.Intent
+	if _, err := a.find(r.Task); restart.CodeOf(err) == restart.CodeUnavailable {
+		return protocol.LocalTask{}, false // nothing is known of it for now
+	}
 	a.mu.Lock()
 	t, here := a.tasks[r.Task]
 	_, buried := a.graves[r.Task]

@@ -157,7 +157,9 @@ func openSpool(ctx context.Context, s Settings, log *slog.Logger) (OnHost, func(
 		return nil, nil, err
 	}
 	if err := a.Recover(ctx); err != nil {
-		log.Error("not everything could be recovered; it will be tried again", "error", err)
+		closeLocal()
+		store.Close()
+		return nil, nil, err
 	}
 	attend, stop := context.WithCancel(ctx)
 	var attending sync.WaitGroup

@@ -7,15 +7,19 @@ import (
 
 	"github.com/restartilka/restartilka/internal/agent/spool"
 	"github.com/restartilka/restartilka/internal/protocol"
+	"github.com/restartilka/restartilka/internal/restart"
 )
 
 // Recover reads the spool and does what a crash, an upgrade or a reboot has
 // left to do: attach to supervisors that live, launch what may still start,
-// settle what can't. It is called once, before any other verb.
+// settle what can't. It is called once, before any other verb. After an error
+// the agent knows less than its spool, and must not serve: CodeUnavailable.
+// What can't be done yet about a task that it knows is logged, and tried again.
 func (a *Agent) Recover(ctx context.Context) error {
 	c, err := a.cfg.Spool.Load()
 	if err != nil {
-		return fmt.Errorf("recover: %w", err)
+		return restart.Errorf(restart.CodeUnavailable, "the spool can't be read, so this agent does not start: %s", restart.Escape(err.Error())).
+			WithHint("systemd starts it again, and what runs goes on without it; if this stays, see to the disk (journalctl -k), or to the limits on memory and open files").Because(err)
 	}
 	for _, err := range c.Broken {
 		a.cfg.Logger.Error("the spool holds something that can't be read", "error", err)
@@ -50,10 +54,13 @@ func (a *Agent) Recover(ctx context.Context) error {
 		all = errors.Join(all, a.Refresh(ctx, r.ID))
 	}
 	if err := a.take(ctx); err != nil {
-		return errors.Join(all, err)
+		return err
 	}
 	defer a.give()
-	return errors.Join(all, a.concludeAll())
+	if all = errors.Join(all, a.concludeAll()); all != nil {
+		a.cfg.Logger.Error("not everything could be recovered; it will be tried again", "error", all)
+	}
+	return nil
 }
 
 // Refresh looks at a task's files and does what they call for. It is called

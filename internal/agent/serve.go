@@ -57,7 +57,7 @@ func Serve(ctx context.Context, s Settings, log *slog.Logger, ready func(listen,
 		return err
 	}
 	if err := a.Recover(ctx); err != nil {
-		log.Error("not everything could be recovered; it will be tried again", "error", err)
+		return err
 	}
 
 	var listenConfig net.ListenConfig

@@ -16,6 +16,20 @@ func (a *Agent) find(id string) (*task, error) {
 	if err := restart.CheckID(id); err != nil {
 		return nil, err
 	}
+	if t, err := a.inMemory(id); t != nil || err != nil {
+		return t, err
+	}
+	if err := a.absent(id); err != nil {
+		if t, found := a.inMemory(id); t != nil || found != nil { // it was just being received
+			return t, found
+		}
+		return nil, err
+	}
+	return nil, restart.Errorf(restart.CodeNotFound, "this host knows no task %s", id)
+}
+
+// inMemory gives a task, or the error that says that it is over; nil, nil = neither is here.
+func (a *Agent) inMemory(id string) (*task, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if t, ok := a.tasks[id]; ok {
@@ -24,7 +38,23 @@ func (a *Agent) find(id string) (*task, error) {
 	if grave, ok := a.graves[id]; ok {
 		return nil, over(grave)
 	}
-	return nil, restart.Errorf(restart.CodeNotFound, "this host knows no task %s", id)
+	return nil, nil
+}
+
+// absent makes sure that the spool has nothing under an id that is not in
+// memory: CodeUnavailable. A server takes "not found" as the promise that the
+// task never came.
+func (a *Agent) absent(id string) error {
+	_, err := a.cfg.Spool.Read(id)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	e := restart.Errorf(restart.CodeUnavailable, "the spool of this host has something under the id of task %s, and this agent can't tell what", id).
+		WithHint("restart the agent, which reads its spool again; if this stays, see its log, and look into the folder of that name")
+	if err != nil {
+		return e.Because(err)
+	}
+	return e
 }
 
 // Get gives a task's status now (GET). CodeNotFound, CodeTombstone.
@@ -120,7 +150,9 @@ func (a *Agent) cancel(ctx context.Context, id string, c protocol.Cancel) (proto
 	return status, err
 }
 
-// owned finds a task for a server that must own its run.
+// owned finds a task for a server that must own its run. What root has begun on
+// the host no server owns: of its run every epoch is as good as another, and none
+// is kept, so that no server can keep root or the others from it.
 func (a *Agent) owned(id, run string, epoch int64) (*task, error) {
 	if err := restart.CheckID(run); err != nil {
 		return nil, err
@@ -131,6 +163,9 @@ func (a *Agent) owned(id, run string, epoch int64) (*task, error) {
 	}
 	if t.envelope.Run != run && t.envelope.Run != "" {
 		return nil, restart.Errorf(restart.CodeConflict, "task %s belongs to run %s", id, t.envelope.Run)
+	}
+	if t.local() {
+		return t, nil
 	}
 	return t, a.raise(id, run, epoch)
 }
@@ -172,13 +207,20 @@ func (a *Agent) Forget(ctx context.Context, id string, f protocol.Forget) (proto
 	_, here := a.tasks[id]
 	graves := len(a.graves)
 	a.mu.Unlock()
+	local := a.begunHere(id)
+	if buried && local {
+		return grave.Tombstone, nil // see owned
+	}
 	if buried {
 		return a.hear(grave, f)
 	}
 	stone := spool.Tombstone{Run: f.Run, Epoch: f.Epoch, At: a.cfg.Now().UTC()}
 	stone.Task = id
 	if !here {
-		if err := a.fence(f.Run, f.Epoch); err != nil {
+		if err := a.fence(f.Run, f.Epoch); err != nil && !local {
+			return none, err
+		}
+		if err := a.absent(id); err != nil {
 			return none, err
 		}
 		if graves >= maxGraves {

@@ -146,15 +146,15 @@ func (m *machine) startAgent() {
 				Resolve: func(protocol.Envelope) (host.Work, error) { return host.Work{}, nil },
 			})
 		}
+		if err == nil {
+			err = a.Recover(context.Background())
+		}
 		if err != nil {
 			m.w.log("%s: agent does not start: %v", m.name, err)
 			m.disk.Kill(m.owner())
-			m.proc = nil
+			m.spool, m.proc = nil, nil
 			m.w.after(time.Second, m.startAgent)
 			return
-		}
-		if err := a.Recover(context.Background()); err != nil {
-			m.w.log("%s: not everything could be recovered: %v", m.name, err)
 		}
 		m.agent = a
 		m.w.log("%s: agent %d listens", m.name, m.life)

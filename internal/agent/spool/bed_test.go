@@ -36,6 +36,7 @@ var suite = []struct {
 	{"the supervisors word counts", testTheSupervisorsWordCounts},
 	{"a broken done becomes unknown", testABrokenDoneBecomesUnknown},
 	{"load finishes what a crash cut short", testLoadFinishesWhatACrashCutShort},
+	{"a hidden task keeps its service", testAHiddenTaskKeepsItsService},
 	{"epochs rise", testEpochsRise},
 	{"names that are not ids", testNamesThatAreNotIds},
 	{"head and tail are kept", testHeadAndTailAreKept},

@@ -41,6 +41,8 @@ type crashing struct {
 	started int // attempts, of which each has its own pid
 
 	promised map[string]*promises
+
+	unread func(op memdisk.Operation, path string) error // the disk's Fault while a starting agent looks at its spool; nil = the same as ever
 }
 
 // supervisor is one that lives.
@@ -93,11 +95,11 @@ func (c *crashing) boot() {
 		c.failf("open: %v", err)
 	}
 	c.agent = s
-	found, err := s.Load()
-	if errors.Is(errors.Join(append(found.Broken, err)...), unix.EIO) {
-		panic(errCrash)
+	found, err := c.load()
+	if failing(err) {
+		panic(errCrash) // as above
 	}
-	if err != nil || len(found.Broken) > 0 {
+	if err != nil || slices.ContainsFunc(found.Broken, func(err error) bool { return !failing(err) }) {
 		c.failf("load: %v, broken %v", err, found.Broken)
 	}
 	c.known, c.grave = map[string]spool.Record{}, map[string]bool{}
@@ -120,6 +122,40 @@ func (c *crashing) boot() {
 	for _, e := range c.tasks {
 		c.compare(e.Task)
 		c.answer(e.Task)
+	}
+}
+
+// failing tells an error that the disk was made to give.
+func failing(err error) bool { return errors.Is(err, unix.EIO) || errors.Is(err, unix.EMFILE) }
+
+// load is the agent's look at its spool, in which an operation may fail: see starts.
+func (c *crashing) load() (spool.Contents, error) {
+	if c.unread != nil {
+		before := c.disk.Fault
+		c.disk.Fault = c.unread
+		defer func() { c.disk.Fault = before }()
+	}
+	return c.agent.Load()
+}
+
+// starts lets the agent start again and again, beside the supervisors that
+// live, and lets another operation of its look at the spool fail each time.
+// Where it starts all the same, all that was promised holds; and where it does
+// not, all of it still holds afterwards.
+func (c *crashing) starts(with error) {
+	for at, more := 1, true; more; at++ {
+		n := 0
+		c.unread = func(op memdisk.Operation, path string) error {
+			if n++; n != at {
+				return nil
+			}
+			c.log = append(c.log, fmt.Sprintf("%v of %s %s at a start:", with, op, path))
+			return with
+		}
+		c.disk.Kill("agent")
+		c.survives(c.boot)
+		c.unread, more = nil, n >= at
+		c.recover(act{}, protocol.Envelope{}, false)
 	}
 }
 
@@ -166,11 +202,18 @@ func (c *crashing) compare(id string) {
 		c.failf("%s has ended as %s: %+v", id, p.outcome, r.Done)
 	case r.Epoch < p.epoch:
 		c.failf("%s has epoch %d, %d was shown", id, r.Epoch, p.epoch)
+	case there && r.Err != nil:
+		c.failf("%s is broken: %v", id, r.Err)
+	case there && r.Done == nil && (r.Started == nil || c.runs(id)) && c.agent.Holder(c.tasks[c.index(id)].Service) != id:
+		c.failf("%s runs or may, and holds its service no more", id)
 	}
 	if items, err := c.agent.Evidence(id); there && (err != nil || p.evidence && len(items) != 1) {
 		c.failf("%s: evidence %+v, %v", id, items, err)
 	}
 }
+
+// runs tells whether a living supervisor has the right to run the task.
+func (c *crashing) runs(id string) bool { return c.sups[id] != nil && c.sups[id].runs }
 
 // supervisor gives the task's living supervisor, or a new one, as the agent
 // launches it; nil where there is nothing to open.
@@ -241,6 +284,10 @@ func (c *crashing) recover(a act, e protocol.Envelope, power bool) {
 // step of a life: what is done to which task.
 type lifeStep struct{ act, task int }
 
+// unreadEvery is how many lives there are to one that ends with starts: they
+// are long.
+const unreadEvery = 5
+
 // live does the steps, and crashes before the crash-th operation that changes
 // the disk, and now and then after it, or lets the operation fail where fails
 // says so. It says whether there were that many.
@@ -271,6 +318,9 @@ func (c *crashing) live(steps []lifeStep, crash int, power, fails bool) bool {
 		}
 	}
 	c.disk.Fault = nil
+	if crash%unreadEvery == 0 {
+		c.starts([]error{unix.EIO, unix.EMFILE}[c.rng.IntN(2)])
+	}
 	c.recover(act{}, protocol.Envelope{}, true)
 	c.recover(act{}, protocol.Envelope{}, false) // over what the start before has left
 	return n >= crash
@@ -278,7 +328,8 @@ func (c *crashing) live(steps []lifeStep, crash int, power, fails bool) bool {
 
 // TestAnyCrashLeavesWhatWasPromised takes what agents and supervisors do, in
 // any order, and crashes at every one of their operations on the disk, once all
-// of the host and once the process, with and without a disk that fails as well.
+// of the host and once the process, with and without a disk that fails as well;
+// and then lets everything that a starting agent does on the disk fail once.
 func TestAnyCrashLeavesWhatWasPromised(t *testing.T) {
 	var lives, crashes int
 	rapid.Check(t, func(t *rapid.T) {

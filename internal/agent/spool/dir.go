@@ -6,6 +6,8 @@ import (
 	"io"
 	"io/fs"
 	"slices"
+
+	"golang.org/x/sys/unix"
 )
 
 // dir is a Folder with what the spool does in one.
@@ -17,6 +19,22 @@ func failure(f Folder, op, name string, err error) error {
 }
 
 func (d dir) fail(op, name string, err error) error { return failure(d.Folder, op, name, err) }
+
+// errContent says that what was read is not what the spool has written.
+var errContent = errors.New("it is not what was written")
+
+// broken tells an error that says what is there: content that is none of the
+// spool's, or a link, a folder or a device in the place of something. Whoever
+// looks again finds the same. All other errors (EIO, EMFILE, ENOMEM) only say
+// that it could not be looked at.
+func broken(err error) bool {
+	for _, is := range []error{errContent, errIrregular, unix.ELOOP, unix.ENOTDIR, unix.EISDIR, unix.ENXIO} {
+		if errors.Is(err, is) {
+			return true
+		}
+	}
+	return false
+}
 
 // sub opens a directory below.
 func (d dir) sub(name string) (dir, error) {
@@ -44,7 +62,7 @@ func (d dir) read(name string, most int64) ([]byte, error) {
 		return nil, err
 	}
 	if int64(len(b)) > most {
-		return nil, d.fail("read", name, fmt.Errorf("longer than %d bytes", most))
+		return nil, d.fail("read", name, fmt.Errorf("%w: longer than %d bytes", errContent, most))
 	}
 	return b, nil
 }

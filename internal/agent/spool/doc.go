@@ -55,6 +55,10 @@
 // system calls. The tests take it through a power cut and a kill before each of
 // them, on the disk of package memdisk, which loses whatever was not synced.
 //
+// A starting agent that can't read its spool (EIO, EMFILE) knows of nothing, and
+// does not start: without a task in its memory it would call it never received.
+// The same tests let every operation of Load fail once.
+//
 // # Links
 //
 // Everything is opened relative to a directory handle, one path element at a

@@ -3,6 +3,7 @@ package spool
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 
 	"github.com/restartilka/restartilka/internal/restart"
@@ -18,6 +19,10 @@ type Contents struct {
 // Load reads everything, and finishes what a crash cut short: folders whose
 // task was never fully received or is buried, links that hold a service for
 // nobody.
+//
+// What makes no sense is told, and left alone. Where the disk could not be
+// asked (EIO, EMFILE, ENOMEM), Load fails as a whole: to the one who does
+// without a task, it is one that never came, and its supervisor may be at work.
 func (s *Spool) Load() (Contents, error) {
 	var c Contents
 	buried, err := s.loadTombstones(&c)
@@ -28,16 +33,26 @@ func (s *Spool) Load() (Contents, error) {
 	if err != nil {
 		return c, err
 	}
-	holders := map[uint64]bool{}
+	held := holders{inodes: map[uint64]bool{}, hidden: map[string]bool{}}
 	for _, id := range names {
 		if restart.CheckID(id) != nil {
 			continue
 		}
-		r, keep, err := s.loadTask(id, buried[id])
+		if buried[id] {
+			if err := s.root.removeSub(id); err != nil {
+				c.Broken = append(c.Broken, err) // its tombstone counts; the next Load tries it again
+			}
+			continue
+		}
+		r, keep, err := s.loadTask(id, &c)
 		if err != nil {
-			c.Broken = append(c.Broken, err)
+			return c, err
 		}
 		if !keep {
+			continue
+		}
+		if r.ID == "" {
+			held.hidden[id] = true
 			continue
 		}
 		c.Tasks = append(c.Tasks, r)
@@ -46,34 +61,49 @@ func (s *Spool) Load() (Contents, error) {
 			if err != nil {
 				return c, err
 			}
-			holders[ino] = true
+			held.inodes[ino] = true
 		}
 	}
-	return c, s.freeOrphans(names, holders)
+	return c, s.freeOrphans(names, held)
 }
 
-// loadTask reads one folder, or removes it where no task is in it.
-func (s *Spool) loadTask(id string, buried bool) (r Record, keep bool, err error) {
-	if buried {
-		return r, false, s.root.removeSub(id)
+// loadTask reads one folder, or removes it where no task is in it. Of what is
+// there and no folder, there is no Record to keep: it has no ID.
+func (s *Spool) loadTask(id string, c *Contents) (r Record, keep bool, err error) {
+	alive, aliveErr := s.Alive(id)
+	if aliveErr != nil && !broken(aliveErr) && !errors.Is(aliveErr, fs.ErrNotExist) {
+		return r, false, aliveErr
 	}
-	alive, err := s.Alive(id)
-	if err != nil {
+	r, err = s.Read(id)
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // it went since it was listed
+		return r, false, nil
+	case broken(err):
+		c.Broken = append(c.Broken, err)
+		return Record{}, true, nil
+	case err != nil:
 		return r, false, err
 	}
-	if r, err = s.Read(id); err != nil {
-		return r, false, err
+	r.Err = errors.Join(r.Err, aliveErr)
+	if r.Err != nil {
+		c.Broken = append(c.Broken, r.Err)
 	}
 	if alive || r.Err != nil {
-		return r, true, r.Err
+		return r, true, nil
 	}
 	s.sweep(id)
 	if r.Done == nil && r.Started == nil {
 		// Nobody is told that a task is received, and no supervisor begins, before
 		// the link is durable. So without it there is no task.
 		held, err := s.holds(r)
-		if err != nil || !held {
-			return r, false, errors.Join(err, s.root.removeSub(id))
+		if err != nil {
+			return r, false, err
+		}
+		if !held {
+			if err := s.root.removeSub(id); err != nil {
+				c.Broken = append(c.Broken, err)
+			}
+			return r, false, nil
 		}
 	}
 	return r, r.Received != nil, s.settleDisk(id)
@@ -127,6 +157,8 @@ func (s *Spool) loadTombstones(c *Contents) (map[string]bool, error) {
 				c.Tombstones = append(c.Tombstones, t)
 				continue
 			}
+		} else if !broken(err) {
+			return nil, err
 		}
 		c.Broken = append(c.Broken, fmt.Errorf("tombstone %s: %w", id, err))
 		t := Tombstone{At: s.now()}
@@ -154,20 +186,37 @@ func (s *Spool) sweep(id string) {
 	}
 }
 
+// holders are those who may have a service.
+type holders struct {
+	inodes map[uint64]bool // of received
+	hidden map[string]bool // ids whose folder something else stands in the place of
+}
+
 // freeOrphans removes the links that belong to no task still active.
-func (s *Spool) freeOrphans(names []string, holders map[uint64]bool) error {
+func (s *Spool) freeOrphans(names []string, held holders) error {
 	for _, n := range names {
-		if !strings.HasSuffix(n, linkSuffix) {
+		service, isLink := strings.CutSuffix(n, linkSuffix)
+		if !isLink {
 			continue
 		}
 		ino, err := s.root.inode(n)
 		if err != nil {
 			return err
 		}
-		if !holders[ino] {
-			if err := s.root.remove(n); err != nil {
+		if held.inodes[ino] {
+			continue
+		}
+		if len(held.hidden) > 0 {
+			id, err := s.holder(service)
+			if err != nil && !broken(err) {
 				return err
 			}
+			if held.hidden[id] {
+				continue // whether that one is at work, nobody can ask
+			}
+		}
+		if err := s.root.remove(n); err != nil {
+			return err
 		}
 	}
 	return nil

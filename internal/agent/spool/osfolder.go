@@ -80,6 +80,8 @@ func (d *osFolder) Make(name string) error {
 	return nil
 }
 
+var errIrregular = errors.New("not a regular file")
+
 // open opens a regular file.
 func (d *osFolder) open(name string, flags int) (*os.File, error) {
 	if err := CheckElement(name); err != nil {
@@ -94,7 +96,7 @@ func (d *osFolder) open(name string, flags int) (*os.File, error) {
 	if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
 		unix.Close(fd) // nothing was written
 		if err == nil {
-			err = errors.New("not a regular file")
+			err = errIrregular
 		}
 		return nil, d.fail("open", name, err)
 	}

@@ -125,7 +125,9 @@ func (s *Spool) inodeOf(id string) (uint64, error) {
 }
 
 // Read gives all that is known of one task. fs.ErrNotExist where there is no
-// folder of that id. A durable file that can't be read is in Record.Err.
+// folder of that id. A durable file whose content makes no sense is in
+// Record.Err; where the disk could not be asked, nothing is known, and that is
+// an error.
 func (s *Spool) Read(id string) (Record, error) {
 	if err := restart.CheckID(id); err != nil {
 		return Record{}, err
@@ -137,18 +139,26 @@ func (s *Spool) Read(id string) (Record, error) {
 	defer d.Close()
 	r := Record{ID: id}
 	// The newest first: what was made before a file that is there, is there too.
-	r.Done, err = load(d, fileDone, maxStatus, decodeStatus)
-	r.Err = errors.Join(r.Err, err)
-	r.Started, err = load(d, fileStarted, maxStarted, decodeStarted)
-	r.Err = errors.Join(r.Err, err)
-	r.Received, err = load(d, fileReceived, maxReceived, decodeReceived)
-	r.Err = errors.Join(r.Err, err)
+	var faults [4]error
+	r.Done, faults[0] = load(d, fileDone, maxStatus, decodeStatus)
+	r.Started, faults[1] = load(d, fileStarted, maxStarted, decodeStarted)
+	r.Received, faults[2] = load(d, fileReceived, maxReceived, decodeReceived)
+	later, err := load(d, fileEpoch, maxSmall, decodeEpoch)
+	if !broken(err) { // a broken one tells of nothing: it came by a rename
+		faults[3] = err
+	}
+	for _, err := range faults {
+		if err != nil && !broken(err) {
+			return Record{}, err
+		}
+		r.Err = errors.Join(r.Err, err)
+	}
 	if r.Progress, err = load(d, fileProgress, maxStatus, decodeStatus); err != nil {
 		r.Progress = nil // not durable: a torn one is as good as none
 	}
 	if r.Received != nil {
 		r.Epoch = r.Received.Epoch
-		if later, err := load(d, fileEpoch, maxSmall, decodeEpoch); err == nil && later != nil {
+		if later != nil {
 			r.Epoch = max(r.Epoch, *later)
 		}
 		if e, err := r.Received.Envelope(); err == nil && e.Task != id {
@@ -168,7 +178,7 @@ func load[T any](d dir, name string, most int64, decode func([]byte) (*T, error)
 	}
 	v, err := decode(b)
 	if err != nil {
-		return nil, d.fail("read", name, err)
+		return nil, d.fail("read", name, fmt.Errorf("%w: %w", errContent, err))
 	}
 	return v, nil
 }
@@ -235,19 +245,18 @@ func (s *Spool) receive(d dir, e protocol.Envelope, data []byte) error {
 
 // Holder gives the id of the task that holds the service; "" = none, or it can't be told.
 func (s *Spool) Holder(service string) string {
-	b, err := s.root.read(service+linkSuffix, maxReceived)
-	if err != nil {
-		return ""
-	}
-	r, err := decodeReceived(b)
-	if err != nil {
-		return ""
+	id, _ := s.holder(service)
+	return id
+}
+
+// holder is Holder, with the error for which it can't be told.
+func (s *Spool) holder(service string) (string, error) {
+	r, err := load(s.root, service+linkSuffix, maxReceived, decodeReceived)
+	if err != nil || r == nil {
+		return "", err
 	}
 	e, err := r.Envelope()
-	if err != nil {
-		return ""
-	}
-	return e.Task
+	return e.Task, err
 }
 
 // Raise makes a later epoch of the task's run durable.

@@ -74,7 +74,7 @@ type Record struct {
 	Progress *protocol.TaskStatus
 	Done     *protocol.TaskStatus
 	Epoch    int64 // the highest shown for this task
-	Err      error // a durable file that can't be read: nothing is known for sure
+	Err      error // a durable file makes no sense: nothing is known for sure
 }
 
 // The readers are lenient about unknown fields: another version of this
