@@ -30,7 +30,7 @@ const (
 	taskTimeout    = 8 * time.Second
 	grace          = 300 * time.Millisecond
 	spoolSize      = "24m"
-	dataSize       = "48m"
+	dataSize       = "192m" // thousands of runs, and what a server wants free to be ready
 )
 
 // lane is one company with everything that can be broken in it, and the
