@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -43,7 +44,7 @@ func exerciseSiblings(t *testing.T, newDSN storetest.NewDSN) {
 	}
 	err := start(s, whole[1])
 	wantCode(t, err, restart.CodePlanChanged)
-	if e, ok := err.(*restart.Error); !ok || !strings.Contains(e.Message, whole[0].ID) || !strings.Contains(e.Hint, "plan again") {
+	if e, ok := errors.AsType[*restart.Error](err); !ok || !strings.Contains(e.Message, whole[0].ID) || !strings.Contains(e.Hint, "plan again") {
 		t.Errorf("%v", err)
 	}
 	if got := mustRun(t, s, whole[1].ID); got.State != restart.RunDraft || got.Version != 1 {
