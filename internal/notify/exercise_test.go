@@ -228,6 +228,25 @@ func Exercise(t *testing.T, fresh func(t *testing.T) receiver) {
 			t.Errorf("records %+v after %d tries", records, len(r.seen()))
 		}
 	})
+	t.Run("what is to a receiver that is gone is given up in the end", func(t *testing.T) {
+		b, r := newBench(t), fresh(t)
+		to := b.open(r)
+		b.leave(time.Now().Add(-72*time.Hour), "old", to)
+		young := b.leave(time.Now().Add(-71*time.Hour), "young", to)
+		_, stop := b.send(notify.Receivers{}, nil) // its settings name nobody
+		b.until("the end of the old one", func() bool { return b.waiting() == 1 })
+		stop()
+		records, _, err := b.store.AuditSearch(t.Context(), store.AuditFilter{Action: audit.MessageGivenUp})
+		b.must(err)
+		if len(records) != 1 || records[0].Actor != "server:main" || !strings.Contains(records[0].Detail, "not in the settings") || len(r.seen()) != 0 {
+			t.Errorf("records %+v after %d tries", records, len(r.seen()))
+		}
+		b.send(to, nil) // it has come back
+		b.until("the young one", func() bool { return b.waiting() == 0 })
+		if got := takenBy(r); len(got) != 1 || got[0].id != young {
+			t.Errorf("taken: %+v", got)
+		}
+	})
 	t.Run("wake is heard", func(t *testing.T) {
 		b, r := newBench(t), fresh(t)
 		to := b.open(r)

@@ -15,6 +15,7 @@ import (
 // Outbox is the part of the store that keeps messages until they are taken.
 type Outbox interface {
 	DueMessages(ctx context.Context, channels []string, hold time.Duration, limit int) ([]store.Delivery, error)
+	LeftMessages(ctx context.Context, channels []string, age time.Duration, limit int) ([]store.Delivery, error)
 	MessageDelivered(ctx context.Context, d store.Delivery) error
 	MessageFailed(ctx context.Context, d store.Delivery, why string, again time.Duration, records ...audit.Record) error
 }
@@ -38,7 +39,8 @@ const (
 	hold     = 20 * time.Second
 	longest  = 5 * time.Minute
 	atOnce   = 20
-	mostSaid = 300 // bytes of why a delivery has failed
+	sweeps   = time.Hour // between two looks for messages whose receivers are gone
+	mostSaid = 300       // bytes of why a delivery has failed
 )
 
 // Sender delivers what lies in the outbox.
@@ -87,6 +89,7 @@ func (s *Sender) Run(ctx context.Context) {
 	for _, c := range s.cfg.Receivers.all {
 		wg.Go(func() { s.serve(ctx, c) })
 	}
+	wg.Go(func() { s.sweep(ctx) })
 	wg.Wait()
 }
 
@@ -116,6 +119,51 @@ func (s *Sender) serve(ctx context.Context, c Channel) {
 	}
 }
 
+// sweep gives up, at once and then every hour, what is old and to receivers that
+// the settings name no more: nobody tries it. What is younger is left, for the
+// receiver to come back, or for a server that has it still.
+func (s *Sender) sweep(ctx context.Context) {
+	for ctx.Err() == nil {
+		s.giveUpLeft(ctx)
+		timer := time.NewTimer(sweeps)
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+func (s *Sender) giveUpLeft(ctx context.Context) {
+	const why = "its receiver is not in the settings any more"
+	known := make([]string, 0, len(s.cfg.Receivers.all))
+	for _, c := range s.cfg.Receivers.all {
+		known = append(known, c.Name())
+	}
+	for ctx.Err() == nil {
+		left, err := s.cfg.Outbox.LeftMessages(ctx, known, s.cfg.For, atOnce)
+		for _, d := range left {
+			if err == nil {
+				s.cfg.Logger.ErrorContext(ctx, "message given up", "message", d.ID, "event", d.Event, "error", why)
+				err = s.cfg.Outbox.MessageFailed(ctx, d, why, -1, s.givenUp(d, restart.Escape(d.Channel), why))
+			}
+		}
+		if err != nil && ctx.Err() == nil {
+			s.cfg.Logger.WarnContext(ctx, "give up messages whose receivers are gone", "error", err)
+		}
+		if err != nil || len(left) < atOnce {
+			return
+		}
+	}
+}
+
+// givenUp is the record of a message that is tried no more.
+func (s *Sender) givenUp(d store.Delivery, receiver, why string) audit.Record {
+	return audit.Record{
+		Actor: "server:" + s.cfg.Server, Origin: "local", Action: audit.MessageGivenUp, Outcome: "undelivered", Detail: d.Event + " " + d.ID + " to " + receiver + ": " + why,
+	}
+}
+
 // deliver hands one message over and notes how that ended. What can't be noted
 // is sent again after the hold, under the same id.
 func (s *Sender) deliver(ctx context.Context, c Channel, d store.Delivery) {
@@ -132,9 +180,7 @@ func (s *Sender) deliver(ctx context.Context, c Channel, d store.Delivery) {
 	case s.cfg.Now().Sub(d.CreatedAt) >= s.cfg.For:
 		why := said(failed)
 		log.ErrorContext(ctx, "message given up", "error", why)
-		err = s.cfg.Outbox.MessageFailed(noting, d, why, -1, audit.Record{
-			Actor: "server:" + s.cfg.Server, Origin: "local", Action: audit.MessageGivenUp, Outcome: "undelivered", Detail: d.Event + " " + d.ID + " to " + c.String() + ": " + why,
-		})
+		err = s.cfg.Outbox.MessageFailed(noting, d, why, -1, s.givenUp(d, c.String(), why))
 	default:
 		why, again := said(failed), s.pause(d.Attempts)
 		log.WarnContext(ctx, "message not delivered; trying again", "error", why, "after", again.Round(time.Millisecond))

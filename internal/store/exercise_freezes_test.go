@@ -288,6 +288,17 @@ func exerciseMessages(t *testing.T, newDSN storetest.NewDSN) {
 	if err := s.MessageDelivered(t.Context(), got[0]); err != nil {
 		t.Fatal(err)
 	}
+	left := func(age time.Duration, channels ...string) int {
+		t.Helper()
+		got, err := s.LeftMessages(t.Context(), channels, age, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(got)
+	}
+	if a, b, c := left(time.Hour), left(time.Hour, "one"), left(1e6*time.Hour, "two"); a != 1 || b != 0 || c != 0 {
+		t.Errorf("left with nobody known: %d, with its receiver: %d, of another age: %d", a, b, c)
+	}
 	one := store.Delivery{ID: id, Channel: "one"}
 	for range 2 { // giving up twice is one record
 		if err := s.MessageFailed(t.Context(), one, "for good", -1, audit.Record{Action: audit.MessageGivenUp}); err != nil {

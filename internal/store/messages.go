@@ -100,6 +100,31 @@ func (s *Store) DueMessages(ctx context.Context, channels []string, hold time.Du
 	return due, nil
 }
 
+// LeftMessages lists up to limit messages that have waited for at least age and
+// are to none of these channels: whose receivers are gone. MessageFailed gives
+// them up.
+func (s *Store) LeftMessages(ctx context.Context, channels []string, age time.Duration, limit int) (left []Delivery, err error) {
+	text := "SELECT id, channel, event, created_at, attempts FROM messages WHERE delivered_at = 0 AND given_up_at = 0 AND created_at <= $now - ?"
+	args := []any{age.Microseconds()}
+	if len(channels) > 0 {
+		text += " AND channel NOT IN (" + marks(len(channels)) + ")"
+	}
+	for _, c := range channels {
+		args = append(args, c)
+	}
+	err = s.read(ctx, "look for messages to nobody", func(ctx context.Context, t tx) error {
+		rows, err := t.rows(ctx, text+" ORDER BY created_at, id LIMIT ?", append(args, page(limit))...)
+		left, err = collect(rows, err, func(r *sql.Rows) (d Delivery, err error) {
+			var created int64
+			err = r.Scan(&d.ID, &d.Channel, &d.Event, &created, &d.Attempts)
+			d.CreatedAt = fromMicros(created)
+			return d, err
+		})
+		return err
+	})
+	return left, err
+}
+
 // MessageDelivered notes that its receiver has taken a message. Those that were
 // taken long ago are dropped.
 func (s *Store) MessageDelivered(ctx context.Context, d Delivery) error {
