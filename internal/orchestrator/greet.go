@@ -84,7 +84,7 @@ func (d *driver) had(ctx context.Context, said *restart.Error) (bool, error) {
 // elsewhere settles a task whose host says that a later server has the run. If
 // the database says so too, that is the end of this walk. If not, the host has
 // heard of a server that works on another database, a restored one perhaps, or
-// it lies: that is this host's trouble, and none of the others'.
+// it lies: the run is paused, and a person has to look.
 func (d *driver) elsewhere(ctx context.Context, state restart.TaskState, said error) error {
 	run, err := d.l.o.cfg.Runs.RunSince(ctx, d.run.ID, math.MaxInt64)
 	if err != nil {
@@ -93,8 +93,14 @@ func (d *driver) elsewhere(ctx context.Context, state restart.TaskState, said er
 	if run.Epoch != d.l.claim.Epoch {
 		return said
 	}
-	return d.outcome(ctx, state, restart.Errorf(restart.CodeStaleEpoch,
-		"%s says that another server has this run, and the database does not: was the database restored elsewhere? (%s)", d.host.Name, clean(said.Error())), nil)
+	why := restart.Errorf(restart.CodeStaleEpoch,
+		"%s says that another server has this run, and the database does not: was the database restored elsewhere? (%s)", d.host.Name, clean(said.Error()))
+	// First of all no further host, which may not have heard of that server yet.
+	err = d.l.apply(ctx, d.run, pause{restart.CauseLockLost, why.Message}, d.now())
+	if err != nil && restart.CodeOf(err) != restart.CodeConflict { // it stands already
+		return err
+	}
+	return d.outcome(ctx, state, why, nil)
 }
 
 // wanted tells whether the run still goes on, for a host that has been tried

@@ -48,7 +48,8 @@ func TestOneHostDoesNotEndAWalk(t *testing.T) {
 	run := b.queue("shop", "web1", "web2")
 	b.run(func(cfg *orchestrator.Config) { cfg.Agents = &traitor{b.agents} })
 	got := b.until(run.ID, restart.RunPaused)
-	if got.Tasks[0].State != restart.TaskRefused || got.Tasks[0].Cause != string(restart.CodeStaleEpoch) || got.Epoch != 1 {
+	got = b.wait(run.ID, "the first host's end", func(r restart.Run) bool { return r.Tasks[0].State.Final() })
+	if got.Cause != restart.CauseLockLost || got.Tasks[0].State != restart.TaskRefused || got.Tasks[1].State != restart.TaskPlanned || got.Tasks[0].Cause != string(restart.CodeStaleEpoch) || got.Epoch != 1 {
 		t.Errorf("epoch %d, %s: %s", got.Epoch, got.Tasks[0].State, got.Tasks[0].Error)
 	}
 }
@@ -62,8 +63,9 @@ func TestAnIntentOfALostServerOnSuchAHostIsUnknown(t *testing.T) {
 		ID: run.Tasks[0].ID, Path: []restart.TaskState{restart.TaskIntentLogged, restart.TaskDispatching},
 	}}}))
 	b.run(func(cfg *orchestrator.Config) { cfg.Agents = &traitor{b.agents} })
-	got := b.until(run.ID, restart.RunPaused)
-	if got.Tasks[0].State != restart.TaskUnknown || got.Cause != restart.CauseUnknown {
+	b.until(run.ID, restart.RunPaused)
+	got := b.wait(run.ID, "the host's end", func(r restart.Run) bool { return r.Tasks[0].State.Final() })
+	if got.Tasks[0].State != restart.TaskUnknown || got.Cause != restart.CauseLockLost {
 		t.Errorf("%s (%s): %s", got.Tasks[0].State, got.Cause, got.Tasks[0].Error)
 	}
 }

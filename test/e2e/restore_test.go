@@ -129,8 +129,11 @@ func oldBackup(t *testing.T, dsn string) {
 	}
 	old := c.NewServer(2, db, "sqlite: "+lost)
 	old.Start()
-	c.Eventually("the lost server to be refused", func() bool { return strings.Contains(old.Log(), "another server has this run now") })
 	x := old.Client(c.DevToken)
+	c.Eventually("the lost server to be refused", func() bool {
+		now, err := x.Run(t.Context(), run.ID)
+		return err == nil && now.State == restart.RunPaused && now.Cause == restart.CauseLockLost
+	})
 	if _, err := x.Resume(t.Context(), run.ID); err == nil {
 		t.Error("a run was resumed on the lost database")
 	}
