@@ -47,8 +47,8 @@ func TestOneHostDoesNotEndAWalk(t *testing.T) {
 	b := newBench(t)
 	run := b.queue("shop", "web1", "web2")
 	b.run(func(cfg *orchestrator.Config) { cfg.Agents = &traitor{b.agents} })
-	got := b.until(run.ID, restart.RunPaused)
-	got = b.wait(run.ID, "the first host's end", func(r restart.Run) bool { return r.Tasks[0].State.Final() })
+	b.until(run.ID, restart.RunPaused)
+	got := b.wait(run.ID, "the first host's end", func(r restart.Run) bool { return r.Tasks[0].State.Final() })
 	if got.Cause != restart.CauseLockLost || got.Tasks[0].State != restart.TaskRefused || got.Tasks[1].State != restart.TaskPlanned || got.Tasks[0].Cause != string(restart.CodeStaleEpoch) || got.Epoch != 1 {
 		t.Errorf("epoch %d, %s: %s", got.Epoch, got.Tasks[0].State, got.Tasks[0].Error)
 	}
