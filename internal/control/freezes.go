@@ -88,28 +88,35 @@ func windowOf(f restart.Freeze, now time.Time) (restart.Window, bool, error) {
 	return restart.Window{From: w.From.In(zone), To: w.To.In(zone)}, there, err
 }
 
-// mayPassFreeze refuses to go on with a run while a freeze applies to it
-// (CodeFrozen), unless its glass was broken while that freeze stood and the
-// actor has that right still (otherwise CodeForbidden). Who broke the glass saw
-// the freezes of then: one that begins afterwards is not his to pass.
+// mayPassFreeze refuses to go on with a run while a freeze stands in its way
+// (CodeFrozen). One that its broken glass waives is passed only by who has that
+// right still (otherwise CodeForbidden).
 func (c *Control) mayPassFreeze(ctx context.Context, actor restart.Actor, run restart.Run) error {
-	frozen, err := c.freezeOn(ctx, run)
-	if err != nil || frozen == nil {
-		return err
-	}
-	if !run.Waives(restart.SafeguardFreeze) {
-		return frozen.refusal(run.Environment)
-	}
-	glass, err := c.cfg.Store.Glass(ctx, run.ID)
+	inWay, err := c.freezeInWay(ctx, run)
 	if err != nil {
 		return err
 	}
-	if later, err := c.freezeSince(ctx, run, glass.At); err != nil {
+	if inWay != nil {
+		return inWay.refusal(run.Environment)
+	}
+	if waived, err := c.freezeOn(ctx, run); err != nil || waived == nil {
 		return err
-	} else if later != nil {
-		return later.refusal(run.Environment)
 	}
 	return authz.Require(actor, authz.BreakGlass, authz.Object{Service: restart.Service{Name: run.Service}})
+}
+
+// freezeInWay gives the freeze that applies to a run now and that its broken
+// glass does not waive; nil where there is none. Who broke the glass saw the
+// freezes of then: one that begins afterwards is not his to pass.
+func (c *Control) freezeInWay(ctx context.Context, run restart.Run) (*applied, error) {
+	if !run.Waives(restart.SafeguardFreeze) {
+		return c.freezeOn(ctx, run)
+	}
+	glass, err := c.cfg.Store.Glass(ctx, run.ID)
+	if err != nil {
+		return nil, err
+	}
+	return c.freezeSince(ctx, run, glass.At)
 }
 
 // FreezeOn gives the freeze that stands in a run's way now; nil where none does.
@@ -117,11 +124,11 @@ func (c *Control) FreezeOn(ctx context.Context, actor restart.Actor, run restart
 	if err := authz.Require(actor, authz.See, authz.Object{}); err != nil {
 		return nil, err
 	}
-	frozen, err := c.freezeOn(ctx, run)
-	if err != nil || frozen == nil {
+	inWay, err := c.freezeInWay(ctx, run)
+	if err != nil || inWay == nil {
 		return nil, err
 	}
-	return &wire.Freeze{Freeze: frozen.Freeze, Applies: true, Ends: frozen.until}, nil
+	return &wire.Freeze{Freeze: inWay.Freeze, Applies: true, Ends: inWay.until}, nil
 }
 
 // Freezes lists the freezes that stand: those that apply now first, then by

@@ -235,7 +235,7 @@ func TestWalkWithDecisions(t *testing.T) {
 		}
 		for step := 0; ; step++ {
 			if step > 2000 {
-				t.Skip("hosts go on being unknown")
+				t.Skip("hosts go on being unknown") // rapid draws another history, and fails where too few are whole
 			}
 			if run.State == restart.RunRunning && rapid.IntRange(0, 9).Draw(t, "now") == 0 {
 				person() // while it goes on

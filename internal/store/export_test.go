@@ -38,7 +38,31 @@ func Write(s *Store, do func() error) error {
 
 // Before0002 makes a database as it was before the second migration, with one
 // certificate in it.
-func Before0002(ctx context.Context, dsn string, c Certificate) (err error) {
+func Before0002(ctx context.Context, dsn string, c Certificate) error {
+	return before(ctx, dsn, 2, func(ctx context.Context, t tx) error {
+		_, err := t.exec(ctx, "INSERT INTO certificates (serial, host, issued_at, not_after, revoked_at) VALUES (?, ?, ?, ?, 0)", c.Serial, c.Host, micros(c.IssuedAt), micros(c.NotAfter))
+		return err
+	})
+}
+
+// Before0005 makes a database as it was before the fifth migration, with a run
+// in it that holds its service.
+func Before0005(ctx context.Context, dsn string, run restart.Run, since time.Time) error {
+	return before(ctx, dsn, 5, func(ctx context.Context, t tx) error {
+		_, err := t.exec(ctx, `INSERT INTO runs (id, state, cause, explanation, control, scenario, digest, kind, service, environment, project,
+			host_group, params, actor, via, reason, ticket, idempotency_key, epoch, version, owner, lease_until, acknowledged, held, created_at)
+			VALUES (?, 'running', '', '', '', 's', 'd', 'restart', ?, ?, '', '', 'null', ?, 'cli', 'r', '', '', 0, 1, '', 0, 0, 0, ?)`,
+			run.ID, run.Service, run.Environment, run.Actor, micros(since))
+		if err != nil {
+			return err
+		}
+		_, err = t.exec(ctx, "INSERT INTO service_locks (service, environment, run_id, since) VALUES (?, ?, ?, ?)", run.Service, run.Environment, run.ID, micros(since))
+		return err
+	})
+}
+
+// before makes a database as it was before a migration, with some rows in it.
+func before(ctx context.Context, dsn string, migration int, insert func(context.Context, tx) error) (err error) {
 	s := &Store{log: slog.New(slog.DiscardHandler)}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	if path, isFile := strings.CutPrefix(dsn, "sqlite:"); isFile {
@@ -53,13 +77,10 @@ func Before0002(ctx context.Context, dsn string, c Certificate) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := s.apply(ctx, all[:1]); err != nil {
+	if err := s.apply(ctx, all[:migration-1]); err != nil {
 		return err
 	}
-	return s.write(ctx, "store an old certificate", func(ctx context.Context, t tx) error {
-		_, err := t.exec(ctx, "INSERT INTO certificates (serial, host, issued_at, not_after, revoked_at) VALUES (?, ?, ?, ?, 0)", c.Serial, c.Host, micros(c.IssuedAt), micros(c.NotAfter))
-		return err
-	})
+	return s.write(ctx, "store old rows", insert)
 }
 
 // Dump gives every row of every table as text, in no order that means anything.
@@ -123,39 +144,6 @@ func TablesOfMigrations() []string {
 func Do(s *Store, text string, args ...any) error {
 	return s.write(context.Background(), "test", func(ctx context.Context, t tx) error {
 		_, err := t.exec(ctx, text, args...)
-		return err
-	})
-}
-
-// Before0005 makes a database as it was before the fifth migration, with a run
-// in it that holds its service.
-func Before0005(ctx context.Context, dsn string, run restart.Run, since time.Time) (err error) {
-	s := &Store{log: slog.New(slog.DiscardHandler)}
-	defer func() { err = errors.Join(err, s.Close()) }()
-	if path, isFile := strings.CutPrefix(dsn, "sqlite:"); isFile {
-		err = s.openSQLite(path)
-	} else {
-		err = s.openPostgres(dsn)
-	}
-	if err != nil {
-		return err
-	}
-	all, err := readMigrations(migrationFiles)
-	if err != nil {
-		return err
-	}
-	if err := s.apply(ctx, all[:4]); err != nil {
-		return err
-	}
-	return s.write(ctx, "store an old run", func(ctx context.Context, t tx) error {
-		_, err := t.exec(ctx, `INSERT INTO runs (id, state, cause, explanation, control, scenario, digest, kind, service, environment, project,
-			host_group, params, actor, via, reason, ticket, idempotency_key, epoch, version, owner, lease_until, acknowledged, held, created_at)
-			VALUES (?, 'running', '', '', '', 's', 'd', 'restart', ?, ?, '', '', 'null', ?, 'cli', 'r', '', '', 0, 1, '', 0, 0, 0, ?)`,
-			run.ID, run.Service, run.Environment, run.Actor, micros(since))
-		if err != nil {
-			return err
-		}
-		_, err = t.exec(ctx, "INSERT INTO service_locks (service, environment, run_id, since) VALUES (?, ?, ?, ?)", run.Service, run.Environment, run.ID, micros(since))
 		return err
 	})
 }

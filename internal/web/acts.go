@@ -62,7 +62,7 @@ func (s *site) acts(ctx context.Context, actor restart.Actor, run restart.Run, f
 	for _, t := range open {
 		a.Decide = append(a.Decide, undecided{Host: t.Host, Again: going && !ending})
 	}
-	a.Resume = run.State == restart.RunPaused && len(open) == 0 && !ending && (!frozen || run.Waives(restart.SafeguardFreeze))
+	a.Resume = run.State == restart.RunPaused && len(open) == 0 && !ending && !frozen
 	if run.State.Final() {
 		a.Retry = len(run.Left())
 		if run.Work != restart.WorkUndrain {
