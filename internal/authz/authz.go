@@ -1,9 +1,9 @@
 // Package authz answers one question: may this actor do this to that object,
-// and why. It is pure: Decide looks at nothing but its arguments, so every way
-// in (web, API, CLI, chat, SSH) gets the same answer, and any decision can be
-// explained afterwards.
+// and why. It is pure: Rules look at nothing but themselves and what they are
+// asked, so every way in (web, API, CLI, chat, SSH) gets the same answer, and
+// any decision can be explained afterwards.
 //
-// The rules are the shipped default: whoever is signed in sees everything;
+// Default is what is shipped: whoever is signed in sees everything;
 // owners restart, dump and control their own services; admins do all of it,
 // on every service, and administer; auditors read the audit trail, and review
 // with the admins where glass was broken. To break it is a right of its own: an
@@ -38,8 +38,16 @@ const (
 
 // Object is what it is to be done to. A zero Service is the product itself.
 type Object struct {
-	Service restart.Service
+	Service     restart.Service
+	Environment string // "" = wherever
+	Group       string // "" = whichever
 }
+
+// Rules decide. They don't change: who wants others takes others.
+type Rules struct{}
+
+// Default gives the shipped rules.
+func Default() *Rules { return &Rules{} }
 
 // Decision is the answer, with the why in one sentence.
 type Decision struct {
@@ -49,7 +57,7 @@ type Decision struct {
 }
 
 // Decide answers for one actor, action and object.
-func Decide(actor restart.Actor, action Action, object Object) Decision {
+func (*Rules) Decide(actor restart.Actor, action Action, object Object) Decision {
 	allow := func(format string, args ...any) Decision {
 		return Decision{Allowed: true, Why: fmt.Sprintf(format, args...)}
 	}
@@ -86,8 +94,8 @@ func Decide(actor restart.Actor, action Action, object Object) Decision {
 }
 
 // Require is Decide as an error: nil, or CodeForbidden with who can in the hint.
-func Require(actor restart.Actor, action Action, object Object) error {
-	d := Decide(actor, action, object)
+func (r *Rules) Require(actor restart.Actor, action Action, object Object) error {
+	d := r.Decide(actor, action, object)
 	if d.Allowed {
 		return nil
 	}

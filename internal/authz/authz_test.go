@@ -45,7 +45,7 @@ func TestDecide(t *testing.T) {
 		"a developer freezes nothing":     {restart.Actor{Name: "anna", Roles: dev}, authz.Freeze, authz.Object{}, false},
 		"an unknown action is an admin's": {restart.Actor{Name: "anna", Roles: dev}, "launch", nginx, false},
 	} {
-		if got := authz.Decide(c.actor, c.action, c.object); got.Allowed != c.want || got.Why == "" {
+		if got := authz.Default().Decide(c.actor, c.action, c.object); got.Allowed != c.want || got.Why == "" {
 			t.Errorf("%s: %+v, want allowed=%v with a why", name, got, c.want)
 		}
 	}
@@ -53,11 +53,11 @@ func TestDecide(t *testing.T) {
 
 func TestRefusalNamesWhoCan(t *testing.T) {
 	nginx := authz.Object{Service: restart.Service{Name: "nginx", Owners: []string{"anna", "team:web"}}}
-	err := authz.Require(restart.Actor{Name: "vera", Roles: []restart.Role{restart.RoleDeveloper}}, authz.Restart, nginx)
+	err := authz.Default().Require(restart.Actor{Name: "vera", Roles: []restart.Role{restart.RoleDeveloper}}, authz.Restart, nginx)
 	if restart.CodeOf(err) != restart.CodeForbidden || !strings.Contains(err.Error(), "ask anna, team web or an admin") {
 		t.Errorf("refusal: %v", err)
 	}
-	if err := authz.Require(restart.Actor{}, authz.See, nginx); restart.CodeOf(err) != restart.CodeUnauthorised {
+	if err := authz.Default().Require(restart.Actor{}, authz.See, nginx); restart.CodeOf(err) != restart.CodeUnauthorised {
 		t.Errorf("nobody: %v", err)
 	}
 }
@@ -81,7 +81,7 @@ func TestOnlyOwnersAndAdminsTouch(t *testing.T) {
 			}
 		}
 		want := actor.Has(restart.RoleAdmin) || owns && actor.Has(restart.RoleDeveloper)
-		if got := authz.Decide(actor, action, authz.Object{Service: restart.Service{Name: "s", Owners: owners}}).Allowed; got != want {
+		if got := authz.Default().Decide(actor, action, authz.Object{Service: restart.Service{Name: "s", Owners: owners}}).Allowed; got != want {
 			t.Fatalf("%+v on a service of %v: %v, want %v", actor, owners, got, want)
 		}
 	})

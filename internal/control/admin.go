@@ -23,7 +23,7 @@ const MaxTokenLife = 366 * 24 * time.Hour
 // own roles; admins for anybody.
 func (c *Control) CreateToken(ctx context.Context, actor restart.Actor, req wire.TokenRequest) (wire.Token, string, error) {
 	rec := c.record(actor, audit.TokenCreated)
-	if err := authz.Require(actor, authz.See, authz.Object{}); err != nil {
+	if err := c.rights().Require(actor, authz.See, authz.Object{}); err != nil {
 		return wire.Token{}, "", err
 	}
 	if req.Owner == "" {
@@ -104,7 +104,7 @@ func checkTokenRequest(actor restart.Actor, req wire.TokenRequest) error {
 
 // Tokens lists one's own tokens; for admins, everybody's.
 func (c *Control) Tokens(ctx context.Context, actor restart.Actor) ([]wire.Token, error) {
-	if err := authz.Require(actor, authz.See, authz.Object{}); err != nil {
+	if err := c.rights().Require(actor, authz.See, authz.Object{}); err != nil {
 		return nil, err
 	}
 	owner := actor.Name
@@ -124,7 +124,7 @@ func (c *Control) Tokens(ctx context.Context, actor restart.Actor) ([]wire.Token
 
 // RevokeToken ends a token, and every session opened with it, at once.
 func (c *Control) RevokeToken(ctx context.Context, actor restart.Actor, id string) error {
-	if err := authz.Require(actor, authz.See, authz.Object{}); err != nil {
+	if err := c.rights().Require(actor, authz.See, authz.Object{}); err != nil {
 		return err
 	}
 	if err := restart.CheckID(id); err != nil {
@@ -164,7 +164,7 @@ func orNull(t time.Time) *time.Time {
 
 // Audit searches the trail. next is where a search for what follows goes on.
 func (c *Control) Audit(ctx context.Context, actor restart.Actor, filter store.AuditFilter) (records []audit.Record, next int64, err error) {
-	if err := authz.Require(actor, authz.Audit, authz.Object{}); err != nil {
+	if err := c.rights().Require(actor, authz.Audit, authz.Object{}); err != nil {
 		return nil, 0, err
 	}
 	return c.cfg.Store.AuditSearch(ctx, filter)

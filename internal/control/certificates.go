@@ -82,7 +82,7 @@ func (c *Control) trust(certPEM []byte) (wire.HostCredentials, error) {
 func (c *Control) IssueHost(ctx context.Context, actor restart.Actor, host string, csrPEM []byte) (wire.HostCredentials, error) {
 	rec := c.record(actor, audit.CertificateIssued)
 	rec.Host = clip(host)
-	err := authz.Require(actor, authz.Administer, authz.Object{})
+	err := c.rights().Require(actor, authz.Administer, authz.Object{})
 	if err == nil {
 		err = restart.CheckHost(host)
 	}
@@ -103,7 +103,7 @@ func (c *Control) IssueHost(ctx context.Context, actor restart.Actor, host strin
 
 // Certificates lists what this server's own authority has issued to hosts.
 func (c *Control) Certificates(ctx context.Context, actor restart.Actor) ([]wire.Certificate, error) {
-	if err := authz.Require(actor, authz.Administer, authz.Object{}); err != nil {
+	if err := c.rights().Require(actor, authz.Administer, authz.Object{}); err != nil {
 		return nil, err
 	}
 	list, err := c.cfg.Store.Certificates(ctx)
@@ -140,7 +140,7 @@ func (c *Control) certificateInfo(x store.Certificate) wire.Certificate {
 func (c *Control) RevokeCertificates(ctx context.Context, actor restart.Actor, req wire.RevocationRequest) ([]wire.Certificate, error) {
 	rec := c.record(actor, audit.CertificateRevoked)
 	rec.Host, rec.Reason = clip(req.Host), clip(req.Reason)
-	reason, err := checkRevocation(actor, req)
+	reason, err := c.checkRevocation(actor, req)
 	if err != nil {
 		return nil, c.refused(ctx, rec, err)
 	}
@@ -157,8 +157,8 @@ func (c *Control) RevokeCertificates(ctx context.Context, actor restart.Actor, r
 	return out, nil
 }
 
-func checkRevocation(actor restart.Actor, req wire.RevocationRequest) (reason string, err error) {
-	if err := authz.Require(actor, authz.Administer, authz.Object{}); err != nil {
+func (c *Control) checkRevocation(actor restart.Actor, req wire.RevocationRequest) (reason string, err error) {
+	if err := c.rights().Require(actor, authz.Administer, authz.Object{}); err != nil {
 		return "", err
 	}
 	switch {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/restartilka/restartilka/internal/audit"
+	"github.com/restartilka/restartilka/internal/authn"
 	"github.com/restartilka/restartilka/internal/authz"
 	"github.com/restartilka/restartilka/internal/inventory"
 	"github.com/restartilka/restartilka/internal/protocol"
@@ -44,6 +45,16 @@ type Config struct {
 	URL       string                      // of this server, for links in messages
 	Channels  func(event string) []string // who is to be told of an event; nil = nobody is
 	Announced func()                      // tells that there is a message to deliver; nil = nobody delivers
+	Rights    func() *authz.Rules         // those in force; nil = the shipped ones
+	People    Directory                   // nil = who has a token is somebody
+}
+
+// Directory knows who people are now, whether they are here or not: their
+// rights are looked at again before each host.
+type Directory interface {
+	// Person gives the roles and teams that somebody has now. Who is nobody any
+	// more has none; an error means that it could not be found out.
+	Person(ctx context.Context, name string) (restart.Actor, error)
 }
 
 // Control answers people. It is safe for concurrent use.
@@ -69,8 +80,17 @@ func New(cfg Config) *Control {
 	if cfg.Announced == nil {
 		cfg.Announced = func() {}
 	}
+	if cfg.Rights == nil {
+		cfg.Rights = authz.Default
+	}
+	if cfg.People == nil {
+		cfg.People = authn.People{Tokens: cfg.Store, Now: cfg.Now}
+	}
 	return &Control{cfg: cfg}
 }
+
+// rights gives the rules in force.
+func (c *Control) rights() *authz.Rules { return c.cfg.Rights() }
 
 func (c *Control) now() time.Time { return c.cfg.Now().UTC().Truncate(time.Microsecond) }
 
@@ -103,12 +123,12 @@ func (c *Control) refused(ctx context.Context, rec audit.Record, err error) erro
 
 // Whoami gives the actor back, once it is somebody.
 func (c *Control) Whoami(_ context.Context, actor restart.Actor) (restart.Actor, error) {
-	return actor, authz.Require(actor, authz.See, authz.Object{})
+	return actor, c.rights().Require(actor, authz.See, authz.Object{})
 }
 
 // Inventory gives everything that the inventory holds, and how old it is.
 func (c *Control) Inventory(ctx context.Context, actor restart.Actor) (inventory.Snapshot, error) {
-	if err := authz.Require(actor, authz.See, authz.Object{}); err != nil {
+	if err := c.rights().Require(actor, authz.See, authz.Object{}); err != nil {
 		return inventory.Snapshot{}, err
 	}
 	return c.cfg.Inventory.Snapshot(ctx)
@@ -116,7 +136,7 @@ func (c *Control) Inventory(ctx context.Context, actor restart.Actor) (inventory
 
 // Service gives one service.
 func (c *Control) Service(ctx context.Context, actor restart.Actor, name string) (restart.Service, error) {
-	if err := authz.Require(actor, authz.See, authz.Object{}); err != nil {
+	if err := c.rights().Require(actor, authz.See, authz.Object{}); err != nil {
 		return restart.Service{}, err
 	}
 	return c.cfg.Inventory.Service(ctx, name)
@@ -124,7 +144,7 @@ func (c *Control) Service(ctx context.Context, actor restart.Actor, name string)
 
 // Hosts resolves an expression; "" is every host.
 func (c *Control) Hosts(ctx context.Context, actor restart.Actor, expr string) ([]restart.Host, error) {
-	if err := authz.Require(actor, authz.See, authz.Object{}); err != nil {
+	if err := c.rights().Require(actor, authz.See, authz.Object{}); err != nil {
 		return nil, err
 	}
 	if expr == "" {
@@ -135,7 +155,7 @@ func (c *Control) Hosts(ctx context.Context, actor restart.Actor, expr string) (
 
 // Scenarios lists the newest version of each scenario on the server's shelf.
 func (c *Control) Scenarios(_ context.Context, actor restart.Actor) ([]wire.Scenario, error) {
-	if err := authz.Require(actor, authz.See, authz.Object{}); err != nil {
+	if err := c.rights().Require(actor, authz.See, authz.Object{}); err != nil {
 		return nil, err
 	}
 	folder, err := c.cfg.Scenarios.Folder()
@@ -154,7 +174,7 @@ func (c *Control) Scenarios(_ context.Context, actor restart.Actor) ([]wire.Scen
 // Scenario gives one version by its digest, with its bytes: from the shelf, or
 // as it was when a run pinned it.
 func (c *Control) Scenario(ctx context.Context, actor restart.Actor, digest string) (wire.Scenario, error) {
-	if err := authz.Require(actor, authz.See, authz.Object{}); err != nil {
+	if err := c.rights().Require(actor, authz.See, authz.Object{}); err != nil {
 		return wire.Scenario{}, err
 	}
 	if err := restart.CheckDigest(digest); err != nil {

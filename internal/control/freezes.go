@@ -102,7 +102,7 @@ func (c *Control) mayPassFreeze(ctx context.Context, actor restart.Actor, run re
 	if waived, err := c.freezeOn(ctx, run); err != nil || waived == nil {
 		return err
 	}
-	return authz.Require(actor, authz.BreakGlass, authz.Object{Service: restart.Service{Name: run.Service}})
+	return c.rights().Require(actor, authz.BreakGlass, authz.Object{Service: restart.Service{Name: run.Service}})
 }
 
 // freezeInWay gives the freeze that applies to a run now and that its broken
@@ -121,7 +121,7 @@ func (c *Control) freezeInWay(ctx context.Context, run restart.Run) (*applied, e
 
 // FreezeOn gives the freeze that stands in a run's way now; nil where none does.
 func (c *Control) FreezeOn(ctx context.Context, actor restart.Actor, run restart.Run) (*wire.Freeze, error) {
-	if err := authz.Require(actor, authz.See, authz.Object{}); err != nil {
+	if err := c.rights().Require(actor, authz.See, authz.Object{}); err != nil {
 		return nil, err
 	}
 	inWay, err := c.freezeInWay(ctx, run)
@@ -134,7 +134,7 @@ func (c *Control) FreezeOn(ctx context.Context, actor restart.Actor, run restart
 // Freezes lists the freezes that stand: those that apply now first, then by
 // when they begin.
 func (c *Control) Freezes(ctx context.Context, actor restart.Actor) ([]wire.Freeze, error) {
-	if err := authz.Require(actor, authz.See, authz.Object{}); err != nil {
+	if err := c.rights().Require(actor, authz.See, authz.Object{}); err != nil {
 		return nil, err
 	}
 	now := c.now()
@@ -158,7 +158,7 @@ func (c *Control) Freezes(ctx context.Context, actor restart.Actor) ([]wire.Free
 func (c *Control) AddFreeze(ctx context.Context, actor restart.Actor, req wire.FreezeRequest) (wire.Freeze, error) {
 	rec := c.record(actor, audit.FreezeAdded)
 	rec.Reason, rec.Environment = clip(req.Reason), clip(strings.Join(req.Environments, " "))
-	err := authz.Require(actor, authz.Freeze, authz.Object{})
+	err := c.rights().Require(actor, authz.Freeze, authz.Object{})
 	var f restart.Freeze
 	if err == nil {
 		f, err = c.freeze(ctx, actor, req)
@@ -314,7 +314,7 @@ func instant(text string, zone *time.Location, reading func(time.Time, *time.Loc
 func (c *Control) RemoveFreeze(ctx context.Context, actor restart.Actor, id, reason string) error {
 	rec := c.record(actor, audit.FreezeRemoved)
 	rec.Reason, rec.Detail = clip(reason), clip(id)
-	err := authz.Require(actor, authz.Freeze, authz.Object{})
+	err := c.rights().Require(actor, authz.Freeze, authz.Object{})
 	if err == nil {
 		rec.Reason, err = restart.CheckReason(reason)
 	}

@@ -19,7 +19,7 @@ import (
 func (c *Control) safeguards(ctx context.Context, actor restart.Actor, run restart.Run, broken bool) (waived string, err error) {
 	run.BreakGlass = broken
 	if broken {
-		if err := authz.Require(actor, authz.BreakGlass, authz.Object{Service: restart.Service{Name: run.Service}}); err != nil {
+		if err := c.rights().Require(actor, authz.BreakGlass, authz.Object{Service: restart.Service{Name: run.Service}}); err != nil {
 			return "", err
 		}
 	}
@@ -70,7 +70,7 @@ func (c *Control) breakGlass(change *store.Change, actor restart.Actor, run rest
 // Unreviewed lists the runs that broke the glass and that nobody has looked at
 // afterwards, the oldest first.
 func (c *Control) Unreviewed(ctx context.Context, actor restart.Actor) ([]wire.BrokenGlass, error) {
-	if err := authz.Require(actor, authz.See, authz.Object{}); err != nil {
+	if err := c.rights().Require(actor, authz.See, authz.Object{}); err != nil {
 		return nil, err
 	}
 	list, err := c.cfg.Store.Unreviewed(ctx, wire.MaxPage)
@@ -87,17 +87,17 @@ func (c *Control) Unreviewed(ctx context.Context, actor restart.Actor) ([]wire.B
 // Concerned counts those of Unreviewed that somebody should know of: all for who
 // may review, and for others those of their own services.
 func (c *Control) Concerned(ctx context.Context, actor restart.Actor) (int, error) {
-	if err := authz.Require(actor, authz.See, authz.Object{}); err != nil {
+	if err := c.rights().Require(actor, authz.See, authz.Object{}); err != nil {
 		return 0, err
 	}
 	counts, err := c.cfg.Store.UnreviewedServices(ctx)
-	all := authz.Decide(actor, authz.ReviewGlass, authz.Object{}).Allowed
+	all := c.rights().Decide(actor, authz.ReviewGlass, authz.Object{}).Allowed
 	n := 0
 	for name, runs := range counts {
 		mine := all
 		if !all {
 			service, err := c.cfg.Inventory.Service(ctx, name)
-			mine = err == nil && authz.Decide(actor, authz.Control, authz.Object{Service: service}).Allowed
+			mine = err == nil && c.rights().Decide(actor, authz.Control, authz.Object{Service: service}).Allowed
 		}
 		if mine {
 			n += runs
@@ -111,7 +111,7 @@ func (c *Control) Concerned(ctx context.Context, actor restart.Actor) (int, erro
 func (c *Control) ReviewGlass(ctx context.Context, actor restart.Actor, id, note string) (wire.BrokenGlass, error) {
 	rec := c.record(actor, audit.BreakGlassReviewed)
 	rec.Run, rec.Reason = clip(id), clip(note)
-	err := authz.Require(actor, authz.ReviewGlass, authz.Object{})
+	err := c.rights().Require(actor, authz.ReviewGlass, authz.Object{})
 	if err == nil {
 		err = restart.CheckID(id)
 	}
@@ -146,13 +146,13 @@ func checkNote(note string) (string, error) {
 }
 
 // MayReview tells whether somebody may review a run's broken glass.
-func MayReview(actor restart.Actor, b wire.BrokenGlass) bool {
-	return b.By != actor.Name && authz.Decide(actor, authz.ReviewGlass, authz.Object{}).Allowed
+func (c *Control) MayReview(actor restart.Actor, b wire.BrokenGlass) bool {
+	return b.By != actor.Name && c.rights().Decide(actor, authz.ReviewGlass, authz.Object{}).Allowed
 }
 
 // MayBreakGlass tells whether somebody may start a run past its safeguards.
-func MayBreakGlass(actor restart.Actor, run restart.Run) bool {
-	return authz.Decide(actor, authz.BreakGlass, authz.Object{Service: restart.Service{Name: run.Service}}).Allowed
+func (c *Control) MayBreakGlass(actor restart.Actor, run restart.Run) bool {
+	return c.rights().Decide(actor, authz.BreakGlass, authz.Object{Service: restart.Service{Name: run.Service}}).Allowed
 }
 
 func glassInfo(b store.BrokenGlass) wire.BrokenGlass {

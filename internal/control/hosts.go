@@ -120,7 +120,7 @@ func personal(err error) *restart.Error {
 
 // Locks lists which run has which service.
 func (c *Control) Locks(ctx context.Context, actor restart.Actor) ([]wire.Lock, error) {
-	if err := authz.Require(actor, authz.See, authz.Object{}); err != nil {
+	if err := c.rights().Require(actor, authz.See, authz.Object{}); err != nil {
 		return nil, err
 	}
 	held, err := c.cfg.Store.Locks(ctx)

@@ -32,7 +32,7 @@ const (
 // a hash of its secret is stored.
 func (c *Control) CreateJoinToken(ctx context.Context, actor restart.Actor, req wire.JoinTokenRequest) (wire.JoinToken, string, error) {
 	rec := c.record(actor, audit.JoinTokenCreated)
-	if err := authz.Require(actor, authz.Administer, authz.Object{}); err != nil {
+	if err := c.rights().Require(actor, authz.Administer, authz.Object{}); err != nil {
 		return wire.JoinToken{}, "", c.refused(ctx, rec, err)
 	}
 	rec.Host = clip(req.Host)
@@ -96,7 +96,7 @@ func joinTarget(t store.JoinToken) string {
 
 // JoinTokens lists the join tokens, the newest first.
 func (c *Control) JoinTokens(ctx context.Context, actor restart.Actor) ([]wire.JoinToken, error) {
-	if err := authz.Require(actor, authz.Administer, authz.Object{}); err != nil {
+	if err := c.rights().Require(actor, authz.Administer, authz.Object{}); err != nil {
 		return nil, err
 	}
 	list, err := c.cfg.Store.JoinTokens(ctx)
@@ -115,7 +115,7 @@ func (c *Control) JoinTokens(ctx context.Context, actor restart.Actor) ([]wire.J
 func (c *Control) RevokeJoinToken(ctx context.Context, actor restart.Actor, id string) error {
 	rec := c.record(actor, audit.JoinTokenRevoked)
 	rec.Detail = clip(id)
-	err := authz.Require(actor, authz.Administer, authz.Object{})
+	err := c.rights().Require(actor, authz.Administer, authz.Object{})
 	if err == nil {
 		err = restart.CheckID(id)
 	}

@@ -109,7 +109,7 @@ func (c *Control) resolveLinked(ctx context.Context, actor restart.Actor, parent
 	}
 	named := linkedRequest(parent, *req)
 	named.Hosts = "" // which of them are there is looked up below
-	values, err := allowedValues(actor, service, file.Scenario, &named)
+	values, err := c.allowedValues(actor, service, file.Scenario, &named)
 	if err != nil {
 		return none, err
 	}

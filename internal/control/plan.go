@@ -59,7 +59,7 @@ func (c *Control) complete(ctx context.Context, r resolved) (restart.Plan, scena
 // whether the actor may. The reason is trimmed in place.
 func (c *Control) resolve(ctx context.Context, actor restart.Actor, req *restart.Request) (resolved, error) {
 	var none resolved
-	if err := authz.Require(actor, authz.See, authz.Object{}); err != nil {
+	if err := c.rights().Require(actor, authz.See, authz.Object{}); err != nil {
 		return none, err
 	}
 	var err error
@@ -74,7 +74,7 @@ func (c *Control) resolve(ctx context.Context, actor restart.Actor, req *restart
 	if err != nil {
 		return none, err
 	}
-	values, err := allowedValues(actor, service, file.Scenario, req)
+	values, err := c.allowedValues(actor, service, file.Scenario, req)
 	if err != nil {
 		return none, err
 	}
@@ -86,8 +86,8 @@ func (c *Control) resolve(ctx context.Context, actor restart.Actor, req *restart
 }
 
 // allowedValues gives the values of the parameters, to who may run the scenario.
-func allowedValues(actor restart.Actor, service restart.Service, s restart.Scenario, req *restart.Request) (map[string]string, error) {
-	if err := authz.Require(actor, authz.ActionFor(s.Kind), authz.Object{Service: service}); err != nil {
+func (c *Control) allowedValues(actor restart.Actor, service restart.Service, s restart.Scenario, req *restart.Request) (map[string]string, error) {
+	if err := c.rights().Require(actor, authz.ActionFor(s.Kind), authz.Object{Service: service}); err != nil {
 		return nil, err
 	}
 	return s.Values(req.Params)

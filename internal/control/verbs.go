@@ -208,15 +208,10 @@ func (c *Control) MayGoOn(ctx context.Context, run restart.Run) (restart.Cause, 
 // stillHas gives the person who asked for a run, with the rights that he has
 // now, and why they are not enough for it any more.
 func (c *Control) stillHas(ctx context.Context, run restart.Run) (restart.Actor, restart.Cause, string) {
-	actor := restart.Actor{Name: run.Actor}
-	tokens, err := c.cfg.Store.Tokens(ctx, run.Actor)
+	actor, err := c.cfg.People.Person(ctx, run.Actor)
 	if err != nil {
-		return actor, restart.CauseGate, "whether " + run.Actor + " still may could not be found out: the database does not answer"
-	}
-	for _, t := range tokens {
-		if t.Valid(c.now()) {
-			actor.Roles = append(actor.Roles, t.Roles...)
-		}
+		c.cfg.Logger.ErrorContext(ctx, "find out who somebody is", "run_id", run.ID, "actor", run.Actor, "error", err)
+		return restart.Actor{Name: run.Actor}, restart.CauseGate, "whether " + run.Actor + " still may could not be found out: the database does not answer"
 	}
 	if err := c.mayControl(ctx, actor, run, authz.ActionFor(run.Kind)); err != nil {
 		return actor, restart.CauseRightsLost, err.Error()
@@ -243,7 +238,7 @@ func (c *Control) mayControl(ctx context.Context, actor restart.Actor, run resta
 			service.Owners = nil
 		}
 	}
-	return authz.Require(actor, action, authz.Object{Service: service})
+	return c.rights().Require(actor, action, authz.Object{Service: service, Environment: run.Environment, Group: run.Group})
 }
 
 func decodeDetail(raw json.RawMessage) (protocol.TaskStatus, error) {

@@ -238,7 +238,7 @@ func (m *machine) look(life int) {
 }
 
 func (m *machine) attendLater(life int) {
-	m.w.after(m.w.between(3*time.Second, 8*time.Second), func() { m.look(life) })
+	m.w.after(m.w.between(3*time.Second, 12*time.Second), func() { m.look(life) })
 }
 
 // poll is a status request that waits for a later revision.

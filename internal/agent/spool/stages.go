@@ -25,12 +25,17 @@ type Received struct {
 	Epoch      int64           `json:"epoch"`
 	ReceivedAt time.Time       `json:"received_at"`
 	BootID     string          `json:"boot_id"`
+
+	envelope *protocol.Envelope // as the file had it; nil = it did not come from a file
 }
 
 // Envelope reads the envelope back. Its signature was verified before the file
 // was made, by keys that may have changed since.
 func (r Received) Envelope() (protocol.Envelope, error) {
 	var e protocol.Envelope
+	if r.envelope != nil {
+		return *r.envelope, nil
+	}
 	if err := json.Unmarshal(r.Sealed.Payload, &e); err != nil {
 		return e, err
 	}
@@ -85,9 +90,11 @@ func decodeReceived(b []byte) (*Received, error) {
 	if err := json.Unmarshal(b, &r); err != nil {
 		return nil, err
 	}
-	if _, err := r.Envelope(); err != nil {
+	e, err := r.Envelope()
+	if err != nil {
 		return nil, err
 	}
+	r.envelope = &e
 	return &r, nil
 }
 
