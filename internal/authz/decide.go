@@ -108,7 +108,7 @@ func (r *Rules) Decide(actor restart.Actor, action Action, object Object) Decisi
 			}
 		}
 	}
-	return Decision{Why: whyNot(allowing, actor, action, object), Who: r.who(action, object)}
+	return Decision{Why: r.whyNot(allowing, actor, action, object), Who: r.who(action, object)}
 }
 
 // allowing gives the rules that allow an action on an object to somebody. Who
@@ -154,7 +154,7 @@ func because(s subject, actor restart.Actor, action Action, object Object) strin
 }
 
 // whyNot says why none of the rules that allow it is for the actor.
-func whyNot(allowing []rule, actor restart.Actor, action Action, object Object) string {
+func (r *Rules) whyNot(allowing []rule, actor restart.Actor, action Action, object Object) string {
 	named := map[kind]bool{}
 	var other restart.Role // that could, and is not the admins'
 	for _, x := range allowing {
@@ -178,8 +178,16 @@ func whyNot(allowing []rule, actor restart.Actor, action Action, object Object) 
 		return "no rule names " + actor.Name
 	case other != "":
 		return isNot(actor, other)
+	case action.Narrow() && r.toOthers(action):
+		return "no rule but the admins' allows it" + where(object)
 	}
 	return isNot(actor, restart.RoleAdmin)
+}
+
+// toOthers tells whether the rules allow an action somewhere to others than
+// admins.
+func (r *Rules) toOthers(action Action) bool {
+	return slices.ContainsFunc(r.rules, func(x rule) bool { return x.effect == allow && slices.Contains(x.actions, action) })
 }
 
 func where(object Object) string {
