@@ -16,11 +16,13 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/api"
 	"github.com/restartilka/restartilka/internal/authn"
+	"github.com/restartilka/restartilka/internal/authz"
 	"github.com/restartilka/restartilka/internal/control"
 	"github.com/restartilka/restartilka/internal/inventory"
 	"github.com/restartilka/restartilka/internal/orchestrator"
@@ -80,7 +82,24 @@ type Server struct {
 	API     api.Config
 	HTTP    *httptest.Server
 
-	t testing.TB
+	t     testing.TB
+	rules atomic.Pointer[authz.Rules] // nil = the shipped ones
+}
+
+// Rights has the server decide by other rules from now on: the text of a
+// rules.yaml.
+func (s *Server) Rights(text string) {
+	s.t.Helper()
+	rules, err := authz.Parse("rules.yaml", []byte(text))
+	s.must(err)
+	s.rules.Store(rules)
+}
+
+func (s *Server) inForce() *authz.Rules {
+	if rules := s.rules.Load(); rules != nil {
+		return rules
+	}
+	return authz.Default()
 }
 
 // Start runs a server until the end of the test. change may be nil; it changes
@@ -117,6 +136,7 @@ func StartOn(t testing.TB, over *store.Store, change func(*api.Config)) *Server 
 	s.Control = control.New(control.Config{
 		Store: s.Store, Inventory: inv, Scenarios: shelf, Agents: s.Agents, Hub: hub, Wake: o.Wake, Committed: func() {},
 		Channels: func(string) []string { return []string{"test"} }, URL: "https://restartilka.example.com",
+		Rights: s.inForce,
 		Enrol: &control.Enrolment{
 			CA: ca, CAPEM: s.CAPEM, Server: "test", EnvelopeKey: key.Public().(ed25519.PublicKey),
 			Pin: func() (pki.Pin, error) { return pki.PinOf(s.HTTP.Certificate()), nil },
