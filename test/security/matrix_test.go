@@ -471,6 +471,12 @@ rules:
 func TestMatrixByPlace(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	broken := map[string]string{} // by service: a run that broke the glass
+	for _, s := range []string{"own", "teams"} {
+		run := w.draft(s)
+		as[restart.Run](w, "POST", v1+"/runs/"+run.ID+"/start", `{"break_glass":true}`)
+		broken[s] = run.ID
+	}
 	more := strings.Replace(inventory, "hosts:\n  - {name: web1,", "  - {name: own-testing, environment: testing, services: [own], hosts: [web1]}\n  - {name: own-nowhere, services: [own], hosts: [web1]}\nhosts:\n  - {name: web1,", 1)
 	must(t, os.WriteFile(filepath.Join(filepath.Dir(w.Shelf), "inventory.yaml"), []byte(more), 0o644))
 	w.Rights(rulesByPlace)
@@ -494,7 +500,8 @@ func TestMatrixByPlace(t *testing.T) {
 		{"team", "POST", "/freezes", `{"environments":["testing"],"weekly":"sun 03:00-sun 03:01",` + reason + `}`, "+"},
 		{"team", "POST", "/freezes", `{"environments":["production"],"weekly":"sun 03:00-sun 03:01",` + reason + `}`, "-"},
 		{"team", "POST", "/freezes", `{"environments":["all"],"weekly":"sun 03:00-sun 03:01",` + reason + `}`, "-"},
-		{"auditor", "POST", "/break-glass/" + run + "/review", `{"note":"it was needed, and it helped"}`, "."},
+		{"auditor", "POST", "/break-glass/" + broken["own"] + "/review", `{"note":"it was needed, and it helped"}`, "+"},
+		{"auditor", "POST", "/break-glass/" + broken["teams"] + "/review", `{"note":"it was needed, and it helped"}`, "-"},
 		{"stranger", "POST", "/break-glass/" + run + "/review", `{"note":"it was needed, and it helped"}`, "-"},
 	} {
 		if got, text := letter(t, w.Request(c.method, v1+c.path, w.tokens[c.person], []byte(c.body), nil)); got != c.want {
