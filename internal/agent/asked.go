@@ -16,7 +16,7 @@ const (
 	// refusalsRecorded is how many refusals of one code are recorded one by one
 	// within an hour. Of the others their number is, so that a flood can neither
 	// fill the disk nor hide a refusal of another kind.
-	refusalsRecorded = 20
+	refusalsRecorded = 100
 	refusalsWindow   = time.Hour
 	// mostDetail bounds the sentence of a record, in bytes.
 	mostDetail = 1000

@@ -313,7 +313,7 @@ func TestRefusalsAreRecordedWithinBounds(t *testing.T) {
 	b := newBed(t)
 	digest := b.script("true")
 	r := b.start()
-	for range 100 {
+	for range 130 {
 		e := b.envelope(digest)
 		e.Host = "web2.example.com"
 		_, err := r.put(b.seal(e), e.Task)
@@ -330,7 +330,7 @@ func TestRefusalsAreRecordedWithinBounds(t *testing.T) {
 	for _, rec := range b.asked() {
 		by[string(rec.Action)+" "+rec.Outcome]++
 	}
-	if by["task.refused wrong_host"] != 21 || by["task.refused replay"] != 1 || by["task.taken "] != 1 {
+	if by["task.refused wrong_host"] != 101 || by["task.refused replay"] != 1 || by["task.taken "] != 1 {
 		t.Errorf("recorded: %v", by)
 	}
 	// A lower epoch, after a restart too.
