@@ -32,6 +32,7 @@ func (a *Agent) verbs() []verb {
 		{http.MethodPut, "/v1/certificate", a.serveRenewal},
 		{http.MethodPost, "/v1/discover", a.serveDiscover},
 		{http.MethodGet, "/v1/local", a.serveLocal},
+		{http.MethodPut, "/v1/scenarios/{id}", a.serveLay},
 	}
 }
 

@@ -4,12 +4,16 @@ import (
 	"crypto/ed25519"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
+	"io/fs"
 	"net/http"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/restartilka/restartilka/internal/agent/ledger"
+	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/pki"
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
@@ -22,9 +26,34 @@ func (b *bed) entries() []string {
 	b.must(err)
 	var out []string
 	for _, e := range all {
-		if e.Name() != "lock" && e.Name() != "tombstones" {
+		if e.Name() != "lock" && e.Name() != "tombstones" && e.Name() != ledger.AskedFile {
 			out = append(out, e.Name())
 		}
+	}
+	return out
+}
+
+// asked reads the host's own record of what servers asked.
+func (b *bed) asked() []audit.Record {
+	b.t.Helper()
+	f, err := os.Open(b.spoolDir + "/" + ledger.AskedFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	b.must(err)
+	defer f.Close()
+	report, err := audit.Verify(f)
+	b.must(err)
+	if !report.OK {
+		b.t.Fatalf("the host's own record does not verify: %.300v", report)
+	}
+	text, err := os.ReadFile(f.Name())
+	b.must(err)
+	var out []audit.Record
+	for line := range strings.Lines(string(text)) {
+		r, err := audit.Decode([]byte(strings.TrimSuffix(line, "\n")))
+		b.must(err)
+		out = append(out, r)
 	}
 	return out
 }
@@ -106,6 +135,13 @@ func TestWhatDoesNotFitIsRefusedBeforeAnythingIsWritten(t *testing.T) {
 			wantCode(t, err, c.code)
 			if left := b.entries(); len(left) > 0 {
 				t.Errorf("the spool holds %v", left)
+			}
+			records := b.asked()
+			if len(records) == 0 {
+				t.Fatal("nothing is recorded")
+			}
+			if r := records[len(records)-1]; r.Action != audit.TaskRefused || r.Task != id || r.Outcome != string(c.code) || r.Detail == "" || r.Host != testHost {
+				t.Errorf("the host's own record has %+v", r)
 			}
 		})
 	}

@@ -37,6 +37,7 @@ func (a *Agent) localVerbs() []verb {
 			}
 			return reply(w, tasks)
 		}},
+		{http.MethodPost, "/local/review/{id}/forget", a.serveForgetReviewed},
 		{http.MethodGet, "/local/tasks/{id}", a.serveGet},
 		{http.MethodGet, "/local/tasks/{id}/output", a.serveOutput},
 		{http.MethodPost, "/local/tasks/{id}/cancel", func(w http.ResponseWriter, r *http.Request) error {

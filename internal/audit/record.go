@@ -43,6 +43,10 @@ const (
 	TaskLearned        Action = "task.learned"      // what a host said of an unknown task, once it answered again
 	TaskDecided        Action = "task.decided"      // a person settled an unknown task
 	TaskLocal          Action = "task.local"        // begun on a host itself, without a server: as the host tells
+	TaskTaken          Action = "task.taken"        // by a host's own record: a server's task that it took
+	TaskRefused        Action = "task.refused"      // by a host's own record: what it refused, and why
+	ScenarioLaid       Action = "scenario.laid"     // by a host's own record: a signed version that a server laid there
+	SerialForgotten    Action = "serial.forgotten"  // by a host's own record: root lets an older version of a scenario in
 	HostChainBroken    Action = "host.chain_broken" // a host's own records are not those that were seen before
 	TokenCreated       Action = "token.created"
 	TokenRevoked       Action = "token.revoked"

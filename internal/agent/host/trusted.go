@@ -35,6 +35,26 @@ func openFolder(path string) (*folder, error) {
 	return d, nil
 }
 
+// sub opens a folder below, of which the same must be true.
+func (d *folder) sub(name string) (*folder, error) {
+	path := d.path + "/" + name
+	fd, err := unix.Openat(int(d.f.Fd()), name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	s := &folder{f: os.NewFile(uintptr(fd), path), path: path}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("stat %s: %w", path, err)
+	}
+	if err := trusted(path, st); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
 func (d *folder) Close() error { return d.f.Close() }
 
 // names lists the folder's entries, sorted.
