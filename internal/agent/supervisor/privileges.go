@@ -36,9 +36,6 @@ func bound() error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("forbid new privileges: %w", err)
 	}
-	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil && !errors.Is(err, unix.EINVAL) { // before Linux 4.3 there are none
-		return fmt.Errorf("clear ambient capabilities: %w", err)
-	}
 	if err := inheritNothing(); err != nil {
 		return fmt.Errorf("clear inheritable capabilities: %w", err)
 	}
@@ -56,7 +53,8 @@ func bound() error {
 	}
 }
 
-// inheritNothing empties this thread's inheritable set.
+// inheritNothing empties this thread's inheritable set, and with it the kernel
+// empties the ambient one.
 func inheritNothing() error {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var sets [2]unix.CapUserData // 64 capabilities
