@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -129,6 +131,21 @@ func (c *Config) resolve(dir string) {
 	if c.URL == "" {
 		c.URL = "https://" + strings.Replace(c.Listen, "0.0.0.0:", "localhost:", 1)
 	}
+}
+
+// Redacted is the configuration for people to look at: a webhook's address may
+// be a secret by itself, so that only its host is left.
+func (c Config) Redacted() Config {
+	c.Notify.Webhooks = slices.Clone(c.Notify.Webhooks)
+	for i := range c.Notify.Webhooks {
+		hook := &c.Notify.Webhooks[i]
+		if u, err := url.Parse(hook.URL); err == nil {
+			hook.URL = u.Scheme + "://" + u.Host + "/…"
+		} else {
+			hook.URL = "…"
+		}
+	}
+	return c
 }
 
 func (c *Config) files() []*string {
