@@ -40,16 +40,20 @@ func writePlan(w io.Writer, p restart.Plan) {
 	if p.Request.Ticket != "" {
 		fmt.Fprintf(w, "ticket:  %s\n", restart.Escape(p.Request.Ticket))
 	}
-	fmt.Fprintf(w, "hosts:   %d of %d, in %s: %s\n", len(chosen), len(p.Hosts), batches(len(p.Batches)), sizes(p.Batches))
+	asked := p.Asked()
+	fmt.Fprintf(w, "hosts:   %d of %d, in %s: %s\n", len(chosen), len(asked), batches(len(p.Batches)), sizes(p.Batches))
+	if n := len(p.Hosts) - len(asked); n > 0 {
+		fmt.Fprintf(w, "beside:  %s of the group, not touched, but counted\n", others(n))
+	}
 	warnings := p.Warnings
 	if r := p.Resolved; r != nil {
 		writeResolved(w, p, *r)
 		warnings = slices.Concat(warnings, r.Warnings)
 	}
 	fmt.Fprintln(w)
-	rows := make([][]string, 0, len(p.Hosts))
+	rows := make([][]string, 0, len(asked))
 	position := 0
-	for _, h := range p.Hosts {
+	for _, h := range asked {
 		batch := "left out"
 		if !h.LeftOut {
 			batch = strconv.Itoa(restart.BatchOf(p.Batches, position) + 1)
@@ -127,6 +131,13 @@ func batches(n int) string {
 		return "1 batch"
 	}
 	return fmt.Sprintf("%d batches", n)
+}
+
+func others(n int) string {
+	if n == 1 {
+		return "1 other host"
+	}
+	return fmt.Sprintf("%d other hosts", n)
 }
 
 // sizes writes batch sizes, equal ones in a row as one: "1, 2, 5 × 40".

@@ -142,7 +142,7 @@ func (c *Control) resolveLinked(ctx context.Context, actor restart.Actor, parent
 	if work == restart.WorkUndrain {
 		r.plan.Strategy = alone(r.plan.Strategy)
 	}
-	return r, nil
+	return r, c.countGroup(ctx, &r.plan)
 }
 
 // linkedRequest is what a run that is made from another asks for: what that one

@@ -85,7 +85,25 @@ func (c *Control) resolve(ctx context.Context, actor restart.Actor, req *restart
 	if err != nil {
 		return none, err
 	}
-	return c.assemble(ctx, *req, service, file, values, group, hosts)
+	r, err := c.assemble(ctx, *req, service, file, values, group, hosts)
+	if err != nil {
+		return none, err
+	}
+	return r, c.countGroup(ctx, &r.plan)
+}
+
+// countGroup puts the group's other hosts beside those that were asked for,
+// where the strategy counts them.
+func (c *Control) countGroup(ctx context.Context, p *restart.Plan) error {
+	if !p.Counts() {
+		return nil // nobody is asked in vain
+	}
+	_, members, err := c.cfg.Inventory.Group(ctx, p.Group)
+	if err != nil {
+		return err
+	}
+	p.Count(members)
+	return nil
 }
 
 // allowedValues gives the values of the parameters, to who may run the scenario
@@ -289,7 +307,7 @@ func (c *Control) groupHolding(ctx context.Context, service restart.Service, req
 // settle resolves the strategy for the hosts that are not left out.
 func settle(p *restart.Plan, s restart.Scenario) error {
 	if len(p.Chosen()) == 0 {
-		return nobodyLeft(p.Hosts)
+		return nobodyLeft(p.Asked())
 	}
 	return p.Settle(s.PerHost())
 }

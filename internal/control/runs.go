@@ -222,8 +222,8 @@ func (c *Control) confirm(ctx context.Context, actor restart.Actor, run restart.
 	plan.Hosts = slices.Clone(shown.Hosts)
 	if len(req.Hosts) > 0 {
 		for _, name := range req.Hosts {
-			if !slices.ContainsFunc(shown.Hosts, func(h restart.PlannedHost) bool { return h.Name == name }) {
-				return nil, restart.Errorf(restart.CodeInvalid, "host %s is not in the plan", restart.Quote(name)).WithHint("the plan has: %s", names(shown.Hosts))
+			if !slices.ContainsFunc(shown.Hosts, func(h restart.PlannedHost) bool { return h.Name == name && !h.Beside }) {
+				return nil, restart.Errorf(restart.CodeInvalid, "host %s is not in the plan", restart.Quote(name)).WithHint("the plan has: %s", names(shown.Asked()))
 			}
 		}
 		for i := range plan.Hosts {
@@ -253,8 +253,12 @@ func changed(shown, now restart.Plan) *restart.Error {
 	if shown.Parent != "" {
 		gone, come = "is not left to do any more, or not in the group", "is left to do now"
 	}
-	differences = append(differences, missing(shown.Hosts, now.Hosts, gone)...)
-	differences = append(differences, missing(now.Hosts, shown.Hosts, come)...)
+	differences = append(differences, missing(shown.Asked(), now.Asked(), gone)...)
+	differences = append(differences, missing(now.Asked(), shown.Asked(), come)...)
+	if len(differences) == 0 { // then of those that are only counted
+		differences = append(differences, missing(shown.Hosts, now.Hosts, "is not in the group any more")...)
+		differences = append(differences, missing(now.Hosts, shown.Hosts, "has joined the group")...)
+	}
 	if len(differences) == 0 {
 		differences = append(differences, "the inventory describes the service or the order of its hosts otherwise now")
 	}

@@ -245,10 +245,15 @@ func (d *driver) follow(ctx context.Context, status protocol.TaskStatus) error {
 			return d.outcome(ctx, restart.TaskUnknown, restart.Errorf("cancelled",
 				"the host has not said that the killed task is over: what runs there is not known"), &status)
 		}
-		if err := d.keepUp(ctx, status, &shown); err != nil {
+		owed, err := d.keepUp(ctx, status, &shown)
+		if err != nil {
 			return err
 		}
-		next, err := d.ask(ctx, status.Revision, protocol.MaxWait-5*time.Second)
+		wait := protocol.MaxWait - 5*time.Second
+		if owed > 0 {
+			wait = owed // it may say nothing new for as long as its script runs
+		}
+		next, err := d.ask(ctx, status.Revision, wait)
 		if err == nil {
 			early := next.Revision <= status.Revision
 			status, pause, heard = next, 100*time.Millisecond, d.now()
@@ -279,27 +284,32 @@ func (d *driver) follow(ctx context.Context, status protocol.TaskStatus) error {
 }
 
 // keepUp stores how far the task has come. A change of state is stored at
-// once; phases and samples at most four times a second.
-func (d *driver) keepUp(ctx context.Context, status protocol.TaskStatus, shown *time.Time) error {
+// once; phases and samples at most four times a second: owed is after how long
+// a status that came too soon is to be stored, 0 = it is stored.
+func (d *driver) keepUp(ctx context.Context, status protocol.TaskStatus, shown *time.Time) (owed time.Duration, err error) {
 	path := d.pathTo(status.Stage)
 	if len(path) > 0 {
 		if err := d.apply(ctx, store.TaskChange{
 			From: []restart.TaskState{d.task.State}, Path: path, Phase: clean(string(status.Phase)), Detail: detail(status),
 		}, nil); err != nil {
-			return err
+			return 0, err
 		}
 		*shown = d.now()
-		return nil
+		return 0, nil
 	}
-	if status.Stage != restart.StageStarted || d.l.o.since(*shown) < 250*time.Millisecond {
-		return nil
+	if status.Stage != restart.StageStarted {
+		return 0, nil
+	}
+	const apart = 250 * time.Millisecond
+	if since := d.l.o.since(*shown); since < apart {
+		return apart - max(since, 0), nil
 	}
 	*shown = d.now()
 	if err := d.l.o.cfg.Tasks.Progress(ctx, d.l.fence(), d.task.ID, clean(string(status.Phase)), detail(status)); err != nil {
-		return err
+		return 0, err
 	}
 	d.l.o.cfg.Changed(d.run.ID)
-	return nil
+	return 0, nil
 }
 
 // pathTo gives the states between the task's own and what the agent's stage

@@ -69,6 +69,7 @@ type PlannedHost struct {
 	Health  string `json:"health"`            // healthy | unhealthy | unknown
 	Agent   string `json:"agent,omitempty"`   // "ready", or what is wrong with it in one sentence
 	LeftOut bool   `json:"left_out"`          // unticked: not touched
+	Beside  bool   `json:"beside,omitempty"`  // of the group, and not asked for: left out for good, and counted
 	Why     string `json:"why,omitempty"`     // why it comes unticked
 	Code    Code   `json:"code,omitempty"`    // of Why, where the host or its silence is the reason
 	Version string `json:"version,omitempty"` // installed version of the service's package
@@ -85,11 +86,43 @@ const (
 func (p Plan) Chosen() []PlannedHost {
 	var out []PlannedHost
 	for _, h := range p.Hosts {
-		if !h.LeftOut {
+		if !h.LeftOut && !h.Beside {
 			out = append(out, h)
 		}
 	}
 	return out
+}
+
+// Asked lists the hosts that were asked for, those left out included.
+func (p Plan) Asked() []PlannedHost {
+	return slices.DeleteFunc(slices.Clone(p.Hosts), func(h PlannedHost) bool { return h.Beside })
+}
+
+// Counts tells whether the plan's strategy looks at how many hosts of the group
+// are healthy.
+func (p Plan) Counts() bool {
+	return p.Kind != KindThreadDump && (p.Strategy.MinAvailable != "" || len(p.Strategy.WhenDown) > 0)
+}
+
+// Count puts those of the group's hosts beside the plan that it does not have,
+// so that what a strategy keeps healthy is kept of the group, whichever of its
+// hosts were named. They become part of the facts.
+func (p *Plan) Count(group []Host) {
+	has := map[string]bool{}
+	for _, h := range p.Hosts {
+		has[h.Name] = true
+	}
+	hash := []string{p.Hash}
+	for _, h := range group {
+		if !has[h.Name] {
+			p.Hosts = append(p.Hosts, PlannedHost{Host: h, Health: HealthUnknown, LeftOut: true, Beside: true, Why: "not asked for"})
+			hash = append(hash, h.Name)
+		}
+	}
+	if len(hash) > 1 {
+		sum := sha256.Sum256(fmt.Appendf(nil, "%q", hash))
+		p.Hash = hex.EncodeToString(sum[:])
+	}
 }
 
 // Facts gives the hash of everything a person confirms apart from live health:

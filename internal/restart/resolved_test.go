@@ -152,3 +152,58 @@ func TestAPlanIsRefusedWhereItsGateCouldNeverOpen(t *testing.T) {
 		}
 	})
 }
+
+// Naming some hosts of a group, and leaving out all others, is one plan: the
+// same hosts are touched in the same batches, and as many are kept healthy.
+func TestNamingHostsAndLeavingOutTheOthersIsOnePlan(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		strategy := restart.Strategy{MinAvailable: rapid.SampledFrom([]string{"N", "N-1", "N-3", "1", "4", "50%", "80%"}).Draw(t, "rule"), Batches: drawSizes(t)}
+		if rapid.Bool().Draw(t, "when_down") {
+			strategy.WhenDown = []restart.Amount{{Percent: 100}}
+		}
+		except := planOf(strategy, rapid.StringOfN(rapid.SampledFrom([]rune("hhu?HHU!")), 1, 12, -1).Draw(t, "hosts"))
+		named := except
+		named.Hosts = nil
+		health, group := map[string]string{}, []restart.Host{}
+		for _, h := range except.Hosts {
+			health[h.Name], group = h.Health, append(group, h.Host)
+			if !h.LeftOut {
+				named.Hosts = append(named.Hosts, h)
+			}
+		}
+		if len(named.Hosts) == 0 {
+			return
+		}
+		named.Hash = named.Facts(group[:1])
+		before := named.Hash
+		named.Count(group)
+		for i, h := range named.Hosts { // as they are looked at
+			named.Hosts[i].Health = health[h.Name]
+		}
+		if len(named.Hosts) != len(group) || (named.Hash == before) != (len(named.Chosen()) == len(group)) {
+			t.Fatalf("%d of %d hosts, hash %s, was %s", len(named.Hosts), len(group), named.Hash, before)
+		}
+		one, other := named.Settle(0), except.Settle(0)
+		got, want := fmt.Sprint(one), fmt.Sprint(other)
+		if one == nil && other == nil {
+			got, want = fmt.Sprintf("%v %+v", named.Batches, *named.Resolved), fmt.Sprintf("%v %+v", except.Batches, *except.Resolved)
+		}
+		if got != want || fmt.Sprint(touched(named)) != fmt.Sprint(touched(except)) {
+			t.Fatalf("named %v: %s\nexcept %v: %s", touched(named), got, touched(except), want)
+		}
+		// What is beside stays so, whatever is ticked.
+		for i := range named.Hosts {
+			named.Hosts[i].LeftOut = false
+		}
+		if fmt.Sprint(touched(named)) != fmt.Sprint(touched(except)) || len(named.Asked()) != len(named.Chosen()) {
+			t.Fatalf("ticked all: %v", touched(named))
+		}
+	})
+}
+
+func touched(p restart.Plan) (names []string) {
+	for _, h := range p.Chosen() {
+		names = append(names, h.Name)
+	}
+	return names
+}

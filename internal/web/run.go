@@ -57,6 +57,7 @@ type facts struct {
 	Params                  []param
 	Warnings                []string
 	LeftOut                 []leftOut
+	Beside                  int // hosts of the group that are counted only
 	ID                      string
 	Relations               []relation
 	More                    int // hosts listed, where not all are; 0 = all are
@@ -244,7 +245,10 @@ func (b *board) facts(run restart.Run) facts {
 		f.Warnings = append(f.Warnings, restart.Escape(w))
 	}
 	for _, h := range b.plan.Hosts {
-		if h.LeftOut {
+		switch {
+		case h.Beside:
+			f.Beside++
+		case h.LeftOut:
 			f.LeftOut = append(f.LeftOut, leftOut{h.Name, restart.Escape(h.Why)})
 		}
 	}
