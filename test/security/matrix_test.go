@@ -58,10 +58,10 @@ steps:
 // services stand in this order in every cell of the matrix.
 var services = []string{"own", "teams", "others", "ownerless"}
 
-// The matrix: of each row one cell a person, of each cell one letter a service
-// (own, the team's, another's, nobody's), or one for what is no service's:
-//
-//	+ allowed   - refused, and told who could   . not there for him   0 not let in at all
+// The matrix has, of each row, one cell a person, and in each cell one letter a
+// service (own, the team's, another's, nobody's), or one for what is no
+// service's. "+" is allowed, "-" refused with who could, "." not there for him,
+// and "0" not let in at all.
 const matrix = `
              nobody viewer owner team  stranger reviewer auditor on-call admin revoked expired
 see          0000   ++++   ++++  ++++  ++++     ++++     ++++    ++++    ++++  0000    0000
