@@ -185,17 +185,7 @@ func (w *world) finished(service string) restart.Run {
 	w.t.Helper()
 	run := w.draft(service)
 	as[restart.Run](w, "POST", "/api/v1/runs/"+run.ID+"/start", `{}`)
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for late := time.After(20 * time.Second); !run.State.Final(); {
-		select {
-		case <-tick.C:
-			run = as[restart.Run](w, "GET", "/api/v1/runs/"+run.ID, "")
-		case <-late:
-			w.t.Fatalf("run of %s: %s", service, run.Summary())
-		}
-	}
-	return run
+	return w.until(run.ID, func(r restart.Run) bool { return r.State.Final() })
 }
 
 // verb is one operation of the API and its row of the matrix.
