@@ -2,7 +2,6 @@ package security
 
 import (
 	"testing"
-	"time"
 
 	"github.com/restartilka/restartilka/internal/api/apitest"
 	"github.com/restartilka/restartilka/internal/restart"
@@ -34,24 +33,5 @@ func TestARightLostInMidRun(t *testing.T) {
 				t.Errorf("%s (%s): %s", run.Summary(), run.Cause, run.Explanation)
 			}
 		})
-	}
-}
-
-// until waits until something holds of a run.
-func (w *world) until(id string, ok func(restart.Run) bool) restart.Run {
-	w.t.Helper()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	late := time.After(20 * time.Second)
-	for {
-		run := as[restart.Run](w, "GET", v1+"/runs/"+id, "")
-		if ok(run) {
-			return run
-		}
-		select {
-		case <-tick.C:
-		case <-late:
-			w.t.Fatalf("waited in vain: %s", run.Summary())
-		}
 	}
 }
