@@ -83,9 +83,9 @@ func (a Action) Needs() restart.Role {
 	return restart.RoleAdmin
 }
 
-// Anywhere, as the name of a service, an environment or a group, asks whether
-// somebody may do it to any of them: something that must be asked again once it
-// is known to which.
+// Anywhere stands for the name of a service, an environment or a group, and asks
+// whether somebody may do it to any of them: what must be asked again once it is
+// known to which.
 const Anywhere = "*"
 
 // Object is what it is to be done to. A zero Service is the product itself; an

@@ -100,7 +100,7 @@ func (r *Rules) Decide(actor restart.Actor, action Action, object Object) Decisi
 		}
 		if i := slices.IndexFunc(x.to, func(s subject) bool { return s.fits(actor, object) }); i >= 0 {
 			why := fmt.Sprintf("%s denies it to %s", x.name, x.to[i].say())
-			return Decision{Why: why, Rule: x.name, Who: r.who(action, object)}
+			return Decision{Why: why, Rule: x.name, Who: r.Who(action, object)}
 		}
 	}
 	allowing := r.allowing(action, object)
@@ -111,7 +111,7 @@ func (r *Rules) Decide(actor restart.Actor, action Action, object Object) Decisi
 			}
 		}
 	}
-	return Decision{Why: r.whyNot(allowing, actor, action, object), Who: r.who(action, object)}
+	return Decision{Why: r.whyNot(allowing, actor, action, object), Who: r.Who(action, object)}
 }
 
 // allowing gives the rules that allow an action on an object to somebody. Who

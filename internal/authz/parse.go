@@ -22,7 +22,7 @@ var Shipped []byte
 var shipped = sync.OnceValue(func() *Rules {
 	r, err := Parse("", Shipped)
 	if err != nil {
-		panic("the shipped rules: " + err.Error()) // a test would have said so
+		return &Rules{} // which allow nothing; a test holds that it never comes to that
 	}
 	return r
 })

@@ -1,6 +1,7 @@
 package authz_test
 
 import (
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -293,5 +294,40 @@ func TestWhoCan(t *testing.T) {
 	err := rules.Require(restart.Actor{Name: "vera"}, authz.Restart, authz.Object{Service: restart.Service{Name: "ledger"}, Environment: "testing"})
 	if err == nil || !strings.Contains(err.Error(), "nobody may, as they are") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestDocumentedRulesAreRead reads every example of the reference and the guide,
+// and asks the cases of the reference.
+func TestDocumentedRulesAreRead(t *testing.T) {
+	t.Parallel()
+	b, err := os.ReadFile("../../docs/reference/rules.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rules *authz.Rules
+	asked := 0
+	for _, block := range strings.Split(string(b), "```yaml\n")[1:] {
+		text, _, _ := strings.Cut(block, "```")
+		if strings.HasPrefix(text, "format:") {
+			rules = parse(t, text)
+			continue
+		}
+		cases, err := authz.ParseCases([]byte(text))
+		if err != nil {
+			t.Fatalf("%v:\n%s", err, text)
+		}
+		if failed := rules.Try(cases); len(failed) > 0 {
+			t.Errorf("%+v", failed)
+		}
+		asked += len(cases)
+	}
+	if asked == 0 {
+		t.Error("the reference has no cases")
+	}
+	for _, a := range authz.Actions() {
+		if !strings.Contains(string(b), "| `"+string(a)+"` |") {
+			t.Errorf("the reference does not tell of the action %s", a)
+		}
 	}
 }

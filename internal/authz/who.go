@@ -85,8 +85,8 @@ func (r *Rules) denied(g Grant, action Action, object Object) bool {
 	return false
 }
 
-// who says who can: "anna, team web or an admin".
-func (r *Rules) who(action Action, object Object) string {
+// Who says who can, in a sentence: "anna, team web or an admin".
+func (r *Rules) Who(action Action, object Object) string {
 	const most = 8
 	var names []string
 	grants := r.WhoCan(action, object)

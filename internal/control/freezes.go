@@ -36,10 +36,17 @@ func (a applied) sentence(environment string) string {
 
 func readable(t time.Time) string { return t.Format("Mon 2006-01-02 15:04 MST") }
 
-// refusal names the freeze, who may lift it and how it is broken.
-func (a applied) refusal(environment string) *restart.Error {
-	return restart.Errorf(restart.CodeFrozen, "%s", a.sentence(environment)).
-		WithHint("wait until then; or an admin lifts it: restartilka freeze remove %s --reason TEXT\nwhere it can't wait: --break-glass, by an admin or with a token of the role break-glass; others are told, and look at it afterwards", a.ID)
+// frozen refuses a run: it names the freeze, who may lift it and who may break
+// the glass.
+func (c *Control) frozen(ctx context.Context, a applied, run restart.Run) *restart.Error {
+	object := c.objectOf(ctx, run)
+	lift := authz.Object{Environment: run.Environment}
+	if len(a.Services) > 0 {
+		lift.Service = object.Service
+	}
+	return restart.Errorf(restart.CodeFrozen, "%s", a.sentence(run.Environment)).
+		WithHint("wait until then; or %s lifts it: restartilka freeze remove %s --reason TEXT\nwhere it can't wait: --break-glass, by %s; others are told, and look at it afterwards",
+			c.rights().Who(authz.Freeze, lift), a.ID, c.rights().Who(authz.BreakGlass, object))
 }
 
 // freezeOn gives the freeze that keeps a run, by its kind, work, service and
@@ -97,7 +104,7 @@ func (c *Control) mayPassFreeze(ctx context.Context, actor restart.Actor, run re
 		return err
 	}
 	if inWay != nil {
-		return inWay.refusal(run.Environment)
+		return c.frozen(ctx, *inWay, run)
 	}
 	if waived, err := c.freezeOn(ctx, run); err != nil || waived == nil {
 		return err

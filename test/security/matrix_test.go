@@ -17,51 +17,17 @@ import (
 	"time"
 
 	"github.com/restartilka/restartilka/internal/api/apitest"
-	"github.com/restartilka/restartilka/internal/audit"
-	"github.com/restartilka/restartilka/internal/authn"
 	"github.com/restartilka/restartilka/internal/restart"
-	"github.com/restartilka/restartilka/internal/store"
 	"github.com/restartilka/restartilka/internal/wire"
 )
-
-const inventory = `
-services:
-  - {name: own, unit: own.service, owners: [anna]}
-  - {name: teams, unit: teams.service, owners: ["team:web"]}
-  - {name: others, unit: others.service, owners: [kate, "team:db"]}
-  - {name: ownerless, unit: ownerless.service}
-groups:
-  - {name: own-production, environment: production, services: [own], hosts: [web1]}
-  - {name: teams-production, environment: production, services: [teams], hosts: [web2]}
-  - {name: others-production, environment: production, services: [others], hosts: [web3]}
-  - {name: ownerless-production, environment: production, services: [ownerless], hosts: [web4]}
-hosts:
-  - {name: web1, address: 192.0.2.1}
-  - {name: web2, address: 192.0.2.2}
-  - {name: web3, address: 192.0.2.3}
-  - {name: web4, address: 192.0.2.4}
-`
-
-const dumpScenario = `format: 1
-name: plain-dump
-serial: 1
-author: review@example.com
-kind: thread-dump
-services: ["*"]
-description: Dump the unit
-run_as: root
-strategy: {batches: [50]}
-steps:
-  run: {script: "echo #unit#"}
-`
 
 // services stand in this order in every cell of the matrix.
 var services = []string{"own", "teams", "others", "ownerless"}
 
-// The matrix: of each row one cell a person, of each cell one letter a service
-// (own, the team's, another's, nobody's), or one for what is no service's:
-//
-//   - allowed   - refused, and told who could   . not there for him   0 not let in at all
+// The matrix has, of each row, one cell a person, and in each cell one letter a
+// service (own, the team's, another's, nobody's), or one for what is no
+// service's. "+" is allowed, "-" refused with who could, "." not there for him,
+// and "0" not let in at all.
 const matrix = `
              nobody viewer owner team  stranger reviewer auditor on-call admin revoked expired
 see          0000   ++++   ++++  ++++  ++++     ++++     ++++    ++++    ++++  0000    0000
@@ -101,96 +67,6 @@ func expected(t *testing.T) (people []string, cells map[string]map[string]string
 	return people, cells
 }
 
-// world is a server with everybody's tokens and one run of each service.
-type world struct {
-	*apitest.Server
-	t      *testing.T
-	people []string
-	cells  map[string]map[string]string
-	tokens map[string]string // by person
-	runs   map[string]restart.Run
-	drafts map[string]restart.Run // the admin's, to be confirmed by nobody else
-	other  string                 // id of somebody's token
-}
-
-func newWorld(t *testing.T) *world {
-	t.Helper()
-	w := &world{Server: apitest.Start(t, nil), t: t, runs: map[string]restart.Run{}, drafts: map[string]restart.Run{}}
-	w.people, w.cells = expected(t)
-	must(t, os.WriteFile(filepath.Join(filepath.Dir(w.Shelf), "inventory.yaml"), []byte(inventory), 0o644))
-	must(t, os.WriteFile(filepath.Join(w.Shelf, "plain-dump.yaml"), []byte(dumpScenario), 0o644))
-	w.Teams("boris", "web")
-	developer := restart.RoleDeveloper
-	w.tokens = map[string]string{
-		"nobody": "", "viewer": w.Token("anna", restart.RoleViewer), "owner": w.Token("anna", developer), "team": w.Token("boris", developer),
-		"stranger": w.Token("vera", developer), "reviewer": w.Token("rita", restart.RoleReviewer), "auditor": w.Token("olga", restart.RoleAuditor),
-		"on-call": w.Token("anna", developer, restart.RoleBreakGlass), "admin": w.Token("root", restart.RoleAdmin), "revoked": w.Token("revoked", restart.RoleAdmin),
-	}
-	w.revoke("revoked")
-	secret, hash := authn.NewSecret()
-	now := time.Now().UTC()
-	must(t, w.Store.CreateToken(t.Context(), store.Token{
-		ID: restart.NewID(now), Name: "test", Owner: "expired", Roles: []restart.Role{restart.RoleAdmin}, Hash: hash, CreatedAt: now.Add(-2 * time.Hour), ExpiresAt: now.Add(-time.Hour),
-	}))
-	w.tokens["expired"] = secret
-	for _, s := range services {
-		w.runs[s] = w.finished(s)
-		w.drafts[s] = w.draft(s)
-	}
-	w.other = w.again()
-	return w
-}
-
-func (w *world) tokenOf(owner string) string {
-	w.t.Helper()
-	list, err := w.Store.Tokens(w.t.Context(), owner)
-	must(w.t, err)
-	return list[0].ID
-}
-
-func (w *world) revoke(owner string) {
-	w.t.Helper()
-	must(w.t, w.Store.RevokeToken(w.t.Context(), w.tokenOf(owner), audit.Record{Time: time.Now().UTC(), Action: audit.TokenRevoked}))
-}
-
-// as asks the API as the admin, and wants it done.
-func as[T any](w *world, method, path, body string) (v T) {
-	w.t.Helper()
-	answer := w.Request(method, path, w.tokens["admin"], []byte(body), nil)
-	b, err := io.ReadAll(answer.Body)
-	must(w.t, err)
-	if answer.StatusCode >= 300 {
-		w.t.Fatalf("%s %s: %d %s", method, path, answer.StatusCode, b)
-	}
-	must(w.t, json.Unmarshal(b, &v))
-	return v
-}
-
-const reasonJSON = `"reason":"workers hang since the deploy"`
-
-func (w *world) draft(service string) restart.Run {
-	w.t.Helper()
-	return as[restart.Run](w, "POST", "/api/v1/runs", `{"service":"`+service+`",`+reasonJSON+`}`)
-}
-
-// finished gives a run of a service that is over.
-func (w *world) finished(service string) restart.Run {
-	w.t.Helper()
-	run := w.draft(service)
-	as[restart.Run](w, "POST", "/api/v1/runs/"+run.ID+"/start", `{}`)
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for late := time.After(20 * time.Second); !run.State.Final(); {
-		select {
-		case <-tick.C:
-			run = as[restart.Run](w, "GET", "/api/v1/runs/"+run.ID, "")
-		case <-late:
-			w.t.Fatalf("run of %s: %s", service, run.Summary())
-		}
-	}
-	return run
-}
-
 // verb is one operation of the API and its row of the matrix.
 type verb struct {
 	row, method, path, body string
@@ -208,18 +84,18 @@ func verbs() []verb {
 		{"see", "GET", v1 + "/runs/{run}/tasks/{task}/output", ""},
 		{"see", "GET", v1 + "/runs/{run}/tasks/{task}/output.txt", ""},
 		{"see", "GET", v1 + "/runs/{run}/events", ""},
-		{"restart", "POST", v1 + "/plans", `{"service":"{service}",` + reasonJSON + `}`},
-		{"restart", "POST", v1 + "/plans", `{"service":"{service}","group":"{service}-production",` + reasonJSON + `}`},
-		{"dump", "POST", v1 + "/plans", `{"service":"{service}","scenario":"plain-dump",` + reasonJSON + `}`},
-		{"dump", "POST", v1 + "/runs", `{"service":"{service}","scenario":"plain-dump",` + reasonJSON + `}`},
-		{"restart", "POST", v1 + "/runs", `{"service":"{service}",` + reasonJSON + `}`},
+		{"restart", "POST", v1 + "/plans", `{"service":"{service}",` + reason + `}`},
+		{"restart", "POST", v1 + "/plans", `{"service":"{service}","group":"{service}-production",` + reason + `}`},
+		{"dump", "POST", v1 + "/plans", `{"service":"{service}","scenario":"plain-dump",` + reason + `}`},
+		{"dump", "POST", v1 + "/runs", `{"service":"{service}","scenario":"plain-dump",` + reason + `}`},
+		{"restart", "POST", v1 + "/runs", `{"service":"{service}",` + reason + `}`},
 		{"control", "POST", v1 + "/runs/{run}/pause", `{}`},
 		{"control", "POST", v1 + "/runs/{run}/abort", `{}`},
 		{"control", "POST", v1 + "/runs/{run}/force-abort", `{}`},
 		{"restart", "POST", v1 + "/runs/{run}/resume", `{}`},
-		{"restart", "POST", v1 + "/runs/{run}/decide", `{"host":"{host}","verdict":"happened",` + reasonJSON + `}`},
-		{"restart", "POST", v1 + "/runs/{run}/retry", `{` + reasonJSON + `}`},
-		{"restart", "POST", v1 + "/runs/{run}/undrain", `{` + reasonJSON + `}`},
+		{"restart", "POST", v1 + "/runs/{run}/decide", `{"host":"{host}","verdict":"happened",` + reason + `}`},
+		{"restart", "POST", v1 + "/runs/{run}/retry", `{` + reason + `}`},
+		{"restart", "POST", v1 + "/runs/{run}/undrain", `{` + reason + `}`},
 		{"confirm", "POST", v1 + "/runs/{draft}/start", `{"hosts":["not-in-the-plan"]}`},
 
 		{"look", "GET", v1 + "/whoami", ""},
@@ -239,7 +115,7 @@ func verbs() []verb {
 		{"look", "GET", v1 + "/rights/why?action=restart&service=own", ""},
 		{"look", "GET", "/api/openapi.json", ""},
 		{"ask-of", "GET", v1 + "/rights/why?who=kate&action=restart&service=own", ""},
-		{"freeze", "POST", v1 + "/freezes", `{"environments":["production"],"weekly":"sun 03:00-sun 03:01",` + reasonJSON + `}`},
+		{"freeze", "POST", v1 + "/freezes", `{"environments":["production"],"weekly":"sun 03:00-sun 03:01",` + reason + `}`},
 		{"freeze", "DELETE", v1 + "/freezes/00000000000000000000000000?reason=nobody+needs+this+one", ""},
 		{"review-glass", "POST", v1 + "/break-glass/{run}/review", `{"note":"it was needed, and it helped"}`},
 		{"audit", "GET", v1 + "/audit", ""},
@@ -248,7 +124,7 @@ func verbs() []verb {
 		{"administer", "POST", v1 + "/hosts/discover", `{"hosts":"web1"}`},
 		{"administer", "GET", v1 + "/certificates", ""},
 		{"administer", "POST", v1 + "/certificates", `{"host":"web1","csr":"x"}`},
-		{"administer", "POST", v1 + "/certificates/revoke", `{"host":"web1",` + reasonJSON + `}`},
+		{"administer", "POST", v1 + "/certificates/revoke", `{"host":"web1",` + reason + `}`},
 		{"administer", "GET", v1 + "/join-tokens", ""},
 		{"administer", "POST", v1 + "/join-tokens", `{"host":"web9.example.com"}`},
 		{"administer", "DELETE", v1 + "/join-tokens/00000000000000000000000000", ""},
@@ -339,16 +215,6 @@ func explained(text string) bool {
 		return false
 	}
 	return p.Hint != "" || strings.Contains(p.Detail, "only an admin")
-}
-
-// again makes a token of somebody else, to be revoked.
-func (w *world) again() string {
-	w.t.Helper()
-	_, hash := authn.NewSecret()
-	now := time.Now().UTC()
-	id := restart.NewID(now)
-	must(w.t, w.Store.CreateToken(w.t.Context(), store.Token{ID: id, Name: "test", Owner: "kate", Hash: hash, CreatedAt: now, ExpiresAt: now.Add(time.Hour)}))
-	return id
 }
 
 // TestEveryOperationHasItsRow: what the API describes stands in the matrix.
@@ -481,18 +347,18 @@ func TestMatrixByPlace(t *testing.T) {
 		{"owner", "POST", "/plans", plan("own", "own-testing"), "+"},
 		{"owner", "POST", "/plans", plan("own", "own-production"), "-"},
 		{"owner", "POST", "/plans", plan("own", "own-nowhere"), "-"},
-		{"owner", "POST", "/plans", `{"service":"own","hosts":"web1","environment":"production",` + reasonJSON + `}`, "-"},
+		{"owner", "POST", "/plans", `{"service":"own","hosts":"web1","environment":"production",` + reason + `}`, "-"},
 		{"stranger", "POST", "/plans", plan("own", "own-production"), "+"},
 		{"stranger", "POST", "/plans", plan("own", "own-testing"), "-"},
 		{"admin", "POST", "/plans", plan("others", "others-production"), "-"},
 		{"admin", "POST", "/plans", plan("teams", "teams-production"), "+"},
 		{"owner", "POST", "/runs/" + run + "/pause", `{}`, "-"}, // its run was in production
-		{"owner", "POST", "/runs/" + run + "/retry", `{` + reasonJSON + `}`, "-"},
+		{"owner", "POST", "/runs/" + run + "/retry", `{` + reason + `}`, "-"},
 		{"stranger", "POST", "/runs/" + run + "/resume", `{}`, "+"}, // the right is there; the run is over
 		{"stranger", "POST", "/runs/" + run + "/pause", `{}`, "-"},
-		{"team", "POST", "/freezes", `{"environments":["testing"],"weekly":"sun 03:00-sun 03:01",` + reasonJSON + `}`, "+"},
-		{"team", "POST", "/freezes", `{"environments":["production"],"weekly":"sun 03:00-sun 03:01",` + reasonJSON + `}`, "-"},
-		{"team", "POST", "/freezes", `{"environments":["all"],"weekly":"sun 03:00-sun 03:01",` + reasonJSON + `}`, "-"},
+		{"team", "POST", "/freezes", `{"environments":["testing"],"weekly":"sun 03:00-sun 03:01",` + reason + `}`, "+"},
+		{"team", "POST", "/freezes", `{"environments":["production"],"weekly":"sun 03:00-sun 03:01",` + reason + `}`, "-"},
+		{"team", "POST", "/freezes", `{"environments":["all"],"weekly":"sun 03:00-sun 03:01",` + reason + `}`, "-"},
 		{"auditor", "POST", "/break-glass/" + broken["own"] + "/review", `{"note":"it was needed, and it helped"}`, "+"},
 		{"auditor", "POST", "/break-glass/" + broken["teams"] + "/review", `{"note":"it was needed, and it helped"}`, "-"},
 		{"stranger", "POST", "/break-glass/" + run + "/review", `{"note":"it was needed, and it helped"}`, "-"},

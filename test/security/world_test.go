@@ -1,0 +1,156 @@
+package security
+
+import (
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/restartilka/restartilka/internal/api/apitest"
+	"github.com/restartilka/restartilka/internal/audit"
+	"github.com/restartilka/restartilka/internal/authn"
+	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/store"
+)
+
+const inventory = `
+services:
+  - {name: own, unit: own.service, owners: [anna]}
+  - {name: teams, unit: teams.service, owners: ["team:web"]}
+  - {name: others, unit: others.service, owners: [kate, "team:db"]}
+  - {name: ownerless, unit: ownerless.service}
+groups:
+  - {name: own-production, environment: production, services: [own], hosts: [web1]}
+  - {name: teams-production, environment: production, services: [teams], hosts: [web2]}
+  - {name: others-production, environment: production, services: [others], hosts: [web3]}
+  - {name: ownerless-production, environment: production, services: [ownerless], hosts: [web4]}
+hosts:
+  - {name: web1, address: 192.0.2.1}
+  - {name: web2, address: 192.0.2.2}
+  - {name: web3, address: 192.0.2.3}
+  - {name: web4, address: 192.0.2.4}
+`
+
+const dumpScenario = `format: 1
+name: plain-dump
+serial: 1
+author: review@example.com
+kind: thread-dump
+services: ["*"]
+description: Dump the unit
+run_as: root
+strategy: {batches: [50]}
+steps:
+  run: {script: "echo #unit#"}
+`
+
+// world is a server with everybody's tokens and one run of each service.
+type world struct {
+	*apitest.Server
+	t      *testing.T
+	people []string
+	cells  map[string]map[string]string
+	tokens map[string]string // by person
+	runs   map[string]restart.Run
+	drafts map[string]restart.Run // the admin's, to be confirmed by nobody else
+	other  string                 // id of somebody's token
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{Server: apitest.Start(t, nil), t: t, runs: map[string]restart.Run{}, drafts: map[string]restart.Run{}}
+	w.people, w.cells = expected(t)
+	must(t, os.WriteFile(filepath.Join(filepath.Dir(w.Shelf), "inventory.yaml"), []byte(inventory), 0o644))
+	must(t, os.WriteFile(filepath.Join(w.Shelf, "plain-dump.yaml"), []byte(dumpScenario), 0o644))
+	w.Teams("boris", "web")
+	developer := restart.RoleDeveloper
+	w.tokens = map[string]string{
+		"nobody": "", "viewer": w.Token("anna", restart.RoleViewer), "owner": w.Token("anna", developer), "team": w.Token("boris", developer),
+		"stranger": w.Token("vera", developer), "reviewer": w.Token("rita", restart.RoleReviewer), "auditor": w.Token("olga", restart.RoleAuditor),
+		"on-call": w.Token("anna", developer, restart.RoleBreakGlass), "admin": w.Token("root", restart.RoleAdmin), "revoked": w.Token("revoked", restart.RoleAdmin),
+	}
+	w.revoke("revoked")
+	secret, hash := authn.NewSecret()
+	now := time.Now().UTC()
+	must(t, w.Store.CreateToken(t.Context(), store.Token{
+		ID: restart.NewID(now), Name: "test", Owner: "expired", Roles: []restart.Role{restart.RoleAdmin}, Hash: hash, CreatedAt: now.Add(-2 * time.Hour), ExpiresAt: now.Add(-time.Hour),
+	}))
+	w.tokens["expired"] = secret
+	for _, s := range services {
+		w.runs[s] = w.finished(s)
+		w.drafts[s] = w.draft(s)
+	}
+	w.other = w.again()
+	return w
+}
+
+func (w *world) tokenOf(owner string) string {
+	w.t.Helper()
+	list, err := w.Store.Tokens(w.t.Context(), owner)
+	must(w.t, err)
+	return list[0].ID
+}
+
+func (w *world) revoke(owner string) {
+	w.t.Helper()
+	must(w.t, w.Store.RevokeToken(w.t.Context(), w.tokenOf(owner), audit.Record{Time: time.Now().UTC(), Action: audit.TokenRevoked}))
+}
+
+// as asks the API as the admin, and wants it done.
+func as[T any](w *world, method, path, body string) (v T) {
+	w.t.Helper()
+	answer := w.Request(method, path, w.tokens["admin"], []byte(body), nil)
+	b, err := io.ReadAll(answer.Body)
+	must(w.t, err)
+	if answer.StatusCode >= 300 {
+		w.t.Fatalf("%s %s: %d %s", method, path, answer.StatusCode, b)
+	}
+	must(w.t, json.Unmarshal(b, &v))
+	return v
+}
+
+const reasonJSON = `"reason":"workers hang since the deploy"`
+
+func (w *world) draft(service string) restart.Run {
+	w.t.Helper()
+	return as[restart.Run](w, "POST", "/api/v1/runs", `{"service":"`+service+`",`+reasonJSON+`}`)
+}
+
+// finished gives a run of a service that is over.
+func (w *world) finished(service string) restart.Run {
+	w.t.Helper()
+	run := w.draft(service)
+	as[restart.Run](w, "POST", "/api/v1/runs/"+run.ID+"/start", `{}`)
+	return w.until(run.ID, func(r restart.Run) bool { return r.State.Final() })
+}
+
+// again makes a token of somebody else, to be revoked.
+func (w *world) again() string {
+	w.t.Helper()
+	_, hash := authn.NewSecret()
+	now := time.Now().UTC()
+	id := restart.NewID(now)
+	must(w.t, w.Store.CreateToken(w.t.Context(), store.Token{ID: id, Name: "test", Owner: "kate", Hash: hash, CreatedAt: now, ExpiresAt: now.Add(time.Hour)}))
+	return id
+}
+
+// until waits until something holds of a run.
+func (w *world) until(id string, ok func(restart.Run) bool) restart.Run {
+	w.t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	late := time.After(20 * time.Second)
+	for {
+		run := as[restart.Run](w, "GET", v1+"/runs/"+id, "")
+		if ok(run) {
+			return run
+		}
+		select {
+		case <-tick.C:
+		case <-late:
+			w.t.Fatalf("waited in vain: %s", run.Summary())
+		}
+	}
+}
