@@ -33,6 +33,7 @@ func (a *Agent) verbs() []verb {
 		{http.MethodPost, "/v1/discover", a.serveDiscover},
 		{http.MethodGet, "/v1/local", a.serveLocal},
 		{http.MethodPut, "/v1/scenarios/{id}", a.serveLay},
+		{http.MethodPut, "/v1/envelope-keys", a.serveLearnKeys},
 	}
 }
 

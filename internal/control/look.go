@@ -34,6 +34,7 @@ type look struct {
 	took    time.Duration // until the answer
 	program string        // the server's version
 	shelf   []restart.Scenario
+	keys    []string // the server's envelope keys, the one in use first; nil = not compared
 }
 
 // judge makes one state of what a host says, or of its silence. It is pure.
@@ -76,6 +77,9 @@ func (l look) judge(report protocol.CheckReport, err error) wire.HostCheck {
 		find(wire.HostProblem, new(p))
 	}
 	find(wire.HostTrust, l.judgeTrust(report))
+	wrong, doubt = judgeKeys(report.EnvelopeKeys, l.keys)
+	find(wire.HostTrust, wrong)
+	warn(protocol.WarnKeys, doubt)
 
 	rank := func(f wire.HostFinding) int { return slices.Index(wire.HostStates(), f.State) }
 	slices.SortStableFunc(found, func(a, b wire.HostFinding) int { return rank(a) - rank(b) })
@@ -83,6 +87,31 @@ func (l look) judge(report protocol.CheckReport, err error) wire.HostCheck {
 		hc.State, hc.Error, hc.Also = found[0].State, found[0].Error, found[1:]
 	}
 	return hc
+}
+
+// judgeKeys compares the envelope keys that are good on the host with the
+// server's. An older agent does not tell of them.
+func judgeKeys(there, ours []string) (wrong, doubt *restart.Error) {
+	if len(there) == 0 || len(ours) == 0 {
+		return nil, nil
+	}
+	if !slices.Contains(there, ours[0]) {
+		return restart.Errorf(restart.CodeBadSignature, "the host does not obey the envelope key that this server signs with, %s", ours[0]).
+			WithHint("lay the server's key into the files that envelope_keys in its agent.yaml names, or join it again"), nil
+	}
+	for _, k := range ours[1:] {
+		if !slices.Contains(there, k) {
+			return nil, restart.Errorf(restart.CodeBadSignature, "the host does not know the server's other envelope key yet, %s", k).
+				WithHint("the server tells its hosts every five minutes; do not use that key before all know it")
+		}
+	}
+	for _, k := range there {
+		if !slices.Contains(ours, k) {
+			return nil, restart.Errorf(restart.CodeBadSignature, "the host obeys an envelope key that this server does not have: %s", restart.Quote(k)).
+				WithHint("of another server, or one that was dropped: then take it out of the files that envelope_keys in its agent.yaml names")
+		}
+	}
+	return nil, nil
 }
 
 // whySilent gives a sentence with what to do, also for what no sentence was
@@ -137,6 +166,7 @@ func tidy(r *protocol.CheckReport) {
 		p := &r.Problems[i]
 		p.Message, p.Hint = clip(p.Message), clip(p.Hint)
 	}
+	r.EnvelopeKeys = r.EnvelopeKeys[:min(len(r.EnvelopeKeys), 16)]
 	if r.Signing != nil {
 		r.Signing.Signers = r.Signing.Signers[:min(len(r.Signing.Signers), protocol.MaxSigners)]
 		for i := range r.Signing.Signers {
