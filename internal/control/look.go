@@ -34,6 +34,7 @@ type look struct {
 	took    time.Duration // until the answer
 	program string        // the server's version
 	shelf   []restart.Scenario
+	lays    bool     // the server lays signed versions on hosts that trust signatures
 	keys    []string // the server's envelope keys, the one in use first; nil = not compared
 }
 
@@ -278,6 +279,8 @@ func newest(folder *scenario.Folder) []restart.Scenario {
 // judgeTrust compares what the host would accept with the shelf: the newest
 // version of each scenario that fits the service asked about, or else one of
 // the services that the host lists.
+//
+// What a host that trusts signatures does not have yet, its server lays.
 func (l look) judgeTrust(r protocol.CheckReport) *restart.Error {
 	var missing, older, newer, other []string
 	for _, s := range l.shelf {
@@ -292,7 +295,7 @@ func (l look) judgeTrust(r protocol.CheckReport) *restart.Error {
 			}
 		}
 		switch {
-		case same:
+		case same, l.lays && r.Review == "signed" && highest < s.Serial: // it comes with the first task
 		case highest == 0:
 			missing = append(missing, s.Name)
 		case highest < s.Serial:
