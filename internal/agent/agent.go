@@ -73,6 +73,7 @@ type Config struct {
 	SpoolDir    string       // whose free space is reported; "" = it is not
 	Units       units.System // where services are looked for; zero = this host
 	Local       *Local       // what root begins on the host itself; nil = nothing is
+	Keyring     *Keyring     // whose keys a server may change; nil = none does
 	Reviewed    Reviewed     // needed where Host.Review is set
 	// Asked records what servers ask, and what of it is refused; nil = nothing is.
 	Asked    *ledger.Ledger

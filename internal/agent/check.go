@@ -27,7 +27,7 @@ func (a *Agent) Check(ctx context.Context, c protocol.CheckRequest) (protocol.Ch
 		Containment: a.cfg.Containment, Memory: a.cfg.Features.Memory, User: a.cfg.Features.User, Init: a.cfg.Features.Init,
 		Review: ReviewFiles, Shells: a.cfg.Features.Shells, Groups: a.cfg.Host.Groups,
 		Scenarios: []protocol.AcceptedScenario{}, Warnings: slices.Clone(a.cfg.Features.Warnings),
-		Chain: a.chain(),
+		Chain: a.chain(), EnvelopeKeys: a.keyIDs(),
 	}
 	problem := func(err error) {
 		if e, ok := errors.AsType[*restart.Error](err); ok {

@@ -43,6 +43,7 @@ func (a *Agent) verbs() []verb {
 		{http.MethodPost, "/v1/discover", servers, a.serveDiscover},
 		{http.MethodGet, "/v1/local", servers, a.serveLocal},
 		{http.MethodPut, "/v1/scenarios/{id}", servers, a.serveLay},
+		{http.MethodPut, "/v1/envelope-keys", servers, a.serveLearnKeys},
 	}
 }
 

@@ -179,7 +179,7 @@ func build(s Settings, store *spool.Spool, attendant *Attendant, identity *Ident
 		return supervisor.Job{Task: id, Spool: s.Spool, Host: here, Keys: k, Cgroup: base, Grace: s.Grace}, err
 	}}
 	a, err = New(Config{
-		Host: here, Local: &Local{Key: store.LocalKey, Ledger: records}, Reviewed: store, Asked: asked, Keys: keys, Spool: store, Archive: store, Launcher: launcher, Packages: host.Packages{},
+		Host: here, Local: &Local{Key: store.LocalKey, Ledger: records}, Reviewed: store, Asked: asked, Keys: keys, Keyring: s.keyring(), Spool: store, Archive: store, Launcher: launcher, Packages: host.Packages{},
 		Command: Command(base, s.Grace), Attend: attendant.Attend,
 		Containment: containment(base, why), Features: FeaturesHere(base, why), SpoolDir: s.Spool, Program: version.Current().Version, BootID: host.BootID(),
 		RatePerHour: s.Rate, Identity: identity, Logger: log,
@@ -202,6 +202,14 @@ func (s Settings) HostFacts() host.Host {
 		}
 	}
 	return h
+}
+
+// keyring is the file of envelope keys, where it is one.
+func (s Settings) keyring() *Keyring {
+	if len(s.EnvelopeKeys) != 1 {
+		return nil
+	}
+	return &Keyring{File: s.EnvelopeKeys[0]}
 }
 
 // LoadKeys reads the public keys whose envelopes are obeyed. It is asked for

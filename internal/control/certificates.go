@@ -14,6 +14,7 @@ import (
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/authz"
 	"github.com/restartilka/restartilka/internal/pki"
+	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/store"
 	"github.com/restartilka/restartilka/internal/wire"
@@ -21,16 +22,29 @@ import (
 
 // Enrolment is what a host needs to trust this server.
 type Enrolment struct {
-	CA          *pki.CA // nil where the company's own PKI issues certificates
-	CAPEM       []byte  // what agents pin
-	Server      string  // the server's name in its client certificate
-	EnvelopeKey ed25519.PublicKey
+	CA     *pki.CA // nil where the company's own PKI issues certificates
+	CAPEM  []byte  // what agents pin
+	Server string  // the server's name in its client certificate
+	// EnvelopeKeys are those that a host is to obey: the one in use first.
+	EnvelopeKeys []ed25519.PublicKey
 	// Pin gives the pin of the listener's certificate as it is now, by which a
 	// new host knows the server. Needed where CA is.
 	Pin func() (pki.Pin, error)
 	// Revoked is called when certificates were revoked, so that connections to
 	// their hosts end at once; nil = nobody calls agents.
 	Revoked func(ctx context.Context) error
+}
+
+// keyIDs names the envelope keys; nil of none.
+func (e *Enrolment) keyIDs() []string {
+	if e == nil {
+		return nil
+	}
+	var out []string
+	for _, k := range e.EnvelopeKeys {
+		out = append(out, protocol.KeyID(k))
+	}
+	return out
 }
 
 var errNoAuthority = restart.Errorf(restart.CodeConflict, "this server has no certificate authority of its own").
@@ -73,8 +87,15 @@ func (c *Control) sign(csrPEM []byte, host string, now time.Time) (signed, error
 // trust gives a certificate with all that a host needs beside it.
 func (c *Control) trust(certPEM []byte) (wire.HostCredentials, error) {
 	e := c.cfg.Enrol
-	key, err := pki.EnvelopePublicPEM(e.EnvelopeKey)
-	return wire.HostCredentials{Certificate: string(certPEM), CA: string(e.CAPEM), Server: e.Server, EnvelopeKey: string(key)}, err
+	var keys []byte
+	for _, k := range e.EnvelopeKeys {
+		text, err := pki.EnvelopePublicPEM(k)
+		if err != nil {
+			return wire.HostCredentials{}, err
+		}
+		keys = append(keys, text...)
+	}
+	return wire.HostCredentials{Certificate: string(certPEM), CA: string(e.CAPEM), Server: e.Server, EnvelopeKey: string(keys)}, nil
 }
 
 // IssueHost signs a host's certificate request. The key never leaves whoever

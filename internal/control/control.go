@@ -41,6 +41,7 @@ type Config struct {
 	Program   string           // the server's version, which agents' are compared with; "" = this build's
 	Logger    *slog.Logger
 	Now       func() time.Time
+	Lays      bool                        // signed versions are laid on hosts: see dispatch.Config.Scenarios
 	Zone      string                      // IANA name of the time zone of freezes that name none; "" = UTC
 	URL       string                      // of this server, for links in messages
 	Channels  func(event string) []string // who is to be told of an event; nil = nobody is

@@ -51,7 +51,7 @@ func (c *Control) checkHost(ctx context.Context, ask checker, h restart.Host, re
 	defer cancel()
 	sent := c.cfg.Now()
 	report, err := ask(lctx, h, req)
-	l := look{host: h, service: req.Service, sent: sent, took: c.cfg.Now().Sub(sent), program: c.cfg.Program, shelf: shelf}
+	l := look{host: h, service: req.Service, sent: sent, took: c.cfg.Now().Sub(sent), program: c.cfg.Program, shelf: shelf, keys: c.cfg.Enrol.keyIDs(), lays: c.cfg.Lays}
 	return l.judge(report, err)
 }
 

@@ -34,6 +34,8 @@ type look struct {
 	took    time.Duration // until the answer
 	program string        // the server's version
 	shelf   []restart.Scenario
+	lays    bool     // the server lays signed versions on hosts that trust signatures
+	keys    []string // the server's envelope keys, the one in use first; nil = not compared
 }
 
 // judge makes one state of what a host says, or of its silence. It is pure.
@@ -76,6 +78,9 @@ func (l look) judge(report protocol.CheckReport, err error) wire.HostCheck {
 		find(wire.HostProblem, new(p))
 	}
 	find(wire.HostTrust, l.judgeTrust(report))
+	wrong, doubt = judgeKeys(report.EnvelopeKeys, l.keys)
+	find(wire.HostTrust, wrong)
+	warn(protocol.WarnKeys, doubt)
 
 	rank := func(f wire.HostFinding) int { return slices.Index(wire.HostStates(), f.State) }
 	slices.SortStableFunc(found, func(a, b wire.HostFinding) int { return rank(a) - rank(b) })
@@ -83,6 +88,31 @@ func (l look) judge(report protocol.CheckReport, err error) wire.HostCheck {
 		hc.State, hc.Error, hc.Also = found[0].State, found[0].Error, found[1:]
 	}
 	return hc
+}
+
+// judgeKeys compares the envelope keys that are good on the host with the
+// server's. An older agent does not tell of them.
+func judgeKeys(there, ours []string) (wrong, doubt *restart.Error) {
+	if len(there) == 0 || len(ours) == 0 {
+		return nil, nil
+	}
+	if !slices.Contains(there, ours[0]) {
+		return restart.Errorf(restart.CodeBadSignature, "the host does not obey the envelope key that this server signs with, %s", ours[0]).
+			WithHint("lay the server's key into the files that envelope_keys in its agent.yaml names, or join it again"), nil
+	}
+	for _, k := range ours[1:] {
+		if !slices.Contains(there, k) {
+			return nil, restart.Errorf(restart.CodeBadSignature, "the host does not know the server's other envelope key yet, %s", k).
+				WithHint("the server tells its hosts every five minutes; do not use that key before all know it")
+		}
+	}
+	for _, k := range there {
+		if !slices.Contains(ours, k) {
+			return nil, restart.Errorf(restart.CodeBadSignature, "the host obeys an envelope key that this server does not have: %s", restart.Quote(k)).
+				WithHint("of another server, or one that was dropped: then take it out of the files that envelope_keys in its agent.yaml names")
+		}
+	}
+	return nil, nil
 }
 
 // whySilent gives a sentence with what to do, also for what no sentence was
@@ -137,6 +167,7 @@ func tidy(r *protocol.CheckReport) {
 		p := &r.Problems[i]
 		p.Message, p.Hint = clip(p.Message), clip(p.Hint)
 	}
+	r.EnvelopeKeys = r.EnvelopeKeys[:min(len(r.EnvelopeKeys), 16)]
 	if r.Signing != nil {
 		r.Signing.Signers = r.Signing.Signers[:min(len(r.Signing.Signers), protocol.MaxSigners)]
 		for i := range r.Signing.Signers {
@@ -248,6 +279,8 @@ func newest(folder *scenario.Folder) []restart.Scenario {
 // judgeTrust compares what the host would accept with the shelf: the newest
 // version of each scenario that fits the service asked about, or else one of
 // the services that the host lists.
+//
+// What a host that trusts signatures does not have yet, its server lays.
 func (l look) judgeTrust(r protocol.CheckReport) *restart.Error {
 	var missing, older, newer, other []string
 	for _, s := range l.shelf {
@@ -262,7 +295,7 @@ func (l look) judgeTrust(r protocol.CheckReport) *restart.Error {
 			}
 		}
 		switch {
-		case same:
+		case same, l.lays && r.Review == "signed" && highest < s.Serial: // it comes with the first task
 		case highest == 0:
 			missing = append(missing, s.Name)
 		case highest < s.Serial:

@@ -19,6 +19,13 @@ func (c *Client) CheckAnew(ctx context.Context, host restart.Host, m protocol.Ch
 	return c.Check(ctx, host, m)
 }
 
+// LearnKeys tells the host which envelope keys are good.
+func (c *Client) LearnKeys(ctx context.Context, host restart.Host, m protocol.SealedKeys) (protocol.KeyReport, error) {
+	var out protocol.KeyReport
+	err := c.call(ctx, host, http.MethodPut, "/v1/envelope-keys", m, &out)
+	return out, err
+}
+
 // Discover asks the host which services it sees.
 func (c *Client) Discover(ctx context.Context, host restart.Host, m protocol.DiscoverRequest) (protocol.DiscoverReport, error) {
 	var out protocol.DiscoverReport

@@ -158,28 +158,29 @@ type CheckRequest struct {
 // CheckReport answers it. Problems are what would refuse a task now, or soon.
 // An agent of an earlier version leaves out what it does not know of.
 type CheckReport struct {
-	Version     int                `json:"version"`
-	Program     string             `json:"program"` // the agent's own version
-	Host        string             `json:"host"`
-	Clock       time.Time          `json:"clock"`
-	BootID      string             `json:"boot_id"`
-	Containment string             `json:"containment"`           // cgroup | process-group, and why
-	Memory      string             `json:"memory,omitempty"`      // where scripts run from: sealed | unnamed-file, and why
-	User        string             `json:"user,omitempty"`        // whom the agent runs as
-	Init        string             `json:"init,omitempty"`        // systemd | other
-	Review      string             `json:"review"`                // files | signed
-	Signing     *ReviewReport      `json:"signing,omitempty"`     // where Review is signed: who may sign
-	Certificate *CertificateReport `json:"certificate,omitempty"` // the agent's own
-	Spool       *SpoolReport       `json:"spool,omitempty"`
-	Shells      []string           `json:"shells,omitempty"` // of those that scenarios may name
-	Groups      []string           `json:"groups,omitempty"`
-	Services    []string           `json:"services,omitempty"` // that the host lists in its services.d
-	Service     *ServiceReport     `json:"service,omitempty"`
-	Scenarios   []AcceptedScenario `json:"scenarios"` // what would be accepted here
-	Warnings    []Warning          `json:"warnings,omitempty"`
-	Weaker      []string           `json:"weaker,omitempty"` // the warnings' messages, for servers that know no warnings
-	Problems    []restart.Error    `json:"problems,omitempty"`
-	Chain       *ChainHead         `json:"chain,omitempty"` // of the host's own records; nil = it has none
+	Version      int                `json:"version"`
+	Program      string             `json:"program"` // the agent's own version
+	Host         string             `json:"host"`
+	Clock        time.Time          `json:"clock"`
+	BootID       string             `json:"boot_id"`
+	Containment  string             `json:"containment"`             // cgroup | process-group, and why
+	Memory       string             `json:"memory,omitempty"`        // where scripts run from: sealed | unnamed-file, and why
+	User         string             `json:"user,omitempty"`          // whom the agent runs as
+	Init         string             `json:"init,omitempty"`          // systemd | other
+	Review       string             `json:"review"`                  // files | signed
+	Signing      *ReviewReport      `json:"signing,omitempty"`       // where Review is signed: who may sign
+	EnvelopeKeys []string           `json:"envelope_keys,omitempty"` // that are good there, by KeyID
+	Certificate  *CertificateReport `json:"certificate,omitempty"`   // the agent's own
+	Spool        *SpoolReport       `json:"spool,omitempty"`
+	Shells       []string           `json:"shells,omitempty"` // of those that scenarios may name
+	Groups       []string           `json:"groups,omitempty"`
+	Services     []string           `json:"services,omitempty"` // that the host lists in its services.d
+	Service      *ServiceReport     `json:"service,omitempty"`
+	Scenarios    []AcceptedScenario `json:"scenarios"` // what would be accepted here
+	Warnings     []Warning          `json:"warnings,omitempty"`
+	Weaker       []string           `json:"weaker,omitempty"` // the warnings' messages, for servers that know no warnings
+	Problems     []restart.Error    `json:"problems,omitempty"`
+	Chain        *ChainHead         `json:"chain,omitempty"` // of the host's own records; nil = it has none
 }
 
 // ReviewReport says by whose signatures a host trusts scenarios.
@@ -247,6 +248,7 @@ const (
 	WarnSpool       WarningKind = "spool"       // nearly full
 	WarnScenario    WarningKind = "scenario"    // a file in scenarios.d that is not used, or could not run
 	WarnServices    WarningKind = "services"    // none is listed
+	WarnKeys        WarningKind = "keys"        // envelope keys that differ from the server's
 	WarnVersion     WarningKind = "version"     // not the server's, and close enough
 	WarnOther       WarningKind = "other"       // said by an agent that knows no kinds
 )

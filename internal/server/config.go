@@ -73,7 +73,10 @@ type AgentsConfig struct {
 	CA          string `yaml:"ca"`           // of the agents' certificates
 	CAKey       string `yaml:"ca_key"`       // "" = certificates come from elsewhere, not from this server
 	EnvelopeKey string `yaml:"envelope_key"` // signs what hosts are asked to do
-	Port        int    `yaml:"port"`         // 0 = 3131
+	// NextEnvelopeKey is the other key while that one is changed; an absent file
+	// is none, "" = it is not changed from here.
+	NextEnvelopeKey string `yaml:"next_envelope_key"`
+	Port            int    `yaml:"port"` // 0 = 3131
 }
 
 // RunsConfig sets how runs are walked.
@@ -162,7 +165,7 @@ func (c Config) Redacted() Config {
 func (c *Config) files() []*string {
 	return []*string{
 		&c.Database.SQLite, &c.Database.DSNFile, &c.TLS.Certificate, &c.TLS.Key, &c.Agents.Certificate, &c.Agents.Key,
-		&c.Agents.CA, &c.Agents.CAKey, &c.Agents.EnvelopeKey, &c.Scenarios, &c.Rules, &c.Inventory.Path, &c.Inventory.ServicesFile,
+		&c.Agents.CA, &c.Agents.CAKey, &c.Agents.EnvelopeKey, &c.Agents.NextEnvelopeKey, &c.Scenarios, &c.Rules, &c.Inventory.Path, &c.Inventory.ServicesFile,
 		&c.Inventory.TokenFile, &c.Inventory.CAFile, &c.Inventory.CacheDir,
 	}
 }
@@ -253,7 +256,7 @@ func (c *Config) Check(ctx context.Context) []error {
 		_, err = pki.LoadCA(c.Agents.CA, c.Agents.CAKey)
 		note("agents.ca_key", err)
 	}
-	_, err = pki.LoadEnvelopeKey(c.Agents.EnvelopeKey)
+	_, err = c.keys()
 	note("agents.envelope_key", err)
 	_, problems := scenario.ReadFolder(c.Scenarios, nil)
 	for _, p := range problems {

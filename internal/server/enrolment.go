@@ -20,8 +20,11 @@ import (
 const revokedEvery = 5 * time.Second
 
 // enrolment loads what new hosts are given.
-func (s *Server) enrolment(key ed25519.PrivateKey) (*control.Enrolment, error) {
-	e := &control.Enrolment{Server: s.cfg.Name, EnvelopeKey: key.Public().(ed25519.PublicKey), Pin: s.pin, Revoked: s.loadRevoked}
+func (s *Server) enrolment(keys []ed25519.PrivateKey) (*control.Enrolment, error) {
+	e := &control.Enrolment{Server: s.cfg.Name, Pin: s.pin, Revoked: s.loadRevoked}
+	for _, key := range keys {
+		e.EnvelopeKeys = append(e.EnvelopeKeys, key.Public().(ed25519.PublicKey))
+	}
 	var err error
 	if e.CAPEM, err = os.ReadFile(s.cfg.Agents.CA); err != nil {
 		return nil, fmt.Errorf("agents.ca: %w", err)

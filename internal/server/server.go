@@ -47,6 +47,7 @@ type Server struct {
 	revoked  pki.Revocations
 	revoking sync.Mutex // held while revoked is read anew
 	hostwork *hostwork.Keeper
+	teller   *renewal.Teller  // nil where the envelope key is not changed
 	renewer  *renewal.Renewer // nil where the company's own PKI issues certificates
 	notifier *notify.Sender
 
@@ -73,11 +74,11 @@ func (s *Server) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	envelopeKey, err := pki.LoadEnvelopeKey(s.cfg.Agents.EnvelopeKey)
+	envelopeKeys, err := s.cfg.keys()
 	if err != nil {
 		return err
 	}
-	enrol, err := s.enrolment(envelopeKey)
+	enrol, err := s.enrolment(envelopeKeys)
 	if err != nil {
 		return err
 	}
@@ -131,6 +132,9 @@ func (s *Server) open(ctx context.Context) error {
 		return err
 	}
 	s.renewer = s.newRenewer(enrol, inv)
+	if s.teller, err = s.newTeller(envelopeKeys, inv); err != nil {
+		return err
+	}
 	receivers, err := s.cfg.Notify.Open()
 	if err != nil {
 		return err
@@ -142,7 +146,7 @@ func (s *Server) open(ctx context.Context) error {
 		Committed: s.trail.Wake, Changed: hub.Changed, Logger: s.log,
 	})
 	s.orch = orchestrator.New(orchestrator.Config{
-		Owner: s.cfg.Name + "/" + restart.NewID(time.Now()), Runs: s.store, Tasks: s.store, Agents: s.agents, Key: envelopeKey, Logger: s.log,
+		Owner: s.cfg.Name + "/" + restart.NewID(time.Now()), Runs: s.store, Tasks: s.store, Agents: s.agents, Key: envelopeKeys[0], Logger: s.log,
 		Committed: s.trail.Wake, Changed: hub.Changed, Observer: s.meters, AutoResume: s.cfg.Runs.AfterInterruption == "go-on",
 		Lease: s.cfg.Runs.Lease, ContactTimeout: s.cfg.Runs.ContactTimeout,
 		MayGoOn: func(ctx context.Context, run restart.Run) (restart.Cause, string) { return s.control.MayGoOn(ctx, run) },
@@ -231,6 +235,9 @@ func (s *Server) Run(ctx context.Context) error {
 	walking.Go(func() { s.watchRules(ctx) })
 	walking.Go(func() { s.notifier.Run(ctx) })
 	walking.Go(func() { s.hostwork.Run(ctx) })
+	if s.teller != nil {
+		walking.Go(func() { s.teller.Run(ctx) })
+	}
 	if s.renewer != nil {
 		walking.Go(func() { s.renewer.Run(ctx) })
 	}

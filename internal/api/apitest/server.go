@@ -172,7 +172,7 @@ func StartOn(t testing.TB, over *store.Store, change func(*api.Config)) *Server 
 		Channels: func(string) []string { return []string{"test"} }, URL: "https://restartilka.example.com",
 		Rights: s.inForce, People: directory{authn.People{Store: s.Store}, s},
 		Enrol: &control.Enrolment{
-			CA: ca, CAPEM: s.CAPEM, Server: "test", EnvelopeKey: key.Public().(ed25519.PublicKey),
+			CA: ca, CAPEM: s.CAPEM, Server: "test", EnvelopeKeys: []ed25519.PublicKey{key.Public().(ed25519.PublicKey)},
 			Pin: func() (pki.Pin, error) { return pki.PinOf(s.HTTP.Certificate()), nil },
 		},
 	})

@@ -68,8 +68,8 @@ func (r Revoked) Digests() int { return len(r.scenarios) }
 
 // signer tells whether a signer's key, or one of his names, was revoked.
 func (r Revoked) signer(key ssh.PublicKey, principals []string) error {
-	if print := ssh.FingerprintSHA256(key); r.keys[print] {
-		return errors.New("key " + print + " was revoked")
+	if name := ssh.FingerprintSHA256(key); r.keys[name] {
+		return errors.New("key " + name + " was revoked")
 	}
 	for _, p := range principals {
 		if r.principals[strings.ToLower(p)] {

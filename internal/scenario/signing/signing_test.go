@@ -184,7 +184,7 @@ func TestHostileSignatures(t *testing.T) {
 func TestParseAllowed(t *testing.T) {
 	key := newKey(t)
 	ed := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key.PublicKey())))
-	short, err := rsa.GenerateKey(rand.Reader, 1024) //nolint:gosec // it is to be refused
+	short, err := rsa.GenerateKey(rand.Reader, 1024) // it is to be refused
 	if err != nil {
 		t.Skipf("this Go makes no short keys: %v", err)
 	}
@@ -365,7 +365,7 @@ func TestSSHAgent(t *testing.T) {
 	if err := agent.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { agent.Process.Kill(); agent.Wait() }) //nolint:errcheck // it was killed
+	t.Cleanup(func() { agent.Process.Kill(); agent.Wait() }) // it was killed
 	t.Setenv("SSH_AUTH_SOCK", socket)
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) { // another program's start
 		if _, err := os.Stat(socket); err == nil {
