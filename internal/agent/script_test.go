@@ -366,3 +366,61 @@ func TestOutputIsFollowedWhileItGrows(t *testing.T) {
 		t.Errorf("followed output %q", got)
 	}
 }
+
+// A rehearsal does everything but the scripts: it is judged, holds the service,
+// becomes the user, probes, and says what it would have run.
+func TestARehearsalRunsNothing(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	r := b.start()
+	rehearse := func(digest string) (protocol.Envelope, error) {
+		e := b.envelope(digest)
+		e.Only = protocol.OnlyRehearse
+		_, err := r.put(b.seal(e), e.Task)
+		return e, err
+	}
+	steps := func(health string) string {
+		return "evidence:\n  - process\nsteps:\n  drain: {script: \"touch " + b.path("ran") + "; echo drained\"}\n  run: {script: \"touch " + b.path("ran") + "; echo #host#\"}\n" +
+			"  undrain: {script: \"touch " + b.path("ran") + "\", when: always}\n" + health
+	}
+	probed := "health:\n  command: {script: \"echo $RESTARTILKA_TASK >>" + b.path("probed") + "\"}\n"
+	e, err := rehearse(b.scenario(steps(probed)))
+	b.must(err)
+	s := r.until(e.Task, done)
+	out := text(r.output(e.Task))
+	if s.Outcome != protocol.OutcomeSucceeded || s.Drained || s.ExitCode != nil || len(s.Evidence) > 0 || len(s.Phases) != 1 || s.Phases[0].Phase != protocol.PhaseHealth || len(s.Health) != 1 {
+		t.Errorf("%+v", s)
+	}
+	for _, want := range []string{"nothing below was run", "== drain, as ", "; echo drained\n", "== run, as ", "; echo " + testHost + "\n", "== undrain, when always, as ", ", by /bin/sh:\n"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is missing in:\n%s", want, out)
+		}
+	}
+	if got, err := os.ReadFile(b.path("probed")); err != nil || string(got) != e.Task+"\n" {
+		t.Errorf("the probe was made %q, %v", got, err)
+	}
+	e, err = rehearse(b.scenario(steps("health:\n  command: {script: \"echo sick; exit 4\"}\n")))
+	b.must(err)
+	if s := r.until(e.Task, done); s.Outcome != protocol.OutcomeFailed || s.FailedPhase != protocol.PhaseHealth || !strings.Contains(s.Error, "not healthy now") || !strings.Contains(s.Error, "sick") || s.Drained {
+		t.Errorf("a sick service: %+v", s)
+	}
+	e, err = rehearse(b.scenario("shell: /bin/no-such-shell\n" + steps("")))
+	b.must(err)
+	if s := r.until(e.Task, done); s.Outcome != protocol.OutcomeFailed || !strings.Contains(s.Error, "no script could be run") {
+		t.Errorf("a shell that is not there: %+v", s)
+	}
+	_, err = rehearse(strings.Repeat("ab", 32))
+	wantCode(t, err, restart.CodeNotReviewed)
+	// It holds the service, and waits for nobody who does.
+	wait, open := b.gate()
+	held := b.envelope(b.script(wait))
+	r.submit(held)
+	r.printed(held.Task, "waiting")
+	_, err = rehearse(b.scenario(steps(probed)))
+	wantCode(t, err, restart.CodeBusy)
+	open()
+	r.until(held.Task, done)
+	if _, err := os.Stat(b.path("ran")); err == nil {
+		t.Error("a script was run")
+	}
+}

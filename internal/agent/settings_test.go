@@ -166,3 +166,20 @@ func FuzzSubmission(f *testing.F) {
 		}
 	})
 }
+
+// FuzzSettings reads any bytes as agent.yaml: what is taken is fit to be used,
+// and nothing is a crash.
+func FuzzSettings(f *testing.F) {
+	f.Add([]byte(least))
+	f.Add([]byte(least + "listen: 127.0.0.1:0\ngroups: [a]\ncgroup: off\nsocket: \"\"\n"))
+	f.Add([]byte("host: &a [*a]\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s, err := ParseSettings(b)
+		if err != nil {
+			return
+		}
+		if restart.CheckHost(s.Host) != nil || len(s.Servers) == 0 || !filepath.IsAbs(s.Spool) || strings.Contains(s.Scenarios, "..") {
+			t.Errorf("%q was taken as %+v", b, s)
+		}
+	})
+}

@@ -79,7 +79,7 @@ RESTARTILKA_URL, RESTARTILKA_CA (file), RESTARTILKA_TOKEN or RESTARTILKA_TOKEN_F
 	)
 	for id, commands := range map[string][]*cobra.Command{
 		"act": {
-			restartCommand(), runCommand(), dumpCommand(), watchCommand(),
+			restartCommand(), runCommand(), rehearseCommand(), dumpCommand(), watchCommand(),
 			verbCommand(pauseVerb), verbCommand(resumeVerb), verbCommand(abortVerb), verbCommand(forceAbortVerb),
 			decideCommand(), retryCommand(), undrainCommand(),
 		},

@@ -134,7 +134,7 @@ func (p *painter) interrupted() { p.drawn = 0 }
 // those in hand and those that failed before the rest, and a line that counts.
 func paint(run restart.Run, now time.Time, width, height int, colour bool) []string {
 	tasks := restart.Latest(run.Tasks)
-	out := []string{cut(fmt.Sprintf("%s %s%s: %s", run.Kind, restart.Escape(run.Service), in(run.Environment), runWord(run)), width)}
+	out := []string{cut(fmt.Sprintf("%s %s%s: %s", workWord(run.Kind, run.Work), restart.Escape(run.Service), in(run.Environment), runWord(run)), width)}
 	room := height - 4
 	shown, hidden := tasks, 0
 	if len(tasks) > room {

@@ -85,6 +85,9 @@ func writeRuns(w io.Writer, runs []restart.Run, now time.Time) {
 		if run.OnHost() {
 			state += ", made on the host"
 		}
+		if run.Work == restart.WorkRehearse {
+			state += ", a rehearsal"
+		}
 		rows = append(rows, []string{
 			run.ID, moment(&run.CreatedAt), run.Scenario, strings.TrimSuffix(run.Service+" "+run.Environment, " "), state,
 			fmt.Sprintf("%d/%d", done, len(latest)), took(run.StartedAt, run.FinishedAt, now), run.Actor, brief(run.Reason),

@@ -68,8 +68,12 @@ func show(run restart.Run) shownRun {
 
 func writeRun(w io.Writer, run restart.Run, now time.Time) {
 	fmt.Fprintf(w, "run:      %s\n", run.ID)
-	fmt.Fprintf(w, "what:     %s %s%s, scenario %s (%s)\n", run.Kind, restart.Escape(run.Service), in(run.Environment), restart.Escape(run.Scenario), short(run.Digest))
-	if run.Work != restart.WorkWhole {
+	fmt.Fprintf(w, "what:     %s %s%s, scenario %s (%s)\n", workWord(run.Kind, run.Work), restart.Escape(run.Service), in(run.Environment), restart.Escape(run.Scenario), short(run.Digest))
+	switch run.Work {
+	case restart.WorkWhole:
+	case restart.WorkRehearse:
+		fmt.Fprintln(w, "work:     a rehearsal: every check was for real, and no script was run")
+	default:
 		fmt.Fprintf(w, "work:     the %s step alone\n", restart.Escape(string(run.Work)))
 	}
 	if run.Parent != "" {

@@ -285,6 +285,8 @@ func alone(s restart.Strategy) restart.Strategy {
 // madeFrom names, for a record, the run that another was made from.
 func madeFrom(run restart.Run) string {
 	switch {
+	case run.Parent == "" && run.Work == restart.WorkRehearse:
+		return "; a rehearsal: no script is run"
 	case run.Parent == "":
 		return ""
 	case run.Work == restart.WorkUndrain:

@@ -139,6 +139,10 @@ func (c *Control) assemble(
 	if snapshot.Problem != "" {
 		p.Warnings = append(p.Warnings, "the inventory: "+restart.Escape(snapshot.Problem))
 	}
+	if req.Rehearse {
+		p.Work = restart.WorkRehearse
+		p.Warnings = append(p.Warnings, "a rehearsal: every check is made, and no script of the scenario is run; an agent that knows of none refuses")
+	}
 	p.Hash = p.Facts(hosts)
 	for _, h := range hosts {
 		p.Hosts = append(p.Hosts, restart.PlannedHost{Host: h, Health: restart.HealthUnknown})

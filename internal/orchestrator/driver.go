@@ -69,6 +69,9 @@ func (d *driver) intend(ctx context.Context) (protocol.Submission, time.Time, er
 		return submission, expiry, fmt.Errorf("encode an envelope: %w", err)
 	}
 	rec := d.record(audit.TaskIntent, now)
+	if d.run.Work == restart.WorkRehearse {
+		rec.Detail = "a rehearsal: no script is run"
+	}
 	err = d.apply(ctx, store.TaskChange{
 		From: []restart.TaskState{restart.TaskPlanned}, Path: []restart.TaskState{restart.TaskIntentLogged, restart.TaskDispatching},
 		Envelope: kept, StartedAt: &now,

@@ -24,6 +24,8 @@ const (
 	MaxEnvelope = 64 << 10
 	// OnlyUndrain asks for the undrain step of the scenario alone.
 	OnlyUndrain = "undrain"
+	// OnlyRehearse asks for everything but the scripts of the scenario.
+	OnlyRehearse = "rehearse"
 	// signContext separates these signatures from any other use of the key.
 	signContext = "restartilka-envelope-v1\x00"
 )
@@ -45,7 +47,7 @@ type Envelope struct {
 	Params      map[string]string `json:"params,omitempty"`
 	Actor       string            `json:"actor"`
 	Reason      string            `json:"reason"`
-	Only        string            `json:"only,omitempty"` // OnlyUndrain: that step and no other; "" = the whole scenario
+	Only        string            `json:"only,omitempty"` // OnlyUndrain: that step and no other; OnlyRehearse: no step; "" = the whole scenario
 	NotBefore   time.Time         `json:"not_before"`
 	Expiry      time.Time         `json:"expiry"`
 }
@@ -132,8 +134,8 @@ func (e Envelope) check() error {
 			return err
 		}
 	}
-	if e.Only != "" && e.Only != OnlyUndrain {
-		return restart.Errorf(restart.CodeInvalid, "the envelope asks for %s alone; only %s can be asked for by itself", restart.Quote(e.Only), OnlyUndrain)
+	if e.Only != "" && e.Only != OnlyUndrain && e.Only != OnlyRehearse {
+		return restart.Errorf(restart.CodeInvalid, "the envelope asks for %s alone; only %s and %s can be asked for by themselves", restart.Quote(e.Only), OnlyUndrain, OnlyRehearse)
 	}
 	if e.Attempt < 1 {
 		return restart.Errorf(restart.CodeInvalid, "the envelope's attempt is %d; it counts from 1", e.Attempt)

@@ -44,6 +44,9 @@ type Work string
 const (
 	WorkWhole   Work = ""        // every phase
 	WorkUndrain Work = "undrain" // that step alone, on hosts that were left drained
+	// WorkRehearse is everything but the scenario's scripts: the host judges,
+	// holds and probes as it would, and says what it would have run.
+	WorkRehearse Work = "rehearse"
 )
 
 // Child is a run that was made from another: a retry, or an undrain alone.

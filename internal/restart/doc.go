@@ -34,5 +34,6 @@
 // task with the next attempt number.
 //
 // What a run that is over has left undone is done by another run, its child
-// (Run.Parent): a retry, or the undrain step alone (Run.Work).
+// (Run.Parent): a retry, or the undrain step alone (Run.Work). A rehearsal is a
+// run whose hosts run none of the scenario's scripts.
 package restart

@@ -26,6 +26,7 @@ type Request struct {
 	Params      map[string]string `json:"params,omitempty"`
 	Reason      string            `json:"reason"`
 	Ticket      string            `json:"ticket,omitempty"`
+	Rehearse    bool              `json:"rehearse,omitempty"` // every gate, check and probe for real, and no script of the scenario
 }
 
 // Same tells whether two requests ask for the same.

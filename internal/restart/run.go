@@ -385,4 +385,4 @@ func Merge(old, fresh []Task) []Task {
 
 // HoldsService tells whether the run keeps all others from its service while it
 // is not over. One that only puts hosts back holds nothing but those hosts.
-func (r Run) HoldsService() bool { return r.Kind.HoldsService() && r.Work == WorkWhole }
+func (r Run) HoldsService() bool { return r.Kind.HoldsService() && r.Work != WorkUndrain }

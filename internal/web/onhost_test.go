@@ -33,3 +33,18 @@ func TestRunMadeOnTheHost(t *testing.T) {
 	other := f.create(f.newRun("shop", 1))
 	lacks(t, f.do("GET", "/runs/"+other.ID, "", "Cookie", cookie).body, "made on the host")
 }
+
+// A rehearsal says so, in the list and on its page, in both languages.
+func TestRehearsalSaysSo(t *testing.T) {
+	f := newFixture(t)
+	cookie := f.signIn()
+	run := f.newRun("nginx", 1)
+	run.Work = restart.WorkRehearse
+	run = f.create(run)
+	for accept, words := range map[string][2]string{"en": {"rehearsal", "no script is run"}, "ru": {"репетиция", "скрипты не выполняются"}} {
+		wants(t, f.do("GET", "/runs", "", "Cookie", cookie, "Accept-Language", accept).body, run.ID, words[0])
+		wants(t, f.do("GET", "/runs/"+run.ID, "", "Cookie", cookie, "Accept-Language", accept).body, words[1])
+	}
+	other := f.create(f.newRun("shop", 1))
+	lacks(t, f.do("GET", "/runs/"+other.ID, "", "Cookie", cookie).body, "no script is run")
+}

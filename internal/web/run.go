@@ -203,6 +203,9 @@ func (b *board) view(run restart.Run, now time.Time) runView {
 	if run.Work == restart.WorkUndrain {
 		x.Only = say(b.lang, "run.only")
 	}
+	if run.Work == restart.WorkRehearse {
+		x.Only = say(b.lang, "run.rehearsal")
+	}
 	x.OnHost = run.OnHost()
 	if run.Via != "" && !x.OnHost {
 		x.By = say(b.lang, "run.via", run.Actor, run.Via)

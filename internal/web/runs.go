@@ -21,6 +21,7 @@ type runLine struct {
 	Took                                    time.Duration
 	Started, Ticking                        bool
 	OnHost                                  bool // begun on the host itself, without a server
+	Rehearsal                               bool // no script was run
 	Done, Total                             int
 	Bar                                     []segment
 }
@@ -61,7 +62,7 @@ func lineOf(l language, run restart.Run, now time.Time) runLine {
 		Tone: toneOfRun(run.State), State: say(l, "runstate."+string(run.State)), Cause: causeOf(l, run),
 		Created: momentOf(run.CreatedAt, now), Took: lasted(run.StartedAt, run.FinishedAt, now).Round(time.Millisecond),
 		Started: run.StartedAt != nil, Ticking: run.StartedAt != nil && run.FinishedAt == nil,
-		Done: counts[toneDone], Total: len(latest), Bar: counts.bar(), OnHost: run.OnHost(),
+		Done: counts[toneDone], Total: len(latest), Bar: counts.bar(), OnHost: run.OnHost(), Rehearsal: run.Work == restart.WorkRehearse,
 	}
 }
 

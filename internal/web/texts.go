@@ -144,6 +144,7 @@ var catalogue = map[string]text{
 
 	"run.title":       {"%s in %s", "%s, %s"},
 	"run.via":         {"%s, via %s", "%s, через %s"},
+	"runs.rehearsal":  {"rehearsal", "репетиция"},
 	"run.onhost":      {"made on the host", "сделан на хосте"},
 	"run.onhost.why":  {"Root began this on the host itself, without a server. What is shown is what the host tells.", "Это начал root на самом хосте, без сервера. Показано то, что сообщает хост."},
 	"run.took":        {"took", "длился"},
@@ -188,6 +189,7 @@ var catalogue = map[string]text{
 	"run.killing":  {"A forced abort was asked for: the host in hand is being killed", "Запрошено принудительное прерывание: работа на текущем хосте прекращается"},
 
 	"run.relations": {"Linked runs", "Связанные запуски"},
+	"run.rehearsal": {"A rehearsal: every check is for real, and no script is run.", "Репетиция: все проверки настоящие, скрипты не выполняются."},
 	"run.only":      {"Only puts hosts back that another run has left drained.", "Только возвращает хосты, выведенные из балансировки другим запуском."},
 	"run.retries":   {"a retry of another run", "повтор другого запуска"},
 	"run.undrains":  {"puts back hosts of another run", "возвращает хосты другого запуска"},

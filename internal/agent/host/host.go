@@ -91,7 +91,7 @@ func (h Host) Resolve(e protocol.Envelope) (Work, error) {
 	if w.Scenario.Name != e.Scenario {
 		return Work{}, restart.Errorf(restart.CodeNotReviewed, "the scenario with digest %s is called %s here, not %s", short(e.Digest), w.Scenario.Name, restart.Quote(e.Scenario))
 	}
-	if e.Only != "" && w.Rendered.Undrain == nil {
+	if e.Only == protocol.OnlyUndrain && w.Rendered.Undrain == nil {
 		return Work{}, restart.Errorf(restart.CodeInvalid, "scenario %s has no undrain step, so that it can't be run alone", w.Scenario.Name).
 			WithHint("put the host back by hand, as it was taken out")
 	}

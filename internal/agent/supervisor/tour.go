@@ -74,6 +74,10 @@ func (t *tour) walk(ctx context.Context) {
 		}
 		return
 	}
+	if t.envelope.Only == protocol.OnlyRehearse {
+		t.rehearse(ctx)
+		return
+	}
 	ok := t.evidence(ctx) && t.change(ctx) && t.wait(ctx)
 	undrain := t.work.Rendered.Undrain
 	if undrain != nil && (ok || undrain.When == "always") {
