@@ -36,10 +36,15 @@ func (a applied) sentence(environment string) string {
 
 func readable(t time.Time) string { return t.Format("Mon 2006-01-02 15:04 MST") }
 
-// refusal names the freeze, who may lift it and how it is broken.
-func (a applied) refusal(environment string) *restart.Error {
-	return restart.Errorf(restart.CodeFrozen, "%s", a.sentence(environment)).
-		WithHint("wait until then; or an admin lifts it: restartilka freeze remove %s --reason TEXT\nwhere it can't wait: --break-glass, by an admin or with a token of the role break-glass; others are told, and look at it afterwards", a.ID)
+// refusal names the freeze, who may lift it and how it is broken. A run that
+// has been started is not started past it any more: what it has left is.
+func (a applied) refusal(run restart.Run) *restart.Error {
+	how := "--break-glass"
+	if run.State != restart.RunDraft {
+		how = fmt.Sprintf("restartilka abort %s, then restartilka retry %s --break-glass --reason TEXT", run.ID, run.ID)
+	}
+	return restart.Errorf(restart.CodeFrozen, "%s", a.sentence(run.Environment)).
+		WithHint("wait until then; or an admin lifts it: restartilka freeze remove %s --reason TEXT\nwhere it can't wait: %s, by an admin or with a token of the role break-glass; others are told, and look at it afterwards", a.ID, how)
 }
 
 // freezeOn gives the freeze that keeps a run, by its kind, work, service and
@@ -97,7 +102,7 @@ func (c *Control) mayPassFreeze(ctx context.Context, actor restart.Actor, run re
 		return err
 	}
 	if inWay != nil {
-		return inWay.refusal(run.Environment)
+		return inWay.refusal(run)
 	}
 	if waived, err := c.freezeOn(ctx, run); err != nil || waived == nil {
 		return err

@@ -28,7 +28,7 @@ func (c *Control) safeguards(ctx context.Context, actor restart.Actor, run resta
 	case err != nil || frozen == nil:
 		return "", err
 	case !run.Waives(restart.SafeguardFreeze):
-		return "", frozen.refusal(run.Environment)
+		return "", frozen.refusal(run)
 	}
 	return frozen.sentence(run.Environment), nil
 }
