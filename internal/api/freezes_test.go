@@ -169,8 +169,11 @@ func TestAFreezeStopsRuns(t *testing.T) {
 	if run.Cause != restart.CauseFreeze || !strings.Contains(run.Explanation, "the big sale is on") || run.Tasks[0].State != restart.TaskSucceeded || run.Tasks[1].State != restart.TaskPlanned {
 		t.Errorf("%s: %s; %s", run.Cause, run.Explanation, run.Summary())
 	}
-	if p := problem(t, s.Request("POST", "/api/v1/runs/"+going.ID+"/resume", anna, nil, nil), 409); p.Code != restart.CodeFrozen {
+	if p := problem(t, s.Request("POST", "/api/v1/runs/"+going.ID+"/resume", anna, nil, nil), 409); p.Code != restart.CodeFrozen || !strings.Contains(p.Hint, "can't wait: restartilka abort "+going.ID+", then restartilka retry "+going.ID+" --break-glass --reason TEXT") {
 		t.Errorf("resume: %+v", p)
+	}
+	if p := problem(t, s.Request("POST", "/api/v1/runs/"+going.ID+"/retry", anna, []byte(`{"reason":"the disk has room again"}`), nil), 409); !strings.Contains(p.Hint, "abort "+going.ID+", then restartilka retry "+going.ID+" --break-glass") {
+		t.Errorf("retry: %+v", p)
 	}
 	if p := problem(t, s.Request("POST", "/api/v1/runs/"+going.ID+"/resume", root, nil, nil), 409); p.Code != restart.CodeFrozen {
 		t.Errorf("resume by an admin: %+v", p) // a freeze binds all alike

@@ -195,8 +195,11 @@ its run pauses. To trust the host again, make a join token for its name.`,
 			if err != nil {
 				return err
 			}
-			if len(list) == 0 {
-				say(cmd, "all of them were revoked before")
+			switch {
+			case len(list) == 0 && req.Serial != "":
+				say(cmd, "it was revoked before")
+			case len(list) == 0:
+				say(cmd, "it has no certificate that is not revoked; join tokens for its name are ended")
 			}
 			return data(cmd, wire.ListOf(list, ""), func(w io.Writer) {
 				for _, x := range list {

@@ -185,6 +185,8 @@ func adviseNext(w io.Writer, run restart.Run) {
 			restart.Escape(t.Host), run.ID, restart.Escape(t.Host))
 	}
 	switch {
+	case run.State == restart.RunPaused && run.Cause == restart.CauseFreeze && len(run.Undecided()) == 0:
+		fmt.Fprintf(w, "once the freeze is over: restartilka resume %s\nwhere it can't wait: restartilka abort %s, then restartilka retry %s --break-glass --reason TEXT\n", run.ID, run.ID, run.ID)
 	case run.State == restart.RunPaused && len(run.Undecided()) == 0:
 		fmt.Fprintf(w, "it needs a person: restartilka show %s, then resume or abort\n", run.ID)
 	case run.State == restart.RunPaused:

@@ -85,3 +85,14 @@ func TestLife(t *testing.T) {
 		}
 	}
 }
+
+// Of a run that a freeze has paused: resume only leads on once that is over.
+func TestARunThatAFreezeHasPausedIsToldHowToGoOn(t *testing.T) {
+	var out bytes.Buffer
+	advise(&out, restart.Run{ID: "1", State: restart.RunPaused, Cause: restart.CauseFreeze})
+	for _, want := range []string{"once the freeze is over: restartilka resume 1\n", "restartilka abort 1, then restartilka retry 1 --break-glass --reason TEXT\n"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in:\n%s", want, out.String())
+		}
+	}
+}

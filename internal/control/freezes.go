@@ -36,17 +36,22 @@ func (a applied) sentence(environment string) string {
 
 func readable(t time.Time) string { return t.Format("Mon 2006-01-02 15:04 MST") }
 
-// frozen refuses a run: it names the freeze, who may lift it and who may break
-// the glass.
+// frozen refuses a run: it names the freeze, who may lift it, who may break the
+// glass and how. A run that goes on already is not started past it any more:
+// what it has left is.
 func (c *Control) frozen(ctx context.Context, a applied, run restart.Run) *restart.Error {
 	object := c.objectOf(ctx, run)
 	lift := authz.Object{Environment: run.Environment}
 	if len(a.Services) > 0 {
 		lift.Service = object.Service
 	}
+	how := "--break-glass"
+	if run.State != restart.RunDraft && run.State != restart.RunAwaitingApproval {
+		how = fmt.Sprintf("restartilka abort %s, then restartilka retry %s --break-glass --reason TEXT", run.ID, run.ID)
+	}
 	return restart.Errorf(restart.CodeFrozen, "%s", a.sentence(run.Environment)).
-		WithHint("wait until then; or %s lifts it: restartilka freeze remove %s --reason TEXT\nwhere it can't wait: --break-glass, by %s; others are told, and look at it afterwards",
-			c.rights().Who(authz.Freeze, lift), a.ID, c.rights().Who(authz.BreakGlass, object))
+		WithHint("wait until then; or %s lifts it: restartilka freeze remove %s --reason TEXT\nwhere it can't wait: %s, by %s; others are told, and look at it afterwards",
+			c.rights().Who(authz.Freeze, lift), a.ID, how, c.rights().Who(authz.BreakGlass, object))
 }
 
 // freezeOn gives the freeze that keeps a run, by its kind, work, service and

@@ -160,6 +160,9 @@ func toDo(parent restart.Run, work restart.Work, named string) ([]restart.Task, 
 	switch {
 	case parent.State == restart.RunDraft:
 		return nil, restart.Errorf(restart.CodeConflict, "run %s is %s: it is not over", parent.ID, parent.State).WithHint("it was never started")
+	case !parent.State.Final() && !undrain && parent.Cause == restart.CauseFreeze:
+		return nil, restart.Errorf(restart.CodeConflict, "run %s is %s (%s): it is not over", parent.ID, parent.State, parent.Cause).
+			WithHint("once the freeze is over: restartilka resume %s\nwhere it can't wait: restartilka abort %s, then restartilka retry %s --break-glass --reason TEXT", parent.ID, parent.ID, parent.ID)
 	case !parent.State.Final() && !undrain: // a drained host can be put back at any moment: nothing is held for that
 		return nil, restart.Errorf(restart.CodeConflict, "run %s is %s: it is not over", parent.ID, parent.State).
 			WithHint("resume or abort it first; then: restartilka retry %s --reason TEXT", parent.ID)

@@ -111,7 +111,8 @@ type Revocation struct {
 }
 
 // RevokeCertificates revokes what is not revoked yet, and gives that. Nothing
-// that fits at all is CodeNotFound; nothing left to revoke is no error.
+// that fits at all, nor a join token for the host, is CodeNotFound; nothing left
+// to revoke is no error.
 func (s *Store) RevokeCertificates(ctx context.Context, r Revocation) (out []Certificate, err error) {
 	column, value := "host", r.Host
 	if r.Serial != "" {
@@ -121,12 +122,13 @@ func (s *Store) RevokeCertificates(ctx context.Context, r Revocation) (out []Cer
 		if _, err := t.exec(ctx, "UPDATE enrolments SET changed_at = ? WHERE host IN (SELECT host FROM certificates WHERE "+column+" = ?)", micros(r.At), value); err != nil {
 			return err // see holdHost: a renewal in hand waits, and then finds what it renews revoked
 		}
+		ended := 0
 		if r.Host != "" && r.Serial == "" {
-			if err := endNamedTokens(ctx, t, r); err != nil {
+			if ended, err = endNamedTokens(ctx, t, r); err != nil {
 				return err
 			}
 		}
-		if out, err = revoke(ctx, t, column, value, r); err != nil || len(out) > 0 {
+		if out, err = revoke(ctx, t, column, value, r); err != nil || len(out) > 0 || ended > 0 {
 			return err
 		}
 		known := 0
@@ -146,12 +148,12 @@ func (s *Store) RevokeCertificates(ctx context.Context, r Revocation) (out []Cer
 }
 
 // endNamedTokens ends the join tokens for the name of a host that is revoked:
-// whoever took the host may have taken its token as well.
-func endNamedTokens(ctx context.Context, t tx, r Revocation) error {
+// whoever took the host may have taken its token as well. It says how many.
+func endNamedTokens(ctx context.Context, t tx, r Revocation) (int, error) {
 	rows, err := t.rows(ctx, "UPDATE join_tokens SET revoked_at = ? WHERE host = ? AND revoked_at = 0 AND uses_left > 0 AND expires_at > ? RETURNING id", micros(r.At), r.Host, micros(r.At))
 	ended, err := collect(rows, err, func(row *sql.Rows) (id string, err error) { return id, row.Scan(&id) })
 	if err != nil {
-		return err
+		return 0, err
 	}
 	var records []audit.Record
 	for _, id := range ended {
@@ -159,7 +161,7 @@ func endNamedTokens(ctx context.Context, t tx, r Revocation) error {
 		rec.Action, rec.Host, rec.Reason, rec.Detail = audit.JoinTokenRevoked, r.Host, r.Reason, id+", with the host's certificates"
 		records = append(records, rec)
 	}
-	return insertRecords(ctx, t, records, micros(r.At))
+	return len(ended), insertRecords(ctx, t, records, micros(r.At))
 }
 
 // revoke revokes where column is value, and writes a record for each.

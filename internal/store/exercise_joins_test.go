@@ -173,6 +173,16 @@ func exerciseJoins(t *testing.T, newDSN storetest.NewDSN) {
 	if n := countRecords(t, s, audit.JoinTokenRevoked); n != 1 {
 		t.Errorf("%d records of join tokens that a revocation ended, want 1", n)
 	}
+
+	// Also of a host that has never joined: a token is all that there is of it.
+	joinToken(t, s, "never", "web6.example.com", "", 1)
+	revocation.Host = "web6.example.com"
+	if out, err := s.RevokeCertificates(t.Context(), revocation); err != nil || len(out) != 0 {
+		t.Errorf("only a token: %+v, %v", out, err)
+	}
+	late = joining("never", "web6.example.com", "16", "key12")
+	late.Certificate.IssuedAt = revocation.At
+	use(late, "", restart.CodeForbidden)
 }
 
 // A host that asks for its answer again and again does not fill the trail.

@@ -64,10 +64,10 @@ func (s *site) acts(ctx context.Context, actor restart.Actor, run restart.Run, f
 	a.Resume = run.State == restart.RunPaused && len(open) == 0 && !ending && !frozen
 	if run.State.Final() {
 		a.Retry = len(run.Left())
-		if run.Work != restart.WorkUndrain {
-			for _, t := range run.Drained() {
-				a.Undrain = append(a.Undrain, t.Host)
-			}
+	}
+	if (run.State.Final() || run.State == restart.RunPaused) && run.Work != restart.WorkUndrain { // one that goes on would take the form from under who fills it in
+		for _, t := range run.Drained() {
+			a.Undrain = append(a.Undrain, t.Host)
 		}
 	}
 	return a

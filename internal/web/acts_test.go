@@ -63,7 +63,8 @@ func TestWhatCanBePressed(t *testing.T) {
 	f.to(run, restart.RunPaused, restart.CauseUnknown, "web1: unknown")
 	page := f.page(cookie, run.ID)
 	wants(t, page, "Decide about web1.nginx.example.com…", `name="host" value="web1.nginx.example.com"`, `value="happened"`, `value="did-not"`, `value="again"`, `name="reason" required minlength="10"`)
-	lacks(t, page, `/resume"`, "http-equiv")
+	wants(t, page, `/undrain"`, `name="hosts" value="web1.nginx.example.com" checked`) // which holds nothing that the run holds
+	lacks(t, page, `/resume"`, `/retry"`, "http-equiv")
 	wants(t, f.page(cookie, run.ID, "Accept-Language", "ru"), "Решить о web1.nginx.example.com…", "Выполнить ещё раз")
 }
 

@@ -169,3 +169,18 @@ func TestBreakGlassOnPages(t *testing.T) {
 	wants(t, f.do("GET", "/break-glass", "", "Cookie", olga, "Accept-Language", "ru").body, "Разбирать нечего")
 	lacks(t, f.do("GET", "/runs", "", "Cookie", olga).body, "past its safeguards")
 }
+
+// What a page of a run that a freeze has paused says can be done: resume once it
+// is over, or end it and start what is left past the freeze.
+func TestARunThatAFreezeHasPausedSaysWhatCanBeDone(t *testing.T) {
+	f := newFixture(t)
+	cookie := f.signIn()
+	run := f.running(1, 1)
+	f.to(run, restart.RunPaused, restart.CauseFreeze, "production is frozen until Monday")
+	page := f.page(cookie, run.ID)
+	wants(t, page, "once the freeze is over", "restartilka resume "+run.ID, "it can&#39;t wait", "restartilka abort "+run.ID, "restartilka retry "+run.ID+" --break-glass --reason TEXT")
+	wants(t, f.page(cookie, run.ID, "Accept-Language", "ru"), "когда заморозка кончится", "--break-glass")
+	other := f.running(1, 1)
+	f.to(other, restart.RunPaused, restart.CauseFailure, "web1: failed")
+	lacks(t, f.page(cookie, other.ID), "--break-glass")
+}

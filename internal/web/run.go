@@ -36,6 +36,7 @@ type runView struct {
 	Done, Total               int
 	Bar                       []segment // nil where the strip shows each host
 	Draft, Paused, HasUnknown bool
+	Frozen                    bool // a freeze has paused it
 	OnHost                    bool // begun on the host itself, without a server
 	Reason, By                string
 	Only                      string // that it does not do the whole scenario
@@ -197,7 +198,7 @@ func (b *board) view(run restart.Run, now time.Time) runView {
 		Created: momentOf(run.CreatedAt, now), Started: maybeMoment(run.StartedAt, now), Finished: maybeMoment(run.FinishedAt, now),
 		Took: lasted(run.StartedAt, run.FinishedAt, now), Ticking: run.StartedAt != nil && run.FinishedAt == nil,
 		Done: counts[toneDone], Total: b.total,
-		Draft: run.State == restart.RunDraft, Paused: run.State == restart.RunPaused, HasUnknown: counts[toneUnknown] > 0,
+		Draft: run.State == restart.RunDraft, Paused: run.State == restart.RunPaused, Frozen: run.Cause == restart.CauseFreeze, HasUnknown: counts[toneUnknown] > 0,
 		Reason: restart.Escape(run.Reason), By: run.Actor, Density: b.density(), Glass: run.BreakGlass,
 	}
 	if run.Work == restart.WorkUndrain {

@@ -233,6 +233,8 @@ var catalogue = map[string]text{
 	"progress.skip":    {"%d not started", "не начато: %d"},
 
 	"next.resume":  {"To go on with the remaining hosts:", "Чтобы продолжить на оставшихся хостах:"},
+	"next.thaw":    {"To go on once the freeze is over:", "Чтобы продолжить, когда заморозка кончится:"},
+	"next.break":   {"Where it can't wait, end it here, and start what is left past the freeze:", "Если ждать нельзя, закончить на этом и запустить остаток в обход заморозки:"},
 	"next.decide":  {"To say what became of it:", "Чтобы сказать, что с ним стало:"},
 	"next.abort":   {"To end it here:", "Чтобы закончить на этом:"},
 	"next.start":   {"This is a plan that nobody has started.", "Это план, который никто не запустил."},
