@@ -152,7 +152,7 @@ func TestMatrixOfBrokenGlassByTheCommandLine(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	program := company.Build(t).Server
-	as[wire.Freeze](w, "POST", v1+"/freezes", `{"environments":["production"],"to":"`+time.Now().Add(time.Hour).UTC().Format(time.RFC3339)+`",`+reason+`}`)
+	as[wire.Freeze](w, "POST", v1+"/freezes", `{"environments":["production"],"to":"`+time.Now().Add(time.Hour).UTC().Format(time.RFC3339)+`",`+reasonJSON+`}`)
 	for _, p := range w.people {
 		got, said := "", ""
 		for _, s := range services {

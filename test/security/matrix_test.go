@@ -1,6 +1,3 @@
-// Package security tries what must not succeed: every route and verb as people
-// who may not, and the lessons that others have paid for. What is expected is
-// written down here by hand, and nowhere asked of the program itself.
 package security
 
 import (
@@ -75,7 +72,7 @@ type verb struct {
 const v1 = "/api/v1"
 
 // verbs has every operation that the API describes: a new one needs its line.
-// {service}, {run}, {task}, {host}, {draft}, {token} and {digest} stand for one.
+// {service}, {run}, {task}, {host}, {draft}, {token}, {user} and {digest} stand for one.
 func verbs() []verb {
 	return []verb{
 		{"see", "GET", v1 + "/services/{service}", ""},
@@ -84,18 +81,18 @@ func verbs() []verb {
 		{"see", "GET", v1 + "/runs/{run}/tasks/{task}/output", ""},
 		{"see", "GET", v1 + "/runs/{run}/tasks/{task}/output.txt", ""},
 		{"see", "GET", v1 + "/runs/{run}/events", ""},
-		{"restart", "POST", v1 + "/plans", `{"service":"{service}",` + reason + `}`},
-		{"restart", "POST", v1 + "/plans", `{"service":"{service}","group":"{service}-production",` + reason + `}`},
-		{"dump", "POST", v1 + "/plans", `{"service":"{service}","scenario":"plain-dump",` + reason + `}`},
-		{"dump", "POST", v1 + "/runs", `{"service":"{service}","scenario":"plain-dump",` + reason + `}`},
-		{"restart", "POST", v1 + "/runs", `{"service":"{service}",` + reason + `}`},
+		{"restart", "POST", v1 + "/plans", `{"service":"{service}",` + reasonJSON + `}`},
+		{"restart", "POST", v1 + "/plans", `{"service":"{service}","group":"{service}-production",` + reasonJSON + `}`},
+		{"dump", "POST", v1 + "/plans", `{"service":"{service}","scenario":"plain-dump",` + reasonJSON + `}`},
+		{"dump", "POST", v1 + "/runs", `{"service":"{service}","scenario":"plain-dump",` + reasonJSON + `}`},
+		{"restart", "POST", v1 + "/runs", `{"service":"{service}",` + reasonJSON + `}`},
 		{"control", "POST", v1 + "/runs/{run}/pause", `{}`},
 		{"control", "POST", v1 + "/runs/{run}/abort", `{}`},
 		{"control", "POST", v1 + "/runs/{run}/force-abort", `{}`},
 		{"restart", "POST", v1 + "/runs/{run}/resume", `{}`},
-		{"restart", "POST", v1 + "/runs/{run}/decide", `{"host":"{host}","verdict":"happened",` + reason + `}`},
-		{"restart", "POST", v1 + "/runs/{run}/retry", `{` + reason + `}`},
-		{"restart", "POST", v1 + "/runs/{run}/undrain", `{` + reason + `}`},
+		{"restart", "POST", v1 + "/runs/{run}/decide", `{"host":"{host}","verdict":"happened",` + reasonJSON + `}`},
+		{"restart", "POST", v1 + "/runs/{run}/retry", `{` + reasonJSON + `}`},
+		{"restart", "POST", v1 + "/runs/{run}/undrain", `{` + reasonJSON + `}`},
 		{"confirm", "POST", v1 + "/runs/{draft}/start", `{"hosts":["not-in-the-plan"]}`},
 
 		{"look", "GET", v1 + "/whoami", ""},
@@ -115,7 +112,7 @@ func verbs() []verb {
 		{"look", "GET", v1 + "/rights/why?action=restart&service=own", ""},
 		{"look", "GET", "/api/openapi.json", ""},
 		{"ask-of", "GET", v1 + "/rights/why?who=kate&action=restart&service=own", ""},
-		{"freeze", "POST", v1 + "/freezes", `{"environments":["production"],"weekly":"sun 03:00-sun 03:01",` + reason + `}`},
+		{"freeze", "POST", v1 + "/freezes", `{"environments":["production"],"weekly":"sun 03:00-sun 03:01",` + reasonJSON + `}`},
 		{"freeze", "DELETE", v1 + "/freezes/00000000000000000000000000?reason=nobody+needs+this+one", ""},
 		{"review-glass", "POST", v1 + "/break-glass/{run}/review", `{"note":"it was needed, and it helped"}`},
 		{"audit", "GET", v1 + "/audit", ""},
@@ -124,10 +121,17 @@ func verbs() []verb {
 		{"administer", "POST", v1 + "/hosts/discover", `{"hosts":"web1"}`},
 		{"administer", "GET", v1 + "/certificates", ""},
 		{"administer", "POST", v1 + "/certificates", `{"host":"web1","csr":"x"}`},
-		{"administer", "POST", v1 + "/certificates/revoke", `{"host":"web1",` + reason + `}`},
+		{"administer", "POST", v1 + "/certificates/revoke", `{"host":"web1",` + reasonJSON + `}`},
 		{"administer", "GET", v1 + "/join-tokens", ""},
 		{"administer", "POST", v1 + "/join-tokens", `{"host":"web9.example.com"}`},
 		{"administer", "DELETE", v1 + "/join-tokens/00000000000000000000000000", ""},
+		{"look", "GET", v1 + "/sessions", ""},
+		{"administer", "GET", v1 + "/sessions?all=true", ""},
+		{"nothing", "DELETE", v1 + "/sessions/00000000000000000000000000", ""}, // nobody has it
+		{"administer", "GET", v1 + "/users", ""},
+		{"administer", "POST", v1 + "/users", `{"name":"newcomer"}`},
+		{"administer", "PATCH", v1 + "/users/{user}", `{"disabled":true}`},
+		{"administer", "POST", v1 + "/users/{user}/password", `{}`},
 		{"nothing", "GET", "/api/v1/nothing", ""},
 	}
 }
@@ -136,7 +140,7 @@ func verbs() []verb {
 func (w *world) fill(text, service string) string {
 	run := w.runs[service]
 	return strings.NewReplacer("{service}", service, "{run}", run.ID, "{task}", run.Tasks[0].ID, "{host}", run.Tasks[0].Host, "{draft}", w.drafts[service].ID,
-		"{token}", w.other, "{digest}", run.Digest).Replace(text)
+		"{token}", w.other, "{user}", "kate", "{digest}", run.Digest).Replace(text)
 }
 
 // letter reads an answer as one letter of the matrix.
@@ -221,7 +225,7 @@ func explained(text string) bool {
 func TestEveryOperationHasItsRow(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	public := []string{"GET /ping", "GET /readyz", "POST /api/v1/join"} // nobody's, and hosts'
+	public := []string{"GET /ping", "GET /readyz", "POST /api/v1/join", "POST /api/v1/logins", "POST /api/v1/logins/claim"} // nobody's, and hosts'
 	doc := as[struct {
 		Paths map[string]map[string]any `json:"paths"`
 	}](w, "GET", "/api/openapi.json", "")
@@ -261,14 +265,14 @@ func shape(path string) string {
 func TestMatrixOfBrokenGlass(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	as[wire.Freeze](w, "POST", v1+"/freezes", `{"environments":["production"],"to":"`+time.Now().Add(time.Hour).UTC().Format(time.RFC3339)+`",`+reason+`}`)
+	as[wire.Freeze](w, "POST", v1+"/freezes", `{"environments":["production"],"to":"`+time.Now().Add(time.Hour).UTC().Format(time.RFC3339)+`",`+reasonJSON+`}`)
 	for _, p := range w.people {
 		got, said := "", []string{}
 		for _, s := range services {
 			ask := func(path, body string) (string, string) {
 				return letter(t, w.Request("POST", path, w.tokens[p], []byte(body), nil))
 			}
-			l, text := ask(v1+"/runs", `{"service":"`+s+`",`+reason+`}`)
+			l, text := ask(v1+"/runs", `{"service":"`+s+`",`+reasonJSON+`}`)
 			if l == "+" {
 				var run restart.Run
 				must(t, json.Unmarshal([]byte(text), &run))
@@ -340,25 +344,28 @@ func TestMatrixByPlace(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(filepath.Dir(w.Shelf), "inventory.yaml"), []byte(more), 0o644))
 	w.Rights(rulesByPlace)
 	plan := func(service, group string) string {
-		return fmt.Sprintf(`{"service":%q,"group":%q,%s}`, service, group, reason)
+		return fmt.Sprintf(`{"service":%q,"group":%q,%s}`, service, group, reasonJSON)
 	}
 	run := w.runs["own"].ID
+	w.tokens["bound"] = w.boundTo("vera", restart.Scope{Environments: []string{"production"}})
 	for _, c := range []struct{ person, method, path, body, want string }{
 		{"owner", "POST", "/plans", plan("own", "own-testing"), "+"},
 		{"owner", "POST", "/plans", plan("own", "own-production"), "-"},
 		{"owner", "POST", "/plans", plan("own", "own-nowhere"), "-"},
-		{"owner", "POST", "/plans", `{"service":"own","hosts":"web1","environment":"production",` + reason + `}`, "-"},
+		{"owner", "POST", "/plans", `{"service":"own","hosts":"web1","environment":"production",` + reasonJSON + `}`, "-"},
 		{"stranger", "POST", "/plans", plan("own", "own-production"), "+"},
 		{"stranger", "POST", "/plans", plan("own", "own-testing"), "-"},
+		{"bound", "POST", "/plans", plan("own", "own-production"), "+"},
+		{"bound", "POST", "/freezes", `{"environments":["testing"],"weekly":"sun 03:00-sun 03:01",` + reasonJSON + `}`, "-"},
 		{"admin", "POST", "/plans", plan("others", "others-production"), "-"},
 		{"admin", "POST", "/plans", plan("teams", "teams-production"), "+"},
 		{"owner", "POST", "/runs/" + run + "/pause", `{}`, "-"}, // its run was in production
-		{"owner", "POST", "/runs/" + run + "/retry", `{` + reason + `}`, "-"},
+		{"owner", "POST", "/runs/" + run + "/retry", `{` + reasonJSON + `}`, "-"},
 		{"stranger", "POST", "/runs/" + run + "/resume", `{}`, "+"}, // the right is there; the run is over
 		{"stranger", "POST", "/runs/" + run + "/pause", `{}`, "-"},
-		{"team", "POST", "/freezes", `{"environments":["testing"],"weekly":"sun 03:00-sun 03:01",` + reason + `}`, "+"},
-		{"team", "POST", "/freezes", `{"environments":["production"],"weekly":"sun 03:00-sun 03:01",` + reason + `}`, "-"},
-		{"team", "POST", "/freezes", `{"environments":["all"],"weekly":"sun 03:00-sun 03:01",` + reason + `}`, "-"},
+		{"team", "POST", "/freezes", `{"environments":["testing"],"weekly":"sun 03:00-sun 03:01",` + reasonJSON + `}`, "+"},
+		{"team", "POST", "/freezes", `{"environments":["production"],"weekly":"sun 03:00-sun 03:01",` + reasonJSON + `}`, "-"},
+		{"team", "POST", "/freezes", `{"environments":["all"],"weekly":"sun 03:00-sun 03:01",` + reasonJSON + `}`, "-"},
 		{"auditor", "POST", "/break-glass/" + broken["own"] + "/review", `{"note":"it was needed, and it helped"}`, "+"},
 		{"auditor", "POST", "/break-glass/" + broken["teams"] + "/review", `{"note":"it was needed, and it helped"}`, "-"},
 		{"stranger", "POST", "/break-glass/" + run + "/review", `{"note":"it was needed, and it helped"}`, "-"},

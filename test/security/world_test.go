@@ -86,13 +86,6 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 func (w *world) tokenOf(owner string) string {
 	w.t.Helper()
 	list, err := w.Store.Tokens(w.t.Context(), owner)
@@ -118,11 +111,11 @@ func as[T any](w *world, method, path, body string) (v T) {
 	return v
 }
 
-const reason = `"reason":"workers hang since the deploy"`
+const reasonJSON = `"reason":"workers hang since the deploy"`
 
 func (w *world) draft(service string) restart.Run {
 	w.t.Helper()
-	return as[restart.Run](w, "POST", "/api/v1/runs", `{"service":"`+service+`",`+reason+`}`)
+	return as[restart.Run](w, "POST", "/api/v1/runs", `{"service":"`+service+`",`+reasonJSON+`}`)
 }
 
 // finished gives a run of a service that is over.
@@ -131,6 +124,17 @@ func (w *world) finished(service string) restart.Run {
 	run := w.draft(service)
 	as[restart.Run](w, "POST", "/api/v1/runs/"+run.ID+"/start", `{}`)
 	return w.until(run.ID, func(r restart.Run) bool { return r.State.Final() })
+}
+
+// boundTo makes a developer's token with bounds.
+func (w *world) boundTo(owner string, scope restart.Scope) (secret string) {
+	w.t.Helper()
+	secret, hash := authn.NewSecret()
+	now := time.Now().UTC()
+	must(w.t, w.Store.CreateToken(w.t.Context(), store.Token{
+		ID: restart.NewID(now), Name: "test", Owner: owner, Roles: []restart.Role{restart.RoleDeveloper}, Scope: &scope, Hash: hash, CreatedAt: now, ExpiresAt: now.Add(time.Hour),
+	}))
+	return secret
 }
 
 // again makes a token of somebody else, to be revoked.
