@@ -10,19 +10,8 @@ import (
 
 // outsideScope tells whether the bounds of the token that is used forbid what
 // the rules may allow. Looking is within every scope: it bounds what is done.
-// What is asked of any service or environment is asked again once it is known.
 func outsideScope(actor restart.Actor, action Action, object Object) (Decision, bool) {
-	if action == See || actor.Scope.IsZero() {
-		return Decision{}, false
-	}
-	known := *actor.Scope
-	if object.Service.Name == Anywhere {
-		known.Services = nil
-	}
-	if object.Environment == Anywhere {
-		known.Environments = nil
-	}
-	if known.Covers(string(action), object.Service.Name, object.Environment) {
+	if action == See || actor.Scope.Covers(string(action), object.Service.Name, object.Environment) {
 		return Decision{}, false
 	}
 	return Decision{Why: fmt.Sprintf("the token is only for %s", restart.Escape(actor.Scope.String())), Who: "whoever has another token, or sign in"}, true
