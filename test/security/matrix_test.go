@@ -1,6 +1,3 @@
-// Package security tries what must not succeed: every route and verb as people
-// who may not, and the lessons that others have paid for. What is expected is
-// written down here by hand, and nowhere asked of the program itself.
 package security
 
 import (
@@ -75,7 +72,7 @@ type verb struct {
 const v1 = "/api/v1"
 
 // verbs has every operation that the API describes: a new one needs its line.
-// {service}, {run}, {task}, {host}, {draft}, {token} and {digest} stand for one.
+// {service}, {run}, {task}, {host}, {draft}, {token}, {user} and {digest} stand for one.
 func verbs() []verb {
 	return []verb{
 		{"see", "GET", v1 + "/services/{service}", ""},
@@ -128,6 +125,13 @@ func verbs() []verb {
 		{"administer", "GET", v1 + "/join-tokens", ""},
 		{"administer", "POST", v1 + "/join-tokens", `{"host":"web9.example.com"}`},
 		{"administer", "DELETE", v1 + "/join-tokens/00000000000000000000000000", ""},
+		{"look", "GET", v1 + "/sessions", ""},
+		{"administer", "GET", v1 + "/sessions?all=true", ""},
+		{"nothing", "DELETE", v1 + "/sessions/00000000000000000000000000", ""}, // nobody has it
+		{"administer", "GET", v1 + "/users", ""},
+		{"administer", "POST", v1 + "/users", `{"name":"newcomer"}`},
+		{"administer", "PATCH", v1 + "/users/{user}", `{"disabled":true}`},
+		{"administer", "POST", v1 + "/users/{user}/password", `{}`},
 		{"nothing", "GET", "/api/v1/nothing", ""},
 	}
 }
@@ -136,7 +140,7 @@ func verbs() []verb {
 func (w *world) fill(text, service string) string {
 	run := w.runs[service]
 	return strings.NewReplacer("{service}", service, "{run}", run.ID, "{task}", run.Tasks[0].ID, "{host}", run.Tasks[0].Host, "{draft}", w.drafts[service].ID,
-		"{token}", w.other, "{digest}", run.Digest).Replace(text)
+		"{token}", w.other, "{user}", "kate", "{digest}", run.Digest).Replace(text)
 }
 
 // letter reads an answer as one letter of the matrix.
@@ -221,7 +225,7 @@ func explained(text string) bool {
 func TestEveryOperationHasItsRow(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	public := []string{"GET /ping", "GET /readyz", "POST /api/v1/join"} // nobody's, and hosts'
+	public := []string{"GET /ping", "GET /readyz", "POST /api/v1/join", "POST /api/v1/logins", "POST /api/v1/logins/claim"} // nobody's, and hosts'
 	doc := as[struct {
 		Paths map[string]map[string]any `json:"paths"`
 	}](w, "GET", "/api/openapi.json", "")
@@ -343,6 +347,7 @@ func TestMatrixByPlace(t *testing.T) {
 		return fmt.Sprintf(`{"service":%q,"group":%q,%s}`, service, group, reasonJSON)
 	}
 	run := w.runs["own"].ID
+	w.tokens["bound"] = w.boundTo("vera", restart.Scope{Environments: []string{"production"}})
 	for _, c := range []struct{ person, method, path, body, want string }{
 		{"owner", "POST", "/plans", plan("own", "own-testing"), "+"},
 		{"owner", "POST", "/plans", plan("own", "own-production"), "-"},
@@ -350,6 +355,8 @@ func TestMatrixByPlace(t *testing.T) {
 		{"owner", "POST", "/plans", `{"service":"own","hosts":"web1","environment":"production",` + reasonJSON + `}`, "-"},
 		{"stranger", "POST", "/plans", plan("own", "own-production"), "+"},
 		{"stranger", "POST", "/plans", plan("own", "own-testing"), "-"},
+		{"bound", "POST", "/plans", plan("own", "own-production"), "+"},
+		{"bound", "POST", "/freezes", `{"environments":["testing"],"weekly":"sun 03:00-sun 03:01",` + reasonJSON + `}`, "-"},
 		{"admin", "POST", "/plans", plan("others", "others-production"), "-"},
 		{"admin", "POST", "/plans", plan("teams", "teams-production"), "+"},
 		{"owner", "POST", "/runs/" + run + "/pause", `{}`, "-"}, // its run was in production

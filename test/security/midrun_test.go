@@ -24,7 +24,7 @@ func TestARightLostInMidRun(t *testing.T) {
 			w := &world{Server: s, t: t, tokens: map[string]string{"admin": s.Token("root", restart.RoleAdmin)}}
 			s.Agents.Set("web1", apitest.Hangs)
 			anna := &world{Server: s, t: t, tokens: map[string]string{"admin": s.Token("anna", restart.RoleDeveloper)}}
-			run := as[restart.Run](anna, "POST", v1+"/runs", `{"service":"shop",`+reason+`,"start":true}`)
+			run := as[restart.Run](anna, "POST", v1+"/runs", `{"service":"shop",`+reasonJSON+`,"start":true}`)
 			run = w.until(run.ID, func(r restart.Run) bool { return len(r.Tasks) > 0 && r.Tasks[0].State == restart.TaskRunning })
 			s.Rights(rules)
 			s.Agents.Set("web1", apitest.Succeeds)

@@ -126,6 +126,17 @@ func (w *world) finished(service string) restart.Run {
 	return w.until(run.ID, func(r restart.Run) bool { return r.State.Final() })
 }
 
+// boundTo makes a developer's token with bounds.
+func (w *world) boundTo(owner string, scope restart.Scope) (secret string) {
+	w.t.Helper()
+	secret, hash := authn.NewSecret()
+	now := time.Now().UTC()
+	must(w.t, w.Store.CreateToken(w.t.Context(), store.Token{
+		ID: restart.NewID(now), Name: "test", Owner: owner, Roles: []restart.Role{restart.RoleDeveloper}, Scope: &scope, Hash: hash, CreatedAt: now, ExpiresAt: now.Add(time.Hour),
+	}))
+	return secret
+}
+
 // again makes a token of somebody else, to be revoked.
 func (w *world) again() string {
 	w.t.Helper()
