@@ -20,7 +20,7 @@ func cookie(t *testing.T, s *apitest.Server, name string, ago time.Duration) htt
 	t.Helper()
 	w := httptest.NewRecorder()
 	sessions := authn.Sessions{Store: s.Store, Tokens: s.Store, Now: func() time.Time { return time.Now().Add(-ago) }}
-	err := sessions.Open(t.Context(), w, httptest.NewRequest("POST", "/sign-in", nil), restart.Actor{Name: name, Method: "local"}, audit.Record{Actor: name, Action: audit.SignIn})
+	err := sessions.Open(t.Context(), w, httptest.NewRequest(http.MethodPost, "/sign-in", nil), restart.Actor{Name: name, Method: "local"}, audit.Record{Actor: name, Action: audit.SignIn})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,6 +69,10 @@ func TestUsers(t *testing.T) {
 			t.Errorf("%s: %+v", what, p)
 		}
 	}
+	if p := problem(t, s.Request("POST", "/api/v1/tokens", root, []byte(`{"name":"x","owner":"vera","roles":["auditor"]}`), nil), 409); !strings.Contains(p.Detail, "auditor") {
+		t.Errorf("a token beyond its owner: %+v", p)
+	}
+	decode[wire.NewToken](t, s.Request("POST", "/api/v1/tokens", root, []byte(`{"name":"x","owner":"vera","roles":["viewer","developer"]}`), nil), 201)
 	vera := cookie(t, s, "vera", 0)
 	if who := decode[restart.Actor](t, s.Request("GET", "/api/v1/whoami", "", nil, vera), 200); who.Name != "vera" || who.Method != "local" || !who.Has(developer) || who.ExpiresAt == nil {
 		t.Errorf("%+v", who)
@@ -154,16 +158,16 @@ func TestAdministeringTakesARecentSignIn(t *testing.T) {
 		}
 	}
 	for _, act := range acts {
-		if resp := ask(act, "", fresh); resp.StatusCode == 403 {
+		if resp := ask(act, "", fresh); resp.StatusCode == http.StatusForbidden {
 			t.Errorf("%s %s with a recent sign-in: %s", act.method, act.path, read(t, resp))
 		}
 	}
-	if resp := ask(acts[0], s.Token("robot", admin), nil); resp.StatusCode != 409 { // igor is there by now
+	if resp := ask(acts[0], s.Token("robot", admin), nil); resp.StatusCode != http.StatusConflict { // igor is there by now
 		t.Errorf("with a token: %d %s", resp.StatusCode, read(t, resp))
 	}
 	// Everyday work goes on.
 	plan := `{"service":"shop","reason":"workers hang since noon"}`
-	if resp := s.Request("POST", "/api/v1/plans", "", []byte(plan), cookie(t, s, "anna", time.Hour)); resp.StatusCode == 403 && strings.Contains(read(t, resp), "sign_in_again") {
+	if resp := s.Request("POST", "/api/v1/plans", "", []byte(plan), cookie(t, s, "anna", time.Hour)); resp.StatusCode == http.StatusForbidden && strings.Contains(read(t, resp), "sign_in_again") {
 		t.Error("a plan takes a recent sign-in")
 	}
 }
@@ -208,7 +212,7 @@ func TestScopes(t *testing.T) {
 		}
 		problem(t, s.Request(act[0], act[1], bound, body, nil), 403)
 	}
-	if resp := s.Request("GET", "/api/v1/runs", bound, nil, nil); resp.StatusCode != 200 {
+	if resp := s.Request("GET", "/api/v1/runs", bound, nil, nil); resp.StatusCode != http.StatusOK {
 		t.Errorf("looking: %d", resp.StatusCode)
 	}
 	for _, bad := range []string{`{"services":["../x"]}`, `{"services":["[a"]}`, `{"actions":["launch"]}`, `{"environments":[""]}`, `{"colour":["red"]}`} {
@@ -290,7 +294,7 @@ func TestSessionsAreEndedByTheirOwner(t *testing.T) {
 		other = mine[1]
 	}
 	problem(t, s.Request("DELETE", "/api/v1/sessions/"+other.ID, "", nil, hers), 404) // as if there were none
-	if resp := s.Request("DELETE", "/api/v1/sessions/"+other.ID, "", nil, one); resp.StatusCode != 204 {
+	if resp := s.Request("DELETE", "/api/v1/sessions/"+other.ID, "", nil, one); resp.StatusCode != http.StatusNoContent {
 		t.Fatalf("%d", resp.StatusCode)
 	}
 	problem(t, s.Request("GET", "/api/v1/whoami", "", nil, two), 401)
@@ -300,7 +304,7 @@ func TestSessionsAreEndedByTheirOwner(t *testing.T) {
 		t.Fatalf("%+v", all)
 	}
 	for _, x := range all {
-		if resp := s.Request("DELETE", "/api/v1/sessions/"+x.ID, root, nil, nil); resp.StatusCode != 204 {
+		if resp := s.Request("DELETE", "/api/v1/sessions/"+x.ID, root, nil, nil); resp.StatusCode != http.StatusNoContent {
 			t.Errorf("%d", resp.StatusCode)
 		}
 	}

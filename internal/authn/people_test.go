@@ -274,6 +274,10 @@ func TestTokensAreCutDown(t *testing.T) {
 	if actor, err := w.people.Person(t.Context(), "anna"); err != nil || len(actor.Roles) != 0 {
 		t.Errorf("a disabled user: %+v, %v", actor, err)
 	}
+	w.local("root", "correct horse battery", admin)
+	if actor, err := w.tokens().Check(t.Context(), w.token("root", nil, developer)); err != nil || actor.Has(admin) || !actor.Has(developer) {
+		t.Errorf("an admin's lesser token: %+v, %v", actor, err)
+	}
 	scope := &restart.Scope{Services: []string{"shop-*"}}
 	if actor, err := w.tokens().Check(t.Context(), w.token("robot", scope, admin)); err != nil || actor.Scope.String() != "services shop-*" {
 		t.Errorf("%+v, %v", actor, err)
@@ -306,7 +310,7 @@ func TestProxy(t *testing.T) {
 		"an address":                   {"10.0.0.5:1234", []string{"X-Forwarded-User", "anna@example.com"}, "", true},
 		"an underscore":                {"10.0.0.5:1234", []string{"X_Forwarded_User", "root"}, "", false},
 	} {
-		r := httptest.NewRequest("GET", "/runs", nil)
+		r := httptest.NewRequest(http.MethodGet, "/runs", nil)
 		r.RemoteAddr = c.from
 		for i := 0; i < len(c.headers); i += 2 {
 			r.Header.Add(c.headers[i], c.headers[i+1])
@@ -375,7 +379,7 @@ func TestSessions(t *testing.T) {
 	sessions := authn.Sessions{Store: w.store, Tokens: w.store, People: &w.people, Now: func() time.Time { return now }}
 	open := func(cookie *http.Cookie) *http.Cookie {
 		t.Helper()
-		r := httptest.NewRequest("POST", "/sign-in", nil)
+		r := httptest.NewRequest(http.MethodPost, "/sign-in", nil)
 		r.Header.Set("User-Agent", "Browser\x1b[31m "+strings.Repeat("x", 5000))
 		if cookie != nil {
 			r.AddCookie(cookie)
@@ -386,7 +390,7 @@ func TestSessions(t *testing.T) {
 	}
 	who := func(cookie *http.Cookie) restart.Actor {
 		t.Helper()
-		r := httptest.NewRequest("GET", "/runs", nil)
+		r := httptest.NewRequest(http.MethodGet, "/runs", nil)
 		r.AddCookie(cookie)
 		actor, err := sessions.Authenticate(t.Context(), r)
 		w.must(err)
