@@ -2,6 +2,7 @@ package server
 
 import (
 	"github.com/restartilka/restartilka/internal/authn"
+	"github.com/restartilka/restartilka/internal/restart"
 )
 
 // door is by which methods people come in, as sign_in of the configuration says.
@@ -15,7 +16,7 @@ type door struct {
 
 // newDoor makes the methods. Another is one more line here.
 func (s *Server) newDoor() (d door, err error) {
-	d = door{people: authn.People{Store: s.store, Away: &authn.Away{}}, hasher: authn.NewHasher()}
+	d = door{people: authn.People{Store: s.store, RolesFor: s.rolesFor, Away: &authn.Away{}}, hasher: authn.NewHasher()}
 	if s.cfg.SignIn.Local {
 		d.passwords = append(d.passwords, authn.Local{Store: s.store, Hasher: d.hasher})
 	}
@@ -34,4 +35,9 @@ func (d *door) sessions(s *Server) authn.Sessions {
 // entrance is for people with passwords.
 func (d *door) entrance() *authn.Entrance {
 	return &authn.Entrance{People: d.people, Passwords: d.passwords, Throttle: &authn.Throttle{}}
+}
+
+// rolesFor gives what the rules in force say of a person.
+func (s *Server) rolesFor(name string, groups []string) []restart.Role {
+	return s.rules.inForce().Roles(name, groups)
 }
