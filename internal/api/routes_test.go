@@ -283,7 +283,7 @@ func TestOtherSites(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := httptest.NewRecorder()
-	if err := sessions.Open(t.Context(), w, httptest.NewRequest("POST", "/sign-in", nil), actor, audit.Record{Actor: actor.Name, Action: audit.SignIn}); err != nil {
+	if err := sessions.Open(t.Context(), w, httptest.NewRequest(http.MethodPost, "/sign-in", nil), actor, audit.Record{Actor: actor.Name, Action: audit.SignIn}); err != nil {
 		t.Fatal(err)
 	}
 	cookie := w.Result().Cookies()[0].String()

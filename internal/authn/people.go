@@ -132,7 +132,8 @@ func (p People) refreshed(ctx context.Context, user store.User) (store.User, err
 	case age <= groupsFresh:
 		return user, nil
 	}
-	asked, err := user, error(nil)
+	var err error
+	asked := user
 	if p.Away.is(user.Method, now) {
 		err = restart.Errorf(restart.CodeUnavailable, "the directory (%s) did not answer just now", user.Method)
 	} else {
@@ -224,8 +225,14 @@ func (p People) holder(ctx context.Context, token store.Token) (restart.Actor, e
 		return restart.Actor{}, err
 	}
 	actor.Teams = owner.Teams
-	actor.Roles = slices.DeleteFunc(slices.Clone(token.Roles), func(r restart.Role) bool { return !owner.Has(r) })
+	actor.Roles = slices.DeleteFunc(slices.Clone(token.Roles), func(r restart.Role) bool { return !Covers(owner, r) })
 	return actor, nil
+}
+
+// Covers tells whether a token of somebody may have a role: one that he has, or
+// one that is less. Whoever may sign in may look, and an admin may all.
+func Covers(owner restart.Actor, role restart.Role) bool {
+	return owner.Has(role) || owner.Has(restart.RoleAdmin) || role == restart.RoleViewer
 }
 
 // when gives nil for the zero time.

@@ -86,3 +86,23 @@ func TestOnlyOwnersAndAdminsTouch(t *testing.T) {
 		}
 	})
 }
+
+// A token's bounds take something away from what the rules allow, whoever has
+// it, and never give or hide anything.
+func TestScopesBoundWhatIsDone(t *testing.T) {
+	nginx := authz.Object{Service: restart.Service{Name: "nginx", Owners: []string{"anna"}}, Environment: "production"}
+	rapid.Check(t, func(t *rapid.T) {
+		actor := restart.Actor{Name: "anna", Roles: rapid.SliceOf(rapid.SampledFrom(restart.Roles())).Draw(t, "roles")}
+		action := rapid.SampledFrom(append(authz.ScopeActions(), authz.See)).Draw(t, "action")
+		object := rapid.SampledFrom([]authz.Object{nginx, {}}).Draw(t, "object")
+		free := authz.Default().Decide(actor, action, object)
+		actor.Scope = &restart.Scope{
+			Services: rapid.SampledFrom([][]string{nil, {"nginx"}, {"ng*"}, {"other"}}).Draw(t, "services"), Actions: rapid.SampledFrom([][]string{nil, {"restart"}, {"dump"}}).Draw(t, "actions"),
+		}
+		bound := authz.Default().Decide(actor, action, object)
+		want := free.Allowed && (action == authz.See || actor.Scope.Covers(string(action), object.Service.Name, object.Environment))
+		if bound.Allowed != want || bound.Why == "" {
+			t.Fatalf("%+v, %s on %+v: %+v, want %t", actor, action, object, bound, want)
+		}
+	})
+}

@@ -50,6 +50,9 @@ func (c *Control) CreateToken(ctx context.Context, actor restart.Actor, req wire
 	if err := c.lasting(actor); err != nil {
 		return wire.Token{}, "", c.refused(ctx, rec, err)
 	}
+	if err := c.ownerCovers(ctx, req); err != nil {
+		return wire.Token{}, "", c.refused(ctx, rec, err)
+	}
 	if req.Scope.IsZero() {
 		req.Scope = nil
 	}
@@ -102,6 +105,27 @@ func checkTokenRequest(actor restart.Actor, req wire.TokenRequest) error {
 	for _, r := range req.Roles {
 		if !actor.Has(r) {
 			return restart.Errorf(restart.CodeForbidden, "you have not the role %s yourself", r)
+		}
+	}
+	return nil
+}
+
+// ownerCovers refuses a token with a role that would be cut off at each use,
+// since its owner is a user who has not that role.
+func (c *Control) ownerCovers(ctx context.Context, req wire.TokenRequest) error {
+	if _, err := c.cfg.Store.User(ctx, req.Owner); restart.CodeOf(err) == restart.CodeNotFound {
+		return nil // a service account: its tokens are all that it has
+	} else if err != nil {
+		return err
+	}
+	owner, err := c.cfg.People.Person(ctx, req.Owner)
+	if err != nil {
+		return err
+	}
+	for _, r := range req.Roles {
+		if !authn.Covers(owner, r) {
+			return restart.Errorf(restart.CodeConflict, "%s has not the role %s, and a token of his can't have it either", req.Owner, r).
+				WithHint("give it to him first, by the rules or with: restartilka user roles %s --role …", req.Owner)
 		}
 	}
 	return nil

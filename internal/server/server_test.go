@@ -5,11 +5,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/restartilka/restartilka/internal/authn"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/server"
+	"github.com/restartilka/restartilka/internal/store"
 )
 
 func initialised(t *testing.T) (server.InitResult, string) {
@@ -47,13 +50,40 @@ func TestInitMakesWhatAServerNeeds(t *testing.T) {
 	err = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if err == nil && e.Type().IsRegular() {
 			b, readErr := os.ReadFile(path)
-			found = found || strings.Contains(string(b), r.Token)
+			found = found || strings.Contains(string(b), r.Token) || strings.Contains(string(b), r.Password)
 			err = readErr
 		}
 		return err
 	})
 	if err != nil || found {
-		t.Errorf("the token lies on the disk in clear (%v)", err)
+		t.Errorf("the token or the password lies on the disk in clear (%v)", err)
+	}
+	s, err := store.Open(t.Context(), store.Config{DSN: "sqlite:" + filepath.Join(dir, "var", "restartilka.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	u, err := s.User(t.Context(), "anna")
+	if err != nil || !slices.Contains(u.Roles, restart.RoleAdmin) || len(r.Password) < 20 {
+		t.Fatalf("%+v, %v", u, err)
+	}
+	if ok, err := authn.NewHasher().Matches(t.Context(), u.Password, r.Password); err != nil || !ok {
+		t.Errorf("the first admin's password is another (%v)", err)
+	}
+}
+
+func TestInitWithAPassword(t *testing.T) {
+	dir := t.TempDir()
+	o := server.InitOptions{Dir: filepath.Join(dir, "etc"), Data: filepath.Join(dir, "var"), Password: "short"}
+	if _, err := server.Init(t.Context(), o); restart.CodeOf(err) != restart.CodeInvalid {
+		t.Errorf("a short one: %v", err)
+	}
+	if _, err := os.Stat(o.Dir); err == nil {
+		t.Error("something was made all the same")
+	}
+	o.Password = "correct horse battery"
+	if r, err := server.Init(t.Context(), o); err != nil || r.Password != "" {
+		t.Errorf("%+v, %v", r, err)
 	}
 }
 
@@ -115,6 +145,9 @@ func TestBadConfigurations(t *testing.T) {
 		"a lease that is absurd": {"audit:\n", "runs: {lease: 1ms}\naudit:\n", "runs.lease"},
 		"an unknown wish":        {"audit:\n", "runs: {after_interruption: pray}\naudit:\n", "pray"},
 		"a port that is none":    {"  ca_key:", "  port: 70000\n  ca_key:", "agents.port"},
+		"a proxy of everybody":   {"audit:\n", "sign_in: {proxy: {addresses: [0.0.0.0/0], user_header: X-User}}\naudit:\n", "sign_in.proxy"},
+		"a proxy without header": {"audit:\n", "sign_in: {proxy: {addresses: [10.0.0.5]}}\naudit:\n", "user_header"},
+		"a method of later":      {"audit:\n", "sign_in: {magic: true}\naudit:\n", "magic"},
 		"two documents":          {"audit:\n", "---\naudit:\n", ""},
 	} {
 		path := filepath.Join(filepath.Dir(r.Config), "bad.yaml")
