@@ -217,7 +217,12 @@ func (s Settings) keyring() *Keyring {
 func LoadKeys(files []string) (map[string]ed25519.PublicKey, error) {
 	all := map[string]ed25519.PublicKey{}
 	for _, file := range files {
-		keys, err := pki.LoadEnvelopePublicKeys(file)
+		text, err := host.ReadTrusted(file, pki.MaxFile)
+		if err != nil {
+			return nil, restart.Errorf(restart.CodeCertificate, "the key of a server can't be used: %v", err).
+				WithHint("it decides whom this host obeys: %s and its folder belong to root, and nobody else may write to them", file).Because(err)
+		}
+		keys, err := pki.ParseEnvelopePublicKeys(file, text)
 		if err != nil {
 			return nil, err
 		}

@@ -3,15 +3,15 @@ package agent
 import (
 	"errors"
 	"fmt"
-	"io"
+	"io/fs"
 	"net"
-	"os"
 	"path/filepath"
 	"strconv"
 	"time"
 
 	yaml "go.yaml.in/yaml/v4"
 
+	"github.com/restartilka/restartilka/internal/agent/host"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/strict"
 )
@@ -67,18 +67,14 @@ func defaults() Settings {
 // LoadSettings reads agent.yaml. Its errors name the file, and the line where
 // there is one.
 func LoadSettings(path string) (Settings, error) {
-	f, err := os.Open(path)
-	if err != nil {
+	b, err := host.ReadTrusted(path, maxSettings)
+	if errors.Is(err, fs.ErrNotExist) {
 		return Settings{}, restart.Errorf(restart.CodeInvalid, "the settings can't be read: %v", err).
 			WithHint("a host that has not joined has none: restartilka-agent join URL; one that lies elsewhere is named with --config").Because(err)
 	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxSettings+1))
 	if err != nil {
-		return Settings{}, fmt.Errorf("read %s: %w", path, err)
-	}
-	if len(b) > maxSettings {
-		return Settings{}, restart.Errorf(restart.CodeTooLarge, "%s has more than %d bytes", path, maxSettings)
+		return Settings{}, restart.Errorf(restart.CodeInvalid, "the settings can't be used: %v", err).
+			WithHint("they say whom this host obeys: %s and its folder belong to root, and nobody else may write to them", path).Because(err)
 	}
 	s, err := ParseSettings(b)
 	if err != nil {

@@ -90,7 +90,7 @@ func idle(t testing.TB) *Agent {
 
 func TestWithoutAVerifiedCertificateEverythingIsRefused(t *testing.T) {
 	a := idle(t)
-	for _, v := range append(a.verbs(), verb{http.MethodGet, "/nothing", nil}) {
+	for _, v := range append(a.verbs(), verb{http.MethodGet, "/nothing", servers, nil}) {
 		req := httptest.NewRequest(v.method, strings.ReplaceAll(v.path, "{id}", restart.NewID(time.Now())), strings.NewReader("{}"))
 		w := httptest.NewRecorder()
 		a.Handler().ServeHTTP(w, req)

@@ -5,10 +5,24 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"golang.org/x/sys/unix"
 )
+
+// ReadTrusted gives the bytes of one file that decides what this host obeys, at
+// most most of them: agent.yaml, a server's public key. What nobody but root
+// and the agent's user can have written counts, and nothing else: see the
+// package. fs.ErrNotExist where there is none.
+func ReadTrusted(path string, most int64) ([]byte, error) {
+	d, err := openFolder(filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return d.read(filepath.Base(path), most)
+}
 
 // folder is a trusted directory, open.
 type folder struct {
