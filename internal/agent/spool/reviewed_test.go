@@ -32,7 +32,7 @@ func TestSerialSurvivesEveryCrash(t *testing.T) {
 			}
 			crashed := func() (crashed bool) {
 				defer func() {
-					if r := recover(); r == any(crash) { //nolint:errorlint // it is the very panic
+					if r := recover(); r == any(crash) { // it is the very panic
 						crashed = true
 					} else if r != nil {
 						panic(r)
