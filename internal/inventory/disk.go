@@ -42,7 +42,7 @@ func newDisk(c Config) *disk {
 // load gives the last answer, or nil when there is none. What is not exactly
 // as it was written is an error, and not used.
 func (d *disk) load() (stamp string, s *Snapshot, err error) {
-	b, _, err := readFile(d.path, largestCache)
+	b, err := readFile(d.path, largestCache)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil, nil
 	}

@@ -40,34 +40,34 @@ const settled = 2 * time.Second
 
 // read gives the file's bytes; for the errors see readFile.
 func (f *localFile) read() ([]byte, error) {
-	b, _, err := readFile(f.path, f.most)
+	b, err := readFile(f.path, f.most)
 	return b, err
 }
 
 // readFile reads a regular file of at most most bytes. Errors are
 // *restart.Error: CodeUnavailable when it can't be read, CodeTooLarge when it
 // is over the bound.
-func readFile(path string, most int64) ([]byte, fs.FileInfo, error) {
+func readFile(path string, most int64) ([]byte, error) {
 	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // not to hang on a pipe
 	if err != nil {
-		return nil, nil, unreadable(path, err)
+		return nil, unreadable(path, err)
 	}
 	defer file.Close()
 	info, err := file.Stat()
 	if err != nil {
-		return nil, nil, unreadable(path, err)
+		return nil, unreadable(path, err)
 	}
 	if !info.Mode().IsRegular() {
-		return nil, nil, restart.Errorf(restart.CodeUnavailable, "%s is not a regular file", path)
+		return nil, restart.Errorf(restart.CodeUnavailable, "%s is not a regular file", path)
 	}
 	b, err := io.ReadAll(io.LimitReader(file, most+1))
 	if err != nil {
-		return nil, nil, unreadable(path, err)
+		return nil, unreadable(path, err)
 	}
 	if int64(len(b)) > most {
-		return nil, nil, restart.Errorf(restart.CodeTooLarge, "%s is over %d bytes", path, most)
+		return nil, restart.Errorf(restart.CodeTooLarge, "%s is over %d bytes", path, most)
 	}
-	return b, info, nil
+	return b, nil
 }
 
 func unreadable(path string, err error) *restart.Error {

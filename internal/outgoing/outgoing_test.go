@@ -110,7 +110,7 @@ func fickle(t *testing.T, addresses ...string) *net.Resolver {
 				out = append(out, 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4)
 				out = append(out, net.ParseIP(addresses[i]).To4()...)
 			}
-			conn.WriteTo(out, from) //nolint:errcheck // the question is asked again
+			conn.WriteTo(out, from)
 		}
 	}()
 	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -132,7 +132,7 @@ func TestANameThatChangesItsMindGainsNothing(t *testing.T) {
 	}
 	var served atomic.Int32
 	outside := &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served.Add(1) }), ReadHeaderTimeout: time.Second}
-	go outside.Serve(good)                                            //nolint:errcheck // ends with the test
+	go outside.Serve(good)
 	t.Cleanup(func() { outside.Close() })                             // and with it the listener
 	networks := []netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")} // stands for the world outside
 	client, err := outgoing.New(outgoing.Config{

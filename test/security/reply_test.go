@@ -46,7 +46,7 @@ func TestAHostsReplyIsOnlyData(t *testing.T) {
 			reply.Load().(func(http.ResponseWriter, *http.Request))(w, r)
 		}),
 	}
-	go evil.ServeTLS(listener, "", "") //nolint:errcheck // ends with the test
+	go evil.ServeTLS(listener, "", "")
 	t.Cleanup(func() { evil.Close() })
 
 	s := siteOf(t, c)
@@ -55,7 +55,7 @@ func TestAHostsReplyIsOnlyData(t *testing.T) {
 			w.Header().Set("Content-Type", kind)
 			w.Header().Set("Set-Cookie", "__Host-restartilka=x; Secure; Path=/")
 			w.WriteHeader(status)
-			io.WriteString(w, body) //nolint:errcheck // it may be cut off
+			io.WriteString(w, body)
 		}
 	}
 	const markup = `<script>alert(1)</script>\u001b[2J\u202e`
@@ -76,9 +76,9 @@ func TestAHostsReplyIsOnlyData(t *testing.T) {
 		"four GiB promised": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "4294967296")
 			io.WriteString(w, "{")
-		}, //nolint:errcheck // a lie
+		},
 		"without end": func(w http.ResponseWriter, r *http.Request) {
-			io.WriteString(w, `{"host":"`) //nolint:errcheck // it is cut off
+			io.WriteString(w, `{"host":"`)
 			for piece := strings.Repeat("x", 1<<20); r.Context().Err() == nil; {
 				if _, err := io.WriteString(w, piece); err != nil {
 					return
@@ -90,7 +90,7 @@ func TestAHostsReplyIsOnlyData(t *testing.T) {
 			z := gzip.NewWriter(w)
 			fmt.Fprint(z, `{"host":"`)
 			for range 256 {
-				z.Write(make([]byte, 1<<20)) //nolint:errcheck // it is cut off
+				z.Write(make([]byte, 1<<20))
 			}
 			z.Close()
 		},

@@ -22,7 +22,7 @@ const nothing = ":\n"
 // there. What would have been run is the output.
 func (t *tour) rehearse(ctx context.Context) {
 	limit := t.work.Scenario.Strategy.TaskTimeout.Std()
-	fmt.Fprintf(t.output, "A rehearsal: nothing below was run.\n") //nolint:errcheck // what is lost is counted
+	fmt.Fprintf(t.output, "A rehearsal: nothing below was run.\n")
 	t.would("drain", t.work.Rendered.Drain)
 	t.would("run", t.work.Rendered.Run)
 	if undrain := t.work.Rendered.Undrain; undrain != nil {
@@ -46,7 +46,7 @@ func (t *tour) would(name string, step *restart.Step) {
 	if shell == "" {
 		shell = defaultShell
 	}
-	fmt.Fprintf(t.output, "\n== %s, as %s, by %s:\n%s\n", name, t.work.User.Name, shell, strings.TrimRight(step.Script, "\n")) //nolint:errcheck // what is lost is counted
+	fmt.Fprintf(t.output, "\n== %s, as %s, by %s:\n%s\n", name, t.work.User.Name, shell, strings.TrimRight(step.Script, "\n"))
 }
 
 // stand runs the script that does nothing, in the place of the scenario's.
