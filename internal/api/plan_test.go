@@ -52,7 +52,7 @@ func TestAPlanThatCouldNeverStartIsRefused(t *testing.T) {
 	}
 	careful(t, s, "  min_available: 3\n")
 	p := problem(t, ask(""), 409)
-	if p.Code != restart.CodeConflict || !strings.Contains(p.Detail, "min_available 3 keeps 3 healthy, and 3 are: no healthy host can be touched") || !strings.Contains(p.Hint, "leave out the healthy hosts (web1)") {
+	if p.Code != restart.CodeConflict || !strings.Contains(p.Detail, "min_available 3 keeps 3 healthy, and 3 are: no healthy host can be touched") || strings.Contains(p.Hint, "leave out") {
 		t.Errorf("%+v", p)
 	}
 	problem(t, s.Request("POST", "/api/v1/runs", anna, []byte(carefully+"}"), nil), 409)

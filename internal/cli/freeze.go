@@ -49,10 +49,10 @@ func freezeWord(f wire.Freeze) string {
 	if f.Applies {
 		return "frozen until " + minute(f.Ends)
 	}
-	return "from " + minute(f.Begins)
+	return "from " + minute(f.Begins) + " until " + minute(f.Ends)
 }
 
-func minute(t time.Time) string { return t.Local().Format("2006-01-02 15:04") }
+func minute(t time.Time) string { return t.Local().Format("2006-01-02 15:04 MST") }
 
 func services(f wire.Freeze) string {
 	if len(f.Services) == 0 {

@@ -77,6 +77,8 @@ func writePlan(w io.Writer, p restart.Plan) {
 // writeResolved shows what the strategy means for these hosts.
 func writeResolved(w io.Writer, p restart.Plan, r restart.Resolved) {
 	switch {
+	case p.Strategy.MinAvailable == "" && p.Deadline == 0 && r.Healthy == 0:
+		fmt.Fprintln(w, "healthy: not checked")
 	case p.Strategy.MinAvailable == "":
 		fmt.Fprintf(w, "healthy: %d now; min_available sets no limit\n", r.Healthy)
 	case r.Healthy == 0:
@@ -92,7 +94,7 @@ func writeResolved(w io.Writer, p restart.Plan, r restart.Resolved) {
 		fmt.Fprintf(w, "down:    when_down %s\n", text)
 	}
 	health := "nothing checks health"
-	if p.Deadline > 0 {
+	if p.Deadline > 0 && p.Work != restart.WorkUndrain { // which looks at no health afterwards
 		health = "each host healthy within " + span(p.Deadline)
 	}
 	fmt.Fprintf(w, "time:    %s; at most %s in all, waiting for people not counted\n", health, span(r.Longest))

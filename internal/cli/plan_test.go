@@ -27,6 +27,13 @@ func TestPlanInNumbers(t *testing.T) {
 			Deadline: 2 * minutes, Resolved: &restart.Resolved{Longest: 90 * minutes},
 		},
 		"time:    nothing checks health; at most 1m30s in all, waiting for people not counted\n": {Resolved: &restart.Resolved{Longest: minutes * 3 / 2}},
+		"healthy: not checked\n": {Resolved: &restart.Resolved{}},
+		"time:    nothing checks health; at most 1m in all, waiting for people not counted\n": {
+			Work: restart.WorkUndrain, Deadline: minutes, Resolved: &restart.Resolved{Longest: minutes},
+		},
+		"beside:  2 other hosts of the group, not touched, but counted\n": {
+			Hosts: []restart.PlannedHost{{}, {LeftOut: true, Beside: true}, {LeftOut: true, Beside: true}},
+		},
 		"warning: it is wide\n": {Resolved: &restart.Resolved{Warnings: []string{"it is wide"}}},
 	} {
 		var out bytes.Buffer

@@ -96,3 +96,12 @@ func TestARunThatAFreezeHasPausedIsToldHowToGoOn(t *testing.T) {
 		}
 	}
 }
+
+// A freeze that is to come says when it ends, and both by whose clock.
+func TestAFreezeToComeSaysWhenItEnds(t *testing.T) {
+	f := wire.Freeze{Begins: noon, Ends: noon.Add(72 * time.Hour)}
+	zone, _ := noon.Local().Zone()
+	if got, want := freezeWord(f), "from "+noon.Local().Format("2006-01-02 15:04")+" "+zone+" until "+noon.Add(72*time.Hour).Local().Format("2006-01-02 15:04"); !strings.HasPrefix(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}

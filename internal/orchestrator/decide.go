@@ -135,7 +135,11 @@ func obey(r restart.Run) command {
 	case restart.ControlAbort:
 		return end{restart.RunAborted, restart.CauseOperator, "aborted by a person; no further host was touched" + forgotten(r)}
 	case restart.ControlForceAbort:
-		return end{restart.RunAborted, restart.CauseOperator, "aborted by force; hosts in hand were killed, look at them" + forgotten(r)}
+		what := "hosts in hand were killed, look at them"
+		if r.StartedAt == nil {
+			what = "it had touched no host"
+		}
+		return end{restart.RunAborted, restart.CauseOperator, "aborted by force; " + what + forgotten(r)}
 	case restart.ControlPause:
 		if r.State == restart.RunRunning || r.State == restart.RunQueued {
 			return pause{restart.CauseOperator, "paused by a person"}

@@ -84,6 +84,7 @@ func TestDecide(t *testing.T) {
 		"abort":                               {s{run: wish(aRun(none, "succeeded", "planned"), restart.ControlAbort)}, "end{state:aborted cause:operator"},
 		"abort of a paused run":               {s{run: wish(with(aRun(none, "failed", "planned"), paused), restart.ControlAbort)}, "end{state:aborted cause:operator"},
 		"force-abort kills":                   {s{run: wish(aRun(none, "running", "planned"), restart.ControlForceAbort), driven: map[string]bool{"t0": true}}, "cancel{task:t0}"},
+		"force-abort before any host":         {s{run: wish(with(aRun(none, "planned"), func(r *restart.Run) { r.State = restart.RunQueued }), restart.ControlForceAbort)}, "end{state:aborted cause:operator why:aborted by force; it had touched no host}"},
 		"hold after the first":                {s{run: aRun(restart.Strategy{HoldAfterFirst: true}, "succeeded", "planned")}, "pause{cause:hold"},
 		"held already":                        {s{run: with(aRun(restart.Strategy{HoldAfterFirst: true}, "succeeded", "planned"), func(r *restart.Run) { r.Held = true })}, "start{task:t1}"},
 		"pause between":                       {s{run: aRun(restart.Strategy{PauseBetween: restart.Duration(time.Minute)}, "succeeded", "planned")}, "wait{batch:1 until:{wall:0 ext:63908197627 "},

@@ -129,16 +129,29 @@ func (p *Plan) checkKeep(chosen []PlannedHost) error {
 
 func (p *Plan) neverStarts(batch int, healthy []string) error {
 	r, rule := p.Resolved, p.Strategy.MinAvailable
+	if r.Keep < r.Healthy {
+		return Errorf(CodeConflict, "min_available %s keeps %d of %d healthy, and batch %d touches %d of them at once: it can never start", rule, r.Keep, r.Healthy, batch+1, len(healthy)).
+			WithHint("use a scenario with smaller batches or one that keeps fewer, or leave out healthy hosts (%s)", few(healthy))
+	}
+	var all []string // of every batch: leaving out those of the first leads to the next
+	chosen := p.Chosen()
+	for _, h := range chosen {
+		if h.Health == HealthHealthy {
+			all = append(all, h.Name)
+		}
+	}
+	hint := "wait until more hosts of the group are healthy, or use a scenario that keeps fewer"
+	if len(all) < len(chosen) && p.Parent == "" { // else nothing would be left, or nothing can be left out
+		hint = "leave out the healthy hosts (" + few(all) + "), " + hint
+	}
+	return Errorf(CodeConflict, "min_available %s keeps %d healthy, and %d are: no healthy host can be touched", rule, r.Keep, r.Healthy).WithHint("%s", hint)
+}
+
+func few(hosts []string) string {
 	const most = 5
-	names := healthy[:min(len(healthy), most)]
-	list := strings.Join(names, ", ")
-	if more := len(healthy) - len(names); more > 0 {
+	list := strings.Join(hosts[:min(len(hosts), most)], ", ")
+	if more := len(hosts) - most; more > 0 {
 		list += fmt.Sprintf(" and %d more", more)
 	}
-	if r.Keep >= r.Healthy {
-		return Errorf(CodeConflict, "min_available %s keeps %d healthy, and %d are: no healthy host can be touched", rule, r.Keep, r.Healthy).
-			WithHint("leave out the healthy hosts (%s), plan for more hosts of the group, or use a scenario that keeps fewer", list)
-	}
-	return Errorf(CodeConflict, "min_available %s keeps %d of %d healthy, and batch %d touches %d of them at once: it can never start", rule, r.Keep, r.Healthy, batch+1, len(healthy)).
-		WithHint("use a scenario with smaller batches or one that keeps fewer, leave out healthy hosts (%s), or plan for more hosts of the group", list)
+	return list
 }
