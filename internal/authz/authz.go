@@ -30,6 +30,7 @@ const (
 	Control    Action = "control"    // pause and abort
 	Audit      Action = "audit"      // read the audit trail
 	Administer Action = "administer" // tokens of others, certificates, locks
+	Review     Action = "review"     // approve and withdraw versions of scenarios
 
 	Freeze      Action = "freeze"             // add and remove freezes
 	BreakGlass  Action = "break-glass"        // start a run of one's own past a freeze
@@ -84,6 +85,11 @@ func (*Rules) Decide(actor restart.Actor, action Action, object Object) Decision
 			return allow("%s has the role break-glass", actor.Name)
 		}
 		return Decision{Why: fmt.Sprintf("%s has not the role break-glass", actor.Name), Who: "an admin, or the owner of a token with the role break-glass"}
+	case Review:
+		if actor.Has(restart.RoleReviewer) {
+			return allow("%s is a reviewer", actor.Name)
+		}
+		return Decision{Why: fmt.Sprintf("%s is not a reviewer", actor.Name), Who: "a reviewer or an admin"}
 	case Audit, ReviewGlass:
 		if actor.Has(restart.RoleAuditor) {
 			return allow("%s is an auditor", actor.Name)
