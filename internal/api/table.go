@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"net/http"
@@ -34,6 +35,7 @@ type route struct {
 	media   string // of success, where it is not JSON
 	stream  bool   // a cookie request for it must come from our own pages
 	hidden  bool   // not in the OpenAPI description
+	most    int64  // bytes of the body; 0 = maxBody
 }
 
 // operation describes the route for huma. The policy travels inside, so that
@@ -41,7 +43,7 @@ type route struct {
 func (r route) operation() huma.Operation {
 	op := huma.Operation{
 		OperationID: r.id, Method: r.method, Path: r.path, Summary: r.summary, Hidden: r.hidden,
-		DefaultStatus: r.status, MaxBodyBytes: maxBody,
+		DefaultStatus: r.status, MaxBodyBytes: cmp.Or(r.most, maxBody),
 		Metadata:  map[string]any{"route": r},
 		Responses: map[string]*huma.Response{"default": problemResponse},
 	}

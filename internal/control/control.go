@@ -47,6 +47,7 @@ type Config struct {
 	Announced func()                      // tells that there is a message to deliver; nil = nobody delivers
 	Rights    func() *authz.Rules         // those in force; nil = the shipped ones
 	People    Directory                   // nil = who has a token is somebody
+	Review    Review                      // how scenarios come into force
 }
 
 // Directory knows who people are now, whether they are here or not: their
@@ -58,7 +59,10 @@ type Directory interface {
 }
 
 // Control answers people. It is safe for concurrent use.
-type Control struct{ cfg Config }
+type Control struct {
+	cfg     Config
+	library library
+}
 
 // New returns a Control over its parts.
 func New(cfg Config) *Control {
@@ -153,12 +157,12 @@ func (c *Control) Hosts(ctx context.Context, actor restart.Actor, expr string) (
 	return c.cfg.Inventory.Resolve(ctx, expr)
 }
 
-// Scenarios lists the newest version of each scenario on the server's shelf.
-func (c *Control) Scenarios(_ context.Context, actor restart.Actor) ([]wire.Scenario, error) {
+// Scenarios lists the version of each scenario that is in force.
+func (c *Control) Scenarios(ctx context.Context, actor restart.Actor) ([]wire.Scenario, error) {
 	if err := c.rights().Require(actor, authz.See, authz.Object{}); err != nil {
 		return nil, err
 	}
-	folder, err := c.cfg.Scenarios.Folder()
+	folder, err := c.folder(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -171,8 +175,8 @@ func (c *Control) Scenarios(_ context.Context, actor restart.Actor) ([]wire.Scen
 	return out, nil
 }
 
-// Scenario gives one version by its digest, with its bytes: from the shelf, or
-// as it was when a run pinned it.
+// Scenario gives one version by its digest, with its bytes: one that is in
+// force, or that was proposed or pinned by a run at some time.
 func (c *Control) Scenario(ctx context.Context, actor restart.Actor, digest string) (wire.Scenario, error) {
 	if err := c.rights().Require(actor, authz.See, authz.Object{}); err != nil {
 		return wire.Scenario{}, err
@@ -180,7 +184,7 @@ func (c *Control) Scenario(ctx context.Context, actor restart.Actor, digest stri
 	if err := restart.CheckDigest(digest); err != nil {
 		return wire.Scenario{}, err
 	}
-	folder, err := c.cfg.Scenarios.Folder()
+	folder, err := c.folder(ctx)
 	if err != nil {
 		return wire.Scenario{}, err
 	}
@@ -202,6 +206,6 @@ func (c *Control) Scenario(ctx context.Context, actor restart.Actor, digest stri
 func scenarioInfo(s restart.Scenario) wire.Scenario {
 	return wire.Scenario{
 		Name: s.Name, Serial: s.Serial, Digest: s.Digest, Kind: s.Kind, Author: s.Author,
-		Services: s.Services, Description: s.Description, Params: s.Params,
+		Services: s.Services, Description: s.Description, Params: s.Params, Expires: orNull(s.Expires),
 	}
 }
