@@ -10,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/control"
 	"github.com/restartilka/restartilka/internal/restart"
 )
@@ -36,6 +37,8 @@ type route struct {
 	stream  bool   // a cookie request for it must come from our own pages
 	hidden  bool   // not in the OpenAPI description
 	most    int64  // bytes of the body; 0 = maxBody
+
+	refusals audit.Action // under which a request that can't even be read is recorded; "" = it is not
 }
 
 // operation describes the route for huma. The policy travels inside, so that

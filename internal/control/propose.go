@@ -29,6 +29,14 @@ func (c *Control) Propose(ctx context.Context, actor restart.Actor, req wire.Sce
 	return c.oneVersion(ctx, v.Digest)
 }
 
+// Unreadable records a request of a review that could not even be read: it was
+// too large, or no such request at all.
+func (c *Control) Unreadable(ctx context.Context, actor restart.Actor, action audit.Action, why error) {
+	if err := c.refused(ctx, c.record(actor, action), why); restart.CodeOf(err) == restart.CodeInternal {
+		c.cfg.Logger.ErrorContext(ctx, "record a refusal", "actor", actor.Name, "error", err)
+	}
+}
+
 func (c *Control) propose(ctx context.Context, actor restart.Actor, rec *audit.Record, req wire.ScenarioProposal) (restart.ScenarioVersion, error) {
 	var none restart.ScenarioVersion
 	if err := c.mayPropose(actor); err != nil {
