@@ -183,7 +183,7 @@ func Without(judged []Judged, p signing.Policy, revoked []byte, what string) ([]
 		kind = "key "
 	}
 	more, err := signing.ParseRevoked([]byte(kind + what + "\n" + string(revoked)))
-	if err != nil {
+	if err != nil || strings.ContainsAny(what, " \t\r\n") {
 		return nil, restart.Errorf(restart.CodeInvalid, "%s is neither a key nor a person", restart.Quote(what)).
 			WithHint("SHA256:… as ssh-keygen -l -f KEY.pub prints it, or a principal of the allowed signers").Because(err)
 	}

@@ -93,6 +93,17 @@ func Start(t testing.TB, change func(*api.Config)) *Server {
 // StartOn is Start over a store that may hold something already.
 func StartOn(t testing.TB, over *store.Store, change func(*api.Config)) *Server {
 	t.Helper()
+	return start(t, over, control.Review{}, change)
+}
+
+// StartReviewed is Start of a server that lets through only what was signed.
+func StartReviewed(t testing.TB, review control.Review) *Server {
+	t.Helper()
+	return start(t, storetest.Open(t, storetest.SQLite(t)), review, nil)
+}
+
+func start(t testing.TB, over *store.Store, review control.Review, change func(*api.Config)) *Server {
+	t.Helper()
 	dir := t.TempDir()
 	s := &Server{t: t, Agents: NewAgents("restarted\n"), Store: over}
 	s.Shelf = s.writeAll(dir)
@@ -116,7 +127,7 @@ func StartOn(t testing.TB, over *store.Store, change func(*api.Config)) *Server 
 	})
 	s.Control = control.New(control.Config{
 		Store: s.Store, Inventory: inv, Scenarios: shelf, Agents: s.Agents, Hub: hub, Wake: o.Wake, Committed: func() {},
-		Channels: func(string) []string { return []string{"test"} }, URL: "https://restartilka.example.com",
+		Channels: func(string) []string { return []string{"test"} }, URL: "https://restartilka.example.com", Review: review,
 		Enrol: &control.Enrolment{
 			CA: ca, CAPEM: s.CAPEM, Server: "test", EnvelopeKey: key.Public().(ed25519.PublicKey),
 			Pin: func() (pki.Pin, error) { return pki.PinOf(s.HTTP.Certificate()), nil },
