@@ -135,6 +135,12 @@ func (c *Control) versionInfo(s *state, j review.Judged, actor restart.Actor) wi
 	return v
 }
 
+// MayWithdraw tells whether somebody may withdraw a version. Pages ask, to show
+// nobody what would be refused.
+func (c *Control) MayWithdraw(actor restart.Actor, v wire.ScenarioVersion) bool {
+	return c.cfg.Review.Signed && v.State != restart.VersionWithdrawn && c.rights().Decide(actor, authz.Review, authz.Object{}).Allowed
+}
+
 // Coverage tells of every version in force how it would stand if a key, by its
 // fingerprint, or a person were trusted no more.
 func (c *Control) Coverage(ctx context.Context, actor restart.Actor, without string) ([]wire.ScenarioCoverage, error) {

@@ -48,6 +48,11 @@ func (s *site) routes() []route {
 		{pattern: "GET /freezes", policy: signedIn, handle: s.listFreezes},
 		{pattern: "GET /break-glass", policy: signedIn, handle: s.listGlass},
 		{pattern: "POST /break-glass/{id}/review", policy: signedIn, handle: s.reviewGlass},
+		{pattern: "GET /scenarios", policy: signedIn, handle: s.listScenarios},
+		{pattern: "GET /scenarios/{name}", policy: signedIn, handle: s.listVersions},
+		{pattern: "GET /scenarios/{digest}/review", policy: signedIn, handle: s.showReview},
+		{pattern: "POST /scenarios/{digest}/withdraw", policy: signedIn, handle: s.withdrawVersion},
+		{pattern: "GET /review", policy: signedIn, handle: s.reviewQueue},
 		{pattern: "/", policy: anybody, handle: s.nothing},
 	}...)
 }
