@@ -57,7 +57,7 @@ func TestReviewPages(t *testing.T) {
 	lacks(t, page, "<script>alert(1)")
 	has(t, f.do("GET", path+"?service=shop&host=web3", "", "Cookie", olga).body, "echo web3")
 	has(t, f.do("GET", path+"?service=shop&host=web4", "", "Cookie", olga).body, "echo web1") // of another service
-	has(t, f.do("GET", path, "", "Cookie", olga, "Accept-Language", "ru").body, "Ждёт подписей", "Что сделает хост", "1 строка добавлена")
+	has(t, f.do("GET", path, "", "Cookie", olga, "Accept-Language", "ru").body, "Ждёт подписей", "Что сделает хост", "2 строки добавлены")
 	lacks(t, f.do("GET", path, "", "Cookie", anna).body, "Withdraw this version")
 	has(t, f.do("GET", "/scenarios/shop-restart", "", "Cookie", anna).body, "serial 1", "serial 2")
 	if res := f.do("GET", "/scenarios/"+digest, "", "Cookie", anna); res.StatusCode != http.StatusSeeOther || res.Header.Get("Location") != path {
