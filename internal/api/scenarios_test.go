@@ -1,12 +1,15 @@
 package api_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -64,7 +67,7 @@ func (d *desk) send(method, path, token string, in any, status int, out any) *wi
 	resp := d.Request(method, "/api/v1/"+path, token, body, nil)
 	if resp.StatusCode != status {
 		var p wire.Problem
-		json.NewDecoder(resp.Body).Decode(&p) //nolint:errcheck // only shown
+		json.NewDecoder(resp.Body).Decode(&p)
 		d.t.Fatalf("%s %s: %s, want %d: %+v", method, path, resp.Status, status, p)
 	}
 	if status >= 400 {
@@ -258,7 +261,7 @@ func TestHostileSignatures(t *testing.T) {
 	d.send("POST", "scenario-versions", d.anna, wire.ScenarioProposal{Body: text(2), Signatures: many}, 413, nil)
 	d.send("POST", "scenario-versions", d.anna, wire.ScenarioProposal{Body: text(2), Signatures: many[:1]}, 403, nil) // all of them count, or nothing is kept
 	huge := d.Request("POST", "/api/v1/scenario-versions", d.anna, []byte(`{"body":"`+strings.Repeat("x", 10<<20)+`"}`), nil)
-	if huge.StatusCode != 413 {
+	if huge.StatusCode != http.StatusRequestEntityTooLarge {
 		t.Errorf("10 MiB: %s", huge.Status)
 	}
 	if got := d.records(audit.ScenarioProposed); len(got) != 5 || got[len(got)-1].Outcome != string(restart.CodeTooLarge) {
@@ -487,6 +490,44 @@ func TestExpiryIsTold(t *testing.T) {
 	}
 	counts, err := d.Control.CountScenarios(t.Context())
 	if want := (control.ScenarioCounts{InForce: 1, Waiting: 1, NextExpiry: *v.Expires, Expiring: 1}); err != nil || counts != want {
+		t.Errorf("%+v, %v", counts, err)
+	}
+}
+
+// everybody is a Directory in which all are developers.
+type everybody struct{}
+
+func (everybody) Person(_ context.Context, name string) (restart.Actor, error) {
+	return restart.Actor{Name: name, Roles: []restart.Role{restart.RoleDeveloper}}, nil
+}
+
+// A version whose last day is over is planned with no more, and brings none
+// back; a run that has it goes on.
+func TestExpiredVersion(t *testing.T) {
+	t.Parallel()
+	r := apitest.NewReviewers(t, annaMail, olgaMail, ivanMail)
+	var ahead atomic.Int64
+	s := apitest.StartReviewed(t, r.Review(), func(c *control.Config) {
+		c.People = everybody{}
+		c.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	})
+	d := &desk{t: t, Server: s, Reviewers: r, anna: s.Token("anna", restart.RoleDeveloper)}
+	one, two := text(1), text(2, "expires: "+time.Now().UTC().AddDate(0, 0, 2).Format(time.DateOnly)+"\n")
+	d.push(d.anna, one, d.Sign(olgaMail, one), d.Sign(ivanMail, one))
+	v := d.push(d.anna, two, d.Sign(olgaMail, two), d.Sign(ivanMail, two))
+	if got := d.planned(); got != v.Digest {
+		t.Fatalf("planned with %s", got)
+	}
+	ahead.Store(int64(4 * 24 * time.Hour))
+	if p := d.plan(403); p.Code != restart.CodeNotReviewed || !strings.Contains(p.Detail, "serial 2 may be used no more") || !strings.Contains(p.Hint, "higher serial") {
+		t.Errorf("%+v", p)
+	}
+	run := restart.Run{Actor: "anna", Service: "shop", Environment: "production", Scenario: "shop-restart", Digest: v.Digest, Kind: restart.KindRestart, Plan: &restart.Plan{Service: restart.Service{Name: "shop", Owners: []string{"anna"}}}}
+	if cause, why := d.Control.MayGoOn(t.Context(), run); cause != "" {
+		t.Errorf("a run under way: %s %s", cause, why)
+	}
+	counts, err := d.Control.CountScenarios(t.Context())
+	if err != nil || counts.Expired != 1 || counts.InForce != 0 {
 		t.Errorf("%+v, %v", counts, err)
 	}
 }

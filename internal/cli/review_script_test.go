@@ -62,10 +62,10 @@ func agent(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	ts.Check(cmd.Start())
 	ts.Defer(func() {
-		cmd.Process.Kill() //nolint:errcheck // it may have ended
-		cmd.Wait()         //nolint:errcheck // as it was told to
+		cmd.Process.Kill()
+		cmd.Wait()
 	})
-	bufio.NewReader(out).ReadString('\n') //nolint:errcheck // it says where it listens, once it does
+	bufio.NewReader(out).ReadString('\n') // it says where it listens, once it does
 	for late := time.Now().Add(10 * time.Second); ; {
 		if _, err := os.Stat(socket); err == nil {
 			break

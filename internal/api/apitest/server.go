@@ -93,16 +93,17 @@ func Start(t testing.TB, change func(*api.Config)) *Server {
 // StartOn is Start over a store that may hold something already.
 func StartOn(t testing.TB, over *store.Store, change func(*api.Config)) *Server {
 	t.Helper()
-	return start(t, over, control.Review{}, change)
+	return start(t, over, change)
 }
 
 // StartReviewed is Start of a server that lets through only what was signed.
-func StartReviewed(t testing.TB, review control.Review) *Server {
+// Each change changes the configuration of its service layer.
+func StartReviewed(t testing.TB, review control.Review, changes ...func(*control.Config)) *Server {
 	t.Helper()
-	return start(t, storetest.Open(t, storetest.SQLite(t)), review, nil)
+	return start(t, storetest.Open(t, storetest.SQLite(t)), nil, append([]func(*control.Config){func(c *control.Config) { c.Review = review }}, changes...)...)
 }
 
-func start(t testing.TB, over *store.Store, review control.Review, change func(*api.Config)) *Server {
+func start(t testing.TB, over *store.Store, change func(*api.Config), below ...func(*control.Config)) *Server {
 	t.Helper()
 	dir := t.TempDir()
 	s := &Server{t: t, Agents: NewAgents("restarted\n"), Store: over}
@@ -125,14 +126,18 @@ func start(t testing.TB, over *store.Store, review control.Review, change func(*
 		Changed: hub.Changed, Poll: 50 * time.Millisecond, DialRetry: time.Millisecond,
 		MayGoOn: func(ctx context.Context, run restart.Run) (restart.Cause, string) { return s.Control.MayGoOn(ctx, run) },
 	})
-	s.Control = control.New(control.Config{
+	service := control.Config{
 		Store: s.Store, Inventory: inv, Scenarios: shelf, Agents: s.Agents, Hub: hub, Wake: o.Wake, Committed: func() {},
-		Channels: func(string) []string { return []string{"test"} }, URL: "https://restartilka.example.com", Review: review,
+		Channels: func(string) []string { return []string{"test"} }, URL: "https://restartilka.example.com",
 		Enrol: &control.Enrolment{
 			CA: ca, CAPEM: s.CAPEM, Server: "test", EnvelopeKey: key.Public().(ed25519.PublicKey),
 			Pin: func() (pki.Pin, error) { return pki.PinOf(s.HTTP.Certificate()), nil },
 		},
-	})
+	}
+	for _, c := range below {
+		c(&service)
+	}
+	s.Control = control.New(service)
 	s.API = api.Config{
 		Control: s.Control,
 		Authn:   authn.Chain{authn.Tokens{Store: s.Store}, authn.Sessions{Store: s.Store, Tokens: s.Store}},
