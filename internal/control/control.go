@@ -46,7 +46,8 @@ type Config struct {
 	Channels  func(event string) []string // who is to be told of an event; nil = nobody is
 	Announced func()                      // tells that there is a message to deliver; nil = nobody delivers
 	Rights    func() *authz.Rules         // those in force; nil = the shipped ones
-	People    Directory                   // nil = who has a token is somebody
+	People    Directory                   // nil = users, and who has a token
+	Hasher    *authn.Hasher               // of passwords; nil = one of its own
 	Review    Review                      // how scenarios come into force
 }
 
@@ -62,6 +63,7 @@ type Directory interface {
 type Control struct {
 	cfg     Config
 	library library
+	guesses *authn.Throttle // of old passwords and of codes
 }
 
 // New returns a Control over its parts.
@@ -88,9 +90,12 @@ func New(cfg Config) *Control {
 		cfg.Rights = authz.Default
 	}
 	if cfg.People == nil {
-		cfg.People = authn.People{Tokens: cfg.Store, Now: cfg.Now}
+		cfg.People = authn.People{Store: cfg.Store, Now: cfg.Now}
 	}
-	return &Control{cfg: cfg}
+	if cfg.Hasher == nil {
+		cfg.Hasher = authn.NewHasher()
+	}
+	return &Control{cfg: cfg, guesses: &authn.Throttle{Now: cfg.Now}}
 }
 
 // rights gives the rules in force.

@@ -74,10 +74,13 @@ var (
 	scenarioExpiring = desc("scenarios_expiring", "Scenarios in force that may be used for 30 more days at most.")
 	scenarioExpiry   = desc("scenario_next_expiry_timestamp_seconds", "When the first of the scenarios in force is over, as a Unix time; 0 where none ends.")
 
+	rulesGood   = desc("rules_up", "1 while the rules of rights in force are those of their file; 0 while the file can't be used and those before it hold.")
+	rulesLoaded = desc("rules_loaded_timestamp_seconds", "When the rules of rights in force were read, as a Unix time.")
+
 	descriptions = []*prometheus.Desc{
 		buildInfo, readyCheck, openRuns, pausedRuns, pausedFor, walkedRuns, unreviewed, messages, openSession, backlog, backlogAge, sinkFailing, sinkShipped, auditRecords, auditUnplaced, trailFailing,
 		databaseUp, databaseLatency, databaseSize, connections, maxConnections, poolWaits, poolWaited, freeBytes, notAfter, hostCertificates,
-		inventoryUp, inventoryGood, inventoryHosts, shelfScenarios, scenarioProblems, scenarioVersions, scenarioExpiring, scenarioExpiry,
+		inventoryUp, inventoryGood, inventoryHosts, shelfScenarios, scenarioProblems, scenarioVersions, scenarioExpiring, scenarioExpiry, rulesGood, rulesLoaded,
 	}
 )
 
@@ -144,6 +147,9 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		to.gauge(scenarioExpiry, unixSeconds(counts.NextExpiry))
 	}
 	to.gauge(scenarioProblems, float64(problems))
+	rules := c.s.rules.state()
+	to.gauge(rulesGood, is(rules.refused == ""))
+	to.gauge(rulesLoaded, unixSeconds(rules.loaded))
 	for use, dir := range c.s.storage() {
 		if free, err := freeSpace(dir); err == nil {
 			to.gauge(freeBytes, float64(free), use)

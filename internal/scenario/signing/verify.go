@@ -195,6 +195,16 @@ func (a Allowed) find(name string, key ssh.PublicKey, now time.Time) (Signer, in
 	return Signer{}, 0, err
 }
 
+// Unfit says why a line's key does not count now; "" = it does.
+func (p Policy) Unfit(s Signer) string {
+	if _, who, err := p.Allowed.find(s.Principals[0], s.Key, p.Now); err != nil {
+		return err.Error()
+	} else if err := p.Revoked.signer(s.Key, p.Allowed.names(who)); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
 // names gives all principals of a person.
 func (a Allowed) names(who int) []string {
 	var out []string
