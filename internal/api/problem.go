@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -46,12 +47,17 @@ func (a *api) translate(ctx huma.Context, status string, body any) (any, error) 
 		return body, nil
 	}
 	code, _ := strconv.Atoi(status)
-	return a.explain(ctx.Context(), code, found), nil
+	r, _ := ctx.Operation().Metadata["route"].(route)
+	p := a.explain(ctx.Context(), code, found, cmp.Or(r.most, maxBody))
+	if r.refusals != "" && code < 500 {
+		a.cfg.Control.Unreadable(ctx.Context(), actorOf(ctx.Context()), r.refusals, restart.Errorf(p.Code, "%s", p.Detail))
+	}
+	return p, nil
 }
 
 // explain keeps huma's status, and words its findings as one sentence. Their
 // values are not repeated: they came from outside.
-func (a *api) explain(ctx context.Context, status int, found *huma.ErrorModel) *wire.Problem {
+func (a *api) explain(ctx context.Context, status int, found *huma.ErrorModel, bound int64) *wire.Problem {
 	var details []string
 	for _, d := range found.Errors {
 		text := d.Message
@@ -67,7 +73,7 @@ func (a *api) explain(ctx context.Context, status int, found *huma.ErrorModel) *
 	var err error
 	switch {
 	case status == http.StatusRequestEntityTooLarge:
-		err = restart.Errorf(restart.CodeTooLarge, "the request's body is over %d bytes", maxBody)
+		err = restart.Errorf(restart.CodeTooLarge, "the request's body is over %d bytes", bound)
 	case status >= 500:
 		err = errors.New(found.Detail + ": " + strings.Join(details, "; "))
 	case len(details) == 0:

@@ -7,6 +7,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/restart"
 )
 
@@ -26,8 +27,15 @@ func (a *api) routes() []route {
 		{id: "listHosts", method: "GET", path: v1 + "/hosts", policy: signedIn, summary: "Hosts of an expression", mount: answer(a, a.listHosts)},
 		{id: "checkHosts", method: "POST", path: v1 + "/hosts/check", policy: signedIn, summary: "Ask hosts what they say of themselves", mount: answer(a, a.checkHosts)},
 		{id: "discoverHosts", method: "POST", path: v1 + "/hosts/discover", policy: signedIn, summary: "Ask hosts which services they see; for admins", mount: answer(a, a.discoverHosts)},
-		{id: "listScenarios", method: "GET", path: v1 + "/scenarios", policy: signedIn, summary: "Newest version of each scenario", mount: answer(a, a.listScenarios)},
+		{id: "listScenarios", method: "GET", path: v1 + "/scenarios", policy: signedIn, summary: "The version of each scenario that is in force", mount: answer(a, a.listScenarios)},
 		{id: "getScenario", method: "GET", path: v1 + "/scenarios/{digest}", policy: signedIn, summary: "One version of a scenario, with its bytes", mount: answer(a, a.getScenario)},
+		{id: "listScenarioVersions", method: "GET", path: v1 + "/scenario-versions", policy: signedIn, summary: "All versions of scenarios, with their reviews", mount: answer(a, a.listVersions)},
+		{id: "proposeScenarioVersion", method: "POST", path: v1 + "/scenario-versions", policy: signedIn, summary: "Push a version, to be reviewed; for developers and reviewers", mount: answer(a, a.proposeVersion), status: http.StatusCreated, most: maxProposal, refusals: audit.ScenarioProposed},
+		{id: "reviewScenarioVersion", method: "GET", path: v1 + "/scenario-versions/{digest}", policy: signedIn, summary: "One version as a reviewer needs it: bytes, signatures, the version in force, an example host", mount: answer(a, a.reviewVersion)},
+		{id: "signScenarioVersion", method: "POST", path: v1 + "/scenario-versions/{digest}/signatures", policy: signedIn, summary: "Lay one's own signature beside a version", mount: answer(a, a.signVersion), status: http.StatusCreated, refusals: audit.ScenarioSigned},
+		{id: "withdrawScenarioVersion", method: "POST", path: v1 + "/scenario-versions/{digest}/withdraw", policy: signedIn, summary: "End a version for ever; for reviewers and admins", mount: answer(a, a.withdrawVersion), refusals: audit.ScenarioWithdrawn},
+		{id: "scenarioCoverage", method: "GET", path: v1 + "/scenario-coverage", policy: signedIn, summary: "How the scenarios in force would stand without a key", mount: answer(a, a.coverage)},
+		{id: "listScenarioProblems", method: "GET", path: v1 + "/scenario-problems", policy: signedIn, summary: "Files of the folder of scenarios that are not used, and why", mount: answer(a, a.listScenarioProblems)},
 		{id: "listLocks", method: "GET", path: v1 + "/locks", policy: signedIn, summary: "Which run holds which service", mount: answer(a, a.listLocks)},
 
 		{id: "plan", method: "POST", path: v1 + "/plans", policy: signedIn, summary: "What a request would do; nothing is stored", mount: answer(a, a.plan)},

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/control"
 	"github.com/restartilka/restartilka/internal/restart"
 )
@@ -34,6 +36,9 @@ type route struct {
 	media   string // of success, where it is not JSON
 	stream  bool   // a cookie request for it must come from our own pages
 	hidden  bool   // not in the OpenAPI description
+	most    int64  // bytes of the body; 0 = maxBody
+
+	refusals audit.Action // under which a request that can't even be read is recorded; "" = it is not
 }
 
 // operation describes the route for huma. The policy travels inside, so that
@@ -41,7 +46,7 @@ type route struct {
 func (r route) operation() huma.Operation {
 	op := huma.Operation{
 		OperationID: r.id, Method: r.method, Path: r.path, Summary: r.summary, Hidden: r.hidden,
-		DefaultStatus: r.status, MaxBodyBytes: maxBody,
+		DefaultStatus: r.status, MaxBodyBytes: cmp.Or(r.most, maxBody),
 		Metadata:  map[string]any{"route": r},
 		Responses: map[string]*huma.Response{"default": problemResponse},
 	}

@@ -57,6 +57,10 @@ const (
 	JoinTokenRevoked    Action = "join_token.revoked"
 	HostJoin            Action = "host.join" // a join token was used; with an outcome: it was refused
 	HostsDiscovered     Action = "hosts.discovered"
+	ScenarioProposed    Action = "scenario.proposed" // pushed, or found in the folder
+	ScenarioSigned      Action = "scenario.signed"
+	ScenarioApproved    Action = "scenario.approved" // it has its quorum
+	ScenarioWithdrawn   Action = "scenario.withdrawn"
 	SignIn              Action = "sign_in"
 	SignInRefused       Action = "sign_in.refused"
 	SignOut             Action = "sign_out"

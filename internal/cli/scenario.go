@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -16,8 +17,9 @@ import (
 )
 
 func scenarioCommand() *cobra.Command {
-	return Parent("scenario", "Write, check and look at scenarios",
-		scenarioNewCommand(), scenarioLintCommand(), scenarioDigestCommand(), scenarioListCommand(), scenarioShowCommand())
+	return Parent("scenario", "Write, check, review and look at scenarios",
+		scenarioNewCommand(), scenarioLintCommand(), scenarioDigestCommand(), scenarioSignCommand(), scenarioVerifyCommand(),
+		scenarioPushCommand(), scenarioApproveCommand(), scenarioWithdrawCommand(), scenarioListCommand(), scenarioShowCommand(), scenarioDiffCommand(), scenarioCoverageCommand())
 }
 
 func scenarioNewCommand() *cobra.Command {
@@ -148,14 +150,22 @@ func readScenario(path string) ([]byte, error) {
 }
 
 func scenarioListCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "list",
-		Short: "List the scenarios on the server",
-		Args:  noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+	var all, waiting bool
+	cmd := &cobra.Command{
+		Use:   "list [NAME] [--all | --waiting]",
+		Short: "List the scenarios in force; or all versions, or those that wait for signatures",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := connect()
 			if err != nil {
 				return err
+			}
+			name := ""
+			if len(args) > 0 {
+				name = args[0]
+			}
+			if all || waiting || name != "" {
+				return listVersions(cmd, c, name, waiting)
 			}
 			list, err := c.Scenarios(cmd.Context())
 			if err != nil {
@@ -170,6 +180,38 @@ func scenarioListCommand() *cobra.Command {
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&all, "all", false, "every version that the server knows, with its review")
+	cmd.Flags().BoolVar(&waiting, "waiting", false, "versions that wait for signatures; yours first")
+	cmd.MarkFlagsMutuallyExclusive("all", "waiting")
+	return cmd
+}
+
+// listVersions lists versions with their reviews.
+func listVersions(cmd *cobra.Command, c *client.Client, name string, waiting bool) error {
+	list, err := c.ScenarioVersions(cmd.Context(), name)
+	if err != nil {
+		return err
+	}
+	if waiting {
+		list = slices.DeleteFunc(list, func(v wire.ScenarioVersion) bool { return v.Standing != "waiting" })
+		slices.SortStableFunc(list, func(a, b wire.ScenarioVersion) int {
+			switch {
+			case a.Mine == b.Mine:
+				return 0
+			case a.Mine:
+				return -1
+			}
+			return 1
+		})
+		hintEmpty(cmd, len(list), "nothing waits for signatures")
+	}
+	return data(cmd, wire.ListOf(list, ""), func(w io.Writer) {
+		rows := make([][]string, 0, len(list))
+		for _, v := range list {
+			rows = append(rows, []string{v.Name, strconv.Itoa(v.Serial), standing(v), fmt.Sprintf("%d of %d", v.Good, v.Quorum), v.Author, v.Digest})
+		}
+		table(w, []string{"SCENARIO", "SERIAL", "STANDING", "SIGNED", "AUTHOR", "DIGEST"}, rows)
+	})
 }
 
 func scenarioShowCommand() *cobra.Command {

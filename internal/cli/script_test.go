@@ -31,6 +31,23 @@ func TestMain(m *testing.M) {
 
 type serverKey struct{}
 
+// asPeople sets the environment of a script for a server and its people.
+func asPeople(env *testscript.Env, s *apitest.Server) {
+	env.Values[serverKey{}] = s
+	env.Setenv("URL", s.URL)
+	env.Setenv("CA", s.CAFile)
+	env.Setenv("ANNA", s.Token("anna", restart.RoleDeveloper))
+	env.Setenv("VERA", s.Token("vera", restart.RoleDeveloper))
+	env.Setenv("ROOT", s.Token("root", restart.RoleAdmin))
+	env.Setenv("OLGA", s.Token("olga", restart.RoleAuditor))
+	env.Setenv("RESTARTILKA_URL", s.URL)
+	env.Setenv("RESTARTILKA_CA", s.CAFile)
+	env.Setenv("RESTARTILKA_TOKEN", env.Getenv("ANNA"))
+	env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
+	env.Setenv("XDG_CONFIG_HOME", "")
+	env.Setenv("TZ", "UTC")
+}
+
 // TestScripts runs the real command line against the real API. Beside
 // testscript's own commands there are:
 //
@@ -44,20 +61,8 @@ func TestScripts(t *testing.T) {
 		Dir: filepath.Join("testdata", "script"),
 		Setup: func(env *testscript.Env) error {
 			s := apitest.Start(env.T().(testing.TB), nil)
-			env.Values[serverKey{}] = s
-			env.Setenv("URL", s.URL)
+			asPeople(env, s)
 			env.Setenv("DIGEST", scenario.Digest([]byte(apitest.Scenario))[:12])
-			env.Setenv("CA", s.CAFile)
-			env.Setenv("ANNA", s.Token("anna", restart.RoleDeveloper))
-			env.Setenv("VERA", s.Token("vera", restart.RoleDeveloper))
-			env.Setenv("ROOT", s.Token("root", restart.RoleAdmin))
-			env.Setenv("OLGA", s.Token("olga", restart.RoleAuditor))
-			env.Setenv("RESTARTILKA_URL", s.URL)
-			env.Setenv("RESTARTILKA_CA", s.CAFile)
-			env.Setenv("RESTARTILKA_TOKEN", env.Getenv("ANNA"))
-			env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
-			env.Setenv("XDG_CONFIG_HOME", "")
-			env.Setenv("TZ", "UTC")
 			env.Setenv("LONG", strings.Repeat("web1,", 1000)+"web1")
 			return writeTrail(filepath.Join(env.WorkDir, "trail.jsonl"))
 		},

@@ -49,6 +49,7 @@ type Config struct {
 	Rights    func() *authz.Rules         // those in force; nil = the shipped ones
 	People    Directory                   // nil = users, and who has a token
 	Hasher    *authn.Hasher               // of passwords; nil = one of its own
+	Review    Review                      // how scenarios come into force
 }
 
 // Directory knows who people are now, whether they are here or not: their
@@ -62,6 +63,7 @@ type Directory interface {
 // Control answers people. It is safe for concurrent use.
 type Control struct {
 	cfg     Config
+	library library
 	guesses *authn.Throttle // of old passwords and of codes
 }
 
@@ -161,12 +163,12 @@ func (c *Control) Hosts(ctx context.Context, actor restart.Actor, expr string) (
 	return c.cfg.Inventory.Resolve(ctx, expr)
 }
 
-// Scenarios lists the newest version of each scenario on the server's shelf.
-func (c *Control) Scenarios(_ context.Context, actor restart.Actor) ([]wire.Scenario, error) {
+// Scenarios lists the version of each scenario that is in force.
+func (c *Control) Scenarios(ctx context.Context, actor restart.Actor) ([]wire.Scenario, error) {
 	if err := c.rights().Require(actor, authz.See, authz.Object{}); err != nil {
 		return nil, err
 	}
-	folder, err := c.cfg.Scenarios.Folder()
+	folder, err := c.folder(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -179,8 +181,8 @@ func (c *Control) Scenarios(_ context.Context, actor restart.Actor) ([]wire.Scen
 	return out, nil
 }
 
-// Scenario gives one version by its digest, with its bytes: from the shelf, or
-// as it was when a run pinned it.
+// Scenario gives one version by its digest, with its bytes: one that is in
+// force, or that was proposed or pinned by a run at some time.
 func (c *Control) Scenario(ctx context.Context, actor restart.Actor, digest string) (wire.Scenario, error) {
 	if err := c.rights().Require(actor, authz.See, authz.Object{}); err != nil {
 		return wire.Scenario{}, err
@@ -188,7 +190,7 @@ func (c *Control) Scenario(ctx context.Context, actor restart.Actor, digest stri
 	if err := restart.CheckDigest(digest); err != nil {
 		return wire.Scenario{}, err
 	}
-	folder, err := c.cfg.Scenarios.Folder()
+	folder, err := c.folder(ctx)
 	if err != nil {
 		return wire.Scenario{}, err
 	}
@@ -210,6 +212,6 @@ func (c *Control) Scenario(ctx context.Context, actor restart.Actor, digest stri
 func scenarioInfo(s restart.Scenario) wire.Scenario {
 	return wire.Scenario{
 		Name: s.Name, Serial: s.Serial, Digest: s.Digest, Kind: s.Kind, Author: s.Author,
-		Services: s.Services, Description: s.Description, Params: s.Params,
+		Services: s.Services, Description: s.Description, Params: s.Params, Expires: orNull(s.Expires),
 	}
 }

@@ -30,7 +30,7 @@ func (c *Control) CheckHosts(ctx context.Context, actor restart.Actor, expr, ser
 			return nil, err
 		}
 	}
-	folder, err := c.cfg.Scenarios.Folder()
+	folder, err := c.folder(ctx)
 	if err != nil {
 		return nil, err
 	}

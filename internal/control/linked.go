@@ -95,7 +95,7 @@ func (c *Control) resolveLinked(ctx context.Context, actor restart.Actor, parent
 	if err != nil {
 		return none, err
 	}
-	file, err := c.pinned(ctx, parent)
+	file, err := c.pinned(ctx, parent, work)
 	if err != nil {
 		return none, err
 	}
@@ -193,10 +193,23 @@ func toDo(parent restart.Run, work restart.Work, named string) ([]restart.Task, 
 	return out, nil
 }
 
-// pinned gives the scenario version of a run: from the shelf, or as it was kept
-// with the run. Whether it is still reviewed, the hosts decide.
-func (c *Control) pinned(ctx context.Context, run restart.Run) (scenario.File, error) {
-	folder, err := c.cfg.Scenarios.Folder()
+// pinned gives the scenario version of a run for work like its own: one that is
+// in force, or as it was kept with the run. Whether it is still reviewed, the
+// hosts decide, and before them this server where it lets through only what was
+// signed.
+func (c *Control) pinned(ctx context.Context, run restart.Run, work restart.Work) (scenario.File, error) {
+	if err := c.usable(ctx, run.Digest, work); err != nil {
+		return scenario.File{}, err
+	}
+	f, err := c.kept(ctx, run)
+	if err != nil || work == restart.WorkUndrain {
+		return f, err
+	}
+	return unexpired(f, c.now())
+}
+
+func (c *Control) kept(ctx context.Context, run restart.Run) (scenario.File, error) {
+	folder, err := c.folder(ctx)
 	if err != nil {
 		return scenario.File{}, err
 	}

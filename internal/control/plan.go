@@ -70,7 +70,7 @@ func (c *Control) resolve(ctx context.Context, actor restart.Actor, req *restart
 	if err != nil {
 		return none, err
 	}
-	file, err := c.choose(service.Name, req)
+	file, err := c.choose(ctx, service.Name, req)
 	if err != nil {
 		return none, err
 	}
@@ -174,15 +174,16 @@ func (c *Control) leaveOut(ctx context.Context, p *restart.Plan, except string) 
 
 // choose finds the scenario: the one named, or the only one of the kind that
 // fits; one written for the service goes before one that fits any.
-func (c *Control) choose(service string, req *restart.Request) (scenario.File, error) {
-	folder, err := c.cfg.Scenarios.Folder()
+func (c *Control) choose(ctx context.Context, service string, req *restart.Request) (scenario.File, error) {
+	folder, err := c.folder(ctx)
 	if err != nil {
 		return scenario.File{}, err
 	}
 	if req.Scenario != "" {
 		f, ok := folder.ByName(req.Scenario)
 		if !ok {
-			return f, restart.Errorf(restart.CodeNotFound, "there is no scenario %s", restart.Quote(req.Scenario)).WithHint("list them with: restartilka scenario list")
+			none := restart.Errorf(restart.CodeNotFound, "there is no scenario %s", restart.Quote(req.Scenario)).WithHint("list them with: restartilka scenario list")
+			return f, c.instead(ctx, none, func(s restart.Scenario) bool { return s.Name == req.Scenario })
 		}
 		if !f.Scenario.Fits(service) {
 			return f, restart.Errorf(restart.CodeInvalid, "scenario %s is not for service %s", f.Scenario.Name, service).
@@ -191,7 +192,7 @@ func (c *Control) choose(service string, req *restart.Request) (scenario.File, e
 		if req.Kind != "" && req.Kind != f.Scenario.Kind {
 			return f, restart.Errorf(restart.CodeInvalid, "scenario %s is of kind %s, not %s", f.Scenario.Name, f.Scenario.Kind, req.Kind)
 		}
-		return f, nil
+		return unexpired(f, c.now())
 	}
 	kind := req.Kind
 	if kind == "" {
@@ -211,10 +212,11 @@ func (c *Control) choose(service string, req *restart.Request) (scenario.File, e
 	}
 	switch len(fits) {
 	case 1:
-		return fits[0], nil
+		return unexpired(fits[0], c.now())
 	case 0:
-		return scenario.File{}, restart.Errorf(restart.CodeNotFound, "no scenario of kind %s fits service %s", kind, service).
+		none := restart.Errorf(restart.CodeNotFound, "no scenario of kind %s fits service %s", kind, service).
 			WithHint("write one with: restartilka scenario new --unit UNIT")
+		return scenario.File{}, c.instead(ctx, none, func(s restart.Scenario) bool { return s.Kind == kind && s.Fits(service) })
 	}
 	var all []string
 	for _, f := range fits {

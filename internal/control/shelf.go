@@ -4,14 +4,16 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/restartilka/restartilka/internal/scenario"
 )
 
 // Shelf is the server's folder of scenarios, read again when a file in it has
-// changed. What the server has on its shelf can be asked for; whether a host
-// runs it is the host's own decision.
+// changed. Where nothing must be signed, what lies on the shelf can be asked
+// for; else it is a proposal: see Review. Whether a host runs it is the host's
+// own decision.
 type Shelf struct {
 	dir    string
 	logger *slog.Logger
@@ -19,7 +21,7 @@ type Shelf struct {
 	mu     sync.Mutex
 	stamp  string
 	folder *scenario.Folder
-	left   int // problems of the folder
+	wrong  []scenario.Problem
 }
 
 // NewShelf reads the folder once, so that a missing one is told at the start.
@@ -45,7 +47,7 @@ func (s *Shelf) Folder() (*scenario.Folder, error) {
 	for _, p := range problems {
 		s.logger.Warn("a scenario is left out", "error", p)
 	}
-	s.folder, s.stamp, s.left = folder, stamp, len(problems)
+	s.folder, s.stamp, s.wrong = folder, stamp, problems
 	return folder, nil
 }
 
@@ -58,7 +60,14 @@ func (s *Shelf) Count() (scenarios, problems int) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(folder.Files()), s.left
+	return len(folder.Files()), len(s.wrong)
+}
+
+// problems gives what was wrong with the folder when it was read last.
+func (s *Shelf) problems() []scenario.Problem {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.wrong)
 }
 
 // folderStamp changes when a file of the folder is added, removed or written.

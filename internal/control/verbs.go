@@ -88,6 +88,11 @@ func (c *Control) Resume(ctx context.Context, actor restart.Actor, id string, se
 		err = c.mayThaw(ctx, actor, run)
 	}
 	if err == nil {
+		if cause, why := c.mayStillUse(ctx, run); cause != "" {
+			err = restart.Errorf(restart.CodeNotReviewed, "%s", why).WithHint("abort the run, and ask for a new one by the version that is in force")
+		}
+	}
+	if err == nil {
 		_, err = c.cfg.Store.Apply(ctx, change)
 	}
 	if err != nil {
@@ -185,10 +190,14 @@ func inTheNameOf(run restart.Run, cause restart.Cause, why string) error {
 
 // MayGoOn tells why the person who asked for a run may no longer have its next
 // host touched: every token with which he could ask has gone, the service is
-// not his any more, or a freeze has begun. It is looked at before each host.
+// not his any more, the scenario's version was withdrawn or revoked, or a freeze
+// has begun. It is looked at before each host.
 func (c *Control) MayGoOn(ctx context.Context, run restart.Run) (restart.Cause, string) {
 	actor, cause, why := c.stillHas(ctx, run)
 	if cause != "" {
+		return cause, why
+	}
+	if cause, why := c.mayStillUse(ctx, run); cause != "" {
 		return cause, why
 	}
 	switch err := c.mayPassFreeze(ctx, actor, run); restart.CodeOf(err) {

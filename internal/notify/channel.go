@@ -27,7 +27,7 @@ type Settings struct {
 }
 
 // Events lists the events that receivers can ask for.
-func Events() []string { return []string{wire.EventBreakGlass} }
+func Events() []string { return []string{wire.EventBreakGlass, wire.EventScenarioExpires} }
 
 // opened is a receiver with the events that it is told of.
 type opened struct {

@@ -76,9 +76,7 @@ func ReadFolder(dir string, trusted func(fs.FileInfo) error) (*Folder, []Problem
 		}
 		folder.files = append(folder.files, File{filepath.Join(dir, name), s, b})
 	}
-	slices.SortStableFunc(folder.files, func(a, b File) int {
-		return cmp.Or(cmp.Compare(a.Scenario.Name, b.Scenario.Name), cmp.Compare(a.Scenario.Serial, b.Scenario.Serial), cmp.Compare(a.Path, b.Path))
-	})
+	slices.SortStableFunc(folder.files, byVersion)
 	for i := 1; i < len(folder.files); i++ {
 		a, b := folder.files[i-1], folder.files[i]
 		if a.Scenario.Name == b.Scenario.Name && a.Scenario.Serial == b.Scenario.Serial && a.Scenario.Digest != b.Scenario.Digest {
@@ -87,6 +85,17 @@ func ReadFolder(dir string, trusted func(fs.FileInfo) error) (*Folder, []Problem
 		}
 	}
 	return folder, problems
+}
+
+// FolderOf makes a folder of files that were read elsewhere.
+func FolderOf(files []File) *Folder {
+	files = slices.Clone(files)
+	slices.SortStableFunc(files, byVersion)
+	return &Folder{files}
+}
+
+func byVersion(a, b File) int {
+	return cmp.Or(cmp.Compare(a.Scenario.Name, b.Scenario.Name), cmp.Compare(a.Scenario.Serial, b.Scenario.Serial), cmp.Compare(a.Path, b.Path))
 }
 
 // list opens the folder and lists the names to read, in order.

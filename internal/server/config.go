@@ -14,6 +14,7 @@ import (
 
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/authn"
+	"github.com/restartilka/restartilka/internal/control"
 	"github.com/restartilka/restartilka/internal/hostwork"
 	"github.com/restartilka/restartilka/internal/inventory"
 	"github.com/restartilka/restartilka/internal/notify"
@@ -31,15 +32,21 @@ const DefaultConfig = "/etc/restartilka/server.yaml"
 // Config is server.yaml. Secrets are never in it: only files that hold them.
 // Relative paths are taken from the folder of the file.
 type Config struct {
-	Name      string           `yaml:"name"`      // this server: in the audit trail, and in its certificate towards agents
-	Listen    string           `yaml:"listen"`    // ADDRESS:PORT of pages and API, over TLS
-	URL       string           `yaml:"url"`       // what links begin with; "" = https://LISTEN
-	Database  DatabaseConfig   `yaml:"database"`  //
-	TLS       TLSConfig        `yaml:"tls"`       // of the listener
-	SignIn    SignInConfig     `yaml:"sign_in"`   // by which methods people sign in
-	Agents    AgentsConfig     `yaml:"agents"`    //
-	Scenarios string           `yaml:"scenarios"` // folder of *.yaml
-	Rules     string           `yaml:"rules"`     // file of who may do what; "" = the shipped rules
+	Name      string         `yaml:"name"`      // this server: in the audit trail, and in its certificate towards agents
+	Listen    string         `yaml:"listen"`    // ADDRESS:PORT of pages and API, over TLS
+	URL       string         `yaml:"url"`       // what links begin with; "" = https://LISTEN
+	Database  DatabaseConfig `yaml:"database"`  //
+	TLS       TLSConfig      `yaml:"tls"`       // of the listener
+	SignIn    SignInConfig   `yaml:"sign_in"`   // by which methods people sign in
+	Agents    AgentsConfig   `yaml:"agents"`    //
+	Scenarios string         `yaml:"scenarios"` // folder of *.yaml
+	Rules     string         `yaml:"rules"`     // file of who may do what; "" = the shipped rules
+
+	Review          string `yaml:"review"`           // files (default): what lies in the folder is in force | signed
+	ScenarioSigners string `yaml:"scenario_signers"` // allowed_signers file; needed for signed
+	ScenarioRevoked string `yaml:"scenario_revoked"` // file of revocations; "" = none
+	ScenarioQuorum  int    `yaml:"scenario_quorum"`  // how many must sign, beside the author; 0 = 2
+
 	Inventory inventory.Config `yaml:"inventory"` //
 	Audit     audit.Settings   `yaml:"audit"`     //
 	Runs      RunsConfig       `yaml:"runs"`      //
@@ -165,7 +172,8 @@ func (c Config) Redacted() Config {
 func (c *Config) files() []*string {
 	return []*string{
 		&c.Database.SQLite, &c.Database.DSNFile, &c.TLS.Certificate, &c.TLS.Key, &c.Agents.Certificate, &c.Agents.Key,
-		&c.Agents.CA, &c.Agents.CAKey, &c.Agents.EnvelopeKey, &c.Agents.NextEnvelopeKey, &c.Scenarios, &c.Rules, &c.Inventory.Path, &c.Inventory.ServicesFile,
+		&c.Agents.CA, &c.Agents.CAKey, &c.Agents.EnvelopeKey, &c.Agents.NextEnvelopeKey, &c.Scenarios, &c.Rules, &c.ScenarioSigners, &c.ScenarioRevoked,
+		&c.Inventory.Path, &c.Inventory.ServicesFile,
 		&c.Inventory.TokenFile, &c.Inventory.CAFile, &c.Inventory.CacheDir,
 	}
 }
@@ -192,6 +200,9 @@ func (c *Config) check() error {
 	if (c.Database.SQLite == "") == (c.Database.DSNFile == "") {
 		return errors.New("database: give either sqlite (a path) or dsn_file (a file with postgres://…)")
 	}
+	if err := c.checkReview(); err != nil {
+		return err
+	}
 	switch c.Runs.AfterInterruption {
 	case "", "ask", "go-on":
 	default:
@@ -216,6 +227,31 @@ func (c *Config) check() error {
 		return fmt.Errorf("sign_in.proxy: %w", err)
 	}
 	return c.Audit.Check()
+}
+
+// The values of review.
+const (
+	reviewFiles  = "files"
+	reviewSigned = "signed"
+)
+
+func (c *Config) checkReview() error {
+	switch {
+	case c.Review != "" && c.Review != reviewFiles && c.Review != reviewSigned:
+		return fmt.Errorf("review: %s is neither files nor signed", restart.Quote(c.Review))
+	case c.Review == reviewSigned && c.ScenarioSigners == "":
+		return errors.New("scenario_signers is needed for review: signed: an allowed_signers file, as ssh-keygen(1) describes it")
+	case c.Review != reviewSigned && (c.ScenarioSigners != "" || c.ScenarioRevoked != "" || c.ScenarioQuorum != 0):
+		return errors.New("scenario_signers, scenario_revoked and scenario_quorum say nothing without review: signed")
+	case c.ScenarioQuorum < 0 || c.ScenarioQuorum > 16:
+		return fmt.Errorf("scenario_quorum: %d is not from 1 to 16", c.ScenarioQuorum)
+	}
+	return nil
+}
+
+// review gives how scenarios come into force.
+func (c *Config) review() control.Review {
+	return control.Review{Signed: c.Review == reviewSigned, Signers: c.ScenarioSigners, Revoked: c.ScenarioRevoked, Quorum: c.ScenarioQuorum}
 }
 
 // largestDSN bounds the file of a data source, in bytes.
@@ -261,6 +297,10 @@ func (c *Config) Check(ctx context.Context) []error {
 	_, problems := scenario.ReadFolder(c.Scenarios, nil)
 	for _, p := range problems {
 		note("scenarios", p)
+	}
+	if c.Review == reviewSigned {
+		_, _, err = c.review().Policy(time.Now())
+		note("review", err)
 	}
 	_, err = ReadRules(c.Rules)
 	note("rules", err)

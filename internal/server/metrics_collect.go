@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/restartilka/restartilka/internal/authn"
+	"github.com/restartilka/restartilka/internal/review"
 	"github.com/restartilka/restartilka/internal/version"
 )
 
@@ -69,6 +70,9 @@ var (
 
 	shelfScenarios   = desc("scenarios", "Scenarios on the shelf, all versions.")
 	scenarioProblems = desc("scenario_problems", "Files on the shelf that are left out or contradict each other.")
+	scenarioVersions = desc("scenario_versions", "Versions of scenarios, by standing: in_force; waiting for signatures; expired or lost (their quorum), where no higher serial is there; of the whole database.", "standing")
+	scenarioExpiring = desc("scenarios_expiring", "Scenarios in force that may be used for 30 more days at most.")
+	scenarioExpiry   = desc("scenario_next_expiry_timestamp_seconds", "When the first of the scenarios in force is over, as a Unix time; 0 where none ends.")
 
 	rulesGood   = desc("rules_up", "1 while the rules of rights in force are those of their file; 0 while the file can't be used and those before it hold.")
 	rulesLoaded = desc("rules_loaded_timestamp_seconds", "When the rules of rights in force were read, as a Unix time.")
@@ -76,7 +80,7 @@ var (
 	descriptions = []*prometheus.Desc{
 		buildInfo, readyCheck, openRuns, pausedRuns, pausedFor, walkedRuns, unreviewed, messages, openSession, backlog, backlogAge, sinkFailing, sinkShipped, auditRecords, auditUnplaced, trailFailing,
 		databaseUp, databaseLatency, databaseSize, connections, maxConnections, poolWaits, poolWaited, freeBytes, notAfter, hostCertificates,
-		inventoryUp, inventoryGood, inventoryHosts, shelfScenarios, scenarioProblems, rulesGood, rulesLoaded,
+		inventoryUp, inventoryGood, inventoryHosts, shelfScenarios, scenarioProblems, scenarioVersions, scenarioExpiring, scenarioExpiry, rulesGood, rulesLoaded,
 	}
 )
 
@@ -134,6 +138,14 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	to.gauge(inventoryHosts, float64(seen.hosts))
 	n, problems := c.s.shelf.Count()
 	to.gauge(shelfScenarios, float64(n))
+	if counts, err := c.s.control.CountScenarios(ctx); err == nil {
+		problems = counts.Problems
+		for standing, n := range map[review.Standing]int{review.InForce: counts.InForce, review.Waiting: counts.Waiting, review.Expired: counts.Expired, review.Lost: counts.Lost} {
+			to.gauge(scenarioVersions, float64(n), string(standing))
+		}
+		to.gauge(scenarioExpiring, float64(counts.Expiring))
+		to.gauge(scenarioExpiry, unixSeconds(counts.NextExpiry))
+	}
 	to.gauge(scenarioProblems, float64(problems))
 	rules := c.s.rules.state()
 	to.gauge(rulesGood, is(rules.refused == ""))

@@ -155,6 +155,7 @@ func (s *Server) open(ctx context.Context) error {
 		Store: s.store, Inventory: inv, Scenarios: s.shelf, Agents: s.agents, Enrol: enrol, Hub: hub,
 		Wake: s.orch.Wake, Committed: s.trail.Wake, Logger: s.log,
 		Rights: s.rules.inForce, People: s.door.people, Hasher: s.door.hasher, Zone: localZone(), URL: strings.TrimRight(s.cfg.URL, "/"), Channels: receivers.For, Announced: s.notifier.Wake,
+		Review: s.cfg.review(),
 	})
 	if s.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Listen); err != nil {
 		return restart.Errorf(restart.CodeUnavailable, "can't listen on %s: %v", s.cfg.Listen, err).WithHint("another program may have the port; choose another with listen:").Because(err)
@@ -238,6 +239,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.teller != nil {
 		walking.Go(func() { s.teller.Run(ctx) })
 	}
+	walking.Go(func() { s.control.WatchScenarios(ctx) })
 	if s.renewer != nil {
 		walking.Go(func() { s.renewer.Run(ctx) })
 	}

@@ -97,6 +97,8 @@ func Exercise(t *testing.T, newDSN storetest.NewDSN) {
 		"lock scope race":             exerciseLockScopeRace,
 		"broken glass":                exerciseGlass,
 		"siblings":                    exerciseSiblings,
+		"scenario versions":           exerciseVersions,
+		"scenario version race":       exerciseVersionRace,
 		"messages":                    exerciseMessages,
 		"same request":                exerciseSameRequest,
 		"fifth migration":             exerciseFifthMigration,

@@ -112,6 +112,11 @@ func fill(t *testing.T, s *store.Store) (open, waiting restart.Run) {
 	_, err = s.ImportRun(t.Context(), onHost)
 	ok(err)
 	ok(s.MoveLocalHead(t.Context(), "web0.example.com", protocol.ChainHead{}, protocol.ChainHead{Seq: 2, Hash: "h"}))
+	version := newVersion("nginx-restart", 3, odd)
+	version.Signatures = []restart.ScenarioSignature{newSignature("olga@example.com", "SHA256:1")}
+	mustAdd(t, s, version)
+	_, err = s.WarnedOf(t.Context(), version.Digest, 30, epochStart, nil)
+	ok(err)
 	_, err = s.Sequence(t.Context(), "main", 3, link)
 	ok(err)
 	ok(s.SetCursor(t.Context(), "file:/a", "main", 2))

@@ -17,6 +17,11 @@
 //	GET  /freezes                 which apply now, when the others begin
 //	GET  /break-glass             runs that broke the glass and that nobody has reviewed
 //	POST /break-glass/{id}/review
+//	GET  /scenarios               which are in force, and until when
+//	GET  /scenarios/{name}        all versions of one
+//	GET  /review                  versions that wait for signatures
+//	GET  /scenarios/{digest}/review    one version: how it differs, what lint says, what a host would do, who has signed
+//	POST /scenarios/{digest}/withdraw
 //	GET  /assets/…                style, scripts and icon; their names carry their hash
 //
 // The table in routes.go has each of them with its policy; what is not in it

@@ -21,7 +21,12 @@ import (
 // orchestrator included, whose agents only pretend.
 func newWhole(t *testing.T) (*fixture, *apitest.Server) {
 	t.Helper()
-	s := apitest.Start(t, nil)
+	return over(t, apitest.Start(t, nil))
+}
+
+// over is a fixture over a server.
+func over(t *testing.T, s *apitest.Server) (*fixture, *apitest.Server) {
+	t.Helper()
 	f := newFixture(t, func(c *Config) {
 		sessions := authn.Sessions{Store: s.Store, Tokens: s.Store}
 		c.Control, c.Auth, c.Sessions, c.Tokens = s.Control, sessions, sessions, authn.Tokens{Store: s.Store}

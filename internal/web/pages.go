@@ -95,6 +95,46 @@ type (
 		Frozen                   *frozenNotice // nil = nothing is, just now
 		Failed                   bool          // another name was typed
 	}
+	scenariosPage struct {
+		layout
+		Signed    bool          // review: signed
+		Soon      []versionLine // in force, and not for long
+		Scenarios []versionLine
+		Waiting   int // versions
+		Problems  []problemLine
+	}
+	versionsPage struct {
+		layout
+		Name     string
+		Versions []versionLine
+	}
+	queuePage struct {
+		layout
+		Signed   bool
+		Versions []versionLine
+	}
+	reviewPage struct {
+		layout
+		Version         versionLine
+		Signed          bool // review: signed
+		ByFolder        bool // nobody has pushed it
+		IsInForce       bool
+		Against         int // serial of the version in force that it is compared with; 0 = none is
+		Removed, Added  int
+		Rows            []diffRow
+		Cut             bool // there are more rows
+		Findings        []findingLine
+		Service, Host   string // that it is rendered for
+		Services, Hosts []choice
+		Parts           []partLine
+		Unrendered      string // why it can't be rendered
+		Signatures      []signature
+		Missing         []string // who could sign
+		Waiting         bool
+		Key, Principal  string // in the commands
+		Withdrawn       string // reason
+		MayWithdraw     bool
+	}
 	hostPage struct {
 		layout
 		Host   hostView
@@ -123,6 +163,11 @@ const (
 	pageBreak   = "break"
 	pageProfile = "profile"
 	pageLogin   = "login"
+
+	pageScenarios = "scenarios"
+	pageVersions  = "versions"
+	pageQueue     = "queue"
+	pageReview    = "review"
 )
 
 func parsePages(a *assets) pages {
@@ -139,7 +184,7 @@ func parsePages(a *assets) pages {
 		})
 		template.Must(base.ParseFS(templates, "templates/layout.html", "templates/parts.html", "templates/acts.html"))
 		p[l] = map[string]*template.Template{}
-		for _, name := range []string{pageSignIn, pageRuns, pageRun, pageHost, pageProblem, pageFreezes, pageGlass, pageBreak, pageProfile, pageLogin} {
+		for _, name := range []string{pageSignIn, pageRuns, pageRun, pageHost, pageProblem, pageFreezes, pageGlass, pageBreak, pageProfile, pageLogin, pageScenarios, pageVersions, pageQueue, pageReview} {
 			p[l][name] = template.Must(template.Must(base.Clone()).ParseFS(templates, "templates/"+name+".html"))
 		}
 	}

@@ -69,4 +69,7 @@ type Notification struct {
 	Owners      []string  `json:"owners"`           // of the service
 	Hosts       []string  `json:"hosts"`            // that are to be touched; at most 100
 	HostCount   int       `json:"host_count"`
+	// Of a scenario whose last day is near, which has no run:
+	Digest    string     `json:"digest,omitempty"`
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 }

@@ -97,6 +97,7 @@ type Scenario struct {
 	Services    []string        `json:"services"`
 	Description string          `json:"description,omitempty"`
 	Params      []restart.Param `json:"params,omitempty"`
+	Expires     *time.Time      `json:"expires_at" doc:"the moment from which on it is over; null: it is not"`
 	Body        string          `json:"body,omitempty" doc:"the reviewed bytes; of one scenario only"`
 }
 

@@ -146,6 +146,18 @@ func Start(t testing.TB, change func(*api.Config)) *Server {
 // StartOn is Start over a store that may hold something already.
 func StartOn(t testing.TB, over *store.Store, change func(*api.Config)) *Server {
 	t.Helper()
+	return start(t, over, change)
+}
+
+// StartReviewed is Start of a server that lets through only what was signed.
+// Each change changes the configuration of its service layer.
+func StartReviewed(t testing.TB, review control.Review, changes ...func(*control.Config)) *Server {
+	t.Helper()
+	return start(t, storetest.Open(t, storetest.SQLite(t)), nil, append([]func(*control.Config){func(c *control.Config) { c.Review = review }}, changes...)...)
+}
+
+func start(t testing.TB, over *store.Store, change func(*api.Config), below ...func(*control.Config)) *Server {
+	t.Helper()
 	dir := t.TempDir()
 	s := &Server{t: t, Agents: NewAgents("restarted\n"), Store: over}
 	s.Shelf = s.writeAll(dir)
@@ -167,7 +179,7 @@ func StartOn(t testing.TB, over *store.Store, change func(*api.Config)) *Server 
 		Changed: hub.Changed, Poll: 50 * time.Millisecond, DialRetry: time.Millisecond,
 		MayGoOn: func(ctx context.Context, run restart.Run) (restart.Cause, string) { return s.Control.MayGoOn(ctx, run) },
 	})
-	s.Control = control.New(control.Config{
+	service := control.Config{
 		Store: s.Store, Inventory: inv, Scenarios: shelf, Agents: s.Agents, Hub: hub, Wake: o.Wake, Committed: func() {},
 		Channels: func(string) []string { return []string{"test"} }, URL: "https://restartilka.example.com",
 		Rights: s.inForce, People: directory{authn.People{Store: s.Store}, s},
@@ -175,7 +187,11 @@ func StartOn(t testing.TB, over *store.Store, change func(*api.Config)) *Server 
 			CA: ca, CAPEM: s.CAPEM, Server: "test", EnvelopeKeys: []ed25519.PublicKey{key.Public().(ed25519.PublicKey)},
 			Pin: func() (pki.Pin, error) { return pki.PinOf(s.HTTP.Certificate()), nil },
 		},
-	})
+	}
+	for _, c := range below {
+		c(&service)
+	}
+	s.Control = control.New(service)
 	s.API = api.Config{
 		Control: s.Control,
 		Authn:   authn.Chain{teamed{authn.Tokens{Store: s.Store}, s}, authn.Sessions{Store: s.Store, Tokens: s.Store}},

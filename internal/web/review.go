@@ -1,0 +1,143 @@
+package web
+
+import (
+	"net/http"
+
+	"github.com/restartilka/restartilka/internal/control"
+	"github.com/restartilka/restartilka/internal/diff"
+	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/review"
+	"github.com/restartilka/restartilka/internal/scenario"
+	"github.com/restartilka/restartilka/internal/wire"
+)
+
+// mostRows bounds the lines of a comparison on a page; the command line shows
+// all of any.
+const mostRows = 4000
+
+type (
+	// diffRow is a line of the old text beside one of the new.
+	diffRow struct {
+		Old, New diffCell
+		Changed  bool
+	}
+	diffCell struct {
+		Number int // 0 = there is no such line
+		Text   string
+		Open   bool // no newline ends it
+		Tone   string
+	}
+	findingLine struct {
+		Error         bool
+		Message, Hint string
+		Line          int
+	}
+	partLine  struct{ Name, Text string }
+	signature struct {
+		Principal, Fingerprint, Why string
+		Counts                      bool
+		At                          moment
+	}
+	choice struct {
+		Name     string
+		Selected bool
+	}
+)
+
+// showReview shows a version to who may sign it.
+func (s *site) showReview(w http.ResponseWriter, v *visit) error {
+	query := v.URL.Query()
+	digest, service, host := v.PathValue("digest"), query.Get("service"), query.Get("host")
+	r, err := s.cfg.Control.ReviewScenario(v.Context(), v.actor, digest, service, host)
+	if restart.CodeOf(err) == restart.CodeInvalid && host != "" { // a host of the service that was chosen before
+		host = ""
+		r, err = s.cfg.Control.ReviewScenario(v.Context(), v.actor, digest, service, host)
+	}
+	if err != nil {
+		return err
+	}
+	now := s.cfg.Now()
+	page := reviewPage{
+		layout: s.layout(v, say(v.lang, "review.title", r.Version.Name, r.Version.Serial)), Version: versionOf(v.lang, r.Version, now), Signed: s.cfg.Control.ReviewSigned(),
+		Key: "~/.ssh/id_ed25519", Principal: "PRINCIPAL", Missing: r.Version.Missing, Waiting: r.Version.Standing == string(review.Waiting),
+		Withdrawn: restart.Escape(r.Version.Reason), MayWithdraw: s.cfg.Control.MayWithdraw(v.actor, r.Version), ByFolder: r.Version.ProposedBy == "",
+	}
+	for _, p := range r.Version.Missing {
+		if control.IsPrincipal(v.actor.Name, p) {
+			page.Principal = p
+		}
+	}
+	before := ""
+	switch {
+	case r.InForce == nil:
+	case r.InForce.Digest == digest:
+		page.IsInForce, before = true, r.Version.Body
+	default:
+		page.Against, before = r.InForce.Serial, r.InForce.Body
+	}
+	page.compare(before, r.Version.Body)
+	for _, f := range scenario.Lint([]byte(r.Version.Body)) {
+		page.Findings = append(page.Findings, findingLine{Error: f.Level == scenario.LevelError, Message: restart.Escape(f.Message), Hint: restart.Escape(f.Hint), Line: f.Line})
+	}
+	for _, sig := range r.Version.Signatures {
+		page.Signatures = append(page.Signatures, signature{sig.Principal, sig.Fingerprint, sig.Why, sig.Counts, momentOf(sig.AddedAt, now)})
+	}
+	page.render(r)
+	return s.show(w, v, http.StatusOK, pageReview, page)
+}
+
+// compare fills in the rows of the comparison.
+func (p *reviewPage) compare(before, after string) {
+	lines := diff.Lines(before, after)
+	p.Removed, p.Added = diff.Count(lines)
+	rows := diff.Rows(lines)
+	if p.Cut = len(rows) > mostRows; p.Cut {
+		rows = rows[:mostRows]
+	}
+	cell := func(l *diff.Line, number int, changed string) diffCell {
+		c := diffCell{Number: number, Text: restart.Escape(l.Text), Open: l.Open}
+		if l.Op != diff.Same {
+			c.Tone = changed
+		}
+		return c
+	}
+	for _, r := range rows {
+		row := diffRow{Changed: r.Changed()}
+		if r.Old != nil {
+			row.Old = cell(r.Old, r.Old.Old, "removed")
+		}
+		if r.New != nil {
+			row.New = cell(r.New, r.New.New, "added")
+		}
+		p.Rows = append(p.Rows, row)
+	}
+}
+
+// render fills in what an example host would do.
+func (p *reviewPage) render(r wire.ScenarioReview) {
+	e := r.Example
+	p.Service, p.Host = e.Service, e.Host
+	for _, name := range e.Services {
+		p.Services = append(p.Services, choice{name, name == e.Service})
+	}
+	for _, name := range e.Hosts {
+		p.Hosts = append(p.Hosts, choice{name, name == e.Host})
+	}
+	if e.Service == "" {
+		return
+	}
+	s, err := scenario.Parse([]byte(r.Version.Body))
+	if err != nil {
+		p.Unrendered = restart.Escape(err.Error())
+		return
+	}
+	parts, err := review.Parts(s, scenario.Facts{
+		Service: e.Service, Package: e.Package, Unit: e.Unit, User: e.User, Host: e.Host, Group: e.Group, Environment: e.Environment, Project: e.Project,
+	})
+	if err != nil {
+		p.Unrendered = restart.Escape(err.Error())
+	}
+	for _, part := range parts {
+		p.Parts = append(p.Parts, partLine{part.Name, plain([]byte(part.Text))})
+	}
+}
