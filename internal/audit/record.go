@@ -23,42 +23,47 @@ type Action string
 // The actions. A request is written before it is decided, so that a refusal
 // has its own record beside it.
 const (
-	RunRequested       Action = "run.requested"
-	RunRefused         Action = "run.refused"
-	RunApproved        Action = "run.approved"
-	RunRejected        Action = "run.rejected"
-	RunStarted         Action = "run.started"
-	RunResumed         Action = "run.resumed"
-	RunPaused          Action = "run.paused"
-	RunPauseRequested  Action = "run.pause_requested"
-	RunAbortRequested  Action = "run.abort_requested"
-	RunEnded           Action = "run.ended"
-	RunBreakGlass      Action = "run.break_glass"          // beside run.requested: what was waived
-	BreakGlassReviewed Action = "run.break_glass_reviewed" // somebody else has looked at it afterwards
-	FreezeAdded        Action = "freeze.added"
-	FreezeRemoved      Action = "freeze.removed"
-	MessageGivenUp     Action = "message.given_up"  // a message that its receiver has never taken
-	TaskIntent         Action = "task.intent"       // before the agent is called
-	TaskOutcome        Action = "task.outcome"      // what became of the host
-	TaskLearned        Action = "task.learned"      // what a host said of an unknown task, once it answered again
-	TaskDecided        Action = "task.decided"      // a person settled an unknown task
-	TaskLocal          Action = "task.local"        // begun on a host itself, without a server: as the host tells
-	HostChainBroken    Action = "host.chain_broken" // a host's own records are not those that were seen before
-	TokenCreated       Action = "token.created"
-	TokenRevoked       Action = "token.revoked"
-	CertificateIssued  Action = "certificate.issued"
-	CertificateRevoked Action = "certificate.revoked"
-	JoinTokenCreated   Action = "join_token.created"
-	JoinTokenRevoked   Action = "join_token.revoked"
-	HostJoin           Action = "host.join" // a join token was used; with an outcome: it was refused
-	HostsDiscovered    Action = "hosts.discovered"
-	SignIn             Action = "sign_in"
-	SignInRefused      Action = "sign_in.refused"
-	SignOut            Action = "sign_out"
-	ServerStarted      Action = "server.started"
-	ServerStopped      Action = "server.stopped"
-	ServerRestored     Action = "server.restored" // the database was put back from a backup
-	ConfigChanged      Action = "config.changed"
+	RunRequested Action = "run.requested"
+	RunRefused   Action = "run.refused"
+	RunApproved  Action = "run.approved"
+	RunRejected  Action = "run.rejected"
+	// Beside run.requested: it waits for an approval. Nobody gave it in time, or
+	// the request was taken back: that ends the run.
+	RunApprovalRequested Action = "run.approval_requested"
+	RunApprovalExpired   Action = "run.approval_expired"
+	RunApprovalWithdrawn Action = "run.approval_withdrawn"
+	RunStarted           Action = "run.started"
+	RunResumed           Action = "run.resumed"
+	RunPaused            Action = "run.paused"
+	RunPauseRequested    Action = "run.pause_requested"
+	RunAbortRequested    Action = "run.abort_requested"
+	RunEnded             Action = "run.ended"
+	RunBreakGlass        Action = "run.break_glass"          // beside run.requested: what was waived
+	BreakGlassReviewed   Action = "run.break_glass_reviewed" // somebody else has looked at it afterwards
+	FreezeAdded          Action = "freeze.added"
+	FreezeRemoved        Action = "freeze.removed"
+	MessageGivenUp       Action = "message.given_up"  // a message that its receiver has never taken
+	TaskIntent           Action = "task.intent"       // before the agent is called
+	TaskOutcome          Action = "task.outcome"      // what became of the host
+	TaskLearned          Action = "task.learned"      // what a host said of an unknown task, once it answered again
+	TaskDecided          Action = "task.decided"      // a person settled an unknown task
+	TaskLocal            Action = "task.local"        // begun on a host itself, without a server: as the host tells
+	HostChainBroken      Action = "host.chain_broken" // a host's own records are not those that were seen before
+	TokenCreated         Action = "token.created"
+	TokenRevoked         Action = "token.revoked"
+	CertificateIssued    Action = "certificate.issued"
+	CertificateRevoked   Action = "certificate.revoked"
+	JoinTokenCreated     Action = "join_token.created"
+	JoinTokenRevoked     Action = "join_token.revoked"
+	HostJoin             Action = "host.join" // a join token was used; with an outcome: it was refused
+	HostsDiscovered      Action = "hosts.discovered"
+	SignIn               Action = "sign_in"
+	SignInRefused        Action = "sign_in.refused"
+	SignOut              Action = "sign_out"
+	ServerStarted        Action = "server.started"
+	ServerStopped        Action = "server.stopped"
+	ServerRestored       Action = "server.restored" // the database was put back from a backup
+	ConfigChanged        Action = "config.changed"
 )
 
 // Record is one line of the audit trail. Until Link has been called it has no

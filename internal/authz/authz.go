@@ -28,6 +28,7 @@ const (
 	Restart    Action = "restart"    // start, resume or retry a restart or custom scenario
 	Dump       Action = "dump"       // take a thread dump
 	Control    Action = "control"    // pause and abort
+	Approve    Action = "approve"    // let somebody else's run start
 	Audit      Action = "audit"      // read the audit trail
 	Administer Action = "administer" // tokens of others, certificates, locks
 
@@ -44,7 +45,7 @@ type Object struct {
 }
 
 // Rules decide. They don't change: who wants others takes others.
-type Rules struct{}
+type Rules struct{ approvals approvals }
 
 // Default gives the shipped rules.
 func Default() *Rules { return &Rules{} }
@@ -70,7 +71,7 @@ func (*Rules) Decide(actor restart.Actor, action Action, object Object) Decision
 	switch action {
 	case See:
 		return allow("whoever is signed in sees everything")
-	case Restart, Dump, Control:
+	case Restart, Dump, Control, Approve:
 		name := object.Service.Name
 		if !actor.Has(restart.RoleDeveloper) {
 			return Decision{Why: fmt.Sprintf("%s has not the role developer", actor.Name), Who: owners(object.Service)}

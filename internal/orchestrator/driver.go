@@ -69,6 +69,7 @@ func (d *driver) intend(ctx context.Context) (protocol.Submission, time.Time, er
 		return submission, expiry, fmt.Errorf("encode an envelope: %w", err)
 	}
 	rec := d.record(audit.TaskIntent, now)
+	rec.Detail = d.run.ApprovedBy()
 	err = d.apply(ctx, store.TaskChange{
 		From: []restart.TaskState{restart.TaskPlanned}, Path: []restart.TaskState{restart.TaskIntentLogged, restart.TaskDispatching},
 		Envelope: kept, StartedAt: &now,

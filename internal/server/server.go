@@ -222,6 +222,7 @@ func (s *Server) Run(ctx context.Context) error {
 	walking.Go(func() { s.watchRevoked(ctx) })
 	walking.Go(func() { s.notifier.Run(ctx) })
 	walking.Go(func() { s.hostwork.Run(ctx) })
+	walking.Go(func() { s.control.WatchApprovals(ctx) })
 	if s.renewer != nil {
 		walking.Go(func() { s.renewer.Run(ctx) })
 	}

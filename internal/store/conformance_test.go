@@ -95,6 +95,11 @@ func Exercise(t *testing.T, newDSN storetest.NewDSN) {
 		"lock scope race":             exerciseLockScopeRace,
 		"broken glass":                exerciseGlass,
 		"siblings":                    exerciseSiblings,
+		"approvals":                   exerciseApprovals,
+		"approvals that expire":       exerciseExpiry,
+		"approval race":               exerciseApprovalRace,
+		"approvals at random":         exerciseRandomApprovals,
+		"restored approvals":          exerciseRestoredApprovals,
 		"messages":                    exerciseMessages,
 		"same request":                exerciseSameRequest,
 		"fifth migration":             exerciseFifthMigration,
@@ -170,8 +175,8 @@ func wantCode(t testing.TB, err error, code restart.Code) {
 func toRun(state restart.RunState) []restart.RunState {
 	return map[restart.RunState][]restart.RunState{
 		restart.RunDraft:            {restart.RunDraft},
-		restart.RunAwaitingApproval: {restart.RunAwaitingApproval},
-		restart.RunRejected:         {restart.RunAwaitingApproval, restart.RunRejected},
+		restart.RunAwaitingApproval: {restart.RunDraft, restart.RunAwaitingApproval},
+		restart.RunRejected:         {restart.RunDraft, restart.RunAwaitingApproval, restart.RunRejected},
 		restart.RunQueued:           {restart.RunQueued},
 		restart.RunRunning:          {restart.RunQueued, restart.RunRunning},
 		restart.RunPaused:           {restart.RunQueued, restart.RunPaused},

@@ -28,6 +28,7 @@ type (
 		RequestID string
 		Reload    bool // a browser without JavaScript loads the page again by itself
 		Scripts   bool // the page is live
+		ToApprove int  // runs that the reader may approve or reject
 	}
 	signInPage struct {
 		layout
@@ -51,6 +52,12 @@ type (
 		Hosts  []hostRow
 		Events string // address of the stream; "" = the run is over
 		Frozen *frozenNotice
+		Steps  *stepsView // nil = not shown
+	}
+	approvalsPage struct {
+		layout
+		Runs []awaitingLine
+		Poll string // address to ask again
 	}
 	freezesPage struct {
 		layout
@@ -65,6 +72,7 @@ type (
 		ID, Service, Environment string
 		Hosts                    int
 		Frozen                   *frozenNotice // nil = nothing is, just now
+		Awaiting                 bool          // it waits for an approval
 		Failed                   bool          // another name was typed
 	}
 	hostPage struct {
@@ -93,6 +101,8 @@ const (
 	pageFreezes = "freezes"
 	pageGlass   = "glass"
 	pageBreak   = "break"
+
+	pageApprovals = "approvals"
 )
 
 func parsePages(a *assets) pages {
@@ -109,7 +119,7 @@ func parsePages(a *assets) pages {
 		})
 		template.Must(base.ParseFS(templates, "templates/layout.html", "templates/parts.html", "templates/acts.html"))
 		p[l] = map[string]*template.Template{}
-		for _, name := range []string{pageSignIn, pageRuns, pageRun, pageHost, pageProblem, pageFreezes, pageGlass, pageBreak} {
+		for _, name := range []string{pageSignIn, pageRuns, pageRun, pageHost, pageProblem, pageFreezes, pageGlass, pageBreak, pageApprovals} {
 			p[l][name] = template.Must(template.Must(base.Clone()).ParseFS(templates, "templates/"+name+".html"))
 		}
 	}
@@ -138,7 +148,12 @@ func (s *site) show(w http.ResponseWriter, v *visit, status int, name string, pa
 
 // layout starts a page for a visit.
 func (s *site) layout(v *visit, title string) layout {
-	return layout{Lang: v.lang, Title: title, Actor: v.actor.Name, Notice: s.cfg.Notice, RequestID: v.id}
+	l := layout{Lang: v.lang, Title: title, Actor: v.actor.Name, Notice: s.cfg.Notice, RequestID: v.id}
+	var err error
+	if l.ToApprove, err = s.cfg.Control.ToApprove(v.Context(), v.actor); err != nil && v.Context().Err() == nil {
+		s.cfg.Logger.WarnContext(v.Context(), "count approvals", "request_id", v.id, "error", err) // the page is worth more than the number
+	}
+	return l
 }
 
 // problem shows what went wrong as a page like any other.

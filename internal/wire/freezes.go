@@ -69,4 +69,12 @@ type Notification struct {
 	Owners      []string  `json:"owners"`           // of the service
 	Hosts       []string  `json:"hosts"`            // that are to be touched; at most 100
 	HostCount   int       `json:"host_count"`
+
+	// Of approvals: which rule asks, who may give it until when, what became of it.
+	Rule    string                  `json:"rule,omitempty"`
+	Who     string                  `json:"who,omitempty"`
+	Until   *time.Time              `json:"until,omitempty"`
+	Verdict restart.ApprovalVerdict `json:"verdict,omitempty"`
+	By      string                  `json:"by,omitempty"`
+	Note    string                  `json:"note,omitempty"` // his own words
 }

@@ -16,11 +16,13 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/api"
 	"github.com/restartilka/restartilka/internal/authn"
+	"github.com/restartilka/restartilka/internal/authz"
 	"github.com/restartilka/restartilka/internal/control"
 	"github.com/restartilka/restartilka/internal/inventory"
 	"github.com/restartilka/restartilka/internal/orchestrator"
@@ -73,6 +75,7 @@ type Server struct {
 	URL     string
 	CAFile  string
 	CAPEM   []byte
+	Dir     string // has its inventory.yaml
 	Shelf   string // the folder of its scenarios
 	Store   *store.Store
 	Control *control.Control
@@ -80,7 +83,20 @@ type Server struct {
 	API     api.Config
 	HTTP    *httptest.Server
 
-	t testing.TB
+	t     testing.TB
+	rules atomic.Pointer[authz.Rules]
+}
+
+// AskApproval has the rules ask for an approval of restarts in production, from
+// now on; 0 = they ask no more.
+func (s *Server) AskApproval(within time.Duration) {
+	if within == 0 {
+		s.rules.Store(authz.Default())
+		return
+	}
+	s.rules.Store(authz.WithApproval(func(action authz.Action, o authz.Object) (authz.Approval, bool) {
+		return authz.Approval{Within: within, Rule: "production"}, action == authz.Restart && o.Environment == "production"
+	}))
 }
 
 // Start runs a server until the end of the test. change may be nil; it changes
@@ -94,7 +110,7 @@ func Start(t testing.TB, change func(*api.Config)) *Server {
 func StartOn(t testing.TB, over *store.Store, change func(*api.Config)) *Server {
 	t.Helper()
 	dir := t.TempDir()
-	s := &Server{t: t, Agents: NewAgents("restarted\n"), Store: over}
+	s := &Server{t: t, Dir: dir, Agents: NewAgents("restarted\n"), Store: over}
 	s.Shelf = s.writeAll(dir)
 	shelf, err := control.NewShelf(s.Shelf, slog.New(slog.DiscardHandler))
 	s.must(err)
@@ -114,7 +130,9 @@ func StartOn(t testing.TB, over *store.Store, change func(*api.Config)) *Server 
 		Changed: hub.Changed, Poll: 50 * time.Millisecond, DialRetry: time.Millisecond,
 		MayGoOn: func(ctx context.Context, run restart.Run) (restart.Cause, string) { return s.Control.MayGoOn(ctx, run) },
 	})
+	s.rules.Store(authz.Default())
 	s.Control = control.New(control.Config{
+		Rights: s.rules.Load,
 		Store: s.Store, Inventory: inv, Scenarios: shelf, Agents: s.Agents, Hub: hub, Wake: o.Wake, Committed: func() {},
 		Channels: func(string) []string { return []string{"test"} }, URL: "https://restartilka.example.com",
 		Enrol: &control.Enrolment{
