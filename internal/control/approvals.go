@@ -151,6 +151,11 @@ func (c *Control) stillTrue(ctx context.Context, run restart.Run) error {
 	if err := c.mayPassFreeze(ctx, requester, run); err != nil {
 		return err
 	}
+	return c.samePlan(ctx, requester, run)
+}
+
+// samePlan checks that a run's request means what it meant when it was asked for.
+func (c *Control) samePlan(ctx context.Context, requester restart.Actor, run restart.Run) error {
 	again := run.Plan.Request
 	now, err := c.resolveAgain(ctx, requester, run, &again)
 	if err != nil {
@@ -227,9 +232,7 @@ func (c *Control) startWaiting(ctx context.Context, actor restart.Actor, run res
 	if err != nil {
 		return refuse(err)
 	}
-	broken := run
-	broken.BreakGlass = true
-	if err := c.stillTrue(ctx, broken); err != nil {
+	if err := c.samePlan(ctx, actor, run); err != nil {
 		return refuse(err)
 	}
 	waived = both(waived, waivedApproval(run.Approval.Rule))

@@ -133,7 +133,7 @@ func StartOn(t testing.TB, over *store.Store, change func(*api.Config)) *Server 
 	s.rules.Store(authz.Default())
 	s.Control = control.New(control.Config{
 		Rights: s.rules.Load,
-		Store: s.Store, Inventory: inv, Scenarios: shelf, Agents: s.Agents, Hub: hub, Wake: o.Wake, Committed: func() {},
+		Store:  s.Store, Inventory: inv, Scenarios: shelf, Agents: s.Agents, Hub: hub, Wake: o.Wake, Committed: func() {},
 		Channels: func(string) []string { return []string{"test"} }, URL: "https://restartilka.example.com",
 		Enrol: &control.Enrolment{
 			CA: ca, CAPEM: s.CAPEM, Server: "test", EnvelopeKey: key.Public().(ed25519.PublicKey),
