@@ -55,7 +55,7 @@ and what became of them is found out at the next start.`,
 	}
 	cmd.Flags().StringVar(&config, "config", server.DefaultConfig, "the configuration")
 	cmd.Flags().BoolVar(&verbose, "verbose", false, "log more")
-	cmd.AddCommand(initCommand())
+	cmd.AddCommand(initCommand(), rulesCommand())
 	return cmd
 }
 

@@ -30,6 +30,22 @@ func waiting(t *testing.T, s *apitest.Server, token string) restart.Run {
 	return run
 }
 
+// overdue makes a run that waits, and whose time is over: shorter than rules can say.
+func overdue(t *testing.T, s *apitest.Server, token string) restart.Run {
+	t.Helper()
+	run := draft(t, s, token, "")
+	change := store.Change{
+		RunID: run.ID, Approval: &store.Approval{Digest: run.Plan.Frozen(), Rule: "test", Within: time.Microsecond}, Run: &store.RunChange{To: restart.RunAwaitingApproval},
+	}
+	for i, h := range run.Plan.Chosen() {
+		change.NewTasks = append(change.NewTasks, restart.Task{ID: restart.NewID(time.Now()), Host: h.Name, Position: i, Attempt: 1})
+	}
+	if _, err := s.Store.Apply(t.Context(), change); err != nil {
+		t.Fatal(err)
+	}
+	return until(t, s, token, run.ID, restart.RunAwaitingApproval)
+}
+
 func decided(t *testing.T, s *apitest.Server, token, id, verb, body string) restart.Run {
 	t.Helper()
 	return decode[restart.Run](t, s.Request("POST", "/api/v1/runs/"+id+"/"+verb, token, []byte(body), nil), 200)
@@ -50,7 +66,7 @@ func actions(t *testing.T, s *apitest.Server, run string) (out []string) {
 // TestApproval: developer, approver, done; and everything that is said of it.
 func TestApproval(t *testing.T) {
 	s := apitest.Start(t, nil)
-	s.AskApproval(time.Hour)
+	s.AskApproval()
 	anna, root, vera := s.Token("anna", developer), s.Token("root", admin), s.Token("vera", developer)
 	plan := decode[restart.Plan](t, s.Request("POST", "/api/v1/plans", anna, []byte(shopRestart), nil), 200)
 	if text := strings.Join(plan.Warnings, "\n"); !strings.Contains(text, "waits for an approval before it starts, for 1h0m0s at most, by anna or an admin, other than who asks") {
@@ -58,7 +74,7 @@ func TestApproval(t *testing.T) {
 	}
 	run := waiting(t, s, anna)
 	a := run.Approval
-	if a == nil || a.Rule != "production" || a.Digest != run.Plan.Frozen() || a.Verdict != "" || !strings.Contains(run.Explanation, "by anna or an admin, other than anna") {
+	if a == nil || a.Rule != "rules.yaml, line 10" || a.Digest != run.Plan.Frozen() || a.Verdict != "" || !strings.Contains(run.Explanation, "by anna or an admin, other than anna") {
 		t.Fatalf("%+v: %s", a, run.Explanation)
 	}
 	if locks := decode[wire.List[wire.Lock]](t, s.Request("GET", "/api/v1/locks", anna, nil, nil), 200); len(locks.Items) != 0 {
@@ -108,7 +124,7 @@ func TestApproval(t *testing.T) {
 // right to, and who does not say why.
 func TestWhoMayNotApprove(t *testing.T) {
 	s := apitest.Start(t, nil)
-	s.AskApproval(time.Hour)
+	s.AskApproval()
 	anna, root := s.Token("anna", developer), s.Token("root", admin)
 	run := waiting(t, s, anna)
 	path := "/api/v1/runs/" + run.ID + "/"
@@ -150,7 +166,7 @@ func TestWhoMayNotApprove(t *testing.T) {
 		t.Errorf("%d refusals are recorded: %q", refusals, actions(t, s, run.ID))
 	}
 	// Where nothing is asked nothing waits, and nothing can be approved.
-	s.AskApproval(0)
+	s.Rights(strings.Replace(apitest.ApprovalRules, "[production]", "[testing]", 1))
 	free := start(t, s, anna, draft(t, s, anna, "").ID)
 	if free.Approval != nil {
 		t.Errorf("%+v", free.Approval)
@@ -161,7 +177,7 @@ func TestWhoMayNotApprove(t *testing.T) {
 
 func TestRejectedWithdrawnExpired(t *testing.T) {
 	s := apitest.Start(t, nil)
-	s.AskApproval(time.Hour)
+	s.AskApproval()
 	anna, root, vera := s.Token("anna", developer), s.Token("root", admin), s.Token("vera", developer)
 	over := func(run restart.Run, state restart.RunState, cause restart.Cause, says string) {
 		t.Helper()
@@ -185,8 +201,7 @@ func TestRejectedWithdrawnExpired(t *testing.T) {
 	problem(t, s.Request("POST", "/api/v1/runs/"+run.ID+"/pause", anna, nil, nil), 409)
 	over(decided(t, s, anna, run.ID, "abort", `{}`), restart.RunAborted, restart.CauseOperator, "taken back by anna")
 
-	s.AskApproval(time.Millisecond)
-	late := waiting(t, s, anna)
+	late := overdue(t, s, anna)
 	p := problem(t, s.Request("POST", "/api/v1/runs/"+late.ID+"/approve", root, []byte(looked), nil), 409)
 	if !strings.Contains(p.Detail, "is over") {
 		t.Errorf("%+v", p)
@@ -205,7 +220,6 @@ func TestRejectedWithdrawnExpired(t *testing.T) {
 		t.Errorf("%+v", rec)
 	}
 	// What came of it can be tried again, with an approval of its own.
-	s.AskApproval(time.Hour)
 	retry := decode[restart.Run](t, s.Request("POST", "/api/v1/runs/"+rejected.ID+"/retry", anna, []byte(`{"reason":"the sale is over now","start":true}`), nil), 201)
 	if retry.State != restart.RunAwaitingApproval || retry.Parent != rejected.ID {
 		t.Errorf("the retry is %s", retry.State)
@@ -216,7 +230,7 @@ func TestRejectedWithdrawnExpired(t *testing.T) {
 // approved, and neither is what may not start by itself.
 func TestAnApprovalIsOfThisPlan(t *testing.T) {
 	s := apitest.Start(t, nil)
-	s.AskApproval(time.Hour)
+	s.AskApproval()
 	anna, root := s.Token("anna", developer), s.Token("root", admin)
 	refused := func(run restart.Run, code restart.Code, says string) {
 		t.Helper()
@@ -276,7 +290,7 @@ func rewrite(t testing.TB, path, text string) {
 // TestGlassWaivesApproval: from the plan on, and of a run that waits already.
 func TestGlassWaivesApproval(t *testing.T) {
 	s := apitest.Start(t, nil)
-	s.AskApproval(time.Hour)
+	s.AskApproval()
 	anna, sure, root := s.Token("anna", developer), s.Token("anna", developer, restart.RoleBreakGlass), s.Token("root", admin)
 	glass := []byte(`{"break_glass":true}`)
 	atOnce, later := draft(t, s, sure, ""), waiting(t, s, anna)
@@ -290,7 +304,7 @@ func TestGlassWaivesApproval(t *testing.T) {
 			t.Errorf("%+v", run.Approval)
 		}
 		rec := recorded(t, s, store.AuditFilter{Run: id, Action: audit.RunBreakGlass})
-		if len(rec) != 1 || !strings.Contains(rec[0].Detail, `waived: an approval, which the rule "production" asks for`) {
+		if len(rec) != 1 || !strings.Contains(rec[0].Detail, `waived: an approval, which the rule "rules.yaml, line 10" asks for`) {
 			t.Errorf("%+v", rec)
 		}
 		decode[restart.Run](t, s.Request("POST", "/api/v1/runs/"+id+"/start", sure, glass, nil), 200) // a double click
@@ -313,7 +327,7 @@ func TestUndrainAloneNeedsNoApproval(t *testing.T) {
 // exactly its plan by another person, or broken glass.
 func TestNoStartWithoutApproval(t *testing.T) {
 	s := apitest.Start(t, nil)
-	s.AskApproval(time.Hour)
+	s.AskApproval()
 	ctx := t.Context()
 	people := map[string]restart.Actor{
 		"anna": {Name: "anna", Roles: []restart.Role{developer, restart.RoleBreakGlass}}, "Anna": {Name: "Anna", Roles: []restart.Role{admin}},

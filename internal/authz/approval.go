@@ -1,6 +1,9 @@
 package authz
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Approval is what the rules ask for before a run may start: that somebody
 // else, who may approve, lets it.
@@ -9,19 +12,35 @@ type Approval struct {
 	Rule   string        // which line of the rules asks for it
 }
 
-// approvals says what is asked for; nil = nothing ever is.
-type approvals func(action Action, object Object) (Approval, bool)
+// The bounds of Approval.Within, and what it is where nothing is said.
+const (
+	MinWithin     = time.Minute
+	MaxWithin     = 24 * time.Hour
+	DefaultWithin = time.Hour
+)
 
-// Approval gives what the rules ask for before a run of that object may start;
-// false: nothing.
-func (r *Rules) Approval(action Action, object Object) (Approval, bool) {
-	if r.approvals == nil {
-		return Approval{}, false
-	}
-	return r.approvals(action, object)
+// approval is one entry of the file's list.
+type approval struct {
+	name      string
+	scope     scope
+	actions   []Action
+	approvers []subject // nil = whom the rules let approve
+	within    time.Duration
 }
 
-// WithApproval gives the shipped rules with a question before runs.
-func WithApproval(ask func(action Action, object Object) (Approval, bool)) *Rules {
-	return &Rules{approvals: ask}
+// Approval gives what the rules ask for before a run of that object may start;
+// false: nothing. Of several entries that fit the first counts.
+func (r *Rules) Approval(action Action, object Object) (Approval, bool) {
+	a, ok := r.approval(action, object)
+	return Approval{Within: a.within, Rule: a.name}, ok
+}
+
+// approval gives the entry for an object; for the action "" whatever its actions.
+func (r *Rules) approval(action Action, object Object) (approval, bool) {
+	for _, a := range r.approvals {
+		if (action == "" || slices.Contains(a.actions, action)) && a.scope.holds(deny, object) {
+			return a, true
+		}
+	}
+	return approval{}, false
 }

@@ -38,7 +38,7 @@ type serverKey struct{}
 //	keep NAME REGEXP               keep what of stdout matches first in $NAME
 //	host NAME BEHAVIOUR            see apitest.Behaviour
 //	until RUN STATE                wait until the task of a host of the run is in it
-//	ask TIME                       the rules ask for an approval, given within that time; 0s = no more
+//	ask                            the rules ask for an approval from now on
 //	print TEXT                     what tasks print; Go escapes
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -81,10 +81,8 @@ func TestScripts(t *testing.T) {
 					<-time.After(10 * time.Millisecond)
 				}
 			},
-			"ask": func(ts *testscript.TestScript, _ bool, args []string) {
-				within, err := time.ParseDuration(args[0])
-				ts.Check(err)
-				ts.Value(serverKey{}).(*apitest.Server).AskApproval(within)
+			"ask": func(ts *testscript.TestScript, _ bool, _ []string) {
+				ts.Value(serverKey{}).(*apitest.Server).AskApproval()
 			},
 			"print": func(ts *testscript.TestScript, _ bool, args []string) {
 				text, err := strconv.Unquote(`"` + args[0] + `"`)

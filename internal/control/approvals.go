@@ -65,16 +65,6 @@ func (c *Control) approvalWarning(p restart.Plan) string {
 	return fmt.Sprintf("it waits for an approval before it starts, for %s at most, by %s, other than who asks (rule %s)", restart.Duration(rule.Within), c.approvers(object), restart.Quote(rule.Rule))
 }
 
-// objectOf is what a run is about, as the inventory has it now. Of a service
-// that has left it nobody is the owner.
-func (c *Control) objectOf(ctx context.Context, run restart.Run) authz.Object {
-	service, err := c.cfg.Inventory.Service(ctx, run.Service)
-	if err != nil {
-		service = restart.Service{Name: run.Service}
-	}
-	return authz.Object{Service: service, Environment: run.Environment, Group: run.Group}
-}
-
 // Approve lets a run start that waits for it. It needs the right to approve of
 // somebody who has not asked for the run, and still the rights of who has; the
 // plan must be true still.

@@ -34,6 +34,7 @@ type Config struct {
 	TLS       TLSConfig        `yaml:"tls"`       // of the listener
 	Agents    AgentsConfig     `yaml:"agents"`    //
 	Scenarios string           `yaml:"scenarios"` // folder of *.yaml
+	Rules     string           `yaml:"rules"`     // file of who may do what; "" = the shipped rules
 	Inventory inventory.Config `yaml:"inventory"` //
 	Audit     audit.Settings   `yaml:"audit"`     //
 	Runs      RunsConfig       `yaml:"runs"`      //
@@ -142,7 +143,7 @@ func (c *Config) resolve(dir string) {
 func (c *Config) files() []*string {
 	return []*string{
 		&c.Database.SQLite, &c.Database.DSNFile, &c.TLS.Certificate, &c.TLS.Key, &c.Agents.Certificate, &c.Agents.Key,
-		&c.Agents.CA, &c.Agents.CAKey, &c.Agents.EnvelopeKey, &c.Scenarios, &c.Inventory.Path, &c.Inventory.ServicesFile,
+		&c.Agents.CA, &c.Agents.CAKey, &c.Agents.EnvelopeKey, &c.Scenarios, &c.Rules, &c.Inventory.Path, &c.Inventory.ServicesFile,
 		&c.Inventory.TokenFile, &c.Inventory.CAFile, &c.Inventory.CacheDir,
 	}
 }
@@ -237,6 +238,8 @@ func (c *Config) Check(ctx context.Context) []error {
 	for _, p := range problems {
 		note("scenarios", p)
 	}
+	_, err = ReadRules(c.Rules)
+	note("rules", err)
 	_, err = c.Notify.Open()
 	note("notify", err)
 	inv, err := inventory.New(c.Inventory)

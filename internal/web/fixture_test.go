@@ -104,9 +104,9 @@ func (f *fixture) rights() *authz.Rules {
 	if !f.asks.Load() {
 		return authz.Default()
 	}
-	return authz.WithApproval(func(action authz.Action, _ authz.Object) (authz.Approval, bool) {
-		return authz.Approval{Within: time.Hour, Rule: "production"}, action == authz.Restart
-	})
+	rules, err := authz.Parse("rules.yaml", []byte(apitest.ApprovalRules))
+	f.must(err)
+	return rules
 }
 
 // scenario is the only one on the shelf.

@@ -84,19 +84,75 @@ type Server struct {
 	HTTP    *httptest.Server
 
 	t     testing.TB
-	rules atomic.Pointer[authz.Rules]
+	teams sync.Map                    // person → []string
+	rules atomic.Pointer[authz.Rules] // nil = the shipped ones
+}
+
+// Rights has the server decide by other rules from now on: the text of a
+// rules.yaml.
+func (s *Server) Rights(text string) {
+	s.t.Helper()
+	rules, err := authz.Parse("rules.yaml", []byte(text))
+	s.must(err)
+	s.rules.Store(rules)
 }
 
 // AskApproval has the rules ask for an approval of restarts in production, from
-// now on; 0 = they ask no more.
-func (s *Server) AskApproval(within time.Duration) {
-	if within == 0 {
-		s.rules.Store(authz.Default())
-		return
+// now on.
+func (s *Server) AskApproval() { s.Rights(ApprovalRules) }
+
+// ApprovalRules are the shipped rules with a question before restarts in
+// production; its name is "rules.yaml, line 10".
+const ApprovalRules = `format: 1
+roles: {developer: [everybody]}
+rules:
+  - {allow: [see], to: [everybody]}
+  - {allow: [restart, dump, control, approve], to: [owners]}
+  - {allow: [break-glass], to: ["role:break-glass"]}
+  - {allow: [audit, review-break-glass], to: ["role:auditor"]}
+  - {allow: [all], to: ["role:admin"]}
+approval:
+  - {environments: [production], within: 1h}
+`
+
+// Teams puts a person into teams, as a directory would.
+func (s *Server) Teams(person string, teams ...string) { s.teams.Store(person, teams) }
+
+// withTeams adds the teams of a person.
+func (s *Server) withTeams(actor restart.Actor) restart.Actor {
+	if teams, ok := s.teams.Load(actor.Name); ok {
+		actor.Teams = append(actor.Teams, teams.([]string)...)
 	}
-	s.rules.Store(authz.WithApproval(func(action authz.Action, o authz.Object) (authz.Approval, bool) {
-		return authz.Approval{Within: within, Rule: "production"}, action == authz.Restart && o.Environment == "production"
-	}))
+	return actor
+}
+
+// teamed is a way of signing in whose people are in teams.
+type teamed struct {
+	authn.Method
+	s *Server
+}
+
+func (m teamed) Authenticate(ctx context.Context, r *http.Request) (restart.Actor, error) {
+	actor, err := m.Method.Authenticate(ctx, r)
+	return m.s.withTeams(actor), err
+}
+
+// directory knows people and their teams.
+type directory struct {
+	authn.People
+	s *Server
+}
+
+func (d directory) Person(ctx context.Context, name string) (restart.Actor, error) {
+	actor, err := d.People.Person(ctx, name)
+	return d.s.withTeams(actor), err
+}
+
+func (s *Server) inForce() *authz.Rules {
+	if rules := s.rules.Load(); rules != nil {
+		return rules
+	}
+	return authz.Default()
 }
 
 // Start runs a server until the end of the test. change may be nil; it changes
@@ -130,11 +186,10 @@ func StartOn(t testing.TB, over *store.Store, change func(*api.Config)) *Server 
 		Changed: hub.Changed, Poll: 50 * time.Millisecond, DialRetry: time.Millisecond,
 		MayGoOn: func(ctx context.Context, run restart.Run) (restart.Cause, string) { return s.Control.MayGoOn(ctx, run) },
 	})
-	s.rules.Store(authz.Default())
 	s.Control = control.New(control.Config{
-		Rights: s.rules.Load,
-		Store:  s.Store, Inventory: inv, Scenarios: shelf, Agents: s.Agents, Hub: hub, Wake: o.Wake, Committed: func() {},
+		Store: s.Store, Inventory: inv, Scenarios: shelf, Agents: s.Agents, Hub: hub, Wake: o.Wake, Committed: func() {},
 		Channels: func(string) []string { return []string{"test"} }, URL: "https://restartilka.example.com",
+		Rights: s.inForce, People: directory{authn.People{Tokens: s.Store}, s},
 		Enrol: &control.Enrolment{
 			CA: ca, CAPEM: s.CAPEM, Server: "test", EnvelopeKey: key.Public().(ed25519.PublicKey),
 			Pin: func() (pki.Pin, error) { return pki.PinOf(s.HTTP.Certificate()), nil },
@@ -142,7 +197,7 @@ func StartOn(t testing.TB, over *store.Store, change func(*api.Config)) *Server 
 	})
 	s.API = api.Config{
 		Control: s.Control,
-		Authn:   authn.Chain{authn.Tokens{Store: s.Store}, authn.Sessions{Store: s.Store, Tokens: s.Store}},
+		Authn:   authn.Chain{teamed{authn.Tokens{Store: s.Store}, s}, authn.Sessions{Store: s.Store, Tokens: s.Store}},
 	}
 	if change != nil {
 		change(&s.API)
