@@ -56,7 +56,7 @@ func (s *site) acts(ctx context.Context, actor restart.Actor, run restart.Run, f
 	if run.State == restart.RunAwaitingApproval && run.Plan != nil {
 		own := run.Actor == actor.Name
 		a.Approve, a.By, a.Hosts = s.cfg.Control.MayDecideApproval(ctx, actor, run), run.Actor, len(run.Plan.Chosen())
-		a.Withdraw = own || mayControl
+		a.Withdraw, a.Abort = own, !own && mayControl && !a.Approve
 		a.Past = own && mayAct && s.cfg.Control.MayBreakGlass(ctx, actor, run)
 	}
 	if mayControl && going {

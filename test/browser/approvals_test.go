@@ -9,14 +9,12 @@ import (
 	"github.com/restartilka/restartilka/internal/demo"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/wire"
+	"github.com/restartilka/restartilka/test/company"
 )
 
-// A developer asks, another person finds it in the queue, looks at the plan and
-// approves; the developer's page follows until all is green. Everything of it
-// fits a phone, by day and by night.
-func TestApproval(t *testing.T) {
-	rules := filepath.Join(t.TempDir(), "rules.yaml")
-	must(t, os.WriteFile(rules, fmt.Appendf(nil, `format: 1
+// askApproval lays rules that ask for an approval of restarts.
+func askApproval(c *company.Company) {
+	text := fmt.Sprintf(`format: 1
 roles: {developer: [everybody]}
 rules:
   - {allow: [see], to: [everybody]}
@@ -24,8 +22,17 @@ rules:
   - {allow: [all], to: ["role:admin"]}
 approval:
   - {environments: [%s], within: 1h}
-`, demo.Environment), 0o600))
-	f := newFixtureWith(t, "rules: "+rules+"\n")
+`, demo.Environment)
+	if err := os.WriteFile(filepath.Join(c.ServerDir(), "rules.yaml"), []byte(text), 0o600); err != nil {
+		panic(err)
+	}
+}
+
+// A developer asks, another person finds it in the queue, looks at the plan and
+// approves; the developer's page follows until all is green. Everything of it
+// fits a phone, by day and by night.
+func TestApproval(t *testing.T) {
+	f := newFixtureWith(t, askApproval)
 	token, err := f.Admin.CreateToken(t.Context(), wire.TokenRequest{Name: "approver", Owner: "lead", Roles: []restart.Role{restart.RoleAdmin}})
 	must(t, err)
 	dev, lead := f.signedIn(), f.signedInAs("lead", token.Secret)
@@ -46,7 +53,7 @@ approval:
 	lead.until("document.querySelector('#run-" + run.ID + "') !== null")
 	f.fits(lead, "approvals")
 	lead.visit("/runs")
-	if text := eval[string](lead, "document.querySelector('nav').innerText"); text != "Runs Approvals 1 (1 run waits for you)" {
+	if text := eval[string](lead, "document.querySelector('nav').innerText.replaceAll(/\\s+/g, ' ')"); text != "Runs Approvals 1 (1 run waits for you)" {
 		t.Errorf("the navigation says %q", text)
 	}
 	lead.press("nav a[href='/approvals']")
@@ -75,16 +82,7 @@ approval:
 
 // What is rejected is said on the page of who asked, at once; nothing was touched.
 func TestARunIsRejected(t *testing.T) {
-	rules := filepath.Join(t.TempDir(), "rules.yaml")
-	must(t, os.WriteFile(rules, []byte(`format: 1
-roles: {developer: [everybody]}
-rules:
-  - {allow: [see], to: [everybody]}
-  - {allow: [restart, dump, control, approve], to: [owners]}
-  - {allow: [all], to: ["role:admin"]}
-approval: [{}]
-`), 0o600))
-	f := newFixtureWith(t, "rules: "+rules+"\n")
+	f := newFixtureWith(t, askApproval)
 	dev := f.signedIn()
 	run, err := f.Dev.Draft(t.Context(), restart.Request{Service: demo.ServiceName, Reason: reason}, "")
 	must(t, err)

@@ -36,16 +36,16 @@ type fixture struct {
 
 func newFixture(t testing.TB) *fixture {
 	t.Helper()
-	return newFixtureWith(t, "")
+	return newFixtureWith(t, nil)
 }
 
-// newFixtureWith has more lines in its server.yaml.
-func newFixtureWith(t testing.TB, server string) *fixture {
+// newFixtureWith lays a last hand on the files before the start.
+func newFixtureWith(t testing.TB, prepare func(c *company.Company)) *fixture {
 	t.Helper()
 	program := chromium(t)
 	f := &fixture{t: t, gates: filepath.Join(t.TempDir(), "gates")}
 	must(t, os.Mkdir(f.gates, 0o700))
-	f.Company = company.New(t, company.Options{Scenario: f.scenario, Server: server})
+	f.Company = company.New(t, company.Options{Scenario: f.scenario, Prepare: prepare})
 	t.Cleanup(func() { os.RemoveAll(f.gates) }) // scripts that still wait give up then
 	f.browser = start(t, program, publicKey(t, f.URL, f.CA))
 	return f

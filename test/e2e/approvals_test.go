@@ -19,10 +19,8 @@ import (
 	"github.com/restartilka/restartilka/test/company"
 )
 
-// approvalRules ask for an approval of restarts.
-func approvalRules(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "rules.yaml")
+// askApproval lays rules that ask for an approval of restarts.
+func askApproval(c *company.Company) {
 	text := fmt.Sprintf(`format: 1
 roles: {developer: [everybody]}
 rules:
@@ -32,10 +30,9 @@ rules:
 approval:
   - {environments: [%s], within: 1h}
 `, demo.Environment)
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
+	if err := os.WriteFile(filepath.Join(c.ServerDir(), "rules.yaml"), []byte(text), 0o600); err != nil {
+		panic(err)
 	}
-	return path
 }
 
 // Two servers on one PostgreSQL: of those who decide at once through either,
@@ -44,7 +41,7 @@ approval:
 func TestTwoServersApproveAtOnce(t *testing.T) {
 	t.Parallel()
 	dsn := storetest.StartPostgres(t).NewDSN(t)
-	c := company.New(t, company.Options{Servers: 1, DSN: dsn, Server: "rules: " + approvalRules(t) + "\n"})
+	c := company.New(t, company.Options{Servers: 1, DSN: dsn, Prepare: askApproval})
 	second := c.NewServer(2)
 	second.Start()
 	approver := func(name string) string {
