@@ -394,7 +394,7 @@ func TestNoStartWithoutApproval(t *testing.T) {
 			}
 		}
 		if now, err := s.Store.Run(ctx, run.ID); err == nil && now.State != restart.RunDraft {
-			s.Control.Abort(ctx, people["root"], run.ID, 0) //nolint:errcheck // where it is over it is
+			s.Control.Abort(ctx, people["root"], run.ID, 0) // where it is over it is
 		}
 		rewrite(t, filepath.Join(s.Dir, "inventory.yaml"), apitest.Inventory)
 	})

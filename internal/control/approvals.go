@@ -202,6 +202,9 @@ func (c *Control) settled(ctx context.Context, change store.Change, run restart.
 	if len(change.Messages) > 0 {
 		c.cfg.Announced()
 	}
+	if run.State = change.Run.To; run.State.Final() {
+		c.cfg.Ended(run)
+	}
 	c.touched(run.ID)
 	return nil
 }

@@ -94,7 +94,7 @@ func SamePerson(a, b string) bool { return strings.EqualFold(a, b) }
 // wait for an approval and out of it only with what belongs to the step.
 // asks: the change asks for one. v: it settles one. glass: it breaks the glass.
 func CheckApproval(from, to RunState, asks bool, v ApprovalVerdict, glass bool) error {
-	ok := false
+	var ok bool
 	switch {
 	case asks:
 		ok = from == RunDraft && to == RunAwaitingApproval && !glass

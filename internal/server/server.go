@@ -146,7 +146,7 @@ func (s *Server) open(ctx context.Context) error {
 	s.control = control.New(control.Config{
 		Store: s.store, Inventory: inv, Scenarios: s.shelf, Agents: s.agents, Enrol: enrol, Hub: hub,
 		Wake: s.orch.Wake, Committed: s.trail.Wake, Logger: s.log,
-		Zone: localZone(), URL: strings.TrimRight(s.cfg.URL, "/"), Channels: receivers.For, Announced: s.notifier.Wake,
+		Zone: localZone(), URL: strings.TrimRight(s.cfg.URL, "/"), Channels: receivers.For, Announced: s.notifier.Wake, Ended: s.meters.neverBegan,
 		Rights: s.rules.inForce,
 	})
 	if s.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Listen); err != nil {

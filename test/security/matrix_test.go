@@ -68,6 +68,7 @@ see          0000   ++++   ++++  ++++  ++++     ++++     ++++    ++++    ++++  0
 restart      0000   ----   +---  -+--  ----     ----     ----    +---    ++++  0000    0000
 dump         0000   ----   +---  -+--  ----     ----     ----    +---    ++++  0000    0000
 control      0000   ----   +---  -+--  ----     ----     ----    +---    ++++  0000    0000
+approve      0000   ----   +---  -+--  ----     ----     ----    +---    ----  0000    0000
 break-glass  0000   ----   ----  ----  ----     ----     ----    +---    ++++  0000    0000
 confirm      0000   ----   ----  ----  ----     ----     ----    ----    ++++  0000    0000
 look         0      +      +     +     +        +        +       +       +     0       0
@@ -215,6 +216,7 @@ func verbs() []verb {
 		{"see", "GET", v1 + "/runs/{run}/tasks/{task}/output", ""},
 		{"see", "GET", v1 + "/runs/{run}/tasks/{task}/output.txt", ""},
 		{"see", "GET", v1 + "/runs/{run}/events", ""},
+		{"see", "GET", v1 + "/runs/{run}/steps", ""},
 		{"restart", "POST", v1 + "/plans", `{"service":"{service}",` + reason + `}`},
 		{"restart", "POST", v1 + "/plans", `{"service":"{service}","group":"{service}-production",` + reason + `}`},
 		{"dump", "POST", v1 + "/plans", `{"service":"{service}","scenario":"plain-dump",` + reason + `}`},
@@ -227,6 +229,8 @@ func verbs() []verb {
 		{"restart", "POST", v1 + "/runs/{run}/decide", `{"host":"{host}","verdict":"happened",` + reason + `}`},
 		{"restart", "POST", v1 + "/runs/{run}/retry", `{` + reason + `}`},
 		{"restart", "POST", v1 + "/runs/{run}/undrain", `{` + reason + `}`},
+		{"approve", "POST", v1 + "/runs/{run}/approve", `{` + reason + `}`}, // the admin's own: never by him
+		{"approve", "POST", v1 + "/runs/{run}/reject", `{` + reason + `}`},
 		{"confirm", "POST", v1 + "/runs/{draft}/start", `{"hosts":["not-in-the-plan"]}`},
 
 		{"look", "GET", v1 + "/whoami", ""},
@@ -239,6 +243,7 @@ func verbs() []verb {
 		{"look", "GET", v1 + "/locks", ""},
 		{"look", "GET", v1 + "/runs", ""},
 		{"look", "GET", v1 + "/freezes", ""},
+		{"look", "GET", v1 + "/approvals", ""},
 		{"look", "GET", v1 + "/break-glass", ""},
 		{"look", "GET", v1 + "/tokens", ""},
 		{"look", "POST", v1 + "/tokens", `{"name":"mine"}`},
