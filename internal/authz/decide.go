@@ -91,6 +91,9 @@ func (r *Rules) Decide(actor restart.Actor, action Action, object Object) Decisi
 	if actor.Name == "" {
 		return Decision{Why: "nobody is signed in"}
 	}
+	if d, outside := outsideScope(actor, action, object); outside {
+		return d
+	}
 	for _, x := range r.rules {
 		if x.effect != deny || !x.concerns(action, object) {
 			continue

@@ -138,7 +138,7 @@ func (c *Control) mayDecideApproval(ctx context.Context, actor restart.Actor, ru
 		return err
 	}
 	if restart.SamePerson(actor.Name, run.Actor) {
-		return restart.Errorf(restart.CodeForbidden, "%s has asked for this run: another person approves or rejects it", run.Actor).
+		return restart.Errorf(restart.CodeForbidden, "%s may not decide about this run, which %s has asked for: another person approves or rejects it", actor.Name, run.Actor).
 			WithHint("ask %s\nto take it back: restartilka abort %s", c.mayApprove(ctx, run), run.ID)
 	}
 	return nil

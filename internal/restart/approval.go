@@ -81,7 +81,7 @@ func (a Approval) CheckVerdict(v ApprovalVerdict, requester, by, digest string, 
 	case digest != a.Digest:
 		return Errorf(CodePlanChanged, "the plan is not the one that was shown").WithHint("ask for the run anew")
 	case v != ApprovalWaived && SamePerson(requester, by):
-		return Errorf(CodeForbidden, "%s has asked for this run: another person approves or rejects it", requester).WithHint("to take it back: abort it")
+		return Errorf(CodeForbidden, "%s may not decide about this run, which %s has asked for: another person approves or rejects it", by, requester).WithHint("to take it back: abort it")
 	}
 	return nil
 }

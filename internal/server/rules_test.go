@@ -58,8 +58,12 @@ func TestRulesAreReadWithoutARestart(t *testing.T) {
 	}
 	write(string(good))
 	s.until("the good rules", status("/api/v1/certificates", 200))
-	_, trail := s.get("/api/v1/audit?action=rules.changed", s.token)
-	if n := strings.Count(trail, `"rules.changed"`); n != 3 || !strings.Contains(trail, "at the start") {
+	changes := func() (int, string) {
+		_, trail := s.get("/api/v1/audit?action=rules.changed", s.token)
+		return strings.Count(trail, `"rules.changed"`), trail
+	}
+	s.until("the record of the last change", func() bool { n, _ := changes(); return n >= 3 })
+	if n, trail := changes(); n != 3 || !strings.Contains(trail, "at the start") {
 		t.Errorf("%d changes are recorded:\n%s", n, trail)
 	}
 	if _, trail := s.get("/api/v1/audit?action=rules.refused", s.token); strings.Count(trail, `"rules.refused"`) != 1 || !strings.Contains(trail, "no action") {

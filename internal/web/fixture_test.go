@@ -79,6 +79,7 @@ func newFixture(t testing.TB, change ...func(*Config)) *fixture {
 			Wake: func(string) {}, Committed: func() {},
 		}),
 		Auth: sessions, Sessions: sessions, Tokens: authn.Tokens{Store: f.store}, Logger: logger,
+		Entrance: entrance(f.store), People: authn.People{Store: f.store},
 		Record: func(ctx context.Context, rec audit.Record) error {
 			f.mu.Lock()
 			defer f.mu.Unlock()
@@ -107,6 +108,11 @@ func (f *fixture) rights() *authz.Rules {
 	rules, err := authz.Parse("rules.yaml", []byte(apitest.ApprovalRules))
 	f.must(err)
 	return rules
+}
+
+// entrance knows the local users of a store.
+func entrance(s *store.Store) *authn.Entrance {
+	return &authn.Entrance{People: authn.People{Store: s}, Passwords: []authn.Password{authn.Local{Store: s, Hasher: authn.NewHasher()}}, Throttle: &authn.Throttle{}}
 }
 
 // scenario is the only one on the shelf.

@@ -61,7 +61,7 @@ var services = []string{"own", "teams", "others", "ownerless"}
 // The matrix: of each row one cell a person, of each cell one letter a service
 // (own, the team's, another's, nobody's), or one for what is no service's:
 //
-//	+ allowed   - refused, and told who could   . not there for him   0 not let in at all
+//   - allowed   - refused, and told who could   . not there for him   0 not let in at all
 const matrix = `
              nobody viewer owner team  stranger reviewer auditor on-call admin revoked expired
 see          0000   ++++   ++++  ++++  ++++     ++++     ++++    ++++    ++++  0000    0000
@@ -142,13 +142,6 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 func (w *world) tokenOf(owner string) string {
 	w.t.Helper()
 	list, err := w.Store.Tokens(w.t.Context(), owner)
@@ -174,11 +167,11 @@ func as[T any](w *world, method, path, body string) (v T) {
 	return v
 }
 
-const reason = `"reason":"workers hang since the deploy"`
+const reasonJSON = `"reason":"workers hang since the deploy"`
 
 func (w *world) draft(service string) restart.Run {
 	w.t.Helper()
-	return as[restart.Run](w, "POST", "/api/v1/runs", `{"service":"`+service+`",`+reason+`}`)
+	return as[restart.Run](w, "POST", "/api/v1/runs", `{"service":"`+service+`",`+reasonJSON+`}`)
 }
 
 // finished gives a run of a service that is over.
@@ -217,20 +210,20 @@ func verbs() []verb {
 		{"see", "GET", v1 + "/runs/{run}/tasks/{task}/output.txt", ""},
 		{"see", "GET", v1 + "/runs/{run}/events", ""},
 		{"see", "GET", v1 + "/runs/{run}/steps", ""},
-		{"restart", "POST", v1 + "/plans", `{"service":"{service}",` + reason + `}`},
-		{"restart", "POST", v1 + "/plans", `{"service":"{service}","group":"{service}-production",` + reason + `}`},
-		{"dump", "POST", v1 + "/plans", `{"service":"{service}","scenario":"plain-dump",` + reason + `}`},
-		{"dump", "POST", v1 + "/runs", `{"service":"{service}","scenario":"plain-dump",` + reason + `}`},
-		{"restart", "POST", v1 + "/runs", `{"service":"{service}",` + reason + `}`},
+		{"restart", "POST", v1 + "/plans", `{"service":"{service}",` + reasonJSON + `}`},
+		{"restart", "POST", v1 + "/plans", `{"service":"{service}","group":"{service}-production",` + reasonJSON + `}`},
+		{"dump", "POST", v1 + "/plans", `{"service":"{service}","scenario":"plain-dump",` + reasonJSON + `}`},
+		{"dump", "POST", v1 + "/runs", `{"service":"{service}","scenario":"plain-dump",` + reasonJSON + `}`},
+		{"restart", "POST", v1 + "/runs", `{"service":"{service}",` + reasonJSON + `}`},
 		{"control", "POST", v1 + "/runs/{run}/pause", `{}`},
 		{"control", "POST", v1 + "/runs/{run}/abort", `{}`},
 		{"control", "POST", v1 + "/runs/{run}/force-abort", `{}`},
 		{"restart", "POST", v1 + "/runs/{run}/resume", `{}`},
-		{"restart", "POST", v1 + "/runs/{run}/decide", `{"host":"{host}","verdict":"happened",` + reason + `}`},
-		{"restart", "POST", v1 + "/runs/{run}/retry", `{` + reason + `}`},
-		{"restart", "POST", v1 + "/runs/{run}/undrain", `{` + reason + `}`},
-		{"approve", "POST", v1 + "/runs/{run}/approve", `{` + reason + `}`}, // the admin's own: never by him
-		{"approve", "POST", v1 + "/runs/{run}/reject", `{` + reason + `}`},
+		{"restart", "POST", v1 + "/runs/{run}/decide", `{"host":"{host}","verdict":"happened",` + reasonJSON + `}`},
+		{"restart", "POST", v1 + "/runs/{run}/retry", `{` + reasonJSON + `}`},
+		{"restart", "POST", v1 + "/runs/{run}/undrain", `{` + reasonJSON + `}`},
+		{"approve", "POST", v1 + "/runs/{run}/approve", `{` + reasonJSON + `}`}, // the admin's own: never by him
+		{"approve", "POST", v1 + "/runs/{run}/reject", `{` + reasonJSON + `}`},
 		{"confirm", "POST", v1 + "/runs/{draft}/start", `{"hosts":["not-in-the-plan"]}`},
 
 		{"look", "GET", v1 + "/whoami", ""},
@@ -251,7 +244,7 @@ func verbs() []verb {
 		{"look", "GET", v1 + "/rights/why?action=restart&service=own", ""},
 		{"look", "GET", "/api/openapi.json", ""},
 		{"ask-of", "GET", v1 + "/rights/why?who=kate&action=restart&service=own", ""},
-		{"freeze", "POST", v1 + "/freezes", `{"environments":["production"],"weekly":"sun 03:00-sun 03:01",` + reason + `}`},
+		{"freeze", "POST", v1 + "/freezes", `{"environments":["production"],"weekly":"sun 03:00-sun 03:01",` + reasonJSON + `}`},
 		{"freeze", "DELETE", v1 + "/freezes/00000000000000000000000000?reason=nobody+needs+this+one", ""},
 		{"review-glass", "POST", v1 + "/break-glass/{run}/review", `{"note":"it was needed, and it helped"}`},
 		{"audit", "GET", v1 + "/audit", ""},
@@ -260,7 +253,7 @@ func verbs() []verb {
 		{"administer", "POST", v1 + "/hosts/discover", `{"hosts":"web1"}`},
 		{"administer", "GET", v1 + "/certificates", ""},
 		{"administer", "POST", v1 + "/certificates", `{"host":"web1","csr":"x"}`},
-		{"administer", "POST", v1 + "/certificates/revoke", `{"host":"web1",` + reason + `}`},
+		{"administer", "POST", v1 + "/certificates/revoke", `{"host":"web1",` + reasonJSON + `}`},
 		{"administer", "GET", v1 + "/join-tokens", ""},
 		{"administer", "POST", v1 + "/join-tokens", `{"host":"web9.example.com"}`},
 		{"administer", "DELETE", v1 + "/join-tokens/00000000000000000000000000", ""},
@@ -407,14 +400,14 @@ func shape(path string) string {
 func TestMatrixOfBrokenGlass(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	as[wire.Freeze](w, "POST", v1+"/freezes", `{"environments":["production"],"to":"`+time.Now().Add(time.Hour).UTC().Format(time.RFC3339)+`",`+reason+`}`)
+	as[wire.Freeze](w, "POST", v1+"/freezes", `{"environments":["production"],"to":"`+time.Now().Add(time.Hour).UTC().Format(time.RFC3339)+`",`+reasonJSON+`}`)
 	for _, p := range w.people {
 		got, said := "", []string{}
 		for _, s := range services {
 			ask := func(path, body string) (string, string) {
 				return letter(t, w.Request("POST", path, w.tokens[p], []byte(body), nil))
 			}
-			l, text := ask(v1+"/runs", `{"service":"`+s+`",`+reason+`}`)
+			l, text := ask(v1+"/runs", `{"service":"`+s+`",`+reasonJSON+`}`)
 			if l == "+" {
 				var run restart.Run
 				must(t, json.Unmarshal([]byte(text), &run))
@@ -486,25 +479,25 @@ func TestMatrixByPlace(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(filepath.Dir(w.Shelf), "inventory.yaml"), []byte(more), 0o644))
 	w.Rights(rulesByPlace)
 	plan := func(service, group string) string {
-		return fmt.Sprintf(`{"service":%q,"group":%q,%s}`, service, group, reason)
+		return fmt.Sprintf(`{"service":%q,"group":%q,%s}`, service, group, reasonJSON)
 	}
 	run := w.runs["own"].ID
 	for _, c := range []struct{ person, method, path, body, want string }{
 		{"owner", "POST", "/plans", plan("own", "own-testing"), "+"},
 		{"owner", "POST", "/plans", plan("own", "own-production"), "-"},
 		{"owner", "POST", "/plans", plan("own", "own-nowhere"), "-"},
-		{"owner", "POST", "/plans", `{"service":"own","hosts":"web1","environment":"production",` + reason + `}`, "-"},
+		{"owner", "POST", "/plans", `{"service":"own","hosts":"web1","environment":"production",` + reasonJSON + `}`, "-"},
 		{"stranger", "POST", "/plans", plan("own", "own-production"), "+"},
 		{"stranger", "POST", "/plans", plan("own", "own-testing"), "-"},
 		{"admin", "POST", "/plans", plan("others", "others-production"), "-"},
 		{"admin", "POST", "/plans", plan("teams", "teams-production"), "+"},
 		{"owner", "POST", "/runs/" + run + "/pause", `{}`, "-"}, // its run was in production
-		{"owner", "POST", "/runs/" + run + "/retry", `{` + reason + `}`, "-"},
+		{"owner", "POST", "/runs/" + run + "/retry", `{` + reasonJSON + `}`, "-"},
 		{"stranger", "POST", "/runs/" + run + "/resume", `{}`, "+"}, // the right is there; the run is over
 		{"stranger", "POST", "/runs/" + run + "/pause", `{}`, "-"},
-		{"team", "POST", "/freezes", `{"environments":["testing"],"weekly":"sun 03:00-sun 03:01",` + reason + `}`, "+"},
-		{"team", "POST", "/freezes", `{"environments":["production"],"weekly":"sun 03:00-sun 03:01",` + reason + `}`, "-"},
-		{"team", "POST", "/freezes", `{"environments":["all"],"weekly":"sun 03:00-sun 03:01",` + reason + `}`, "-"},
+		{"team", "POST", "/freezes", `{"environments":["testing"],"weekly":"sun 03:00-sun 03:01",` + reasonJSON + `}`, "+"},
+		{"team", "POST", "/freezes", `{"environments":["production"],"weekly":"sun 03:00-sun 03:01",` + reasonJSON + `}`, "-"},
+		{"team", "POST", "/freezes", `{"environments":["all"],"weekly":"sun 03:00-sun 03:01",` + reasonJSON + `}`, "-"},
 		{"auditor", "POST", "/break-glass/" + broken["own"] + "/review", `{"note":"it was needed, and it helped"}`, "+"},
 		{"auditor", "POST", "/break-glass/" + broken["teams"] + "/review", `{"note":"it was needed, and it helped"}`, "-"},
 		{"stranger", "POST", "/break-glass/" + run + "/review", `{"note":"it was needed, and it helped"}`, "-"},

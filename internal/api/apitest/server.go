@@ -189,7 +189,7 @@ func StartOn(t testing.TB, over *store.Store, change func(*api.Config)) *Server 
 	s.Control = control.New(control.Config{
 		Store: s.Store, Inventory: inv, Scenarios: shelf, Agents: s.Agents, Hub: hub, Wake: o.Wake, Committed: func() {},
 		Channels: func(string) []string { return []string{"test"} }, URL: "https://restartilka.example.com",
-		Rights: s.inForce, People: directory{authn.People{Tokens: s.Store}, s},
+		Rights: s.inForce, People: directory{authn.People{Store: s.Store}, s},
 		Enrol: &control.Enrolment{
 			CA: ca, CAPEM: s.CAPEM, Server: "test", EnvelopeKey: key.Public().(ed25519.PublicKey),
 			Pin: func() (pki.Pin, error) { return pki.PinOf(s.HTTP.Certificate()), nil },
