@@ -81,9 +81,9 @@ RESTARTILKA_URL, RESTARTILKA_CA (file), RESTARTILKA_TOKEN or RESTARTILKA_TOKEN_F
 		"act": {
 			restartCommand(), runCommand(), rehearseCommand(), dumpCommand(), watchCommand(),
 			verbCommand(pauseVerb), verbCommand(resumeVerb), verbCommand(abortVerb), verbCommand(forceAbortVerb),
-			decideCommand(), retryCommand(), undrainCommand(),
+			approveCommand(), rejectCommand(), decideCommand(), retryCommand(), undrainCommand(),
 		},
-		"look":  {showCommand(), runsCommand(), hostsCommand(), servicesCommand(), groupsCommand(), locksCommand(), breakGlassCommand(), whocanCommand(), whyCommand(), auditCommand()},
+		"look":  {showCommand(), runsCommand(), hostsCommand(), servicesCommand(), groupsCommand(), locksCommand(), approvalsCommand(), breakGlassCommand(), whocanCommand(), whyCommand(), auditCommand()},
 		"admin": {loginCommand(), whoamiCommand(), tokenCommand(), sessionCommand(), userCommand(), hostCommand(), scenarioCommand(), freezeCommand()},
 	} {
 		for _, c := range commands {

@@ -69,6 +69,9 @@ func (*lines) interrupted() {}
 
 func runWord(run restart.Run) string {
 	text := string(run.State)
+	if a := run.Approval; a != nil && run.State == restart.RunAwaitingApproval {
+		text += " until " + a.Until.Local().Format("2006-01-02 15:04")
+	}
 	if run.Cause != "" {
 		text += " (" + restart.Escape(string(run.Cause)) + ")"
 	}
@@ -164,6 +167,9 @@ func paint(run restart.Run, now time.Time, width, height int, colour bool) []str
 	count := fmt.Sprintf("  %d of %s done", done, plural(len(tasks), "host"))
 	if hidden > 0 {
 		count += fmt.Sprintf(", %d not shown", hidden)
+	}
+	if run.State == restart.RunAwaitingApproval {
+		return append(out, cut("  no host is touched before it is approved; Ctrl-C stops watching only", width))
 	}
 	return append(out, cut(count+"; Ctrl-C stops watching only", width))
 }

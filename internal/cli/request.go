@@ -42,7 +42,7 @@ func (b *begin) addTo(cmd *cobra.Command) {
 
 // addGlass is for what a freeze keeps from starting.
 func (b *begin) addGlass(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&b.glass, "break-glass", false, "start past a freeze; a right of its own, told to others and reviewed")
+	cmd.Flags().BoolVar(&b.glass, "break-glass", false, "start past a freeze or an approval; a right of its own, told to others and reviewed")
 }
 
 // check finds what can't go together.
@@ -71,7 +71,11 @@ func (b *begin) start(cmd *cobra.Command, c *client.Client, draft restart.Run) e
 		return startError(err, draft.ID)
 	}
 	if b.detach {
-		return data(cmd, show(started), func(w io.Writer) { fmt.Fprintln(w, started.ID) })
+		if err := data(cmd, show(started), func(w io.Writer) { fmt.Fprintln(w, started.ID) }); err != nil || started.State != restart.RunAwaitingApproval {
+			return err
+		}
+		say(cmd, "%s; watch it with: restartilka watch %s", runWord(started), started.ID)
+		return Exit(ExitPerson)
 	}
 	return watch(cmd, c, started.ID)
 }

@@ -55,6 +55,7 @@ func asPeople(env *testscript.Env, s *apitest.Server) {
 //	keep NAME REGEXP               keep what of stdout matches first in $NAME
 //	host NAME BEHAVIOUR            see apitest.Behaviour
 //	until RUN STATE                wait until the task of a host of the run is in it
+//	ask                            the rules ask for an approval from now on
 //	print TEXT                     what tasks print; Go escapes
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -84,6 +85,9 @@ func TestScripts(t *testing.T) {
 					}
 					<-time.After(10 * time.Millisecond)
 				}
+			},
+			"ask": func(ts *testscript.TestScript, _ bool, _ []string) {
+				ts.Value(serverKey{}).(*apitest.Server).AskApproval()
 			},
 			"print": func(ts *testscript.TestScript, _ bool, args []string) {
 				text, err := strconv.Unquote(`"` + args[0] + `"`)

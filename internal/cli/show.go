@@ -91,6 +91,7 @@ func writeRun(w io.Writer, run restart.Run, now time.Time) {
 		fmt.Fprintln(w, "glass:    broken: it was started past its safeguards")
 	}
 	fmt.Fprintf(w, "state:    %s\n", runWord(run))
+	writeApproval(w, run)
 	fmt.Fprintf(w, "asked:    %s\n", moment(&run.CreatedAt))
 	fmt.Fprintf(w, "started:  %s\n", moment(run.StartedAt))
 	finished := moment(run.FinishedAt)

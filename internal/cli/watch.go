@@ -58,6 +58,10 @@ func Watch(ctx context.Context, c *client.Client, id string, o WatchOptions) (ex
 		fmt.Fprintf(o.Talk, "the run goes on without being watched; come back with: restartilka watch %s\n", id)
 		return ExitCode(err), err
 	case ctx.Err() != nil:
+		if run.State == restart.RunAwaitingApproval {
+			fmt.Fprintf(o.Talk, "detached: the run waits for an approval, and starts by itself once it has it; come back with: restartilka watch %s\n", id)
+			return ExitPerson, nil
+		}
 		fmt.Fprintf(o.Talk, "detached: the run goes on; come back with: restartilka watch %s\n", id)
 		return ExitInterrupted, nil
 	}
@@ -139,9 +143,6 @@ func follow(ctx context.Context, c *client.Client, id string, view progress, tal
 
 // atRest tells whether nothing more happens without a person.
 func atRest(run restart.Run) bool {
-	if run.State == restart.RunAwaitingApproval {
-		return true
-	}
 	if run.State != restart.RunPaused || run.Control != restart.ControlNone { // what a person has asked for is still to come
 		return false
 	}
@@ -187,6 +188,10 @@ func adviseNext(w io.Writer, run restart.Run) {
 	switch {
 	case run.State == restart.RunPaused && run.Cause == restart.CauseFreeze && len(run.Undecided()) == 0:
 		fmt.Fprintf(w, "once the freeze is over: restartilka resume %s\nwhere it can't wait: restartilka abort %s, then restartilka retry %s --break-glass --reason TEXT\n", run.ID, run.ID, run.ID)
+	case run.State == restart.RunRejected:
+		fmt.Fprintln(w, "no host was touched; to ask anew, make another request")
+	case run.Cause == restart.CauseExpired:
+		fmt.Fprintln(w, "no host was touched; where it can't wait, another person approves, or who has the right breaks the glass: --break-glass")
 	case run.State == restart.RunPaused && len(run.Undecided()) == 0:
 		fmt.Fprintf(w, "it needs a person: restartilka show %s, then resume or abort\n", run.ID)
 	case run.State == restart.RunPaused:

@@ -46,6 +46,7 @@ type Config struct {
 	URL       string                      // of this server, for links in messages
 	Channels  func(event string) []string // who is to be told of an event; nil = nobody is
 	Announced func()                      // tells that there is a message to deliver; nil = nobody delivers
+	Ended     func(restart.Run)           // is told of a run that ended before it began; nil = nobody is
 	Rights    func() *authz.Rules         // those in force; nil = the shipped ones
 	People    Directory                   // nil = users, and who has a token
 	Hasher    *authn.Hasher               // of passwords; nil = one of its own
@@ -86,6 +87,9 @@ func New(cfg Config) *Control {
 	}
 	if cfg.Announced == nil {
 		cfg.Announced = func() {}
+	}
+	if cfg.Ended == nil {
+		cfg.Ended = func(restart.Run) {}
 	}
 	if cfg.Rights == nil {
 		cfg.Rights = authz.Default

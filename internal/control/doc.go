@@ -11,6 +11,9 @@
 // Between the two the inventory may have changed: Start resolves the request
 // again, and refuses with the difference if what was shown is no longer true.
 //
+// Where the rules ask for it, Start makes the run wait instead, until another
+// person approves of exactly this plan: approvals.go, decision 0020.
+//
 // A freeze keeps both from starting and, by MayGoOn, what is under way from its
 // next host. Broken glass waives it: see restart.Run.Waives, and breakGlass for
 // all that goes with it in one transaction.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/authz"
@@ -48,15 +49,27 @@ func (c *Control) breakGlass(change *store.Change, actor restart.Actor, run rest
 	}
 	change.Records = append(change.Records, rec)
 
+	n := c.notification(wire.EventBreakGlass, change.At, run, plan)
+	n.Actor, n.Waived = actor.Name, waived
+	return c.tell(change, n)
+}
+
+// notification starts what receivers outside are told of a run.
+func (c *Control) notification(event string, at time.Time, run restart.Run, plan restart.Plan) wire.Notification {
 	chosen := plan.Chosen()
 	n := wire.Notification{
-		ID: restart.NewID(change.At), Event: wire.EventBreakGlass, At: change.At, Run: run.ID, URL: c.cfg.URL + "/runs/" + run.ID,
-		Service: run.Service, Environment: run.Environment, Group: run.Group, Scenario: run.Scenario, Actor: actor.Name, Reason: run.Reason, Waived: waived,
+		ID: restart.NewID(at), Event: event, At: at, Run: run.ID, URL: c.cfg.URL + "/runs/" + run.ID,
+		Service: run.Service, Environment: run.Environment, Group: run.Group, Scenario: run.Scenario, Actor: run.Actor, Reason: run.Reason,
 		Owners: append([]string{}, plan.Service.Owners...), Hosts: []string{}, HostCount: len(chosen),
 	}
 	for _, h := range chosen[:min(len(chosen), mostNamed)] {
 		n.Hosts = append(n.Hosts, h.Name)
 	}
+	return n
+}
+
+// tell adds a message to a change, for those who are told of its event.
+func (c *Control) tell(change *store.Change, n wire.Notification) error {
 	body, err := json.Marshal(n)
 	if err != nil {
 		return fmt.Errorf("encode a message: %w", err)

@@ -359,6 +359,9 @@ func (c *Control) warn(ctx context.Context, p *restart.Plan) error {
 	if frozen != nil {
 		p.Warnings = append(p.Warnings, frozen.sentence(p.Environment))
 	}
+	if waits := c.approvalWarning(*p); waits != "" {
+		p.Warnings = append(p.Warnings, waits)
+	}
 	return nil
 }
 

@@ -104,11 +104,16 @@ func orZero(run *restart.Run) restart.Run {
 
 // Start confirms a draft: its request is resolved again, and if service,
 // hosts, scenario or values are not what was shown, it is refused with the
-// difference (CodePlanChanged). Starting a run that is started gives it back.
+// difference (CodePlanChanged). Where the rules ask for an approval the run
+// waits for it. Starting a run that is started, or waits, gives it back; one
+// that waits is started past that by broken glass.
 func (c *Control) Start(ctx context.Context, actor restart.Actor, id string, req wire.StartRequest) (restart.Run, error) {
 	run, err := c.Run(ctx, actor, id)
 	if err != nil {
 		return restart.Run{}, err
+	}
+	if run.State == restart.RunAwaitingApproval && req.BreakGlass && run.Actor == actor.Name {
+		return c.startWaiting(ctx, actor, run, req)
 	}
 	if run.State != restart.RunDraft {
 		return startedBefore(actor, run, req)
@@ -140,6 +145,16 @@ func (c *Control) Start(ctx context.Context, actor restart.Actor, id string, req
 	change.Records = []audit.Record{rec}
 	if run.Parent != "" {
 		change.Alone = &store.Alone{Besides: run.Plan.Siblings}
+	}
+	switch question := c.asked(run, *plan); {
+	case question == nil:
+	case req.BreakGlass:
+		question.Verdict, question.By, question.Reason = restart.ApprovalWaived, actor.Name, run.Reason
+		change.Approval, waived = question, both(waived, waivedApproval(question.Rule))
+	default:
+		if err := c.ask(ctx, &change, actor, run, *question); err != nil {
+			return restart.Run{}, err
+		}
 	}
 	if req.BreakGlass {
 		if err := c.breakGlass(&change, actor, run, *plan, waived); err != nil {
@@ -205,13 +220,7 @@ func (c *Control) confirm(ctx context.Context, actor restart.Actor, run restart.
 		return nil, restart.Errorf(restart.CodePlanChanged, "the plan was made %s ago", age.Round(time.Minute)).WithHint("hosts change in such a time: plan again")
 	}
 	again := shown.Request
-	resolve := c.resolve
-	if run.Parent != "" {
-		resolve = func(ctx context.Context, actor restart.Actor, req *restart.Request) (resolved, error) {
-			return c.resolveLinked(ctx, actor, run.Parent, run.Work, req)
-		}
-	}
-	now, err := resolve(ctx, actor, &again)
+	now, err := c.resolveAgain(ctx, actor, run, &again)
 	if err != nil {
 		return nil, err
 	}
@@ -241,6 +250,14 @@ func (c *Control) confirm(ctx context.Context, actor restart.Actor, run restart.
 		return nil, err
 	}
 	return &plan, nil
+}
+
+// resolveAgain resolves the request of a run as it was resolved at first.
+func (c *Control) resolveAgain(ctx context.Context, actor restart.Actor, run restart.Run, req *restart.Request) (resolved, error) {
+	if run.Parent != "" {
+		return c.resolveLinked(ctx, actor, run.Parent, run.Work, req)
+	}
+	return c.resolve(ctx, actor, req)
 }
 
 // changed says how what is true now differs from what was shown.

@@ -39,6 +39,9 @@ func (c *Control) wish(ctx context.Context, actor restart.Actor, id string, want
 	if err != nil {
 		return restart.Run{}, err
 	}
+	if run.State == restart.RunAwaitingApproval && want != restart.ControlPause {
+		return c.withdraw(ctx, actor, run, seen)
+	}
 	action := audit.RunAbortRequested
 	if want == restart.ControlPause {
 		action = audit.RunPauseRequested
@@ -53,6 +56,8 @@ func (c *Control) wish(ctx context.Context, actor restart.Actor, id string, want
 		return restart.Run{}, c.refused(ctx, rec, restart.Errorf(restart.CodeConflict, "run %s is over: %s", id, run.State))
 	case run.State == restart.RunDraft:
 		return restart.Run{}, c.refused(ctx, rec, restart.Errorf(restart.CodeConflict, "run %s was never started", id))
+	case run.State == restart.RunAwaitingApproval:
+		return restart.Run{}, c.refused(ctx, rec, restart.Errorf(restart.CodeConflict, "run %s waits for an approval: there is nothing to pause", id).WithHint("to take it back: restartilka abort %s", id))
 	case want == restart.ControlPause && run.State == restart.RunPaused:
 		return run, nil
 	case weaker(want, run.Control):
@@ -82,6 +87,9 @@ func (c *Control) Resume(ctx context.Context, actor restart.Actor, id string, se
 	rec := about(c.record(actor, audit.RunResumed), run)
 	if err := c.mayAct(ctx, actor, run); err != nil {
 		return restart.Run{}, c.refused(ctx, rec, err)
+	}
+	if run.Plan != nil && !run.Approval.Good(*run.Plan) {
+		return restart.Run{}, c.refused(ctx, rec, restart.Errorf(restart.CodeConflict, "%s", notApproved).WithHint("abort it: restartilka abort %s", id))
 	}
 	change, err := c.wishOf(actor, run, rec, seen).Resume()
 	if err == nil {
@@ -188,6 +196,10 @@ func inTheNameOf(run restart.Run, cause restart.Cause, why string) error {
 	}
 }
 
+// notApproved says of a run that it is not the one that was approved: its plan,
+// or the approval, was changed behind the program's back.
+const notApproved = "the approval of this run is not of this plan"
+
 // MayGoOn tells why the person who asked for a run may no longer have its next
 // host touched: every token with which he could ask has gone, the service is
 // not his any more, the scenario's version was withdrawn or revoked, or a freeze
@@ -199,6 +211,9 @@ func (c *Control) MayGoOn(ctx context.Context, run restart.Run) (restart.Cause, 
 	}
 	if cause, why := c.mayStillUse(ctx, run); cause != "" {
 		return cause, why
+	}
+	if run.State == restart.RunQueued && run.Plan != nil && !run.Approval.Good(*run.Plan) {
+		return restart.CauseGate, notApproved
 	}
 	switch err := c.mayPassFreeze(ctx, actor, run); restart.CodeOf(err) {
 	case "":

@@ -27,7 +27,9 @@ type Settings struct {
 }
 
 // Events lists the events that receivers can ask for.
-func Events() []string { return []string{wire.EventBreakGlass, wire.EventScenarioExpires} }
+func Events() []string {
+	return []string{wire.EventBreakGlass, wire.EventApprovalRequested, wire.EventApprovalDecided, wire.EventScenarioExpires}
+}
 
 // opened is a receiver with the events that it is told of.
 type opened struct {

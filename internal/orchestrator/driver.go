@@ -69,6 +69,7 @@ func (d *driver) intend(ctx context.Context) (protocol.Submission, time.Time, er
 		return submission, expiry, fmt.Errorf("encode an envelope: %w", err)
 	}
 	rec := d.record(audit.TaskIntent, now)
+	rec.Detail = d.run.ApprovedBy()
 	if d.run.Work == restart.WorkRehearse {
 		rec.Detail = "a rehearsal: no script is run"
 	}

@@ -231,6 +231,9 @@ func (l *loop) apply(ctx context.Context, run restart.Run, c command, now time.T
 		change.Hold = run.HoldsService()
 		rec = record(run, audit.RunStarted, now)
 		rec.Detail = frozenHosts(run)
+		if by := run.ApprovedBy(); by != "" {
+			rec.Detail = by + "; hosts: " + rec.Detail
+		}
 	case pause:
 		change.Run = &store.RunChange{
 			From: []restart.RunState{restart.RunRunning, restart.RunQueued}, To: restart.RunPaused,

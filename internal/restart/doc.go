@@ -6,7 +6,7 @@
 // # A run, as the server keeps it
 //
 //	draft ──► awaiting_approval ──► rejected
-//	  │              │
+//	  │              ├────────────► aborted (withdrawn, or nobody has decided in time)
 //	  └──────► queued ──► running ◄──► paused(cause)
 //	                        │             │
 //	                        ├─► completed │

@@ -71,6 +71,7 @@ const (
 	CauseInterrupted  Cause = "interrupted"
 	CauseLockLost     Cause = "lock_lost"
 	CauseRightsLost   Cause = "rights_lost"
+	CauseExpired      Cause = "expired" // of an end only: nobody has approved in time
 )
 
 // PauseCauses lists the causes a pause may have.
@@ -117,6 +118,8 @@ type Run struct {
 	// BreakGlass tells that it was started past the safeguards that Waives
 	// names, by somebody with the right to.
 	BreakGlass bool `json:"break_glass,omitempty"`
+	// Approval is what was asked for before the start; nil = nothing was.
+	Approval *Approval `json:"approval,omitempty"`
 	// Parent is the run that this one was made from, and Work how much of the
 	// scenario it does. Children are the runs that were made from it, the oldest
 	// first; they come only with a run that is asked for by itself.

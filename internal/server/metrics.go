@@ -122,6 +122,14 @@ func (m *meters) RunEnded(kind restart.Kind, state restart.RunState, took time.D
 	}
 }
 
+// neverBegan is told of a run that ended while it waited for an approval.
+func (m *meters) neverBegan(run restart.Run) {
+	for range run.Tasks {
+		m.TaskEnded(run.Kind, restart.TaskNotStarted, -1)
+	}
+	m.RunEnded(run.Kind, run.State, -1)
+}
+
 // TaskEnded implements orchestrator.Observer.
 func (m *meters) TaskEnded(kind restart.Kind, state restart.TaskState, took time.Duration) {
 	m.tasks.WithLabelValues(string(kind), string(state)).Inc()

@@ -86,6 +86,7 @@ func TestCallsAndEndsAreCounted(t *testing.T) {
 	m.TaskEnded(restart.KindRestart, restart.TaskUnknown, time.Minute)
 	m.TaskEnded(restart.KindRestart, restart.TaskNotStarted, -1)
 	m.RunEnded(restart.KindCustom, restart.RunFailed, time.Hour)
+	m.neverBegan(restart.Run{Kind: restart.KindCustom, State: restart.RunRejected, Tasks: make([]restart.Task, 3)})
 	if after, other := series(t, m, "restartilka_dispatch_refusals_total", "other"); other != 2 || after != n {
 		t.Errorf("%v others, %d series after %d", other, after, n)
 	}
@@ -102,6 +103,8 @@ func TestCallsAndEndsAreCounted(t *testing.T) {
 		{1, "restartilka_tasks_finished_total", []string{"restart", "not_started"}},
 		{1, "restartilka_task_duration_seconds", []string{"restart"}},
 		{1, "restartilka_runs_finished_total", []string{"custom", "failed"}},
+		{1, "restartilka_runs_finished_total", []string{"custom", "rejected"}},
+		{3, "restartilka_tasks_finished_total", []string{"custom", "not_started"}},
 		{1, "restartilka_run_duration_seconds", []string{"custom"}},
 	} {
 		if _, got := series(t, m, c.name, c.labels...); got != c.want {

@@ -156,6 +156,7 @@ func (s *Server) open(ctx context.Context) error {
 		Wake: s.orch.Wake, Committed: s.trail.Wake, Logger: s.log,
 		Rights: s.rules.inForce, People: s.door.people, Hasher: s.door.hasher, Zone: localZone(), URL: strings.TrimRight(s.cfg.URL, "/"), Channels: receivers.For, Announced: s.notifier.Wake,
 		Review: s.cfg.review(),
+		Ended:  s.meters.neverBegan,
 	})
 	if s.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Listen); err != nil {
 		return restart.Errorf(restart.CodeUnavailable, "can't listen on %s: %v", s.cfg.Listen, err).WithHint("another program may have the port; choose another with listen:").Because(err)
@@ -240,6 +241,7 @@ func (s *Server) Run(ctx context.Context) error {
 		walking.Go(func() { s.teller.Run(ctx) })
 	}
 	walking.Go(func() { s.control.WatchScenarios(ctx) })
+	walking.Go(func() { s.control.WatchApprovals(ctx) })
 	if s.renewer != nil {
 		walking.Go(func() { s.renewer.Run(ctx) })
 	}

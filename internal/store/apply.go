@@ -70,10 +70,10 @@ func staleFence(ctx context.Context, t tx, id string, fence Fence) error {
 // Errors: CodeNotFound (no such run or task), CodeStaleEpoch (another server
 // has claimed the run), CodeConflict (From does not fit, the table forbids a
 // step, a final run would keep active tasks, the run has taken another turn
-// than Seen knows, the task is decided already), CodePlanChanged (see Alone),
-// CodeLocked (another run holds the
-// service, or works on it on that host: the error names it), CodeInvalid,
-// CodeDiskFull and CodeUnavailable.
+// than Seen knows, the task or the approval is decided already), CodePlanChanged
+// (see Alone, and an approval of another plan), CodeForbidden (an approval of
+// one's own run), CodeLocked (another run holds the service, or works on it on
+// that host: the error names it), CodeInvalid, CodeDiskFull and CodeUnavailable.
 func (s *Store) Apply(ctx context.Context, c Change) (version int64, err error) {
 	if err := c.check(); err != nil {
 		return 0, err
@@ -111,8 +111,16 @@ func (s *Store) Apply(ctx context.Context, c Change) (version int64, err error) 
 		if busy, err = s.changeTasks(ctx, t, run, c.Tasks); err != nil {
 			return err
 		}
+		if err := c.CheckApproval(run.state); err != nil {
+			return err
+		}
 		if c.BreakGlass != nil {
 			if err := breakGlass(ctx, t, run, *c.BreakGlass, at); err != nil {
+				return err
+			}
+		}
+		if c.Approval != nil {
+			if err := approval(ctx, t, run, *c.Approval, at); err != nil {
 				return err
 			}
 		}

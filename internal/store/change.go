@@ -35,8 +35,11 @@ type Change struct {
 	At       time.Time      // when it happened; zero = now, by the database's clock
 
 	// BreakGlass starts the run past the safeguards that can be waived: only
-	// while it is a draft, so only together with its start.
+	// while it is a draft or waits for an approval, so only together with its start.
 	BreakGlass *BreakGlass
+
+	// Approval asks for an approval of the run, or settles it; nil = neither.
+	Approval *Approval
 
 	// Alone starts a run that is made from another unless somebody was quicker;
 	// nil = nobody asks. Only while the run is a draft.

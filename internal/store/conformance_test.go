@@ -99,6 +99,11 @@ func Exercise(t *testing.T, newDSN storetest.NewDSN) {
 		"siblings":                    exerciseSiblings,
 		"scenario versions":           exerciseVersions,
 		"scenario version race":       exerciseVersionRace,
+		"approvals":                   exerciseApprovals,
+		"approvals that expire":       exerciseExpiry,
+		"approval race":               exerciseApprovalRace,
+		"approvals at random":         exerciseRandomApprovals,
+		"restored approvals":          exerciseRestoredApprovals,
 		"messages":                    exerciseMessages,
 		"same request":                exerciseSameRequest,
 		"fifth migration":             exerciseFifthMigration,
@@ -174,8 +179,8 @@ func wantCode(t testing.TB, err error, code restart.Code) {
 func toRun(state restart.RunState) []restart.RunState {
 	return map[restart.RunState][]restart.RunState{
 		restart.RunDraft:            {restart.RunDraft},
-		restart.RunAwaitingApproval: {restart.RunAwaitingApproval},
-		restart.RunRejected:         {restart.RunAwaitingApproval, restart.RunRejected},
+		restart.RunAwaitingApproval: {restart.RunDraft, restart.RunAwaitingApproval},
+		restart.RunRejected:         {restart.RunDraft, restart.RunAwaitingApproval, restart.RunRejected},
 		restart.RunQueued:           {restart.RunQueued},
 		restart.RunRunning:          {restart.RunQueued, restart.RunRunning},
 		restart.RunPaused:           {restart.RunQueued, restart.RunPaused},

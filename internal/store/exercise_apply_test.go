@@ -24,9 +24,11 @@ func exerciseRunPairs(t *testing.T, newDSN storetest.NewDSN) {
 			run.State = path[0]
 			mustCreate(t, s, run)
 			for _, state := range path[1:] {
-				mustApply(t, s, store.Change{RunID: run.ID, Run: &store.RunChange{To: state}})
+				mustApply(t, s, stepTo(mustRun(t, s, run.ID), state))
 			}
-			_, err := s.Apply(t.Context(), store.Change{RunID: run.ID, Run: &store.RunChange{From: []restart.RunState{from}, To: to}})
+			change := stepTo(mustRun(t, s, run.ID), to)
+			change.Run.From = []restart.RunState{from}
+			_, err := s.Apply(t.Context(), change)
 			want := from
 			if from.CanBecome(to) {
 				want = to

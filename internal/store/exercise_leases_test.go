@@ -65,9 +65,9 @@ func exerciseInterrupted(t *testing.T, newDSN storetest.NewDSN) {
 func exerciseClaim(t *testing.T, newDSN storetest.NewDSN) {
 	s := storetest.Open(t, newDSN(t))
 	draft, awaiting := newRun(1), newRun(1)
-	draft.State, awaiting.State = restart.RunDraft, restart.RunAwaitingApproval
+	draft.State, awaiting.State = restart.RunDraft, restart.RunDraft
 	mustCreate(t, s, draft)
-	mustCreate(t, s, awaiting)
+	mustAwait(t, s, awaiting, time.Hour)
 	one, two := mustCreate(t, s, newRun(1)), mustCreate(t, s, newRun(1))
 	if one.ID > two.ID { // ids of one millisecond are in no order
 		one, two = two, one

@@ -127,7 +127,7 @@ func exerciseBeginnings(t *testing.T, newDSN storetest.NewDSN) {
 		run.State = state
 		_, err := s.CreateRun(t.Context(), run, "", nil, nil)
 		switch state {
-		case restart.RunDraft, restart.RunAwaitingApproval, restart.RunQueued:
+		case restart.RunDraft, restart.RunQueued:
 			if err != nil {
 				t.Errorf("a run begins as %s: %v", state, err)
 			}

@@ -30,7 +30,8 @@ const EpochJump = restart.RestoredEpoch
 //     touched since. Tasks in flight are left to the orchestrator, which asks
 //     the agents what became of them and never sends them again.
 //   - What was to be used once, and may have been, is gone: plans that nobody
-//     had confirmed, and join tokens.
+//     had confirmed, and join tokens. Runs that waited for an approval may have
+//     been approved since, and begun: their time is over at once.
 //   - The audit trail of every source goes on in a new epoch, as sinks have
 //     records that the database has forgotten.
 func fence(ctx context.Context, t tx, out *Restored, o RestoreOptions) error {
@@ -58,6 +59,7 @@ func fence(ctx context.Context, t tx, out *Restored, o RestoreOptions) error {
 			[]any{since, since}},
 		{`UPDATE runs SET state = 'paused', cause = 'interrupted', explanation = ?, control = CASE WHEN control = 'pause' THEN '' ELSE control END
 			WHERE state IN ('queued', 'running')`, []any{since}},
+		{`UPDATE runs SET approval_until = ? WHERE state = 'awaiting_approval'`, []any{now}},
 		// Who follows a run is told of every task of it again.
 		{`UPDATE tasks SET version = (SELECT version FROM runs WHERE runs.id = tasks.run_id)
 			WHERE run_id IN (SELECT id FROM runs WHERE state IN ('paused', 'awaiting_approval'))`, nil},

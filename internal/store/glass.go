@@ -25,7 +25,7 @@ type BrokenGlass struct {
 }
 
 func breakGlass(ctx context.Context, t tx, run lockedRun, b BreakGlass, at int64) error {
-	if run.state != restart.RunDraft {
+	if run.state != restart.RunDraft && run.state != restart.RunAwaitingApproval {
 		return restart.Errorf(restart.CodeConflict, "run %s is %s: the glass is broken as a run starts, or not at all", run.id, run.state)
 	}
 	if _, err := t.exec(ctx, "UPDATE runs SET break_glass = 1 WHERE id = ?", run.id); err != nil {

@@ -83,13 +83,13 @@ func exerciseModel(t *testing.T, newDSN storetest.NewDSN) {
 func alike(rt *rapid.T, t *testing.T, s *store.Store, m *model) {
 	for _, id := range m.runs {
 		want := m.run(rt, id)
-		if diff := cmp.Diff(want, mustRun(t, s, id)); diff != "" {
+		if diff := cmp.Diff(want, mustRun(t, s, id), untilOf); diff != "" {
 			rt.Fatalf("run %s (-model +store):\n%s", id, diff)
 		}
 		since := want.Version - int64(rapid.IntRange(0, 2).Draw(rt, "versions ago"))
 		changed, err := m.RunSince(t.Context(), id, since)
 		got, gotErr := s.RunSince(t.Context(), id, since)
-		if diff := cmp.Diff(changed, got); diff != "" || err != nil || gotErr != nil {
+		if diff := cmp.Diff(changed, got, untilOf); diff != "" || err != nil || gotErr != nil {
 			rt.Fatalf("run %s since version %d (-model +store):\n%s %v %v", id, since, diff, err, gotErr)
 		}
 	}
@@ -223,6 +223,7 @@ func applyStep(rt *rapid.T, t *testing.T, s *store.Store, m *model) {
 	if among := map[bool]int{true: 1, false: 19}[starts]; (starts || run.State != restart.RunDraft) && rapid.IntRange(0, among).Draw(rt, "glass") == 0 {
 		c.BreakGlass = &store.BreakGlass{By: "anna", Waived: "drawn"}
 	}
+	drawApproval(rt, run, &c)
 	if among := map[bool]int{true: 1, false: 19}[starts]; rapid.IntRange(0, among).Draw(rt, "alone") == 0 {
 		c.Alone = &store.Alone{Besides: m.runs[:rapid.IntRange(0, len(m.runs)).Draw(rt, "siblings known")]}
 	}
@@ -238,6 +239,32 @@ func applyStep(rt *rapid.T, t *testing.T, s *store.Store, m *model) {
 		c.NewTasks = []restart.Task{{ID: newID(), Host: last.Host, Position: last.Position, Batch: last.Batch, Attempt: last.Attempt + 1, State: restart.TaskPlanned}}
 	}
 	both(rt, t, s, m, c)
+}
+
+// untilOf leaves out what the database's own clock says.
+var untilOf = cmpopts.IgnoreFields(restart.Approval{}, "Until")
+
+// drawApproval mostly draws what a run's step needs, sometimes anything.
+func drawApproval(rt *rapid.T, run restart.Run, c *store.Change) {
+	verdicts := append(restart.ApprovalVerdicts(), restart.ApprovalPending)
+	switch {
+	case run.State == restart.RunAwaitingApproval && rapid.IntRange(0, 3).Draw(rt, "settles") > 0:
+		v := rapid.SampledFrom(restart.ApprovalVerdicts()).Draw(rt, "verdict")
+		c.Approval = &store.Approval{Verdict: v}
+		c.Run, c.BreakGlass = &store.RunChange{To: v.Leads()}, nil
+		if v == restart.ApprovalWaived {
+			c.BreakGlass = &store.BreakGlass{By: "anna", Waived: "an approval"}
+		}
+	case run.State == restart.RunDraft && rapid.IntRange(0, 2).Draw(rt, "asks") == 0:
+		c.Approval, c.Run, c.BreakGlass = &store.Approval{}, &store.RunChange{To: restart.RunAwaitingApproval}, nil
+		c.Going = false
+	case rapid.IntRange(0, 19).Draw(rt, "any approval") == 0:
+		c.Approval = &store.Approval{Verdict: rapid.SampledFrom(verdicts).Draw(rt, "any verdict")}
+	}
+	if a := c.Approval; a != nil {
+		a.Digest, a.Rule, a.Within, a.Reason = rapid.SampledFrom([]string{"plan", "plan", "plan", "other", ""}).Draw(rt, "digest"), "drawn", time.Hour, "drawn"
+		a.By = rapid.SampledFrom([]string{"anna", "Anna", "bob"}).Draw(rt, "by")
+	}
 }
 
 // both applies a change here and there.

@@ -17,7 +17,7 @@ import (
 // draftLife is how long a plan that nobody has confirmed is kept.
 const draftLife = 24 * time.Hour
 
-// CreateRun drops drafts older than a day, and stores a run as draft, awaiting_approval or queued, with its plan,
+// CreateRun drops drafts older than a day, and stores a run as draft or queued, with its plan,
 // its planned tasks and, unless it is empty, the body of its scenario.
 //
 // With an idempotency key that the same actor has used before, nothing is
@@ -86,7 +86,7 @@ func checkRun(run restart.Run, key string, body []byte) error {
 		return err
 	}
 	switch run.State {
-	case restart.RunDraft, restart.RunAwaitingApproval, restart.RunQueued:
+	case restart.RunDraft, restart.RunQueued:
 	default:
 		return restart.Errorf(restart.CodeInvalid, "a run does not begin as %s", restart.Quote(string(run.State)))
 	}
@@ -200,7 +200,7 @@ func (s *Store) RunSince(ctx context.Context, id string, version int64) (run res
 
 const runColumns = `runs.id, runs.state, runs.cause, runs.explanation, runs.control, runs.scenario, runs.digest, runs.kind, runs.service, runs.environment,
 	runs.project, runs.host_group, runs.params, runs.actor, runs.via, runs.reason, runs.ticket, runs.epoch, runs.version, runs.acknowledged, runs.held, runs.break_glass,
-	runs.parent, runs.work, runs.created_at, runs.started_at, runs.finished_at`
+	runs.parent, runs.work, runs.created_at, runs.started_at, runs.finished_at, ` + approvalColumns
 
 type scanner interface{ Scan(dest ...any) error }
 
@@ -208,15 +208,16 @@ func scanRun(row scanner) (run restart.Run, err error) {
 	var params string
 	var created, held, glass int64
 	var started, finished sql.NullInt64
-	err = row.Scan(
+	var approval approvalRow
+	err = row.Scan(append([]any{
 		&run.ID, &run.State, &run.Cause, &run.Explanation, &run.Control, &run.Scenario, &run.Digest, &run.Kind, &run.Service, &run.Environment,
 		&run.Project, &run.Group, &params, &run.Actor, &run.Via, &run.Reason, &run.Ticket, &run.Epoch, &run.Version, &run.Acknowledged, &held, &glass,
 		&run.Parent, &run.Work, &created, &started, &finished,
-	)
+	}, approval.into()...)...)
 	if err != nil {
 		return run, err
 	}
-	run.Held, run.BreakGlass = held == 1, glass == 1
+	run.Held, run.BreakGlass, run.Approval = held == 1, glass == 1, approval.approval()
 	run.CreatedAt, run.StartedAt, run.FinishedAt = fromMicros(created), fromMaybeMicros(started), fromMaybeMicros(finished)
 	err = json.Unmarshal([]byte(params), &run.Params)
 	return run, err

@@ -17,9 +17,13 @@ type acts struct {
 	Key      string // of the request that a form makes, so that a double click is one
 	Warnings []string
 	Start    bool
-	Hosts    int  // that a start would touch
-	Frozen   bool // it would be started, but a freeze stands in the way
-	MayBreak bool // past which the one who looks may start it
+	Hosts    int    // that a start would touch
+	Frozen   bool   // it would be started, but a freeze stands in the way
+	MayBreak bool   // past which the one who looks may start it
+	Approve  bool   // and reject
+	By       string // in whose name it would start
+	Withdraw bool
+	Past     bool // it waits for an approval, past which the one who looks may start it
 	Pause    bool
 	Abort    bool
 	Force    bool // there is something to kill
@@ -49,12 +53,18 @@ func (s *site) acts(ctx context.Context, actor restart.Actor, run restart.Run, f
 			a.Warnings = append(a.Warnings, restart.Escape(w))
 		}
 	}
+	if run.State == restart.RunAwaitingApproval && run.Plan != nil {
+		own := run.Actor == actor.Name
+		a.Approve, a.By, a.Hosts = s.cfg.Control.MayDecideApproval(ctx, actor, run), run.Actor, len(run.Plan.Chosen())
+		a.Withdraw, a.Abort = own, !own && mayControl && !a.Approve
+		a.Past = own && mayAct && s.cfg.Control.MayBreakGlass(ctx, actor, run)
+	}
 	if mayControl && going {
 		a.Pause = run.State != restart.RunPaused && run.Control == restart.ControlNone
 		a.Abort = !ending
 		a.Force = run.Control != restart.ControlForceAbort && slices.ContainsFunc(run.Tasks, func(t restart.Task) bool { return t.State.Active() })
 	}
-	if !mayAct || run.State == restart.RunDraft {
+	if !mayAct || run.State == restart.RunDraft || run.State == restart.RunAwaitingApproval {
 		return a
 	}
 	open := run.Undecided()
@@ -75,12 +85,12 @@ func (s *site) acts(ctx context.Context, actor restart.Actor, run restart.Run, f
 
 // Any tells whether there is anything to press.
 func (a acts) Any() bool {
-	return a.Start || a.Frozen || a.Pause || a.Abort || a.Force || a.Resume || len(a.Decide) > 0 || a.Retry > 0 || len(a.Undrain) > 0
+	return a.Start || a.Frozen || a.Approve || a.Withdraw || a.Pause || a.Abort || a.Force || a.Resume || len(a.Decide) > 0 || a.Retry > 0 || len(a.Undrain) > 0
 }
 
 // same tells whether two show the same, whichever version they are of.
 func (a acts) same(b acts) bool {
-	return a.Start == b.Start && a.Frozen == b.Frozen && a.MayBreak == b.MayBreak && a.Pause == b.Pause && a.Abort == b.Abort && a.Force == b.Force && a.Resume == b.Resume && a.Retry == b.Retry &&
+	return a.Start == b.Start && a.Approve == b.Approve && a.Withdraw == b.Withdraw && a.Past == b.Past && a.Frozen == b.Frozen && a.MayBreak == b.MayBreak && a.Pause == b.Pause && a.Abort == b.Abort && a.Force == b.Force && a.Resume == b.Resume && a.Retry == b.Retry &&
 		slices.Equal(a.Decide, b.Decide) && slices.Equal(a.Undrain, b.Undrain)
 }
 

@@ -9,11 +9,12 @@
 //	POST /sign-in  /sign-out
 //	GET  /runs                    the newest runs, page by page
 //	GET  /runs/{id}               one run: summary, strip of hosts, list of hosts
-//	POST /runs/{id}/…             pause, resume, abort, force-abort, decide, retry, undrain, start
+//	POST /runs/{id}/…             approve, reject, pause, resume, abort, force-abort, decide, retry, undrain, start
 //	GET  /runs/{id}/hosts/{host}  one host of it: phases, evidence, output
 //	GET  /runs/{id}/events        what changes on the run's page, as server-sent events
 //	GET  /runs/{id}/break-glass   the second step where it is frozen: type the service's name
 //	POST /runs/{id}/break-glass
+//	GET  /approvals               runs that wait for an approval
 //	GET  /freezes                 which apply now, when the others begin
 //	GET  /break-glass             runs that broke the glass and that nobody has reviewed
 //	POST /break-glass/{id}/review

@@ -14,12 +14,14 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/api/apitest"
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/authn"
+	"github.com/restartilka/restartilka/internal/authz"
 	"github.com/restartilka/restartilka/internal/control"
 	"github.com/restartilka/restartilka/internal/inventory"
 	"github.com/restartilka/restartilka/internal/protocol"
@@ -41,7 +43,8 @@ type fixture struct {
 	tokenID string
 	log     *logged
 	agents  *apitest.Agents
-	runs    int // made so far
+	runs    int         // made so far
+	asks    atomic.Bool // the rules ask for an approval
 
 	mu      sync.Mutex
 	records []audit.Record // what Record was given
@@ -72,7 +75,7 @@ func newFixture(t testing.TB, change ...func(*Config)) *fixture {
 	logger := slog.New(slog.NewTextHandler(f.log, nil))
 	cfg := Config{
 		Control: control.New(control.Config{
-			Store: f.store, Hub: f.hub, Logger: logger, Inventory: f.inventory(), Scenarios: f.shelf(), Agents: f.agents,
+			Rights: f.rights, Store: f.store, Hub: f.hub, Logger: logger, Inventory: f.inventory(), Scenarios: f.shelf(), Agents: f.agents,
 			Wake: func(string) {}, Committed: func() {},
 		}),
 		Auth: sessions, Sessions: sessions, Tokens: authn.Tokens{Store: f.store}, Logger: logger,
@@ -96,6 +99,15 @@ func newFixture(t testing.TB, change ...func(*Config)) *fixture {
 	f.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	f.secret, f.tokenID = f.token("dana", restart.RoleDeveloper)
 	return f
+}
+
+func (f *fixture) rights() *authz.Rules {
+	if !f.asks.Load() {
+		return authz.Default()
+	}
+	rules, err := authz.Parse("rules.yaml", []byte(apitest.ApprovalRules))
+	f.must(err)
+	return rules
 }
 
 // entrance knows the local users of a store.

@@ -83,13 +83,13 @@ func (s *site) showGlassForm(w http.ResponseWriter, v *visit, status int, failed
 	if err != nil {
 		return err
 	}
-	if run.State != restart.RunDraft {
+	if run.State != restart.RunDraft && run.State != restart.RunAwaitingApproval {
 		http.Redirect(w, v.Request, "/runs/"+run.ID, http.StatusSeeOther)
 		return nil
 	}
 	page := breakPage{
 		layout: s.layout(v, say(v.lang, "break.title")), ID: run.ID, Service: run.Service, Environment: run.Environment,
-		Hosts: len(newBoard(v.lang, run).hosts), Failed: failed,
+		Hosts: len(newBoard(v.lang, run).hosts), Failed: failed, Awaiting: run.State == restart.RunAwaitingApproval,
 	}
 	if page.Frozen, err = s.frozen(v, run, s.cfg.Now()); err != nil {
 		return err

@@ -189,7 +189,7 @@ func (st *stream) frame(ctx context.Context, before, run restart.Run, changed []
 // frozen tells whether a freeze stands in the run's way. Where that can't be
 // found out it is left to the press, which asks again.
 func (st *stream) frozen(ctx context.Context, run restart.Run) bool {
-	if run.State != restart.RunDraft && run.State != restart.RunPaused {
+	if run.State != restart.RunDraft && run.State != restart.RunAwaitingApproval && run.State != restart.RunPaused {
 		return false
 	}
 	f, err := st.site.cfg.Control.FreezeOn(ctx, st.v.actor, run)

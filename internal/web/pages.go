@@ -28,6 +28,7 @@ type (
 		RequestID string
 		Reload    bool // a browser without JavaScript loads the page again by itself
 		Scripts   bool // the page is live
+		ToApprove int  // runs that the reader may approve or reject
 	}
 	signInPage struct {
 		layout
@@ -79,6 +80,12 @@ type (
 		Hosts  []hostRow
 		Events string // address of the stream; "" = the run is over
 		Frozen *frozenNotice
+		Steps  *stepsView // nil = not shown
+	}
+	approvalsPage struct {
+		layout
+		Runs []awaitingLine
+		Poll string // address to ask again
 	}
 	freezesPage struct {
 		layout
@@ -93,6 +100,7 @@ type (
 		ID, Service, Environment string
 		Hosts                    int
 		Frozen                   *frozenNotice // nil = nothing is, just now
+		Awaiting                 bool          // it waits for an approval
 		Failed                   bool          // another name was typed
 	}
 	scenariosPage struct {
@@ -164,6 +172,7 @@ const (
 	pageProfile = "profile"
 	pageLogin   = "login"
 
+	pageApprovals = "approvals"
 	pageScenarios = "scenarios"
 	pageVersions  = "versions"
 	pageQueue     = "queue"
@@ -184,7 +193,7 @@ func parsePages(a *assets) pages {
 		})
 		template.Must(base.ParseFS(templates, "templates/layout.html", "templates/parts.html", "templates/acts.html"))
 		p[l] = map[string]*template.Template{}
-		for _, name := range []string{pageSignIn, pageRuns, pageRun, pageHost, pageProblem, pageFreezes, pageGlass, pageBreak, pageProfile, pageLogin, pageScenarios, pageVersions, pageQueue, pageReview} {
+		for _, name := range []string{pageSignIn, pageRuns, pageRun, pageHost, pageProblem, pageFreezes, pageGlass, pageBreak, pageApprovals, pageProfile, pageLogin, pageScenarios, pageVersions, pageQueue, pageReview} {
 			p[l][name] = template.Must(template.Must(base.Clone()).ParseFS(templates, "templates/"+name+".html"))
 		}
 	}
@@ -213,7 +222,12 @@ func (s *site) show(w http.ResponseWriter, v *visit, status int, name string, pa
 
 // layout starts a page for a visit.
 func (s *site) layout(v *visit, title string) layout {
-	return layout{Lang: v.lang, Title: title, Actor: v.actor.Name, Notice: s.cfg.Notice, RequestID: v.id}
+	l := layout{Lang: v.lang, Title: title, Actor: v.actor.Name, Notice: s.cfg.Notice, RequestID: v.id}
+	var err error
+	if l.ToApprove, err = s.cfg.Control.ToApprove(v.Context(), v.actor); err != nil && v.Context().Err() == nil {
+		s.cfg.Logger.WarnContext(v.Context(), "count approvals", "request_id", v.id, "error", err) // the page is worth more than the number
+	}
+	return l
 }
 
 // problem shows what went wrong as a page like any other.

@@ -66,6 +66,12 @@ func (s *site) presses() []route {
 		form("start", func(ctx context.Context, actor restart.Actor, p pressed) (restart.Run, error) {
 			return c.Start(ctx, actor, p.run, wire.StartRequest{Seen: wire.Seen{Version: p.seen}})
 		}),
+		form("approve", func(ctx context.Context, actor restart.Actor, p pressed) (restart.Run, error) {
+			return c.Approve(ctx, actor, p.run, wire.ApprovalRequest{Reason: p.reason, Seen: wire.Seen{Version: p.seen}})
+		}),
+		form("reject", func(ctx context.Context, actor restart.Actor, p pressed) (restart.Run, error) {
+			return c.Reject(ctx, actor, p.run, wire.ApprovalRequest{Reason: p.reason, Seen: wire.Seen{Version: p.seen}})
+		}),
 		form("pause", func(ctx context.Context, actor restart.Actor, p pressed) (restart.Run, error) {
 			return c.Pause(ctx, actor, p.run, 0)
 		}),

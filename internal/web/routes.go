@@ -47,6 +47,7 @@ func (s *site) routes() []route {
 		{pattern: "GET /runs/{id}/hosts/{host}", policy: signedIn, handle: s.showHost},
 		{pattern: "GET /runs/{id}/break-glass", policy: signedIn, handle: s.glassForm},
 		{pattern: "POST /runs/{id}/break-glass", policy: signedIn, handle: s.breakGlass},
+		{pattern: "GET /approvals", policy: signedIn, handle: s.listApprovals},
 		{pattern: "GET /freezes", policy: signedIn, handle: s.listFreezes},
 		{pattern: "GET /break-glass", policy: signedIn, handle: s.listGlass},
 		{pattern: "POST /break-glass/{id}/review", policy: signedIn, handle: s.reviewGlass},

@@ -42,6 +42,7 @@ type runView struct {
 	Only                      string // that it does not do the whole scenario
 	Density                   string // of the strip: few | some | many
 	Glass                     bool   // it was started past its safeguards
+	Approval                  *approvalView
 }
 
 // counted is how many hosts have one tone.
@@ -117,8 +118,11 @@ func (s *site) showRun(w http.ResponseWriter, v *visit) error {
 	}
 	page.Acts = s.acts(v.Context(), v.actor, run, page.Frozen != nil, now)
 	if !run.State.Final() {
-		page.Reload = run.State != restart.RunPaused && run.State != restart.RunDraft // a person may be writing a reason
+		page.Reload = run.State != restart.RunPaused && run.State != restart.RunDraft && run.State != restart.RunAwaitingApproval // a person may be writing a reason
 		page.Events = "/runs/" + run.ID + "/events?after=" + strconv.FormatInt(run.Version, 10)
+	}
+	if page.Steps, err = s.steps(v, run); err != nil {
+		return err
 	}
 	page.Scripts = true
 	return s.show(w, v, http.StatusOK, pageRun, page)
@@ -199,7 +203,7 @@ func (b *board) view(run restart.Run, now time.Time) runView {
 		Took: lasted(run.StartedAt, run.FinishedAt, now), Ticking: run.StartedAt != nil && run.FinishedAt == nil,
 		Done: counts[toneDone], Total: b.total,
 		Draft: run.State == restart.RunDraft, Paused: run.State == restart.RunPaused, Frozen: run.Cause == restart.CauseFreeze, HasUnknown: counts[toneUnknown] > 0,
-		Reason: restart.Escape(run.Reason), By: run.Actor, Density: b.density(), Glass: run.BreakGlass,
+		Reason: restart.Escape(run.Reason), By: run.Actor, Density: b.density(), Glass: run.BreakGlass, Approval: approvalOf(b.lang, run, now),
 	}
 	if run.Work == restart.WorkUndrain {
 		x.Only = say(b.lang, "run.only")

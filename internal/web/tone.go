@@ -30,7 +30,7 @@ func toneOfRun(s restart.RunState) tone {
 	switch s {
 	case restart.RunRunning:
 		return toneNow
-	case restart.RunPaused:
+	case restart.RunPaused, restart.RunAwaitingApproval:
 		return toneHold
 	case restart.RunCompleted:
 		return toneDone

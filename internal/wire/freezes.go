@@ -72,4 +72,12 @@ type Notification struct {
 	// Of a scenario whose last day is near, which has no run:
 	Digest    string     `json:"digest,omitempty"`
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+
+	// Of approvals: which rule asks, who may give it until when, what became of it.
+	Rule    string                  `json:"rule,omitempty"`
+	Who     string                  `json:"who,omitempty"`
+	Until   *time.Time              `json:"until,omitempty"`
+	Verdict restart.ApprovalVerdict `json:"verdict,omitempty"`
+	By      string                  `json:"by,omitempty"`
+	Note    string                  `json:"note,omitempty"` // his own words
 }

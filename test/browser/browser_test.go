@@ -36,10 +36,16 @@ type fixture struct {
 
 func newFixture(t testing.TB) *fixture {
 	t.Helper()
+	return newFixtureWith(t, nil)
+}
+
+// newFixtureWith lays a last hand on the files before the start.
+func newFixtureWith(t testing.TB, prepare func(c *company.Company)) *fixture {
+	t.Helper()
 	program := chromium(t)
 	f := &fixture{t: t, gates: filepath.Join(t.TempDir(), "gates")}
 	must(t, os.Mkdir(f.gates, 0o700))
-	f.Company = company.New(t, company.Options{Scenario: f.scenario})
+	f.Company = company.New(t, company.Options{Scenario: f.scenario, Prepare: prepare})
 	t.Cleanup(func() { os.RemoveAll(f.gates) }) // scripts that still wait give up then
 	f.browser = start(t, program, publicKey(t, f.URL, f.CA))
 	return f
@@ -78,10 +84,16 @@ func (f *fixture) release(task restart.Task) {
 // signedIn opens a tab and signs the developer in.
 func (f *fixture) signedIn() *tab {
 	f.t.Helper()
+	return f.signedInAs(demo.Developer, f.DevToken)
+}
+
+// signedInAs opens a tab with cookies of its own for somebody.
+func (f *fixture) signedInAs(name, secret string) *tab {
+	f.t.Helper()
 	b := open(f.browser, f.t, f.URL)
 	b.visit("/runs")
-	b.fill("#name", demo.Developer)
-	b.fill("#secret", f.DevToken)
+	b.fill("#name", name)
+	b.fill("#secret", secret)
 	b.press("button.main")
 	b.until("location.pathname === '/runs' && document.readyState === 'complete'")
 	return b

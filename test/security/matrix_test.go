@@ -31,6 +31,7 @@ see          0000   ++++   ++++  ++++  ++++     ++++     ++++    ++++    ++++  0
 restart      0000   ----   +---  -+--  ----     ----     ----    +---    ++++  0000    0000
 dump         0000   ----   +---  -+--  ----     ----     ----    +---    ++++  0000    0000
 control      0000   ----   +---  -+--  ----     ----     ----    +---    ++++  0000    0000
+approve      0000   ----   +---  -+--  ----     ----     ----    +---    ----  0000    0000
 break-glass  0000   ----   ----  ----  ----     ----     ----    +---    ++++  0000    0000
 confirm      0000   ----   ----  ----  ----     ----     ----    ----    ++++  0000    0000
 look         0      +      +     +     +        +        +       +       +     0       0
@@ -81,6 +82,7 @@ func verbs() []verb {
 		{"see", "GET", v1 + "/runs/{run}/tasks/{task}/output", ""},
 		{"see", "GET", v1 + "/runs/{run}/tasks/{task}/output.txt", ""},
 		{"see", "GET", v1 + "/runs/{run}/events", ""},
+		{"see", "GET", v1 + "/runs/{run}/steps", ""},
 		{"restart", "POST", v1 + "/plans", `{"service":"{service}",` + reasonJSON + `}`},
 		{"restart", "POST", v1 + "/plans", `{"service":"{service}","group":"{service}-production",` + reasonJSON + `}`},
 		{"dump", "POST", v1 + "/plans", `{"service":"{service}","scenario":"plain-dump",` + reasonJSON + `}`},
@@ -93,6 +95,8 @@ func verbs() []verb {
 		{"restart", "POST", v1 + "/runs/{run}/decide", `{"host":"{host}","verdict":"happened",` + reasonJSON + `}`},
 		{"restart", "POST", v1 + "/runs/{run}/retry", `{` + reasonJSON + `}`},
 		{"restart", "POST", v1 + "/runs/{run}/undrain", `{` + reasonJSON + `}`},
+		{"approve", "POST", v1 + "/runs/{run}/approve", `{` + reasonJSON + `}`}, // the admin's own: never by him
+		{"approve", "POST", v1 + "/runs/{run}/reject", `{` + reasonJSON + `}`},
 		{"confirm", "POST", v1 + "/runs/{draft}/start", `{"hosts":["not-in-the-plan"]}`},
 
 		{"look", "GET", v1 + "/whoami", ""},
@@ -105,6 +109,7 @@ func verbs() []verb {
 		{"look", "GET", v1 + "/locks", ""},
 		{"look", "GET", v1 + "/runs", ""},
 		{"look", "GET", v1 + "/freezes", ""},
+		{"look", "GET", v1 + "/approvals", ""},
 		{"look", "GET", v1 + "/break-glass", ""},
 		{"look", "GET", v1 + "/tokens", ""},
 		{"look", "POST", v1 + "/tokens", `{"name":"mine"}`},

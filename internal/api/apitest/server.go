@@ -75,6 +75,7 @@ type Server struct {
 	URL     string
 	CAFile  string
 	CAPEM   []byte
+	Dir     string // has its inventory.yaml
 	Shelf   string // the folder of its scenarios
 	Store   *store.Store
 	Control *control.Control
@@ -95,6 +96,24 @@ func (s *Server) Rights(text string) {
 	s.must(err)
 	s.rules.Store(rules)
 }
+
+// AskApproval has the rules ask for an approval of restarts in production, from
+// now on.
+func (s *Server) AskApproval() { s.Rights(ApprovalRules) }
+
+// ApprovalRules are the shipped rules with a question before restarts in
+// production; its name is "rules.yaml, line 10".
+const ApprovalRules = `format: 1
+roles: {developer: [everybody]}
+rules:
+  - {allow: [see], to: [everybody]}
+  - {allow: [restart, dump, control, approve], to: [owners]}
+  - {allow: [break-glass], to: ["role:break-glass"]}
+  - {allow: [audit, review-break-glass], to: ["role:auditor"]}
+  - {allow: [all], to: ["role:admin"]}
+approval:
+  - {environments: [production], within: 1h}
+`
 
 // Teams puts a person into teams, as a directory would.
 func (s *Server) Teams(person string, teams ...string) { s.teams.Store(person, teams) }
@@ -159,7 +178,7 @@ func StartReviewed(t testing.TB, review control.Review, changes ...func(*control
 func start(t testing.TB, over *store.Store, change func(*api.Config), below ...func(*control.Config)) *Server {
 	t.Helper()
 	dir := t.TempDir()
-	s := &Server{t: t, Agents: NewAgents("restarted\n"), Store: over}
+	s := &Server{t: t, Dir: dir, Agents: NewAgents("restarted\n"), Store: over}
 	s.Shelf = s.writeAll(dir)
 	shelf, err := control.NewShelf(s.Shelf, slog.New(slog.DiscardHandler))
 	s.must(err)

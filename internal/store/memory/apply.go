@@ -117,11 +117,19 @@ func (s *Store) change(r *run, c store.Change, at time.Time) error {
 			return err
 		}
 	}
+	if err := c.CheckApproval(r.State); err != nil {
+		return err
+	}
 	if c.BreakGlass != nil {
-		if r.State != restart.RunDraft {
+		if r.State != restart.RunDraft && r.State != restart.RunAwaitingApproval {
 			return restart.Errorf(restart.CodeConflict, "run %s is %s: the glass is broken as a run starts, or not at all", r.ID, r.State)
 		}
 		r.BreakGlass = true
+	}
+	if c.Approval != nil {
+		if err := r.approval(*c.Approval, at, s.now()); err != nil {
+			return err
+		}
 	}
 	if c.Run != nil {
 		if err := r.change(*c.Run, at); err != nil {
@@ -135,6 +143,22 @@ func (s *Store) change(r *run, c store.Change, at time.Time) error {
 	if c.Release {
 		r.holds = false
 	}
+	return nil
+}
+
+// approval asks for an approval of the run, or settles it.
+func (r *run) approval(a store.Approval, at, now time.Time) error {
+	if r.State == restart.RunDraft {
+		asked, err := a.Asked(at, now)
+		r.Approval = &asked
+		return err
+	}
+	settled := *r.Approval // CheckApproval lets no other state come here, and only by a question does a run get there
+	if err := settled.CheckVerdict(a.Verdict, r.Actor, a.By, a.Digest, now); err != nil {
+		return err
+	}
+	settled.Verdict, settled.By, settled.At, settled.Reason = a.Verdict, a.By, &at, a.Reason
+	r.Approval = &settled
 	return nil
 }
 

@@ -1,0 +1,99 @@
+package web
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/restartilka/restartilka/internal/restart"
+)
+
+// approvalView says what was asked for before a run starts, and what became of it.
+type approvalView struct {
+	Text, Reason string
+	Until        *moment // while it waits
+}
+
+// awaitingLine is one run of the list of those that wait.
+type awaitingLine struct {
+	ID, Service, Environment, Scenario, By, Reason, Who string
+	Hosts                                               int
+	AskedAt, Until                                      moment
+	Mine                                                bool // the reader may decide
+}
+
+// stepsView is what runs on each host.
+type stepsView struct {
+	Host, RunAs, Shell, Note string
+	Variables                []param
+	Steps                    []stepView
+}
+
+type stepView struct{ Name, When, Script string }
+
+func approvalOf(l language, run restart.Run, now time.Time) *approvalView {
+	a := run.Approval
+	if a == nil {
+		return nil
+	}
+	switch a.Verdict {
+	case restart.ApprovalPending:
+		return &approvalView{Text: say(l, "approval.pending", restart.Quote(a.Rule)), Until: new(momentOf(a.Until, now))}
+	case restart.ApprovalExpired:
+		return &approvalView{Text: say(l, "approval.expired")}
+	case restart.ApprovalWaived:
+		return &approvalView{Text: say(l, "approval.waived", a.By)}
+	}
+	return &approvalView{Text: say(l, "approval."+string(a.Verdict), a.By), Reason: restart.Escape(a.Reason)}
+}
+
+// steps gives the scripts to whoever looks at a run that waits for an approval.
+func (s *site) steps(v *visit, run restart.Run) (*stepsView, error) {
+	if run.State != restart.RunAwaitingApproval {
+		return nil, nil
+	}
+	found, err := s.cfg.Control.Steps(v.Context(), v.actor, run.ID, "")
+	if err != nil {
+		return nil, err
+	}
+	out := &stepsView{Host: found.Host, RunAs: found.RunAs, Shell: restart.Escape(found.Shell), Note: restart.Escape(found.Note)}
+	for _, name := range slices.Sorted(maps.Keys(found.Variables)) {
+		out.Variables = append(out.Variables, param{restart.Escape(name), restart.Escape(found.Variables[name])})
+	}
+	for _, step := range found.Steps {
+		out.Steps = append(out.Steps, stepView{say(v.lang, "stepname."+step.Name), step.When, scriptText(step.Script)})
+	}
+	return out, nil
+}
+
+// scriptText leaves nothing out: what can't be printed is shown by its number.
+func scriptText(script string) string {
+	lines := strings.Split(script, "\n")
+	for i, line := range lines {
+		cells := strings.Split(line, "\t")
+		for j := range cells {
+			cells[j] = restart.Escape(cells[j])
+		}
+		lines[i] = strings.Join(cells, "\t")
+	}
+	return strings.Join(lines, "\n")
+}
+
+func (s *site) listApprovals(w http.ResponseWriter, v *visit) error {
+	list, err := s.cfg.Control.Approvals(v.Context(), v.actor)
+	if err != nil {
+		return err
+	}
+	now := s.cfg.Now()
+	page := approvalsPage{layout: s.layout(v, say(v.lang, "approvals.title")), Poll: "/approvals"}
+	page.Scripts = true
+	for _, a := range list {
+		page.Runs = append(page.Runs, awaitingLine{
+			ID: a.Run, Service: a.Service, Environment: a.Environment, Scenario: a.Scenario, By: a.Actor, Reason: restart.Escape(a.Reason), Who: a.Who,
+			Hosts: a.Hosts, AskedAt: momentOf(a.AskedAt, now), Until: momentOf(a.Until, now), Mine: a.MayDecide,
+		})
+	}
+	return s.show(w, v, http.StatusOK, pageApprovals, page)
+}
