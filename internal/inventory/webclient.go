@@ -9,13 +9,13 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"os"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/restartilka/restartilka/internal/outgoing"
 	"github.com/restartilka/restartilka/internal/restart"
 )
 
@@ -62,7 +62,7 @@ func newWebClient(c Config) (*webClient, error) {
 	if c.TokenScheme != "" {
 		scheme = c.TokenScheme
 	}
-	dialer := &net.Dialer{Timeout: timeout, ControlContext: refuseAddress}
+	dialer := outgoing.Dialer(false, timeout)
 	return &webClient{
 		base: base, tokenFile: c.TokenFile, scheme: scheme,
 		http: &http.Client{
@@ -85,20 +85,6 @@ func sameOrigin(next *http.Request, via []*http.Request) error {
 	}
 	if len(via) > 3 {
 		return errors.New("more than 3 redirects")
-	}
-	return nil
-}
-
-// refuseAddress refuses what no inventory answers at, checked at the address
-// actually dialled: link-local (metadata services of clouds), multicast and
-// unspecified ones.
-func refuseAddress(_ context.Context, _, address string, _ syscall.RawConn) error {
-	to, err := netip.ParseAddrPort(address)
-	if err != nil {
-		return fmt.Errorf("dial %s: %w", address, err)
-	}
-	if ip := to.Addr().Unmap(); ip.IsLinkLocalUnicast() || ip.IsMulticast() || ip.IsUnspecified() {
-		return fmt.Errorf("dial %s: no inventory answers at a link-local, multicast or unspecified address", ip)
 	}
 	return nil
 }

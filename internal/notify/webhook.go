@@ -11,17 +11,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
+	"github.com/restartilka/restartilka/internal/outgoing"
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/secret"
 	"github.com/restartilka/restartilka/internal/store"
 	"github.com/restartilka/restartilka/internal/version"
 )
@@ -45,7 +44,6 @@ const (
 const (
 	deliverTimeout = 10 * time.Second
 	minSecret      = 16      // bytes
-	maxSecret      = 4 << 10 // bytes
 	mostRead       = 4 << 10 // bytes of an answer
 )
 
@@ -105,7 +103,7 @@ func openWebhook(key string, c Webhook) (*webhook, error) {
 			return nil, restart.Errorf(restart.CodeInvalid, "%s.ca_file: %s holds no PEM certificate", key, c.CAFile)
 		}
 	}
-	dialer := &net.Dialer{Timeout: deliverTimeout, ControlContext: checkAddress(u.Scheme == "http")}
+	dialer := outgoing.Dialer(u.Scheme == "http", deliverTimeout)
 	return &webhook{cfg: c, url: u, now: time.Now, http: &http.Client{
 		Timeout:       deliverTimeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -135,30 +133,10 @@ func checkURL(key, text string) (*url.URL, error) {
 	case u.Scheme != "http":
 		return bad("its scheme is not https")
 	}
-	if ip, err := netip.ParseAddr(u.Hostname()); u.Hostname() != "localhost" && (err != nil || !ip.IsLoopback()) {
+	if !outgoing.Loopback(u.Hostname()) {
 		return bad("without TLS anybody on the way could read and change messages; http is for a loopback address alone")
 	}
 	return u, nil
-}
-
-// checkAddress refuses to dial what no receiver answers at, at the address that
-// the name has led to: link-local (metadata services of clouds), multicast and
-// unspecified ones; and without TLS any but loopback ones.
-func checkAddress(plain bool) func(context.Context, string, string, syscall.RawConn) error {
-	return func(_ context.Context, _, address string, _ syscall.RawConn) error {
-		to, err := netip.ParseAddrPort(address)
-		if err != nil {
-			return fmt.Errorf("dial %s: %w", address, err)
-		}
-		ip := to.Addr().Unmap()
-		switch {
-		case ip.IsLinkLocalUnicast() || ip.IsMulticast() || ip.IsUnspecified():
-			return fmt.Errorf("dial %s: no receiver answers at a link-local, multicast or unspecified address", ip)
-		case plain && !ip.IsLoopback():
-			return fmt.Errorf("dial %s: http is for a loopback address alone", ip)
-		}
-		return nil
-	}
 }
 
 // readSecret reads the secret, without white space around it. A file that
@@ -167,27 +145,7 @@ func readSecret(key, path string) ([]byte, error) {
 	if path == "" {
 		return nil, restart.Errorf(restart.CodeInvalid, "%s is not given: the receiver could not tell our messages from others'", key).WithHint("openssl rand -hex 32 > FILE, mode 600")
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, restart.Errorf(restart.CodeInvalid, "%s can't be read: %v", key, err).Because(err)
-	}
-	defer f.Close() // read only
-	info, err := f.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("look at %s: %w", path, err)
-	}
-	if info.Mode().Perm()&0o037 != 0 {
-		return nil, restart.Errorf(restart.CodeInvalid, "%s: %s is open to others (mode %04o)", key, path, info.Mode().Perm()).WithHint("chmod 600 %s", path)
-	}
-	b, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", path, err)
-	}
-	b = bytes.TrimSpace(b)
-	if len(b) < minSecret || len(b) > maxSecret {
-		return nil, restart.Errorf(restart.CodeInvalid, "%s: %s does not hold %d to %d bytes", key, path, minSecret, maxSecret).WithHint("openssl rand -hex 32 > %s", path)
-	}
-	return b, nil
+	return secret.Read(key, path, minSecret, "openssl rand -hex 32 > "+path)
 }
 
 // Name is made of the address, which may itself be a secret.

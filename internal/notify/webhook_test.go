@@ -227,17 +227,3 @@ func TestSettingsAreChecked(t *testing.T) {
 		t.Errorf("twice: %v", err)
 	}
 }
-
-// A name that leads elsewhere than to this machine gets nothing without TLS.
-func TestOnlyLoopbackIsDialledWithoutTLS(t *testing.T) {
-	for address, plain := range map[string]bool{"192.0.2.1:80": true, "169.254.169.254:80": false, "0.0.0.0:80": false, "[fe80::1]:443": false, "[::ffff:169.254.169.254]:80": false} {
-		if err := notify.CheckAddress(plain, address); err == nil {
-			t.Errorf("%s, without TLS %v, is dialled", address, plain)
-		}
-	}
-	for address, plain := range map[string]bool{"127.0.0.1:80": true, "[::1]:80": true, "192.0.2.1:443": false, "10.1.2.3:443": false} {
-		if err := notify.CheckAddress(plain, address); err != nil {
-			t.Errorf("%s, without TLS %v: %v", address, plain, err)
-		}
-	}
-}
