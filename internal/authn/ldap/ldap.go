@@ -148,7 +148,7 @@ func (d *Directory) askOne(ctx context.Context, s server, question func(context.
 func (d *Directory) bindAsOurselves(c *conn) error {
 	password, err := d.password()
 	if err != nil {
-		return err
+		return restart.Errorf(restart.CodeUnavailable, "the directory can't be asked: the password of our account can't be read").Because(err)
 	}
 	ok, err := c.bind(d.cfg.BindDN, password)
 	if err == nil && !ok {
@@ -188,8 +188,12 @@ func (d *Directory) findAndBind(c *conn, name, password string) (authn.Identity,
 // nowhere is the name of an entry that no directory has.
 func (d *Directory) nowhere() string { return "cn=" + rand.Text() + "," + d.cfg.UserBase }
 
+func (d *Directory) template(name string) string {
+	return strings.ReplaceAll(d.cfg.UserTemplate, "{name}", ldap.EscapeDN(name))
+}
+
 func (d *Directory) bindAsTemplate(c *conn, name, password string) (authn.Identity, error) {
-	dn := strings.ReplaceAll(d.cfg.UserTemplate, "{name}", ldap.EscapeDN(name))
+	dn := d.template(name)
 	ok, err := c.bind(dn, password)
 	if err != nil {
 		return authn.Identity{}, err
