@@ -55,6 +55,14 @@ const (
 	SignIn             Action = "sign_in"
 	SignInRefused      Action = "sign_in.refused"
 	SignOut            Action = "sign_out"
+	SessionRevoked     Action = "session.revoked"
+	LoginConfirmed     Action = "login.confirmed" // a command line was signed in on the page
+	LoginRefused       Action = "login.refused"
+	UserCreated        Action = "user.created"
+	UserChanged        Action = "user.changed" // roles or method
+	UserDisabled       Action = "user.disabled"
+	UserEnabled        Action = "user.enabled"
+	PasswordChanged    Action = "user.password_changed"
 	ServerStarted      Action = "server.started"
 	ServerStopped      Action = "server.stopped"
 	ServerRestored     Action = "server.restored" // the database was put back from a backup

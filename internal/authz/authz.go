@@ -64,6 +64,9 @@ func (*Rules) Decide(actor restart.Actor, action Action, object Object) Decision
 	if actor.Name == "" {
 		return Decision{Why: "nobody is signed in"}
 	}
+	if d, outside := outsideScope(actor, action, object); outside {
+		return d
+	}
 	if actor.Has(restart.RoleAdmin) {
 		return allow("%s is an admin", actor.Name)
 	}

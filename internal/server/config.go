@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/restartilka/restartilka/internal/audit"
+	"github.com/restartilka/restartilka/internal/authn"
 	"github.com/restartilka/restartilka/internal/hostwork"
 	"github.com/restartilka/restartilka/internal/inventory"
 	"github.com/restartilka/restartilka/internal/notify"
@@ -32,6 +33,7 @@ type Config struct {
 	URL       string           `yaml:"url"`       // what links begin with; "" = https://LISTEN
 	Database  DatabaseConfig   `yaml:"database"`  //
 	TLS       TLSConfig        `yaml:"tls"`       // of the listener
+	SignIn    SignInConfig     `yaml:"sign_in"`   // by which methods people sign in
 	Agents    AgentsConfig     `yaml:"agents"`    //
 	Scenarios string           `yaml:"scenarios"` // folder of *.yaml
 	Inventory inventory.Config `yaml:"inventory"` //
@@ -51,6 +53,13 @@ type DatabaseConfig struct {
 type TLSConfig struct {
 	Certificate string `yaml:"certificate"`
 	Key         string `yaml:"key"`
+}
+
+// SignInConfig names the methods by which people sign in; API tokens are good
+// beside all of them. A method that is not named is off, except local.
+type SignInConfig struct {
+	Local bool              `yaml:"local"` // users of this server, with passwords; default true
+	Proxy authn.ProxyConfig `yaml:"proxy"` // a proxy in front that has found out who asks
 }
 
 // AgentsConfig is how agents are called.
@@ -99,6 +108,7 @@ func ReadConfig(path string) (Config, error) {
 func parseConfig(b []byte) (Config, error) {
 	c := Config{
 		Listen: "0.0.0.0:8443",
+		SignIn: SignInConfig{Local: true},
 		Agents: AgentsConfig{Port: protocol.Port},
 		Runs:   RunsConfig{AfterInterruption: "ask", Lease: 15 * time.Second, ContactTimeout: 2 * time.Minute, HostSweep: hostwork.DefaultSweep},
 	}
@@ -188,6 +198,9 @@ func (c *Config) check() error {
 	}
 	if p := c.Agents.Port; p < 0 || p > 65535 {
 		return fmt.Errorf("agents.port: %d is not a port", p)
+	}
+	if err := c.SignIn.Proxy.Check(); err != nil {
+		return fmt.Errorf("sign_in.proxy: %w", err)
 	}
 	return c.Audit.Check()
 }

@@ -41,7 +41,7 @@ func (s *site) signIn(w http.ResponseWriter, v *visit) error {
 	}
 	rec := s.record(v, audit.SignIn)
 	rec.Actor = actor.Name
-	if err := s.cfg.Sessions.Open(v.Context(), w, actor, rec); err != nil {
+	if err := s.cfg.Sessions.Open(v.Context(), w, v.Request, actor, rec); err != nil {
 		return err
 	}
 	http.Redirect(w, v.Request, next, http.StatusSeeOther)
