@@ -22,6 +22,7 @@ var (
 	// systemd.unit(5), without the escapes and without a leading dash
 	unitName = lazy(`^[A-Za-z0-9][A-Za-z0-9:_.@-]{0,250}\.(service|socket|target|timer)$`)
 	userName = lazy(`^[a-z_][a-z0-9_-]{0,31}$`)
+	person   = lazy(`^[a-z_][a-z0-9_.@-]{0,63}$`)
 	digest   = lazy(`^[0-9a-f]{64}$`)
 	id       = lazy(`^[0-9a-z]{26}$`)
 	tagName  = lazy(`^[A-Za-z0-9][A-Za-z0-9@._:+~=-]{0,127}$`)
@@ -89,6 +90,12 @@ func CheckUnit(s string) error {
 // CheckUser accepts a Unix user name.
 func CheckUser(s string) error {
 	return checkName("user", s, userName, "a Unix user name")
+}
+
+// CheckPerson accepts the name of somebody who signs in: a Unix user name, or
+// one with dots or an @ as companies give them.
+func CheckPerson(s string) error {
+	return checkName("user", s, person, "1 to 64 characters of a-z 0-9 _ . @ -, starting with a letter or _, without \"..\"")
 }
 
 // CheckTag accepts a tag of a host or package.

@@ -123,7 +123,7 @@ func FuzzTemplate(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, name string) {
 		d := Directory{cfg: Config{UserTemplate: "uid={name},ou=people,dc=example,dc=com"}}
-		if restart.CheckUser(name) != nil {
+		if restart.CheckPerson(name) != nil {
 			return // never reaches the template
 		}
 		dn, err := ldap.ParseDN(d.template(name))

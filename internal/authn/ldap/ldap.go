@@ -79,7 +79,7 @@ var (
 // SignIn implements authn.Password.
 func (d *Directory) SignIn(ctx context.Context, name, password string) (authn.Identity, error) {
 	name = strings.ToLower(name)
-	if err := restart.CheckUser(name); err != nil {
+	if err := restart.CheckPerson(name); err != nil {
 		return authn.Identity{}, refused(err)
 	}
 	if password == "" || len(password) > maxPassword || strings.ContainsRune(password, 0) {
@@ -96,7 +96,7 @@ func (d *Directory) SignIn(ctx context.Context, name, password string) (authn.Id
 // Refresh implements authn.Refresher.
 func (d *Directory) Refresh(ctx context.Context, name string) (authn.Identity, error) {
 	gone := restart.Errorf(restart.CodeNotFound, "the directory does not have %s any more, or has disabled the account", restart.Quote(name))
-	if err := restart.CheckUser(name); err != nil {
+	if err := restart.CheckPerson(name); err != nil {
 		return authn.Identity{}, gone.Because(err)
 	}
 	if !d.Refreshes() {
@@ -251,7 +251,7 @@ func (d *Directory) identity(c *conn, entry *ldap.Entry, typed string) (authn.Id
 		}
 		name = names[0]
 	}
-	if err := restart.CheckUser(name); err != nil {
+	if err := restart.CheckPerson(name); err != nil {
 		return authn.Identity{}, refused(err)
 	}
 	groups, err := d.groups(c, entry, name)
