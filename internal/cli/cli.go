@@ -84,7 +84,7 @@ RESTARTILKA_URL, RESTARTILKA_CA (file), RESTARTILKA_TOKEN or RESTARTILKA_TOKEN_F
 			decideCommand(), retryCommand(), undrainCommand(),
 		},
 		"look":  {showCommand(), runsCommand(), hostsCommand(), servicesCommand(), groupsCommand(), locksCommand(), breakGlassCommand(), auditCommand()},
-		"admin": {loginCommand(), whoamiCommand(), tokenCommand(), hostCommand(), scenarioCommand(), freezeCommand()},
+		"admin": {loginCommand(), whoamiCommand(), tokenCommand(), sessionCommand(), userCommand(), hostCommand(), scenarioCommand(), freezeCommand()},
 	} {
 		for _, c := range commands {
 			c.GroupID = id

@@ -51,6 +51,7 @@ type Server struct {
 	notifier *notify.Sender
 
 	shelf     *control.Shelf
+	door      door
 	inventory *inventoryWatch
 	meters    *meters
 	state     *readiness
@@ -119,6 +120,9 @@ func (s *Server) open(ctx context.Context) error {
 	if s.trail, err = audit.New(audit.Config{Store: s.store, Source: s.cfg.Name, Sinks: sinks, Logger: s.log}); err != nil {
 		return err
 	}
+	if s.door, err = s.newDoor(); err != nil {
+		return err
+	}
 	if err := s.loadRevoked(ctx); err != nil {
 		return err
 	}
@@ -142,7 +146,7 @@ func (s *Server) open(ctx context.Context) error {
 	s.control = control.New(control.Config{
 		Store: s.store, Inventory: inv, Scenarios: s.shelf, Agents: s.agents, Enrol: enrol, Hub: hub,
 		Wake: s.orch.Wake, Committed: s.trail.Wake, Logger: s.log,
-		Zone: localZone(), URL: strings.TrimRight(s.cfg.URL, "/"), Channels: receivers.For, Announced: s.notifier.Wake,
+		People: s.door.people, Hasher: s.door.hasher, Zone: localZone(), URL: strings.TrimRight(s.cfg.URL, "/"), Channels: receivers.For, Announced: s.notifier.Wake,
 	})
 	if s.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Listen); err != nil {
 		return restart.Errorf(restart.CodeUnavailable, "can't listen on %s: %v", s.cfg.Listen, err).WithHint("another program may have the port; choose another with listen:").Because(err)
@@ -165,14 +169,14 @@ func (s *Server) open(ctx context.Context) error {
 }
 
 func (s *Server) handler() http.Handler {
-	tokens := authn.Tokens{Store: s.store}
-	sessions := authn.Sessions{Store: s.store, Tokens: s.store}
-	chain := authn.Chain{newScraper(authn.Chain{tokens, sessions})}
+	tokens, sessions := s.door.tokens(s), s.door.sessions(s)
+	chain := authn.Chain{newScraper(authn.Chain{tokens, sessions, s.door.proxy})}
 	apiHandler := api.Handler(api.Config{
 		Control: s.control, Authn: chain, Logger: s.log, Ready: s.ready, Metrics: s.metrics(),
 	})
 	pages := web.Handler(web.Config{
-		Control: s.control, Auth: sessions, Tokens: tokens, Sessions: sessions, Logger: s.log, Notice: s.notice(),
+		Control: s.control, Auth: authn.Chain{sessions, s.door.proxy}, Tokens: tokens, Sessions: sessions, Logger: s.log, Notice: s.notice(),
+		Entrance: s.door.entrance(), Redirects: s.door.redirects, People: s.door.people,
 		Record: func(ctx context.Context, rec audit.Record) error {
 			if err := s.store.AppendAudit(ctx, rec); err != nil {
 				return err
