@@ -12,6 +12,8 @@ import (
 
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/authn"
+	"github.com/restartilka/restartilka/internal/authn/ldap"
+	"github.com/restartilka/restartilka/internal/authn/oidc"
 	"github.com/restartilka/restartilka/internal/hostwork"
 	"github.com/restartilka/restartilka/internal/inventory"
 	"github.com/restartilka/restartilka/internal/notify"
@@ -58,8 +60,10 @@ type TLSConfig struct {
 // SignInConfig names the methods by which people sign in; API tokens are good
 // beside all of them. A method that is not named is off, except local.
 type SignInConfig struct {
-	Local bool              `yaml:"local"` // users of this server, with passwords; default true
-	Proxy authn.ProxyConfig `yaml:"proxy"` // a proxy in front that has found out who asks
+	Local bool              `yaml:"local"`          // users of this server, with passwords; default true
+	LDAP  *ldap.Config      `yaml:"ldap,omitempty"` // the company's directory
+	OIDC  *oidc.Config      `yaml:"oidc,omitempty"` // the company's OpenID provider
+	Proxy authn.ProxyConfig `yaml:"proxy"`          // a proxy in front that has found out who asks
 }
 
 // AgentsConfig is how agents are called.
@@ -144,6 +148,11 @@ func (c *Config) resolve(dir string) {
 			}
 		}
 	}
+	for _, p := range c.SignIn.files() {
+		if *p != "" && !filepath.IsAbs(*p) {
+			*p = filepath.Join(dir, *p)
+		}
+	}
 	if c.URL == "" {
 		c.URL = "https://" + strings.Replace(c.Listen, "0.0.0.0:", "localhost:", 1)
 	}
@@ -199,8 +208,8 @@ func (c *Config) check() error {
 	if p := c.Agents.Port; p < 0 || p > 65535 {
 		return fmt.Errorf("agents.port: %d is not a port", p)
 	}
-	if err := c.SignIn.Proxy.Check(); err != nil {
-		return fmt.Errorf("sign_in.proxy: %w", err)
+	if err := c.SignIn.check(); err != nil {
+		return err
 	}
 	return c.Audit.Check()
 }
@@ -252,6 +261,9 @@ func (c *Config) Check(ctx context.Context) []error {
 	}
 	_, err = c.Notify.Open()
 	note("notify", err)
+	for _, err := range c.SignIn.try(ctx) {
+		note("sign_in", err)
+	}
 	inv, err := inventory.New(c.Inventory)
 	if err == nil {
 		var now inventory.Snapshot

@@ -65,14 +65,9 @@ func bad(key, format string, args ...any) *restart.Error {
 	return restart.Errorf(restart.CodeInvalid, "sign_in.ldap."+key+": "+format, args...)
 }
 
-// Check refuses what can't work, and says what to write instead.
-func (c Config) Check() error {
-	_, err := c.filled()
-	return err
-}
-
-// filled gives the configuration with its defaults, checked.
-func (c Config) filled() (Config, error) {
+// Filled gives the configuration with its defaults. It refuses what can't work,
+// and says what to write instead (CodeInvalid).
+func (c Config) Filled() (Config, error) {
 	for value, otherwise := range map[*string]string{
 		&c.UserFilter: "(uid={name})", &c.NameAttribute: "uid", &c.SubjectAttribute: "entryUUID", &c.MailAttribute: "mail",
 		&c.DisplayAttribute: "cn", &c.GroupName: "cn",

@@ -35,7 +35,7 @@ func TestConfig(t *testing.T) {
 	for name, change := range good {
 		c := working()
 		change(&c)
-		if err := c.Check(); err != nil {
+		if _, err := c.Filled(); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -74,7 +74,7 @@ func TestConfig(t *testing.T) {
 	for want, change := range bad {
 		c := working()
 		change(&c)
-		err := c.Check()
+		_, err := c.Filled()
 		if restart.CodeOf(err) != restart.CodeInvalid || !strings.HasPrefix(err.Error(), "sign_in.ldap.") || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", want, err)
 		}

@@ -33,7 +33,7 @@ type Directory struct {
 // Open checks the configuration and reads the files that it names. It connects
 // to nothing: a server starts while its directory is down.
 func Open(c Config, log *slog.Logger) (*Directory, error) {
-	cfg, err := c.filled()
+	cfg, err := c.Filled()
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 
 const (
 	skew       = time.Minute // how far the issuer's clock may be off
+	unsaid     = time.Hour   // ago is when a person proved himself, where the issuer does not say it
 	mostGroups = 500         // of one person
 )
 
@@ -107,6 +108,19 @@ func (c claims) times(now, since time.Time) error {
 		return errors.New("the id token does not say that the person has proved himself anew (auth_time)")
 	}
 	return nil
+}
+
+// proved gives when the person proved himself at the issuer: often earlier than
+// just now, for an issuer knows him for the day.
+func (c claims) proved(now time.Time) time.Time {
+	at, ok, err := c.seconds("auth_time")
+	switch {
+	case err != nil || !ok:
+		return now.Add(-unsaid)
+	case at.After(now):
+		return now
+	}
+	return at
 }
 
 // party checks for whom the token is, where it names several.

@@ -48,14 +48,9 @@ func bad(key, format string, args ...any) *restart.Error {
 	return restart.Errorf(restart.CodeInvalid, "sign_in.oidc."+key+": "+format, args...)
 }
 
-// Check refuses what can't work, and says what to write instead.
-func (c Config) Check() error {
-	_, err := c.filled()
-	return err
-}
-
-// filled gives the configuration with its defaults, checked.
-func (c Config) filled() (Config, error) {
+// Filled gives the configuration with its defaults. It refuses what can't work,
+// and says what to write instead (CodeInvalid).
+func (c Config) Filled() (Config, error) {
 	for value, otherwise := range map[*string]string{&c.UsernameClaim: "preferred_username", &c.GroupsClaim: "groups"} {
 		if *value == "" {
 			*value = otherwise

@@ -51,7 +51,7 @@ type Provider struct {
 // Open checks the configuration and reads the files that it names. It asks the
 // issuer nothing.
 func Open(o Options) (*Provider, error) {
-	cfg, err := o.Config.filled()
+	cfg, err := o.Config.Filled()
 	if err != nil {
 		return nil, err
 	}
@@ -233,6 +233,7 @@ func (p *Provider) identify(ctx context.Context, m *metadata, s state, raw, acce
 	if err != nil {
 		return authn.Identity{}, refused(err, "the issuer says who it is, but not in a way that can be used here: %s", restart.Escape(err.Error()))
 	}
+	id.ProvedAt = c.proved(p.now())
 	return id, nil
 }
 

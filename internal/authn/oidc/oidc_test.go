@@ -54,6 +54,10 @@ func TestSignIn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if ago := time.Since(id.ProvedAt); ago < 50*time.Minute {
+		t.Errorf("the issuer does not say when she proved herself, and it counts as %s ago", ago)
+	}
+	id.ProvedAt = time.Time{}
 	if diff := cmp.Diff(anna, id); diff != "" || next != "/runs?service=web" {
 		t.Errorf("next %q, %s", next, diff)
 	}
@@ -123,6 +127,7 @@ func TestSignInWithMockOIDC(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	id.ProvedAt = time.Time{}
 	if diff := cmp.Diff(authn.Identity{Name: "anna", Method: "oidc", Subject: "1", Groups: []string{"web"}, Mail: "anna@example.com"}, id); diff != "" {
 		t.Error(diff)
 	}
@@ -348,7 +353,10 @@ func TestAgain(t *testing.T) {
 			t.Errorf("asked with %v", asked)
 		}
 		h.nonce = asked.Get("nonce")
-		_, _, err := b.finish(t, p, url.Values{"state": {asked.Get("state")}, "code": {"c"}})
+		id, _, err := b.finish(t, p, url.Values{"state": {asked.Get("state")}, "code": {"c"}})
+		if err == nil && time.Since(id.ProvedAt) > 5*time.Second {
+			t.Errorf("proved at %s", id.ProvedAt)
+		}
 		return err
 	}
 	if err := again(time.Now().Unix()); err != nil {
@@ -495,12 +503,12 @@ func TestLogout(t *testing.T) {
 func TestConfig(t *testing.T) {
 	t.Parallel()
 	good := oidc.Config{Issuer: "https://id.example.com/realms/company", ClientID: "restartilka"}
-	if err := good.Check(); err != nil {
+	if _, err := good.Filled(); err != nil {
 		t.Fatal(err)
 	}
 	loopback := good
 	loopback.Issuer, loopback.Insecure = "http://127.0.0.1:5556/dex", true
-	if err := loopback.Check(); err != nil {
+	if _, err := loopback.Filled(); err != nil {
 		t.Error(err)
 	}
 	for want, change := range map[string]func(*oidc.Config){
@@ -516,7 +524,7 @@ func TestConfig(t *testing.T) {
 	} {
 		c := good
 		change(&c)
-		if err := c.Check(); restart.CodeOf(err) != restart.CodeInvalid || !strings.Contains(err.Error(), want) {
+		if _, err := c.Filled(); restart.CodeOf(err) != restart.CodeInvalid || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", want, err)
 		}
 	}
