@@ -26,7 +26,7 @@ func loginByPage(ctx context.Context, cmd *cobra.Command, c *client.Client) (str
 	page := c.URL() + "/login"
 	say(cmd, "Open this page in a browser, here or on any other machine, and sign in there:\n\n  %s/%s\n\nor open %s and type the code %s. It must show the same code.\nWaiting until %s; Ctrl-C gives up.",
 		page, restart.Escape(started.Code), page, restart.Escape(started.Code), moment(&started.ExpiresAt))
-	openBrowser(ctx, page+"/"+started.Code)
+	openBrowser(page+"/"+started.Code)
 	interval := max(started.Interval.Std(), 100*time.Millisecond)
 	timer := time.NewTimer(interval)
 	defer timer.Stop()
@@ -58,7 +58,7 @@ func thisClient() string {
 
 // openBrowser opens a page where there is a desktop. Where that fails, the
 // person has the address.
-func openBrowser(ctx context.Context, page string) {
+func openBrowser(page string) {
 	program := "xdg-open"
 	if runtime.GOOS == "darwin" {
 		program = "open"
@@ -66,6 +66,9 @@ func openBrowser(ctx context.Context, page string) {
 		return
 	}
 	if path, err := exec.LookPath(program); err == nil && strings.HasPrefix(page, "https://") {
-		exec.CommandContext(ctx, path, page).Run() //nolint:errcheck // the address has been printed
+		opener := exec.Command(path, page) // which may live as long as the browser
+		if opener.Start() == nil {
+			opener.Process.Release() //nolint:errcheck // nobody waits for it
+		}
 	}
 }

@@ -136,6 +136,9 @@ func (s *site) refuse(w http.ResponseWriter, v *visit, r refusal) error {
 	}
 	page := s.signInPage(v, restart.Actor{Name: r.name}, r.next, r.again)
 	page.Name, page.Failed, page.At = r.name, true, r.at
+	if r.at == failedPassword && !page.Password {
+		page.At = failedToken
+	}
 	status := http.StatusUnauthorized
 	switch code {
 	case restart.CodeTooMany:
