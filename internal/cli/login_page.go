@@ -26,7 +26,7 @@ func loginByPage(ctx context.Context, cmd *cobra.Command, c *client.Client) (str
 	page := c.URL() + "/login"
 	say(cmd, "Open this page in a browser, here or on any other machine, and sign in there:\n\n  %s/%s\n\nor open %s and type the code %s. It must show the same code.\nWaiting until %s; Ctrl-C gives up.",
 		page, restart.Escape(started.Code), page, restart.Escape(started.Code), moment(&started.ExpiresAt))
-	openBrowser(page+"/"+started.Code)
+	openBrowser(page + "/" + started.Code)
 	interval := max(started.Interval.Std(), 100*time.Millisecond)
 	timer := time.NewTimer(interval)
 	defer timer.Stop()

@@ -33,7 +33,7 @@ a role that its owner has not at the time; --service, --env and --action bound i
 further: what it may do, not what it may see.`,
 		Example: `  restartilka token create "deploy pipeline" --role developer --life 30d
   restartilka token create "shop's pipeline" --service 'shop-*' --env testing --action restart`,
-		Args:    exactly("NAME"),
+		Args: exactly("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req.Name, req.Life = args[0], restart.Duration(life)
 			for _, r := range roles {

@@ -30,8 +30,8 @@ type InitOptions struct {
 	Admin  string   // first admin's user name; "" = admin
 
 	Password string // of the first admin; "" = one is made
-	User   string   // who will run the server, if not the one who asks: gets the keys and the data. Needs root
-	Now    time.Time
+	User     string // who will run the server, if not the one who asks: gets the keys and the data. Needs root
+	Now      time.Time
 }
 
 // InitResult is what a person needs to go on. Token and password are shown once
@@ -44,7 +44,7 @@ type InitResult struct {
 	Token  string `json:"token"`
 
 	Password string `json:"password,omitempty"` // shown once; "" = the one that was given
-	User   string `json:"user,omitempty"` // who got the keys and the data
+	User     string `json:"user,omitempty"`     // who got the keys and the data
 }
 
 // Init writes a configuration, an authority and credentials of its own, the
