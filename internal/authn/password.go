@@ -153,7 +153,7 @@ func CheckPassword(name, password string) error {
 		return restart.Errorf(restart.CodeInvalid, "the password has %d characters, and at least %d are needed", n, minPassword).WithHint(hint)
 	case len(password) > maxPassword:
 		return restart.Errorf(restart.CodeInvalid, "the password has more than %d bytes", maxPassword)
-	case strings.Count(password, password[:1]) == len(password), strings.Contains(strings.ToLower(password), strings.ToLower(name)) && n < len(name)+8,
+	case strings.Count(password, password[:1]) == len(password), strings.Contains(strings.ToLower(password), strings.ToLower(name)) && n <= len(name)+8,
 		strings.Contains("123456789012345678901234567890 qwertyuiopasdfghjklzxcvbnm abcdefghijklmnopqrstuvwxyz", strings.ToLower(password)):
 		return restart.Errorf(restart.CodeInvalid, "the password is easy to guess").WithHint(hint)
 	}

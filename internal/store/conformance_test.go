@@ -62,6 +62,8 @@ func Exercise(t *testing.T, newDSN storetest.NewDSN) {
 		"output bounded":              exerciseOutputBounds,
 		"tokens":                      exerciseTokens,
 		"sessions":                    exerciseSessions,
+		"users":                       exerciseUsers,
+		"logins":                      exerciseLogins,
 		"scenarios":                   exerciseScenarios,
 		"certificates":                exerciseCertificates,
 		"second migration":            exerciseSecondMigration,

@@ -1,0 +1,177 @@
+package store_test
+
+import (
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/restartilka/restartilka/internal/audit"
+	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/store"
+	"github.com/restartilka/restartilka/internal/store/storetest"
+)
+
+func exerciseUsers(t *testing.T, newDSN storetest.NewDSN) {
+	s := storetest.Open(t, newDSN(t))
+	ok := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	anna := store.User{Name: "anna", Method: "local", Roles: []restart.Role{restart.RoleAdmin}, Password: "$argon2id$1", PasswordAt: epochStart, CreatedAt: epochStart}
+	ok(s.CreateUser(t.Context(), anna, audit.Record{Action: audit.UserCreated, Actor: "root"}))
+	wantCode(t, s.CreateUser(t.Context(), anna, audit.Record{Action: audit.UserCreated}), restart.CodeConflict)
+	vera := store.User{Name: "vera", Method: "ldap", Subject: "uid=vera", Groups: []string{"web"}, GroupsAt: epochStart, CreatedAt: epochStart, Mail: "vera@example.com", Display: "Vera"}
+	for range 2 {
+		ok(s.AdmitUser(t.Context(), vera, audit.Record{Action: audit.UserCreated, Actor: "vera"}))
+	}
+	if n := countRecords(t, s, audit.UserCreated); n != 2 {
+		t.Fatalf("%d users are recorded", n)
+	}
+	vera.Groups, vera.GroupsAt = []string{"db", "web"}, epochStart.Add(time.Hour)
+	ok(s.AdmitUser(t.Context(), vera))
+	if got, err := s.User(t.Context(), "vera"); err != nil || !cmp.Equal(got, vera) {
+		t.Fatalf("%v: %s", err, cmp.Diff(vera, got))
+	}
+	other := vera
+	other.Method = "oidc"
+	wantCode(t, s.AdmitUser(t.Context(), other), restart.CodeConflict)
+	_, err := s.User(t.Context(), "nobody")
+	wantCode(t, err, restart.CodeNotFound)
+	if page, err := s.Users(t.Context(), "", 1); err != nil || len(page) != 1 || page[0].Name != "anna" {
+		t.Fatalf("%+v, %v", page, err)
+	}
+	if page, err := s.Users(t.Context(), "anna", 10); err != nil || len(page) != 1 || page[0].Name != "vera" {
+		t.Fatalf("%+v, %v", page, err)
+	}
+
+	open := func(ids ...string) {
+		for _, id := range ids {
+			ok(s.CreateSession(t.Context(), store.Session{ID: id, Hash: "h" + id, Owner: "anna", CreatedAt: time.Now(), LastSeenAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)}))
+		}
+	}
+	alive := func() (ids []string) {
+		list, err := s.Sessions(t.Context(), "anna", time.Hour, 100)
+		ok(err)
+		for _, x := range list {
+			ids = append(ids, x.ID)
+		}
+		slices.Sort(ids)
+		return ids
+	}
+	open("a", "b", "c")
+	roles, password, yes, no := []restart.Role{restart.RoleViewer}, "$argon2id$2", true, false
+	ok(s.ChangeUser(t.Context(), "anna", store.UserChange{Roles: &roles, Records: []audit.Record{{Action: audit.UserChanged}}}))
+	if got := alive(); len(got) != 3 {
+		t.Errorf("roles end no sessions: %v", got)
+	}
+	ok(s.ChangeUser(t.Context(), "anna", store.UserChange{Password: &password, Keep: "b", Records: []audit.Record{{Action: audit.PasswordChanged}}}))
+	if got := alive(); !slices.Equal(got, []string{"b"}) {
+		t.Errorf("after a new password: %v", got)
+	}
+	ok(s.ChangeUser(t.Context(), "anna", store.UserChange{Disabled: &yes, Records: []audit.Record{{Action: audit.UserDisabled}}}))
+	got, err := s.User(t.Context(), "anna")
+	ok(err)
+	if !got.Disabled() || got.Password != password || !cmp.Equal(got.Roles, roles) || !got.PasswordAt.After(epochStart) || len(alive()) != 0 {
+		t.Errorf("%+v, sessions %v", got, alive())
+	}
+	ok(s.ChangeUser(t.Context(), "anna", store.UserChange{Disabled: &no}))
+	wantCode(t, s.ChangeUser(t.Context(), "nobody", store.UserChange{Disabled: &no, Records: []audit.Record{{Action: audit.UserEnabled}}}), restart.CodeNotFound)
+	if n := countRecords(t, s, audit.UserDisabled) + countRecords(t, s, audit.PasswordChanged) + countRecords(t, s, audit.UserChanged); n != 3 || countRecords(t, s, audit.UserEnabled) != 0 {
+		t.Errorf("%d records", n)
+	}
+	wantCode(t, s.RevokeSession(t.Context(), "a", audit.Record{Action: audit.SessionRevoked}), restart.CodeNotFound)
+	open("d")
+	ok(s.RevokeSession(t.Context(), "d", audit.Record{Action: audit.SessionRevoked}))
+	if len(alive()) != 0 || countRecords(t, s, audit.SessionRevoked) != 1 {
+		t.Errorf("%v", alive())
+	}
+	for i := range 60 { // however often somebody signs in
+		open("n" + strconv.Itoa(i))
+	}
+	if got := alive(); len(got) != 50 || !slices.Contains(got, "n59") {
+		t.Errorf("%d sessions: %v", len(got), got)
+	}
+	scoped := store.Token{ID: "t1", Owner: "anna", Scope: &restart.Scope{Services: []string{"shop-*"}}, Hash: "hash1", CreatedAt: epochStart}
+	ok(s.CreateToken(t.Context(), scoped))
+	if got, err := s.TokenByID(t.Context(), "t1"); err != nil || !cmp.Equal(got.Scope, scoped.Scope) {
+		t.Errorf("%+v, %v", got.Scope, err)
+	}
+}
+
+func exerciseLogins(t *testing.T, newDSN storetest.NewDSN) {
+	s := storetest.Open(t, newDSN(t))
+	ctx := t.Context()
+	create := func(name, address string, life time.Duration) error {
+		return s.CreateLogin(ctx, store.LoginRequest{Hash: "s" + name, CodeHash: "c" + name, Address: address, Client: "laptop", CreatedAt: time.Now(), ExpiresAt: time.Now().Add(life)})
+	}
+	ends := time.Now().Add(time.Hour).UTC().Truncate(time.Microsecond)
+	mint := func(id string) func(store.LoginRequest) (store.Token, audit.Record) {
+		return func(r store.LoginRequest) (store.Token, audit.Record) {
+			return store.Token{ID: id, Owner: r.ConfirmedBy, Roles: r.Roles, Hash: "hash" + id, CreatedAt: time.Now(), ExpiresAt: r.TokenEnds}, audit.Record{Action: audit.TokenCreated, Actor: r.ConfirmedBy}
+		}
+	}
+	for i, life := range []time.Duration{time.Hour, time.Hour, -time.Second} {
+		if err := create(strconv.Itoa(i), "192.0.2.1", life); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := s.LoginByCode(ctx, "c2")
+	wantCode(t, err, restart.CodeNotFound) // over
+	_, _, err = s.ClaimLogin(ctx, "s2", mint("x"))
+	wantCode(t, err, restart.CodeNotFound)
+	_, _, err = s.ClaimLogin(ctx, "c0", mint("x")) // the code is not the secret
+	wantCode(t, err, restart.CodeNotFound)
+	if _, done, err := s.ClaimLogin(ctx, "s0", mint("x")); done || err != nil {
+		t.Fatalf("before anybody has answered: %t, %v", done, err)
+	}
+	if r, err := s.LoginByCode(ctx, "c0"); err != nil || r.Client != "laptop" || r.Address != "192.0.2.1" {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if err := s.AnswerLogin(ctx, "c0", "anna", []restart.Role{restart.RoleDeveloper}, ends, audit.Record{Action: audit.LoginConfirmed}); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, s.AnswerLogin(ctx, "c0", "boris", nil, ends, audit.Record{Action: audit.LoginConfirmed}), restart.CodeNotFound) // once
+	_, err = s.LoginByCode(ctx, "c0")
+	wantCode(t, err, restart.CodeNotFound)
+
+	var tokens atomic.Int64
+	var claiming sync.WaitGroup
+	for i := range 8 { // one of them gets it
+		claiming.Go(func() {
+			if token, done, err := s.ClaimLogin(ctx, "s0", mint("t"+strconv.Itoa(i))); err == nil && done {
+				tokens.Add(1)
+				if token.Owner != "anna" || !token.ExpiresAt.Equal(ends) || !slices.Equal(token.Roles, []restart.Role{restart.RoleDeveloper}) {
+					t.Errorf("%+v", token)
+				}
+			} else if restart.CodeOf(err) != restart.CodeNotFound {
+				t.Errorf("%t, %v", done, err)
+			}
+		})
+	}
+	claiming.Wait()
+	if n := tokens.Load(); n != 1 || countRecords(t, s, audit.TokenCreated) != 1 || countRecords(t, s, audit.LoginConfirmed) != 1 {
+		t.Errorf("claimed %d times", n)
+	}
+	if err := s.AnswerLogin(ctx, "c1", "", nil, time.Time{}, audit.Record{Action: audit.LoginRefused}); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = s.ClaimLogin(ctx, "s1", mint("x"))
+	wantCode(t, err, restart.CodeForbidden)
+
+	for i := range 20 {
+		if err := create("f"+strconv.Itoa(i), "192.0.2.66", time.Hour); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantCode(t, create("one more", "192.0.2.66", time.Hour), restart.CodeTooMany)
+	if err := create("elsewhere", "192.0.2.67", time.Hour); err != nil {
+		t.Error(err)
+	}
+}
