@@ -20,12 +20,12 @@ import (
 func TestCheckAddress(t *testing.T) {
 	t.Parallel()
 	for address, plain := range map[string]bool{"192.0.2.1:80": true, "169.254.169.254:80": false, "0.0.0.0:80": false, "[fe80::1]:443": false, "[::ffff:169.254.169.254]:80": false, "224.0.0.1:389": false} {
-		if err := outgoing.CheckAddress(plain)(context.Background(), "tcp", address, nil); err == nil { //nolint:usetesting // none is needed
+		if err := outgoing.CheckAddress(plain)(context.Background(), "tcp", address, nil); err == nil {
 			t.Errorf("%s, without TLS %v, is dialled", address, plain)
 		}
 	}
 	for address, plain := range map[string]bool{"127.0.0.1:80": true, "[::1]:80": true, "192.0.2.1:443": false, "10.1.2.3:443": false} {
-		if err := outgoing.CheckAddress(plain)(context.Background(), "tcp", address, nil); err != nil { //nolint:usetesting // none is needed
+		if err := outgoing.CheckAddress(plain)(context.Background(), "tcp", address, nil); err != nil {
 			t.Errorf("%s, without TLS %v: %v", address, plain, err)
 		}
 	}
@@ -41,9 +41,9 @@ func TestClient(t *testing.T) {
 		case "/redirect":
 			http.Redirect(w, r, other.URL, http.StatusTemporaryRedirect)
 		case "/exact":
-			io.WriteString(w, strings.Repeat("x", 100)) //nolint:errcheck // the reader tells
+			io.WriteString(w, strings.Repeat("x", 100))
 		default:
-			io.WriteString(w, strings.Repeat("x", 101)) //nolint:errcheck // the reader tells
+			io.WriteString(w, strings.Repeat("x", 101))
 		}
 	}))
 	defer s.Close()

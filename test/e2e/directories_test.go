@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -132,6 +133,22 @@ func ownedByWeb(t *testing.T) func(*company.Company) {
 			t.Fatalf("the inventory has no owner:\n%s", b)
 		}
 		must(t, os.WriteFile(path, mine, 0o600))
+	}
+}
+
+// atItsAddress makes the server know the address that it is called by here,
+// for providers send people back to it.
+func atItsAddress(t *testing.T, then func(*company.Company)) func(*company.Company) {
+	return func(c *company.Company) {
+		t.Helper()
+		b, err := os.ReadFile(c.Config())
+		must(t, err)
+		line := regexp.MustCompile(`(?m)^url: .*$`)
+		if !line.Match(b) {
+			t.Fatalf("server.yaml has no url:\n%s", b)
+		}
+		must(t, os.WriteFile(c.Config(), line.ReplaceAll(b, []byte("url: "+c.URL)), 0o640))
+		then(c)
 	}
 }
 
@@ -282,7 +299,7 @@ func provider(t *testing.T) (*mockoidc.MockOIDC, []byte) {
 	m, err := mockoidc.NewServer(nil)
 	must(t, err)
 	must(t, m.Start(listener, settings))
-	t.Cleanup(func() { m.Shutdown() }) //nolint:errcheck // the test is over
+	t.Cleanup(func() { m.Shutdown() })
 	return m, ca.CertPEM()
 }
 
@@ -295,7 +312,7 @@ func TestPeopleOfTheProvider(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(dir, "secret"), []byte(m.ClientSecret), 0o600))
 	settings := fmt.Sprintf("sign_in:\n  oidc: {issuer: %q, client_id: %q, client_secret_file: %s, ca_file: %s, scopes: [openid, profile, email, groups]}\n",
 		m.Issuer(), m.ClientID, filepath.Join(dir, "secret"), filepath.Join(dir, "ca.crt"))
-	c := company.New(t, company.Options{Server: settings, Prepare: ownedByWeb(t)})
+	c := company.New(t, company.Options{Server: settings, Prepare: atItsAddress(t, ownedByWeb(t))})
 	if out, talk, code := c.Program("config", "check", "--config", c.Config(), "--user", ""); code != 0 {
 		t.Errorf("config check: exit %d\n%s\n%s", code, out, talk)
 	}

@@ -71,7 +71,7 @@ func (d *Directory) dial(ctx context.Context, s server) (*conn, error) {
 
 func (c *conn) close() {
 	c.release()
-	c.Close() //nolint:errcheck // nothing is under way on it
+	c.Close()
 }
 
 // silent says that a server gave no answer that could be used.

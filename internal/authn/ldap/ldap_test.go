@@ -492,7 +492,7 @@ func serveTLS(t *testing.T, s *ldaptest.Slapd, say func(net.Conn)) string {
 			}
 			go func() {
 				defer conn.Close()
-				conn.SetDeadline(time.Now().Add(10 * time.Second)) //nolint:errcheck // of a new connection
+				conn.SetDeadline(time.Now().Add(10 * time.Second))
 				say(conn)
 			}()
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -133,13 +134,8 @@ func (c claims) party(clientID, audience string) error {
 	if (len(all) > 1 || azp != "") && azp != clientID {
 		return fmt.Errorf("the id token was made for %s", restart.Quote(azp))
 	}
-	if audience == "" {
+	if audience == "" || slices.Contains(all, audience) {
 		return nil
-	}
-	for _, a := range all {
-		if a == audience {
-			return nil
-		}
 	}
 	return fmt.Errorf("the audience %s is not named in the id token", restart.Quote(audience))
 }

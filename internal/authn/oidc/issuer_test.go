@@ -64,7 +64,7 @@ func (h *hostile) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	reply := func(v any) {
 		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(v) //nolint:errcheck // the client tells
+		json.NewEncoder(w).Encode(v)
 	}
 	base := h.server.URL
 	switch r.URL.Path {
@@ -178,7 +178,7 @@ func (b *browser) request(target string) *http.Request {
 func (b *browser) keep(t *testing.T, resp *http.Response) {
 	t.Helper()
 	defer resp.Body.Close()
-	io.Copy(io.Discard, resp.Body) //nolint:errcheck // of a recorder
+	io.Copy(io.Discard, resp.Body)
 	if b.cookies == nil {
 		b.cookies = map[string]string{}
 	}

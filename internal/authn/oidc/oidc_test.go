@@ -95,7 +95,7 @@ func TestSignInWithMockOIDC(t *testing.T) {
 	if err := m.Start(tls.NewListener(plain, h.server.TLS), h.server.TLS); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { m.Shutdown() }) //nolint:errcheck // the test is over
+	t.Cleanup(func() { m.Shutdown() })
 	c := h.config()
 	c.Issuer, c.ClientID, c.Scopes = m.Issuer(), m.ClientID, []string{"openid", "profile", "email", "groups"}
 	write(t, c.ClientSecretFile, []byte(m.ClientSecret))
@@ -189,7 +189,7 @@ func TestHostileIssuers(t *testing.T) {
 		"no id token": func(h *hostile) {
 			h.token = func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Content-Type", "application/json")
-				w.Write([]byte(`{"access_token":"a","token_type":"Bearer"}`)) //nolint:errcheck // the client tells
+				w.Write([]byte(`{"access_token":"a","token_type":"Bearer"}`))
 			}
 		},
 	} {
@@ -442,7 +442,7 @@ func TestIssuersThatCantBeUsed(t *testing.T) {
 			}
 		},
 		"a huge answer": func(h *hostile) {
-			h.token = func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, 3<<20)) } //nolint:errcheck // the client tells
+			h.token = func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, 3<<20)) }
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
