@@ -93,9 +93,14 @@ func CheckUser(s string) error {
 }
 
 // CheckPerson accepts the name of somebody who signs in: a Unix user name, or
-// one with dots or an @ as companies give them.
+// one with dots or an @ as companies give them. What begins like a token's
+// secret (rtk_) is none: it was typed into the wrong field, and names are told.
 func CheckPerson(s string) error {
-	return checkName("user", s, person, "1 to 64 characters of a-z 0-9 _ . @ -, starting with a letter or _, without \"..\"")
+	const rule = "1 to 64 characters of a-z 0-9 _ . @ -, starting with a letter or _, without \"..\", and not with rtk_"
+	if strings.HasPrefix(s, "rtk_") {
+		return Errorf(CodeInvalid, "a user name does not begin with rtk_, as secrets of tokens do").WithHint("%s", rule)
+	}
+	return checkName("user", s, person, rule)
 }
 
 // CheckTag accepts a tag of a host or package.
