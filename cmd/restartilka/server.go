@@ -55,7 +55,7 @@ and what became of them is found out at the next start.`,
 	}
 	cmd.Flags().StringVar(&config, "config", server.DefaultConfig, "the configuration")
 	cmd.Flags().BoolVar(&verbose, "verbose", false, "log more")
-	cmd.AddCommand(initCommand())
+	cmd.AddCommand(initCommand(), rulesCommand())
 	return cmd
 }
 
@@ -158,13 +158,14 @@ that user, or the one of --user.`,
 		check,
 		&cobra.Command{
 			Use: "show", Short: "Show the configuration with every default filled in", Args: cobra.NoArgs,
-			Long: "Show the configuration with every default filled in and every path resolved. It holds no secrets: those lie in files of their own.",
+			Long: "Show the configuration with every default filled in and every path resolved. It holds no secrets: those lie in files of their own, and of a webhook's address only the host is shown.",
 			RunE: func(cmd *cobra.Command, _ []string) error {
 				cfg, err := server.ReadConfig(config)
 				if err != nil {
 					return err
 				}
-				b, err := yaml.Dump(&cfg)
+				shown := cfg.Redacted()
+				b, err := yaml.Dump(&shown)
 				if err != nil {
 					return fmt.Errorf("show the configuration: %w", err)
 				}

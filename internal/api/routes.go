@@ -70,6 +70,8 @@ func (a *api) routes() []route {
 		{id: "createJoinToken", method: "POST", path: v1 + "/join-tokens", policy: signedIn, summary: "Make a join token; its text is shown once", mount: answer(a, a.createJoinToken), status: http.StatusCreated},
 		{id: "revokeJoinToken", method: "DELETE", path: v1 + "/join-tokens/{id}", policy: signedIn, summary: "End a join token at once", mount: done(a, a.revokeJoinToken)},
 		{id: "join", method: "POST", path: v1 + "/join", policy: joining, summary: "Enrol the host that asks", mount: answer(a, a.join), status: http.StatusCreated},
+		{id: "whoCan", method: "GET", path: v1 + "/rights/whocan", policy: signedIn, summary: "Who can do something to a service, in each of its groups", mount: answer(a, a.whoCan)},
+		{id: "why", method: "GET", path: v1 + "/rights/why", policy: signedIn, summary: "Whether somebody may, and why; of others for admins and auditors", mount: answer(a, a.why)},
 		{id: "searchAudit", method: "GET", path: v1 + "/audit", policy: signedIn, summary: "Search the audit trail", mount: answer(a, a.searchAudit)},
 
 		{path: "/api/", policy: signedIn, hidden: true, mount: a.plain(a.nothingHere)},

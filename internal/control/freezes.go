@@ -102,7 +102,7 @@ func (c *Control) mayPassFreeze(ctx context.Context, actor restart.Actor, run re
 	if waived, err := c.freezeOn(ctx, run); err != nil || waived == nil {
 		return err
 	}
-	return c.rights().Require(actor, authz.BreakGlass, authz.Object{Service: restart.Service{Name: run.Service}})
+	return c.rights().Require(actor, authz.BreakGlass, c.objectOf(ctx, run))
 }
 
 // freezeInWay gives the freeze that applies to a run now and that its broken
@@ -162,6 +162,9 @@ func (c *Control) AddFreeze(ctx context.Context, actor restart.Actor, req wire.F
 	var f restart.Freeze
 	if err == nil {
 		f, err = c.freeze(ctx, actor, req)
+	}
+	if err == nil {
+		err = c.mayFreeze(ctx, actor, f)
 	}
 	if err != nil {
 		return wire.Freeze{}, c.refused(ctx, rec, err)
@@ -320,6 +323,9 @@ func (c *Control) RemoveFreeze(ctx context.Context, actor restart.Actor, id, rea
 	}
 	if err == nil {
 		err = restart.CheckID(id)
+	}
+	if err == nil {
+		err = c.mayLift(ctx, actor, id)
 	}
 	if err == nil {
 		err = c.cfg.Store.RemoveFreeze(ctx, id, c.now(), rec)

@@ -15,7 +15,11 @@ const signedInWithin = 15 * time.Minute
 // requireNow is Require for what only somebody may do who has proved lately
 // who he is.
 func (c *Control) requireNow(actor restart.Actor, action authz.Action) error {
-	if err := c.rights().Require(actor, action, authz.Object{}); err != nil {
+	object := authz.Object{}
+	if action.Narrow() {
+		object = authz.Wherever()
+	}
+	if err := c.rights().Require(actor, action, object); err != nil {
 		return err
 	}
 	return c.recent(actor)

@@ -5,15 +5,12 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -27,10 +24,11 @@ import (
 
 // Webhook is a receiver that takes a message as an HTTP POST of JSON.
 type Webhook struct {
-	URL        string   `yaml:"url"`         // https, or http to a loopback address
-	SecretFile string   `yaml:"secret_file"` // file with the secret that signs, 16 bytes at least; read for each message
-	CAFile     string   `yaml:"ca_file"`     // PEM certificates to believe; "" = the system's
-	Events     []string `yaml:"events"`      // what it is told of: break-glass
+	URL           string   `yaml:"url"`            // https, or http to a loopback address
+	SecretFile    string   `yaml:"secret_file"`    // file with the secret that signs, 16 bytes at least; read for each message
+	CAFile        string   `yaml:"ca_file"`        // PEM certificates to believe; "" = the system's
+	AllowNetworks []string `yaml:"allow_networks"` // that are called although they are refused otherwise: see internal/outgoing
+	Events        []string `yaml:"events"`         // what it is told of: break-glass
 }
 
 // The headers of a webhook's request.
@@ -44,6 +42,7 @@ const (
 const (
 	deliverTimeout = 10 * time.Second
 	minSecret      = 16      // bytes
+	maxSecret      = 4 << 10 // bytes
 	mostRead       = 4 << 10 // bytes of an answer
 )
 
@@ -82,9 +81,9 @@ func openWebhooks(s Settings) ([]opened, error) {
 }
 
 func openWebhook(key string, c Webhook) (*webhook, error) {
-	u, err := checkURL(key, c.URL)
+	u, err := outgoing.CheckURL(c.URL, false)
 	if err != nil {
-		return nil, err
+		return nil, restart.Errorf(restart.CodeInvalid, "%s.url is not usable: %v", key, err).WithHint("such as https://chat.example.com/hooks/restartilka")
 	}
 	if err := checkEvents(key, c.Events); err != nil {
 		return nil, err
@@ -92,60 +91,34 @@ func openWebhook(key string, c Webhook) (*webhook, error) {
 	if _, err := readSecret(key+".secret_file", c.SecretFile); err != nil {
 		return nil, err
 	}
-	trust := &tls.Config{MinVersion: tls.VersionTLS12}
-	if c.CAFile != "" {
-		pem, err := os.ReadFile(c.CAFile)
-		if err != nil {
-			return nil, restart.Errorf(restart.CodeInvalid, "%s.ca_file can't be read: %v", key, err)
-		}
-		trust.RootCAs = x509.NewCertPool()
-		if !trust.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, restart.Errorf(restart.CodeInvalid, "%s.ca_file: %s holds no PEM certificate", key, c.CAFile)
-		}
+	networks, err := outgoing.ParseNetworks(c.AllowNetworks)
+	if err != nil {
+		return nil, restart.Errorf(restart.CodeInvalid, "%s.allow_networks: %v", key, err)
 	}
-	dialer := outgoing.Dialer(u.Scheme == "http", deliverTimeout)
-	return &webhook{cfg: c, url: u, now: time.Now, http: &http.Client{
-		Timeout:       deliverTimeout,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport: &http.Transport{
-			DialContext: dialer.DialContext, TLSClientConfig: trust, TLSHandshakeTimeout: deliverTimeout, ForceAttemptHTTP2: true,
-			MaxIdleConnsPerHost: 1, IdleConnTimeout: 30 * time.Second, MaxResponseHeaderBytes: 16 << 10,
-		},
-	}}, nil
+	client, err := outgoing.New(outgoing.Config{URL: u, CAFile: c.CAFile, Timeout: deliverTimeout, Networks: networks})
+	if err != nil {
+		return nil, restart.Errorf(restart.CodeInvalid, "%s.ca_file: %v", key, err)
+	}
+	return &webhook{cfg: c, url: u, now: time.Now, http: client}, nil
 }
 
-func checkURL(key, text string) (*url.URL, error) {
-	bad := func(why string) (*url.URL, error) {
-		return nil, restart.Errorf(restart.CodeInvalid, "%s.url is not usable: %s", key, why).WithHint("such as https://chat.example.com/hooks/restartilka")
-	}
-	u, err := url.Parse(text)
-	switch {
-	case text == "":
-		return bad("it is not given")
-	case err != nil:
-		return bad("it can't be read")
-	case u.Host == "" || u.Opaque != "" || u.Fragment != "":
-		return bad("it is not the address of a page on a host")
-	case u.User != nil:
-		return bad("a name or password does not belong there")
-	case u.Scheme == "https":
-		return u, nil
-	case u.Scheme != "http":
-		return bad("its scheme is not https")
-	}
-	if !outgoing.Loopback(u.Hostname()) {
-		return bad("without TLS anybody on the way could read and change messages; http is for a loopback address alone")
-	}
-	return u, nil
-}
-
-// readSecret reads the secret, without white space around it. A file that
-// others may read is refused.
+// readSecret reads the secret, without white space around it.
 func readSecret(key, path string) ([]byte, error) {
 	if path == "" {
 		return nil, restart.Errorf(restart.CodeInvalid, "%s is not given: the receiver could not tell our messages from others'", key).WithHint("openssl rand -hex 32 > FILE, mode 600")
 	}
-	return secret.Read(key, path, minSecret, "openssl rand -hex 32 > "+path)
+	b, err := secret.Read(path, maxSecret)
+	if e, ok := errors.AsType[*restart.Error](err); ok {
+		return nil, restart.Errorf(restart.CodeInvalid, "%s: %s", key, e.Message).WithHint("%s", e.Hint).Because(err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	b = bytes.TrimSpace(b)
+	if len(b) < minSecret {
+		return nil, restart.Errorf(restart.CodeInvalid, "%s: %s does not hold %d to %d bytes", key, path, minSecret, maxSecret).WithHint("openssl rand -hex 32 > %s", path)
+	}
+	return b, nil
 }
 
 // Name is made of the address, which may itself be a secret.

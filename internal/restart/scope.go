@@ -39,7 +39,8 @@ func (s *Scope) Check() error {
 }
 
 // Covers tells whether an action on a service in an environment is within the
-// scope. An object that is no service ("") is within none that names services.
+// scope. An object that is no service ("") is within none that names services;
+// "*" asks whether any is, which must be asked again once it is known which.
 func (s *Scope) Covers(action, service, environment string) bool {
 	if s == nil {
 		return true
@@ -48,7 +49,7 @@ func (s *Scope) Covers(action, service, environment string) bool {
 }
 
 func matchesAny(globs []string, name string) bool {
-	return len(globs) == 0 || name != "" && slices.ContainsFunc(globs, func(g string) bool {
+	return len(globs) == 0 || name == "*" || name != "" && slices.ContainsFunc(globs, func(g string) bool {
 		ok, err := path.Match(g, name)
 		return ok && err == nil
 	})

@@ -13,6 +13,7 @@ import (
 
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/authn"
+	"github.com/restartilka/restartilka/internal/authz"
 	"github.com/restartilka/restartilka/internal/pki"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/store"
@@ -48,7 +49,7 @@ type InitResult struct {
 }
 
 // Init writes a configuration, an authority and credentials of its own, the
-// shipped scenarios and an example inventory, and makes the database with the
+// shipped scenarios and rules and an example inventory, and makes the database with the
 // first admin's token. It touches nothing that is there: an existing
 // configuration is CodeConflict.
 func Init(ctx context.Context, o InitOptions) (InitResult, error) {
@@ -108,9 +109,10 @@ func Init(ctx context.Context, o InitOptions) (InitResult, error) {
 	if err := layScenarios(filepath.Join(o.Dir, "scenarios")); err != nil {
 		return InitResult{}, err
 	}
-	inventory := filepath.Join(o.Dir, "inventory.yaml")
-	if err := writeNew(inventory, []byte(firstInventory), 0o644); err != nil && !errors.Is(err, fs.ErrExist) {
-		return InitResult{}, err
+	for name, content := range map[string][]byte{"inventory.yaml": []byte(firstInventory), "rules.yaml": authz.Shipped} {
+		if err := writeNew(filepath.Join(o.Dir, name), content, 0o644); err != nil && !errors.Is(err, fs.ErrExist) {
+			return InitResult{}, err
+		}
 	}
 	token, err := firstAdmin(ctx, o)
 	if err != nil {
@@ -298,6 +300,7 @@ agents:
   ca_key: ca.key
   envelope_key: envelope.key
 scenarios: scenarios
+rules: rules.yaml
 inventory:
   kind: yaml
   path: inventory.yaml

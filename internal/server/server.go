@@ -51,6 +51,7 @@ type Server struct {
 	notifier *notify.Sender
 
 	shelf     *control.Shelf
+	rules     *rulesFile
 	door      door
 	inventory *inventoryWatch
 	meters    *meters
@@ -103,6 +104,9 @@ func (s *Server) open(ctx context.Context) error {
 	if s.shelf, err = control.NewShelf(s.cfg.Scenarios, s.log); err != nil {
 		return err
 	}
+	if s.rules, err = openRules(s.cfg.Rules, s.log); err != nil {
+		return err
+	}
 	for _, sink := range s.cfg.Audit.Sinks {
 		if sink.Path != "" {
 			if err := os.MkdirAll(filepath.Dir(sink.Path), 0o700); err != nil {
@@ -146,7 +150,7 @@ func (s *Server) open(ctx context.Context) error {
 	s.control = control.New(control.Config{
 		Store: s.store, Inventory: inv, Scenarios: s.shelf, Agents: s.agents, Enrol: enrol, Hub: hub,
 		Wake: s.orch.Wake, Committed: s.trail.Wake, Logger: s.log,
-		People: s.door.people, Hasher: s.door.hasher, Zone: localZone(), URL: strings.TrimRight(s.cfg.URL, "/"), Channels: receivers.For, Announced: s.notifier.Wake,
+		Rights: s.rules.inForce, People: s.door.people, Hasher: s.door.hasher, Zone: localZone(), URL: strings.TrimRight(s.cfg.URL, "/"), Channels: receivers.For, Announced: s.notifier.Wake,
 	})
 	if s.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Listen); err != nil {
 		return restart.Errorf(restart.CodeUnavailable, "can't listen on %s: %v", s.cfg.Listen, err).WithHint("another program may have the port; choose another with listen:").Because(err)
@@ -224,6 +228,7 @@ func (s *Server) Run(ctx context.Context) error {
 	shipping.Go(func() { s.trail.Run(trailCtx) })
 	walking.Go(func() { s.orch.Run(ctx) })
 	walking.Go(func() { s.watchRevoked(ctx) })
+	walking.Go(func() { s.watchRules(ctx) })
 	walking.Go(func() { s.notifier.Run(ctx) })
 	walking.Go(func() { s.hostwork.Run(ctx) })
 	if s.renewer != nil {

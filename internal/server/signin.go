@@ -9,6 +9,7 @@ import (
 	"github.com/restartilka/restartilka/internal/authn"
 	"github.com/restartilka/restartilka/internal/authn/ldap"
 	"github.com/restartilka/restartilka/internal/authn/oidc"
+	"github.com/restartilka/restartilka/internal/restart"
 )
 
 // tryLimit is how long the systems that people sign in by are tried for by
@@ -26,7 +27,7 @@ type door struct {
 
 // newDoor makes the methods. Another is one more line here.
 func (s *Server) newDoor() (d door, err error) {
-	d = door{people: authn.People{Store: s.store, Away: &authn.Away{}}, hasher: authn.NewHasher()}
+	d = door{people: authn.People{Store: s.store, RolesFor: s.rolesFor, Away: &authn.Away{}}, hasher: authn.NewHasher()}
 	if s.cfg.SignIn.Local {
 		d.passwords = append(d.passwords, authn.Local{Store: s.store, Hasher: d.hasher})
 	}
@@ -118,4 +119,9 @@ func (c *SignInConfig) try(ctx context.Context) []error {
 		}
 	}
 	return wrong
+}
+
+// rolesFor gives what the rules in force say of a person.
+func (s *Server) rolesFor(name string, groups []string) []restart.Role {
+	return s.rules.inForce().Roles(name, groups)
 }

@@ -107,7 +107,7 @@ func (c Config) checkURLs() error {
 		case c.StartTLS:
 		case !c.Insecure:
 			return bad("urls", "%s has no TLS: anybody on the way could read passwords and name groups", text).WithHint("write ldaps://%s, or add start_tls: true", u.Hostname())
-		case !outgoing.Loopback(u.Hostname()):
+		case !outgoing.Local(u):
 			return bad("insecure", "is for a server at a loopback address, not for %s", text).WithHint("write ldaps://%s, or start_tls: true", u.Hostname())
 		}
 	}
@@ -237,6 +237,7 @@ type server struct {
 	address string // HOST:PORT
 	host    string // that its certificate must name
 	tls     bool   // from the first byte
+	url     *url.URL
 }
 
 func (c Config) servers() []server {
@@ -246,7 +247,7 @@ func (c Config) servers() []server {
 		if err != nil {
 			continue // checked before
 		}
-		s := server{text: text, host: u.Hostname(), tls: u.Scheme == "ldaps"}
+		s := server{text: text, host: u.Hostname(), tls: u.Scheme == "ldaps", url: u}
 		port := u.Port()
 		switch {
 		case port != "":

@@ -34,8 +34,7 @@ type conn struct {
 // dial connects and has TLS when it returns, unless the configuration allows
 // that there is none.
 func (d *Directory) dial(ctx context.Context, s server) (*conn, error) {
-	plain := !s.tls && !d.cfg.StartTLS
-	raw, err := outgoing.Dialer(plain, d.cfg.Timeout).DialContext(ctx, "tcp", s.address)
+	raw, err := outgoing.Config{URL: s.url, Timeout: d.cfg.Timeout}.Dialer().DialContext(ctx, "tcp", s.address)
 	if err != nil {
 		return nil, s.silent(err)
 	}

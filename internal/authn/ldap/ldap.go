@@ -1,6 +1,7 @@
 package ldap
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -41,8 +42,8 @@ func Open(c Config, log *slog.Logger) (*Directory, error) {
 		log = slog.New(slog.DiscardHandler)
 	}
 	d := &Directory{cfg: cfg, servers: cfg.servers(), log: log}
-	if d.trust, err = outgoing.Trust(cfg.CAFile); err != nil {
-		return nil, fmt.Errorf("sign_in.ldap: %w", err)
+	if d.trust, err = (outgoing.Config{CAFile: cfg.CAFile}).Trust(); err != nil {
+		return nil, fmt.Errorf("sign_in.ldap.ca_file: %w", err)
 	}
 	if cfg.BindDN != "" {
 		if _, err := d.password(); err != nil {
@@ -53,8 +54,14 @@ func Open(c Config, log *slog.Logger) (*Directory, error) {
 }
 
 func (d *Directory) password() (string, error) {
-	b, err := secret.Read("sign_in.ldap.bind_password_file", d.cfg.BindPasswordFile, 1, "it holds one line, the password of bind_dn")
-	return string(b), err
+	b, err := secret.Read(d.cfg.BindPasswordFile, maxPassword)
+	if err != nil {
+		return "", fmt.Errorf("sign_in.ldap.bind_password_file: %w", err)
+	}
+	if b = bytes.TrimSpace(b); len(b) == 0 {
+		return "", bad("bind_password_file", "it is empty").WithHint("it holds one line, the password of bind_dn")
+	}
+	return string(b), nil
 }
 
 // Method implements authn.Password and authn.Refresher.

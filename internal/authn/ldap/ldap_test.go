@@ -450,7 +450,7 @@ func TestAPasswordFileThatOthersRead(t *testing.T) {
 	if err := os.Chmod(c.BindPasswordFile, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ldap.Open(c, nil); restart.CodeOf(err) != restart.CodeInvalid || !strings.Contains(err.Error(), "chmod 600") {
+	if _, err := ldap.Open(c, nil); restart.CodeOf(err) != restart.CodeInvalid || !strings.Contains(err.Error(), "chmod 0600") {
 		t.Error(err)
 	}
 	c.BindPasswordFile = filepath.Join(t.TempDir(), "none")

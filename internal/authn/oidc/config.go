@@ -100,7 +100,7 @@ func (c Config) checkURL(key, text string) error {
 		return nil
 	case u.Scheme != "http" || !c.Insecure:
 		return bad(key, "%s is not https://", restart.Quote(text)).WithHint("without TLS anybody on the way could sign in as anybody")
-	case !outgoing.Loopback(u.Hostname()):
+	case !outgoing.Local(u):
 		return bad("insecure", "is for an issuer at a loopback address, not for %s", restart.Quote(text)).WithHint("write https://")
 	}
 	return nil

@@ -1,6 +1,7 @@
 package oidc
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/subtle"
@@ -9,7 +10,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
@@ -69,10 +69,15 @@ func Open(o Options) (*Provider, error) {
 	if p.jar, err = newJar(clientSecret); err != nil {
 		return nil, err
 	}
-	client, err := outgoing.Client(outgoing.Options{CAFile: cfg.CAFile, Timeout: cfg.Timeout, Plain: strings.HasPrefix(cfg.Issuer, "http:"), Most: mostAnswer})
+	address, err := url.Parse(cfg.Issuer)
 	if err != nil {
-		return nil, fmt.Errorf("sign_in.oidc: %w", err)
+		return nil, fmt.Errorf("sign_in.oidc.issuer: %w", err) // checked before
 	}
+	client, err := outgoing.New(outgoing.Config{URL: address, CAFile: cfg.CAFile, Timeout: cfg.Timeout, AtOnce: 2})
+	if err != nil {
+		return nil, fmt.Errorf("sign_in.oidc.ca_file: %w", err)
+	}
+	client.Transport = &bounded{next: client.Transport, most: mostAnswer}
 	p.issuer = &issuer{cfg: cfg, client: client, now: p.now}
 	return p, nil
 }
@@ -81,7 +86,14 @@ func (p *Provider) secret() ([]byte, error) {
 	if p.cfg.ClientSecretFile == "" {
 		return nil, nil
 	}
-	return secret.Read("sign_in.oidc.client_secret_file", p.cfg.ClientSecretFile, minSecret, "it holds the secret that the issuer gave to client_id")
+	b, err := secret.Read(p.cfg.ClientSecretFile, 4<<10)
+	if err != nil {
+		return nil, fmt.Errorf("sign_in.oidc.client_secret_file: %w", err)
+	}
+	if b = bytes.TrimSpace(b); len(b) < minSecret {
+		return nil, bad("client_secret_file", "it does not hold %d bytes", minSecret).WithHint("it holds the secret that the issuer gave to client_id")
+	}
+	return b, nil
 }
 
 // Method implements authn.Redirect.
