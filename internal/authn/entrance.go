@@ -38,7 +38,7 @@ func (e *Entrance) SignIn(ctx context.Context, name, password, address string) (
 // can be the directory's.
 func (e *Entrance) try(ctx context.Context, name, password string) (restart.Actor, error) {
 	methods := e.Passwords
-	if restart.CheckUser(name) == nil {
+	if restart.CheckPerson(name) == nil {
 		user, err := e.People.Store.User(ctx, name)
 		if err != nil && restart.CodeOf(err) != restart.CodeNotFound {
 			return restart.Actor{}, err

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/restartilka/restartilka/internal/restart"
@@ -21,11 +22,12 @@ const (
 
 // Identity is who a way of signing in says somebody is.
 type Identity struct {
-	Name          string   // user name, see restart.CheckUser; lower case for LDAP and OIDC
+	Name          string   // user name, see restart.CheckPerson; lower case for LDAP and OIDC
 	Method        string   // "local" | "ldap" | "oidc" | "proxy" | "token"
 	Subject       string   // the method's own stable id of the person; "" = the name
 	Groups        []string // as the method says them
 	Mail, Display string
+	ProvedAt      time.Time // when the person proved it, where that was not just now; zero = just now
 }
 
 // Password is a method by which a person proves who he is with name and password.
@@ -70,9 +72,9 @@ const (
 // checked gives the identity with everything in it bounded and printable. A
 // name that is none of ours is CodeUnauthorised.
 func (id Identity) checked() (Identity, error) {
-	if err := restart.CheckUser(id.Name); err != nil {
+	if err := restart.CheckPerson(id.Name); err != nil {
 		return id, restart.Errorf(restart.CodeUnauthorised, "the name %s can't be a user's here", restart.Quote(id.Name)).
-			WithHint("a user name has 1 to 32 of a-z 0-9 _ - and begins with a letter or _")
+			WithHint("a user name has 1 to 64 of a-z 0-9 _ . @ - and begins with a letter or _")
 	}
 	if len(id.Subject) > maxText {
 		return id, restart.Errorf(restart.CodeUnauthorised, "the subject of %s has more than %d bytes", id.Name, maxText)

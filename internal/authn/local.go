@@ -22,7 +22,7 @@ func (Local) Method() string { return MethodLocal }
 // or of another method, one hash is computed.
 func (l Local) SignIn(ctx context.Context, name, password string) (Identity, error) {
 	var user store.User
-	if restart.CheckUser(name) == nil {
+	if restart.CheckPerson(name) == nil {
 		found, err := l.Store.User(ctx, name)
 		if err != nil && restart.CodeOf(err) != restart.CodeNotFound {
 			return Identity{}, err

@@ -132,18 +132,22 @@ func (p People) refreshed(ctx context.Context, user store.User) (store.User, err
 	case age <= groupsFresh:
 		return user, nil
 	}
-	var err error
-	asked := user
-	if p.Away.is(user.Method, now) {
-		err = restart.Errorf(restart.CodeUnavailable, "the directory (%s) did not answer just now", user.Method)
-	} else {
-		asked, err = p.ask(ctx, p.Refreshers[i], user)
+	asked, err := p.tried(ctx, p.Refreshers[i], user)
+	if restart.CodeOf(err) == restart.CodeUnavailable && age <= groupsAway {
+		return user, nil
 	}
-	if err != nil && restart.CodeOf(err) == restart.CodeUnavailable {
+	return asked, err
+}
+
+// tried asks a directory again, but for one that did not answer just now.
+func (p People) tried(ctx context.Context, r Refresher, user store.User) (store.User, error) {
+	now := p.now()
+	if p.Away.is(user.Method, now) {
+		return user, restart.Errorf(restart.CodeUnavailable, "the directory (%s) did not answer just now", user.Method)
+	}
+	asked, err := p.ask(ctx, r, user)
+	if restart.CodeOf(err) == restart.CodeUnavailable && ctx.Err() == nil { // who has gone away himself says nothing of it
 		p.Away.note(user.Method, now)
-		if age <= groupsAway {
-			return user, nil
-		}
 	}
 	return asked, err
 }

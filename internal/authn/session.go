@@ -101,14 +101,19 @@ func (s Sessions) whose(ctx context.Context, session store.Session, now time.Tim
 
 // Open starts a session for an actor and sets its cookie. The secret is always
 // a new one: a session can't be planted in somebody's browser beforehand. The
-// one that the request came with, if any, ends: who signs in again has one. The
-// record of the sign-in is stored with it.
+// one that the request came with, if any, ends: who signs in again has one. It
+// counts as signed in since the actor's SignedInAt, where that is set. The record
+// of the sign-in is stored with it.
 func (s Sessions) Open(ctx context.Context, w http.ResponseWriter, r *http.Request, actor restart.Actor, rec audit.Record) error {
 	secret, hash := NewSecret()
 	now := s.now().UTC()
+	proved := now
+	if actor.SignedInAt != nil && actor.SignedInAt.Before(now) {
+		proved = actor.SignedInAt.UTC()
+	}
 	err := s.Store.CreateSession(ctx, store.Session{
 		ID: restart.NewID(now), Hash: hash, Owner: actor.Name, Method: actor.Method, TokenID: actor.Token, Roles: actor.Roles, Groups: actor.Teams,
-		Address: from(r), UserAgent: agentOf(r), CreatedAt: now, LastSeenAt: now, ExpiresAt: now.Add(SessionLife),
+		Address: from(r), UserAgent: agentOf(r), CreatedAt: proved, LastSeenAt: now, ExpiresAt: now.Add(SessionLife),
 	}, rec)
 	if err != nil {
 		return err

@@ -100,7 +100,7 @@ func (t *Throttle) Wait(ctx context.Context, name, address string) error {
 
 // account bounds what is remembered of a name that can't be anybody's.
 func account(name string) string {
-	if restart.CheckUser(name) != nil {
+	if restart.CheckPerson(name) != nil {
 		return "?"
 	}
 	return name

@@ -84,7 +84,7 @@ func (c *Control) mostLife(ctx context.Context, actor restart.Actor) (time.Durat
 }
 
 func checkTokenRequest(actor restart.Actor, req wire.TokenRequest) error {
-	if err := restart.CheckUser(req.Owner); err != nil {
+	if err := restart.CheckPerson(req.Owner); err != nil {
 		return err
 	}
 	if n := len([]rune(strings.TrimSpace(req.Name))); n == 0 || n > 64 || restart.Escape(req.Name) != req.Name {

@@ -43,7 +43,7 @@ func (c *Control) CreateUser(ctx context.Context, actor restart.Actor, req wire.
 	rec.Detail = clip(fmt.Sprintf("%s, roles %v", req.Name, req.Roles))
 	err := c.requireNow(actor, authz.Administer)
 	if err == nil {
-		err = restart.CheckUser(req.Name)
+		err = restart.CheckPerson(req.Name)
 	}
 	if err == nil {
 		err = checkRoles(req.Roles)
@@ -115,7 +115,7 @@ func (c *Control) ChangeUser(ctx context.Context, actor restart.Actor, name stri
 }
 
 func checkUserChange(actor restart.Actor, name string, req wire.UserChange) error {
-	if err := restart.CheckUser(name); err != nil {
+	if err := restart.CheckPerson(name); err != nil {
 		return err
 	}
 	if req.Roles == nil && req.Method == "" && req.Disabled == nil {
@@ -159,7 +159,7 @@ func (c *Control) setPassword(ctx context.Context, actor restart.Actor, name str
 		err = c.rights().Require(actor, authz.See, authz.Object{})
 	}
 	if err == nil {
-		err = restart.CheckUser(name)
+		err = restart.CheckPerson(name)
 	}
 	var u store.User
 	if err == nil {

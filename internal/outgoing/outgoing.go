@@ -50,26 +50,41 @@ var (
 
 // New makes a client. An error is CodeInvalid and about CAFile.
 func New(c Config) (*http.Client, error) {
-	trust := &tls.Config{MinVersion: tls.VersionTLS12}
-	if c.CAFile != "" {
-		pem, err := os.ReadFile(c.CAFile)
-		if err != nil {
-			return nil, restart.Errorf(restart.CodeInvalid, "%s can't be read", c.CAFile).Because(err)
-		}
-		trust.RootCAs = x509.NewCertPool()
-		if !trust.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, restart.Errorf(restart.CodeInvalid, "%s holds no PEM certificate", c.CAFile)
-		}
+	trust, err := c.Trust()
+	if err != nil {
+		return nil, err
 	}
-	dialer := &net.Dialer{Timeout: c.Timeout, Resolver: c.Resolver, ControlContext: c.control}
 	return &http.Client{
 		Timeout:       c.Timeout,
 		CheckRedirect: c.redirect,
 		Transport: &http.Transport{
-			DialContext: dialer.DialContext, TLSClientConfig: trust, TLSHandshakeTimeout: c.Timeout, ForceAttemptHTTP2: true,
+			DialContext: c.Dialer().DialContext, TLSClientConfig: trust, TLSHandshakeTimeout: c.Timeout, ForceAttemptHTTP2: true,
 			MaxIdleConnsPerHost: max(c.AtOnce, 1), IdleConnTimeout: 30 * time.Second, MaxResponseHeaderBytes: 64 << 10,
 		},
 	}, nil
+}
+
+// Dialer dials addresses that Check lets pass, for what is not HTTP.
+func (c Config) Dialer() *net.Dialer {
+	return &net.Dialer{Timeout: c.Timeout, Resolver: c.Resolver, ControlContext: c.control}
+}
+
+// Trust gives the settings of TLS that believe the certificates of CAFile. An
+// error is CodeInvalid.
+func (c Config) Trust() (*tls.Config, error) {
+	trust := &tls.Config{MinVersion: tls.VersionTLS12}
+	if c.CAFile == "" {
+		return trust, nil
+	}
+	pem, err := os.ReadFile(c.CAFile)
+	if err != nil {
+		return nil, restart.Errorf(restart.CodeInvalid, "%s can't be read", c.CAFile).Because(err)
+	}
+	trust.RootCAs = x509.NewCertPool()
+	if !trust.RootCAs.AppendCertsFromPEM(pem) {
+		return nil, restart.Errorf(restart.CodeInvalid, "%s holds no PEM certificate", c.CAFile)
+	}
+	return trust, nil
 }
 
 // CheckURL accepts an absolute https URL without credentials or fragment; http

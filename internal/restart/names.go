@@ -22,6 +22,7 @@ var (
 	// systemd.unit(5), without the escapes and without a leading dash
 	unitName = lazy(`^[A-Za-z0-9][A-Za-z0-9:_.@-]{0,250}\.(service|socket|target|timer)$`)
 	userName = lazy(`^[a-z_][a-z0-9_-]{0,31}$`)
+	person   = lazy(`^[a-z_][a-z0-9_.@-]{0,63}$`)
 	digest   = lazy(`^[0-9a-f]{64}$`)
 	id       = lazy(`^[0-9a-z]{26}$`)
 	tagName  = lazy(`^[A-Za-z0-9][A-Za-z0-9@._:+~=-]{0,127}$`)
@@ -89,6 +90,17 @@ func CheckUnit(s string) error {
 // CheckUser accepts a Unix user name.
 func CheckUser(s string) error {
 	return checkName("user", s, userName, "a Unix user name")
+}
+
+// CheckPerson accepts the name of somebody who signs in: a Unix user name, or
+// one with dots or an @ as companies give them. What begins like a token's
+// secret (rtk_) is none: it was typed into the wrong field, and names are told.
+func CheckPerson(s string) error {
+	const rule = "1 to 64 characters of a-z 0-9 _ . @ -, starting with a letter or _, without \"..\", and not with rtk_"
+	if strings.HasPrefix(s, "rtk_") {
+		return Errorf(CodeInvalid, "a user name does not begin with rtk_, as secrets of tokens do").WithHint("%s", rule)
+	}
+	return checkName("user", s, person, rule)
 }
 
 // CheckTag accepts a tag of a host or package.

@@ -27,6 +27,7 @@ func TestNames(t *testing.T) {
 		}},
 		"package": {restart.CheckPackage, []string{"nginx", "libc6", "g++", "python3.11"}, []string{"", "a", "-nginx", "Nginx", "a..b", "nginx;x"}},
 		"unit":    {restart.CheckUnit, []string{"nginx.service", "getty@tty1.service", "a-b:c.timer"}, []string{"nginx", "--help.service", "a/b.service", "a b.service", "a.mount", "..service"}},
+		"person":  {restart.CheckPerson, []string{"anna", "anna.petrova", "anna@example.com", "_svc", "a"}, []string{"", "-x", ".a", "@a", "1a", "Anna", "a b", "a..b", "a/b", "a\n", "a:b", "аnna", "rtk_0123456789abcdefghjkmnpqrstvwxyz"}},
 		"user":    {restart.CheckUser, []string{"root", "www-data", "_apt"}, []string{"", "-x", "0", "Root", "a b"}},
 		"param":   {restart.CheckParamName, []string{"mode", "a1_b"}, []string{"", "MODE", "1a", "a-b", "a.b", "_x"}},
 		"digest":  {restart.CheckDigest, []string{strings.Repeat("0a", 32)}, []string{"", strings.Repeat("0A", 32), strings.Repeat("a", 63)}},

@@ -14,6 +14,8 @@ import (
 
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/authn"
+	"github.com/restartilka/restartilka/internal/authn/ldap"
+	"github.com/restartilka/restartilka/internal/authn/oidc"
 	"github.com/restartilka/restartilka/internal/control"
 	"github.com/restartilka/restartilka/internal/hostwork"
 	"github.com/restartilka/restartilka/internal/inventory"
@@ -69,8 +71,10 @@ type TLSConfig struct {
 // SignInConfig names the methods by which people sign in; API tokens are good
 // beside all of them. A method that is not named is off, except local.
 type SignInConfig struct {
-	Local bool              `yaml:"local"` // users of this server, with passwords; default true
-	Proxy authn.ProxyConfig `yaml:"proxy"` // a proxy in front that has found out who asks
+	Local bool              `yaml:"local"`          // users of this server, with passwords; default true
+	LDAP  *ldap.Config      `yaml:"ldap,omitempty"` // the company's directory
+	OIDC  *oidc.Config      `yaml:"oidc,omitempty"` // the company's OpenID provider
+	Proxy authn.ProxyConfig `yaml:"proxy"`          // a proxy in front that has found out who asks
 }
 
 // AgentsConfig is how agents are called.
@@ -137,7 +141,7 @@ func parseConfig(b []byte) (Config, error) {
 
 // resolve makes every path absolute, and finds the credentials of systemd.
 func (c *Config) resolve(dir string) {
-	files := c.files()
+	files := append(c.files(), c.SignIn.files()...)
 	for i := range c.Audit.Sinks {
 		sink := &c.Audit.Sinks[i]
 		files = append(files, &sink.Path, &sink.CA, &sink.Certificate, &sink.Key)
@@ -223,8 +227,8 @@ func (c *Config) check() error {
 	if p := c.Agents.Port; p < 0 || p > 65535 {
 		return fmt.Errorf("agents.port: %d is not a port", p)
 	}
-	if err := c.SignIn.Proxy.Check(); err != nil {
-		return fmt.Errorf("sign_in.proxy: %w", err)
+	if err := c.SignIn.check(); err != nil {
+		return err
 	}
 	return c.Audit.Check()
 }
@@ -306,6 +310,9 @@ func (c *Config) Check(ctx context.Context) []error {
 	note("rules", err)
 	_, err = c.Notify.Open()
 	note("notify", err)
+	for _, err := range c.SignIn.try(ctx) {
+		note("sign_in", err)
+	}
 	inv, err := inventory.New(c.Inventory)
 	if err == nil {
 		var now inventory.Snapshot

@@ -65,7 +65,7 @@ func Init(ctx context.Context, o InitOptions) (InitResult, error) {
 	if o.Now.IsZero() {
 		o.Now = time.Now()
 	}
-	if err := errors.Join(audit.CheckSource(o.Name), restart.CheckUser(o.Admin)); err != nil {
+	if err := errors.Join(audit.CheckSource(o.Name), restart.CheckPerson(o.Admin)); err != nil {
 		return InitResult{}, err
 	}
 	made := ""

@@ -126,7 +126,7 @@ func (s *site) refuse(w http.ResponseWriter, v *visit, r refusal) error {
 	}
 	rec := s.record(v, audit.SignInRefused)
 	rec.Actor, rec.Outcome, rec.Detail = "unknown", string(code), clip(r.err.Error())
-	if restart.CheckUser(r.name) == nil {
+	if restart.CheckPerson(r.name) == nil {
 		rec.Actor = r.name
 	} else {
 		r.name = ""
@@ -195,6 +195,9 @@ func (s *site) finishRedirect(w http.ResponseWriter, v *visit) error {
 	var actor restart.Actor
 	if err == nil {
 		actor, err = s.cfg.People.Admit(v.Context(), id)
+		if !id.ProvedAt.IsZero() {
+			actor.SignedInAt = &id.ProvedAt
+		}
 	}
 	if err != nil {
 		return s.refuse(w, v, refusal{name: id.Name, next: next, at: failedRedirect, err: err})

@@ -8,7 +8,7 @@ import (
 
 // UserRequest asks for a local user.
 type UserRequest struct {
-	Name     string         `json:"name" doc:"user name" maxLength:"32"`
+	Name     string         `json:"name" doc:"user name" maxLength:"64"`
 	Roles    []restart.Role `json:"roles,omitempty" doc:"beside those that the rules give"`
 	Password string         `json:"password,omitempty" doc:"empty: one is made, and shown once" maxLength:"256"`
 }
