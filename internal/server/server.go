@@ -172,7 +172,7 @@ func (s *Server) handler() http.Handler {
 		Control: s.control, Authn: chain, Logger: s.log, Ready: s.ready, Metrics: s.metrics(),
 	})
 	pages := web.Handler(web.Config{
-		Control: s.control, Auth: sessions, Tokens: tokens, Sessions: sessions, Logger: s.log, Notice: s.notice(),
+		Control: s.control, Auth: sessions, Tokens: tokens, Sessions: sessions, Logger: s.log, NoRemoteLog: s.noRemoteLog(),
 		Record: func(ctx context.Context, rec audit.Record) error {
 			if err := s.store.AppendAudit(ctx, rec); err != nil {
 				return err
@@ -189,14 +189,15 @@ func (s *Server) handler() http.Handler {
 	return s.meters.measured(securityHeaders(mux))
 }
 
-// notice is what every page must say while no remote log is configured.
-func (s *Server) notice() string {
+// noRemoteLog tells whether no remote log is configured, which every page must
+// say.
+func (s *Server) noRemoteLog() bool {
 	for _, sink := range s.cfg.Audit.Sinks {
 		if sink.Kind != "file" {
-			return ""
+			return false
 		}
 	}
-	return "No remote log: records stay on this server's own disk (audit.require: spool)."
+	return true
 }
 
 // Address is where the server listens.

@@ -138,7 +138,11 @@ func (s *site) show(w http.ResponseWriter, v *visit, status int, name string, pa
 
 // layout starts a page for a visit.
 func (s *site) layout(v *visit, title string) layout {
-	return layout{Lang: v.lang, Title: title, Actor: v.actor.Name, Notice: s.cfg.Notice, RequestID: v.id}
+	l := layout{Lang: v.lang, Title: title, Actor: v.actor.Name, RequestID: v.id}
+	if s.cfg.NoRemoteLog && v.actor.Name != "" {
+		l.Notice = say(v.lang, "notice.local")
+	}
+	return l
 }
 
 // problem shows what went wrong as a page like any other.

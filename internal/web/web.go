@@ -11,7 +11,7 @@ import (
 	"github.com/restartilka/restartilka/internal/control"
 )
 
-// Config lists everything that the pages depend on. All but Notice, Logger,
+// Config lists everything that the pages depend on. All but NoRemoteLog, Logger,
 // Keepalive and Now are needed.
 type Config struct {
 	Control  *control.Control
@@ -20,8 +20,8 @@ type Config struct {
 	Sessions authn.Sessions // which sign-in opens and sign-out closes
 	// Record adds a record to the audit trail: of a refused sign-in.
 	Record func(ctx context.Context, rec audit.Record) error
-	// Notice is a sentence that every page shows; "" is none.
-	Notice string
+	// NoRemoteLog is said on every page, to who is signed in.
+	NoRemoteLog bool
 	// Keepalive is how often an event stream says that it is alive; 0 is 15 s.
 	Keepalive time.Duration
 	Logger    *slog.Logger
