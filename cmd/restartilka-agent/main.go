@@ -36,6 +36,7 @@ Usage: restartilka-agent VERB [--config FILE]
   run SCENARIO SERVICE   run a reviewed scenario here, without a server; --reason says why
   dump SERVICE           take a thread dump here, without a server; or --pid N
   task [ID]              list what was begun here without a server, or follow one task
+  review forget NAME     let older versions of a signed scenario in again; --reason says why
   discover [--all]       print drafts for services.d from the units that run or start here
   config check           read agent.yaml and say what is wrong with it
   config show            print the settings in use, defaults included
@@ -79,6 +80,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return dumpHere(args[1:], os.Stdin, stdout, stderr)
 	case "task":
 		return taskHere(args[1:], stdout, stderr)
+	case "review":
+		return reviewHere(args[1:], stdout, stderr)
 	case "discover":
 		return discover(args[1:], stdout, stderr)
 	case "config":

@@ -29,6 +29,15 @@ func printReport(w io.Writer, r protocol.CheckReport) error {
 		line("init", "%s", r.Init)
 	}
 	line("review", "%s", r.Review)
+	if s := r.Signing; s != nil {
+		line("", "by %d people beside the author; %d versions revoked", s.Quorum, s.Revoked)
+		for _, signer := range s.Signers {
+			line("  signer", "%s, %s", strings.Join(signer.Principals, ", "), signer.Fingerprint)
+			if signer.Not != "" {
+				line("", "does not count: %s", signer.Not)
+			}
+		}
+	}
 	if c := r.Certificate; c != nil {
 		line("certificate", "serial %s of %s, until %s", c.Serial, restart.Quote(c.Issuer), c.NotAfter.Format(time.RFC3339))
 	}

@@ -195,6 +195,10 @@ func (d *demoRun) show(ctx context.Context, l demo.Layout, first server.InitResu
 		return err
 	}
 	defer d.settle(context.WithoutCancel(ctx), admin)
+	user, err := admin.CreateUser(ctx, wire.UserRequest{Name: demo.Developer, Roles: []restart.Role{restart.RoleDeveloper}})
+	if err != nil {
+		return err
+	}
 	created, err := admin.CreateToken(ctx, wire.TokenRequest{Name: "demo", Owner: demo.Developer, Roles: []restart.Role{restart.RoleDeveloper}})
 	if err != nil {
 		return err
@@ -203,7 +207,7 @@ func (d *demoRun) show(ctx context.Context, l demo.Layout, first server.InitResu
 	if err != nil {
 		return err
 	}
-	info := demoInfo{URL: url, CA: first.CA, User: demo.Developer, Password: created.Secret, DeveloperToken: created.Secret, AdminToken: first.Token}
+	info := demoInfo{URL: url, CA: first.CA, User: demo.Developer, Password: user.Password, DeveloperToken: created.Secret, AdminToken: first.Token}
 	for _, a := range fleet.Agents() {
 		info.Hosts = append(info.Hosts, a.Host.Name)
 		info.Agents = append(info.Agents, agentInfo{Host: a.Host.Name, Address: a.Host.Address + ":3131", PID: a.PID, Spool: filepath.Join(a.Host.Dir, "spool")})

@@ -55,20 +55,22 @@ and what became of them is found out at the next start.`,
 	}
 	cmd.Flags().StringVar(&config, "config", server.DefaultConfig, "the configuration")
 	cmd.Flags().BoolVar(&verbose, "verbose", false, "log more")
-	cmd.AddCommand(initCommand())
+	cmd.AddCommand(initCommand(), rulesCommand())
 	return cmd
 }
 
 func initCommand() *cobra.Command {
 	var o server.InitOptions
 	var addresses []string
+	var passwordFile string
 	cmd := &cobra.Command{
 		Use:   "init",
-		Short: "Write a first configuration, an authority of its own and the first admin's token",
+		Short: "Write a first configuration, an authority of its own and the first admin",
 		Long: `Write a first configuration, an authority of its own, credentials, the shipped
-scenarios and an empty inventory, and make the database with a token for the
-first admin. The token is shown once and stored nowhere. Nothing that is there
-is changed: where a configuration lies already, nothing is done.`,
+scenarios and an empty inventory, and make the database with the first admin, who
+gets a token and a password; --password-file gives one of your own. Both are
+shown once and stored nowhere: only hashes of them are. Nothing that is there is
+changed: where a configuration lies already, nothing is done.`,
 		Example: `  restartilka server init --dns restartilka.example.com --admin anna
   restartilka server init --dir ./etc --data ./var --listen 127.0.0.1:8443`,
 		Args: cobra.NoArgs,
@@ -83,6 +85,13 @@ is changed: where a configuration lies already, nothing is done.`,
 			if !cmd.Flags().Changed("user") {
 				o.User = server.DefaultUser(o.Dir)
 			}
+			if passwordFile != "" {
+				password, err := cli.ReadPasswordFile(passwordFile)
+				if err != nil {
+					return err
+				}
+				o.Password = password
+			}
 			r, err := server.Init(cmd.Context(), o)
 			if err != nil {
 				return err
@@ -90,7 +99,10 @@ is changed: where a configuration lies already, nothing is done.`,
 			if asJSON, err := cmd.Flags().GetBool("json"); err != nil || asJSON {
 				return printJSON(cmd.OutOrStdout(), r)
 			}
-			start, owner := "restartilka server --config "+r.Config, ""
+			start, owner, password := "restartilka server --config "+r.Config, "", ""
+			if r.Password != "" {
+				password = fmt.Sprintf("password       %s\n", r.Password)
+			}
 			if r.User != "" {
 				owner = fmt.Sprintf("keys and data  belong to the user %s, who can read the rest and change none of it\n", r.User)
 			}
@@ -100,12 +112,12 @@ is changed: where a configuration lies already, nothing is done.`,
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), `configuration  %s
 authority      %s
 %sfirst admin    %s
-token          %s
+%stoken          %s
 
-The token is shown this once; it is good for 90 days. Then:
+What is secret here is shown this once. The token is good for 90 days. Then:
   %s
   restartilka login %s --ca %s
-`, r.Config, r.CA, owner, r.Admin, r.Token, start, r.URL, r.CA)
+`, r.Config, r.CA, owner, r.Admin, password, r.Token, start, r.URL, r.CA)
 			return err
 		},
 	}
@@ -115,6 +127,7 @@ The token is shown this once; it is good for 90 days. Then:
 	f.StringVar(&o.Name, "name", "main", "the server's name, in the audit trail and towards agents")
 	f.StringVar(&o.Listen, "listen", "0.0.0.0:8443", "address and port of the pages and the API")
 	f.StringVar(&o.Admin, "admin", "admin", "user name of the first admin")
+	f.StringVar(&passwordFile, "password-file", "", "file with the first admin's password in its first line (default: one is made and printed once)")
 	f.StringVar(&o.User, "user", "", "who will run the server, and gets its keys and data (default: who asks; for root in /etc/restartilka, the user restartilka if there is one)")
 	f.StringSliceVar(&o.DNS, "dns", nil, "names in the server's certificate, beside localhost and this host's name")
 	f.StringSliceVar(&addresses, "ip", nil, "addresses in the server's certificate, beside those of loopback")
@@ -145,13 +158,14 @@ that user, or the one of --user.`,
 		check,
 		&cobra.Command{
 			Use: "show", Short: "Show the configuration with every default filled in", Args: cobra.NoArgs,
-			Long: "Show the configuration with every default filled in and every path resolved. It holds no secrets: those lie in files of their own.",
+			Long: "Show the configuration with every default filled in and every path resolved. It holds no secrets: those lie in files of their own, and of a webhook's address only the host is shown.",
 			RunE: func(cmd *cobra.Command, _ []string) error {
 				cfg, err := server.ReadConfig(config)
 				if err != nil {
 					return err
 				}
-				b, err := yaml.Dump(&cfg)
+				shown := cfg.Redacted()
+				b, err := yaml.Dump(&shown)
 				if err != nil {
 					return fmt.Errorf("show the configuration: %w", err)
 				}

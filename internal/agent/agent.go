@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/restartilka/restartilka/internal/agent/host"
+	"github.com/restartilka/restartilka/internal/agent/ledger"
 	"github.com/restartilka/restartilka/internal/agent/spool"
 	"github.com/restartilka/restartilka/internal/agent/units"
 	"github.com/restartilka/restartilka/internal/health"
@@ -72,9 +73,12 @@ type Config struct {
 	SpoolDir    string       // whose free space is reported; "" = it is not
 	Units       units.System // where services are looked for; zero = this host
 	Local       *Local       // what root begins on the host itself; nil = nothing is
-	Identity    *Identity    // this host's certificate; nil = it is neither reported nor renewed
-	Program     string       // the agent's own version
-	BootID      string       // of this boot
+	Reviewed    Reviewed     // needed where Host.Review is set
+	// Asked records what servers ask, and what of it is refused; nil = nothing is.
+	Asked    *ledger.Ledger
+	Identity *Identity // this host's certificate; nil = it is neither reported nor renewed
+	Program  string    // the agent's own version
+	BootID   string    // of this boot
 	// Resolve is what an envelope means here; nil = Host.Resolve.
 	Resolve     func(protocol.Envelope) (host.Work, error)
 	RatePerHour int              // tasks of one service; 0 = 60
@@ -99,6 +103,7 @@ type Agent struct {
 	tally *tally
 
 	discovering sync.Mutex // held during a look at the host's units
+	laying      sync.Mutex // held while a scenario is laid
 
 	mu       sync.Mutex // guards what follows; never held during I/O
 	tasks    map[string]*task
@@ -106,6 +111,7 @@ type Agent struct {
 	epochs   map[string]int64       // by run: the highest shown
 	accepted map[string][]time.Time // by service: when tasks came in the last hour
 	refused  refusals
+	asking   asking
 	counts   map[protocol.Outcome]int64
 	took     durations // of the tasks that ended
 	stopping bool
@@ -189,25 +195,44 @@ func (a *Agent) Stop() {
 // (CodeUnknownService), group and environment (CodeWrongGroup), reviewed bytes
 // (CodeNotReviewed), parameters (CodeParam), package and tag (CodeNotInstalled),
 // another task of the service or too many (CodeBusy), disk (CodeDiskFull).
+// What is taken, and what is refused, is in the host's own record.
 func (a *Agent) Put(ctx context.Context, id string, s protocol.Submission) (protocol.TaskStatus, error) {
-	var none protocol.TaskStatus
 	if err := restart.CheckID(id); err != nil {
-		return none, err
+		return protocol.TaskStatus{}, err
 	}
-	if protocol.IsLocal(s.Sealed) { // whatever keys are laid: nobody begins local work from elsewhere
-		return none, restart.Errorf(restart.CodeBadSignature, "the envelope says that it was sealed on a host itself, and such work is never taken from the network")
+	e, err := a.open(id, s.Sealed)
+	if err != nil {
+		a.noteRefused(protocol.Envelope{Task: id}, err)
+		return protocol.TaskStatus{}, err
+	}
+	status, err := a.put(ctx, id, e, s)
+	if err != nil {
+		a.noteRefused(e, err)
+	}
+	return status, err
+}
+
+// open verifies an envelope.
+func (a *Agent) open(id string, s protocol.Sealed) (protocol.Envelope, error) {
+	if protocol.IsLocal(s) { // whatever keys are laid: nobody begins local work from elsewhere
+		return protocol.Envelope{}, restart.Errorf(restart.CodeBadSignature, "the envelope says that it was sealed on a host itself, and such work is never taken from the network")
 	}
 	keys, err := a.cfg.Keys()
 	if err != nil {
-		return none, err
+		return protocol.Envelope{}, err
 	}
-	e, err := protocol.Open(s.Sealed, keys)
+	e, err := protocol.Open(s, keys)
 	if err != nil {
-		return none, err
+		return protocol.Envelope{}, err
 	}
 	if e.Task != id {
-		return none, restart.Errorf(restart.CodeInvalid, "the envelope of task %s was sent as task %s", e.Task, id)
+		return protocol.Envelope{}, restart.Errorf(restart.CodeInvalid, "the envelope of task %s was sent as task %s", e.Task, id)
 	}
+	return e, nil
+}
+
+func (a *Agent) put(ctx context.Context, id string, e protocol.Envelope, s protocol.Submission) (protocol.TaskStatus, error) {
+	var none protocol.TaskStatus
 	if e.Host != a.cfg.Host.Name {
 		return none, restart.Errorf(restart.CodeWrongHost, "the envelope is for host %s, and this is %s", restart.Quote(e.Host), a.cfg.Host.Name).
 			WithHint("compare the inventory's name and address of the host with host: in its agent.yaml")
@@ -215,7 +240,8 @@ func (a *Agent) Put(ctx context.Context, id string, s protocol.Submission) (prot
 	if status, known, err := a.known(ctx, id, s); known || err != nil {
 		return status, err
 	}
-	if err := a.admit(ctx, e, s.Epoch); err != nil {
+	work, err := a.admit(ctx, e, s.Epoch)
+	if err != nil {
 		return none, a.refuse(id, err)
 	}
 	if err := a.take(ctx); err != nil {
@@ -226,28 +252,28 @@ func (a *Agent) Put(ctx context.Context, id string, s protocol.Submission) (prot
 	if status, known, err := a.knownInTurn(id, s); known || err != nil {
 		return status, err
 	}
-	status, err := a.receive(ctx, e, s)
+	status, err := a.receive(ctx, e, s, work.Scenario)
 	return status, a.refuse(id, err)
 }
 
 // admit judges an envelope by the host's own files. Nothing is changed.
-func (a *Agent) admit(ctx context.Context, e protocol.Envelope, epoch int64) error {
+func (a *Agent) admit(ctx context.Context, e protocol.Envelope, epoch int64) (host.Work, error) {
 	if err := e.CheckTime(a.cfg.Now()); err != nil {
-		return err
+		return host.Work{}, err
 	}
 	if err := a.fence(e.Run, epoch); err != nil {
-		return err
+		return host.Work{}, err
 	}
 	work, err := a.cfg.Resolve(e)
 	if err != nil {
-		return err
+		return work, err
 	}
 	_, err = a.installed(ctx, work.Package, work.Service.Tag)
-	return err
+	return work, err
 }
 
 // receive makes the task durable and launches its supervisor.
-func (a *Agent) receive(ctx context.Context, e protocol.Envelope, s protocol.Submission) (protocol.TaskStatus, error) {
+func (a *Agent) receive(ctx context.Context, e protocol.Envelope, s protocol.Submission, by restart.Scenario) (protocol.TaskStatus, error) {
 	var none protocol.TaskStatus
 	now := a.cfg.Now().UTC()
 	if err := a.refusedBefore(e.Task); err != nil { // the same request, twice at once
@@ -256,12 +282,17 @@ func (a *Agent) receive(ctx context.Context, e protocol.Envelope, s protocol.Sub
 	if err := a.room(e, s.Epoch, now); err != nil {
 		return none, err
 	}
+	if err := a.raiseSerial(by); err != nil {
+		return none, err
+	}
 	r := spool.Received{Sealed: s.Sealed, Epoch: s.Epoch, ReceivedAt: now, BootID: a.cfg.BootID}
 	local := protocol.IsLocal(s.Sealed)
-	if local {
-		if err := a.intend(e, now); err != nil {
+	if !local {
+		if err := a.noteTaken(e, now); err != nil {
 			return none, err
 		}
+	} else if err := a.intend(e, now); err != nil {
+		return none, err
 	}
 	if err := a.cfg.Spool.Receive(e, r); err != nil {
 		err = a.explain(e, err)

@@ -43,6 +43,12 @@ func (a *Agent) Check(ctx context.Context, c protocol.CheckRequest) (protocol.Ch
 	if a.cfg.SpoolDir != "" {
 		r.Spool = a.checkSpool(problem, warn)
 	}
+	if review := a.cfg.Host.Review; review != nil {
+		signing, err := review.Report(a.now())
+		if r.Review, r.Signing = reviewSigned, signing; err != nil {
+			problem(err)
+		}
+	}
 	a.checkScenarios(&r, c.Service, warn)
 	a.checkServices(&r, c.Service, problem, warn)
 	if err := a.cfg.Host.Belongs(c.Environment, c.Group); err != nil {
@@ -70,7 +76,7 @@ func (a *Agent) Check(ctx context.Context, c protocol.CheckRequest) (protocol.Ch
 // checkScenarios lists what would be accepted, for the service where one is
 // named, and what lies beside it and would not.
 func (a *Agent) checkScenarios(r *protocol.CheckReport, service string, warn func(protocol.Warning)) {
-	scenarios, broken := host.ListScenarios(a.cfg.Host.Scenarios)
+	scenarios, broken := a.cfg.Host.List(a.now())
 	for _, err := range broken {
 		// Not a problem of a task by another scenario: checkDigest judges the one that is wanted.
 		warn(protocol.Warning{
@@ -120,7 +126,7 @@ func (a *Agent) checkDigest(c protocol.CheckRequest) error {
 	var s restart.Scenario
 	if c.Service == "" {
 		var err error
-		if s, err = host.ReadScenario(a.cfg.Host.Scenarios, c.Digest); err != nil {
+		if s, err = a.cfg.Host.Trusted(c.Digest, a.now()); err != nil {
 			return err
 		}
 	} else {
@@ -154,6 +160,13 @@ func (a *Agent) checkService(ctx context.Context, c protocol.CheckRequest) (*pro
 	}
 	r.Installed, err = a.installed(ctx, s.Package, tag)
 	return r, err
+}
+
+func (a *Agent) now() time.Time {
+	if a.cfg.Now == nil { // it only reads: see CheckHere
+		return time.Now()
+	}
+	return a.cfg.Now()
 }
 
 // holder gives the id of the task that holds the service now.

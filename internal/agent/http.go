@@ -17,27 +17,50 @@ import (
 // answerTime is how long one piece of an answer may take to be taken.
 const answerTime = 30 * time.Second
 
-// verbs is the one table of what a server may ask. Every one of them needs the
-// server's client certificate: see Handler.
+// policy says who may use a verb. The zero policy lets nobody.
+type policy string
+
+const (
+	// servers are those that agent.yaml names, each with a client certificate of
+	// the pinned authority: see Handler.
+	servers policy = "server"
+	// rootHere is root on this host, by the agent's socket: see LocalHandler.
+	rootHere policy = "root"
+)
+
+// verbs is the one table of what can be asked of an agent by the network.
 func (a *Agent) verbs() []verb {
 	return []verb{
-		{http.MethodPut, "/v1/tasks/{id}", a.servePut},
-		{http.MethodGet, "/v1/tasks/{id}", a.serveGet},
-		{http.MethodGet, "/v1/tasks/{id}/output", a.serveOutput},
-		{http.MethodPost, "/v1/tasks/{id}/cancel", a.serveCancel},
-		{http.MethodDelete, "/v1/tasks/{id}", a.serveForget},
-		{http.MethodPost, "/v1/check", a.serveCheck},
-		{http.MethodPost, "/v1/probe", a.serveProbe},
-		{http.MethodPost, "/v1/certificate/request", a.serveRenewalRequest},
-		{http.MethodPut, "/v1/certificate", a.serveRenewal},
-		{http.MethodPost, "/v1/discover", a.serveDiscover},
-		{http.MethodGet, "/v1/local", a.serveLocal},
+		{http.MethodPut, "/v1/tasks/{id}", servers, a.servePut},
+		{http.MethodGet, "/v1/tasks/{id}", servers, a.serveGet},
+		{http.MethodGet, "/v1/tasks/{id}/output", servers, a.serveOutput},
+		{http.MethodPost, "/v1/tasks/{id}/cancel", servers, a.serveCancel},
+		{http.MethodDelete, "/v1/tasks/{id}", servers, a.serveForget},
+		{http.MethodPost, "/v1/check", servers, a.serveCheck},
+		{http.MethodPost, "/v1/probe", servers, a.serveProbe},
+		{http.MethodPost, "/v1/certificate/request", servers, a.serveRenewalRequest},
+		{http.MethodPut, "/v1/certificate", servers, a.serveRenewal},
+		{http.MethodPost, "/v1/discover", servers, a.serveDiscover},
+		{http.MethodGet, "/v1/local", servers, a.serveLocal},
+		{http.MethodPut, "/v1/scenarios/{id}", servers, a.serveLay},
 	}
 }
 
 type verb struct {
 	method, path string
+	policy       policy
 	serve        func(http.ResponseWriter, *http.Request) error
+}
+
+// admitted is the verb for callers of whom the door has made sure that they are
+// who. What is for others, or for nobody, is refused.
+func (v verb) admitted(who policy) func(http.ResponseWriter, *http.Request) error {
+	if v.policy == who {
+		return v.serve
+	}
+	return func(http.ResponseWriter, *http.Request) error {
+		return restart.Errorf(restart.CodeForbidden, "this verb has no policy that lets anybody use it here")
+	}
 }
 
 // Handler serves the verbs of internal/protocol. A request whose connection
@@ -46,7 +69,7 @@ type verb struct {
 func (a *Agent) Handler() http.Handler {
 	mux := http.NewServeMux()
 	for _, v := range a.verbs() {
-		mux.Handle(v.method+" "+v.path, a.tally.counted(v.name(), a.answer(v.serve)))
+		mux.Handle(v.method+" "+v.path, a.tally.counted(v.name(), a.answer(v.admitted(servers))))
 	}
 	mux.Handle("/", a.tally.counted(otherVerb, a.answer(func(_ http.ResponseWriter, r *http.Request) error {
 		return restart.Errorf(restart.CodeNotFound, "this agent has no verb %s %s", restart.Quote(r.Method), restart.Quote(r.URL.Path))

@@ -119,14 +119,14 @@ func (a *Agent) Begin(ctx context.Context, ask Ask) (protocol.TaskStatus, error)
 	if e, err = protocol.Open(sealed, map[string]ed25519.PublicKey{protocol.LocalKeyID(public): public}); err != nil {
 		return none, err
 	}
-	if err := a.admit(ctx, e, 1); err != nil {
+	if work, err = a.admit(ctx, e, 1); err != nil {
 		return none, err
 	}
 	if err := a.take(ctx); err != nil {
 		return none, err
 	}
 	defer a.give()
-	return a.receive(ctx, e, protocol.Submission{Sealed: sealed, Epoch: 1})
+	return a.receive(ctx, e, protocol.Submission{Sealed: sealed, Epoch: 1}, work.Scenario)
 }
 
 // resolve fills in what root has left out, and finds the work.
@@ -175,7 +175,7 @@ func (a *Agent) resolve(_ context.Context, ask Ask) (Ask, host.Work, error) {
 // choose finds the reviewed scenario that is meant: by its name, or the one of
 // its kind.
 func (a *Agent) choose(ask Ask) (restart.Scenario, error) {
-	all, broken := host.ListScenarios(a.cfg.Host.Scenarios)
+	all, broken := a.cfg.Host.List(a.now())
 	var found []restart.Scenario
 	var fitting []string
 	for _, s := range all {

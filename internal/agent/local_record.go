@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/restartilka/restartilka/internal/agent/host"
 	"github.com/restartilka/restartilka/internal/agent/ledger"
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/protocol"
@@ -169,7 +168,7 @@ func (a *Agent) localTask(entry ledger.Entry) (protocol.LocalTask, bool) {
 	if entry.Outcome != nil {
 		out.Outcome = entry.Outcome.Canonical()
 	}
-	if s, err := host.ReadScenario(a.cfg.Host.Scenarios, r.ScenarioDigest); err == nil {
+	if s, err := a.cfg.Host.Trusted(r.ScenarioDigest, a.now()); err == nil {
 		out.Kind, out.Envelope.Scenario = string(s.Kind), s.Name
 	}
 	out.Status.Health, out.Status.Warnings = nil, slices.Clip(out.Status.Warnings) // the rest comes with the task's own status

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/restartilka/restartilka/internal/agent/host"
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/version"
@@ -112,7 +111,7 @@ func (a *Agent) writeRequests(e *exposition) {
 func (a *Agent) writeScenarios(e *exposition) {
 	accepted, left := []restart.Scenario(nil), []error(nil)
 	if a.cfg.Host.Scenarios != "" {
-		accepted, left = host.ListScenarios(a.cfg.Host.Scenarios)
+		accepted, left = a.cfg.Host.List(a.now())
 	}
 	e.family(namespace+"scenarios", "gauge", "Files of the folder of reviewed scenarios: accepted, or left out because something is wrong with them.")
 	e.sample(namespace+"scenarios", float64(len(accepted)), "state", "accepted")

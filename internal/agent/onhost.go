@@ -35,6 +35,7 @@ type OnHost interface {
 	Wait(ctx context.Context, id string, after int64, wait time.Duration) (protocol.TaskStatus, error)
 	Output(ctx context.Context, id string, offset int64, send func(protocol.Output) error) error
 	CancelHere(ctx context.Context, id string) (protocol.TaskStatus, error)
+	ForgetReviewed(ctx context.Context, name, actor, reason string) (Forgotten, error)
 }
 
 var _, _ OnHost = (*Agent)(nil), (*socketClient)(nil)
@@ -248,6 +249,11 @@ func (c *socketClient) Wait(ctx context.Context, id string, after int64, wait ti
 // CancelHere asks the agent.
 func (c *socketClient) CancelHere(ctx context.Context, id string) (protocol.TaskStatus, error) {
 	return ask[protocol.TaskStatus](ctx, c, http.MethodPost, "/local/tasks/"+url.PathEscape(id)+"/cancel", struct{}{})
+}
+
+// ForgetReviewed asks the agent.
+func (c *socketClient) ForgetReviewed(ctx context.Context, name, actor, reason string) (Forgotten, error) {
+	return ask[Forgotten](ctx, c, http.MethodPost, "/local/review/"+url.PathEscape(name)+"/forget", forgetAsk{Actor: actor, Reason: reason})
 }
 
 // Output follows a task's output. An end without its last line is an error.

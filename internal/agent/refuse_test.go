@@ -1,15 +1,25 @@
 package agent_test
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"io/fs"
+	"math/big"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/restartilka/restartilka/internal/agent"
+	"github.com/restartilka/restartilka/internal/agent/ledger"
+	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/pki"
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
@@ -22,9 +32,34 @@ func (b *bed) entries() []string {
 	b.must(err)
 	var out []string
 	for _, e := range all {
-		if e.Name() != "lock" && e.Name() != "tombstones" {
+		if e.Name() != "lock" && e.Name() != "tombstones" && e.Name() != ledger.AskedFile {
 			out = append(out, e.Name())
 		}
+	}
+	return out
+}
+
+// asked reads the host's own record of what servers asked.
+func (b *bed) asked() []audit.Record {
+	b.t.Helper()
+	f, err := os.Open(b.spoolDir + "/" + ledger.AskedFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	b.must(err)
+	defer f.Close()
+	report, err := audit.Verify(f)
+	b.must(err)
+	if !report.OK {
+		b.t.Fatalf("the host's own record does not verify: %.300v", report)
+	}
+	text, err := os.ReadFile(f.Name())
+	b.must(err)
+	var out []audit.Record
+	for line := range strings.Lines(string(text)) {
+		r, err := audit.Decode([]byte(strings.TrimSuffix(line, "\n")))
+		b.must(err)
+		out = append(out, r)
 	}
 	return out
 }
@@ -107,6 +142,13 @@ func TestWhatDoesNotFitIsRefusedBeforeAnythingIsWritten(t *testing.T) {
 			if left := b.entries(); len(left) > 0 {
 				t.Errorf("the spool holds %v", left)
 			}
+			records := b.asked()
+			if len(records) == 0 {
+				t.Fatal("nothing is recorded")
+			}
+			if r := records[len(records)-1]; r.Action != audit.TaskRefused || r.Task != id || r.Outcome != string(c.code) || r.Detail == "" || r.Host != testHost {
+				t.Errorf("the host's own record has %+v", r)
+			}
 		})
 	}
 	t.Run("other id", func(t *testing.T) {
@@ -135,50 +177,122 @@ func TestWhatDoesNotFitIsRefusedBeforeAnythingIsWritten(t *testing.T) {
 	}
 }
 
+// No credential but a named server's opens any verb of the table, and none of
+// the attempts leaves anything behind.
 func TestEveryVerbNeedsTheServersCertificate(t *testing.T) {
 	b := newBed(t)
-	digest := b.script("true")
+	digest := b.script("touch " + b.path("ran"))
+	now := time.Now()
+	old, err := pki.NewCA("old", now.Add(-2*pki.LeafLife)) // pinned beside the first
+	b.must(err)
+	b.write("ca.crt", append(b.ca.CertPEM(), old.CertPEM()...), 0o644)
 	r := b.start()
 	e := b.envelope(digest)
+	body, err := json.Marshal(b.seal(e)) // a good one: only the door stands in its way
+	b.must(err)
 
+	// bearer gives a client that shows what pki itself would not load.
+	bearer := func(cert, key []byte, version uint16) *http.Client {
+		pair, err := tls.X509KeyPair(cert, key)
+		b.must(err)
+		pool := x509.NewCertPool()
+		pool.AppendCertsFromPEM(b.ca.CertPEM())
+		return newClient(t, &tls.Config{RootCAs: pool, ServerName: testHost, MinVersion: tls.VersionTLS12, MaxVersion: version, GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			return &pair, nil
+		}})
+	}
+	issue := func(ca *pki.CA, name string, at time.Time) *http.Client {
+		cert, key, err := ca.IssueClient(name, at)
+		b.must(err)
+		return bearer(cert, key, tls.VersionTLS13)
+	}
+	foreign, err := pki.NewCA("foreign", now)
+	b.must(err)
+	agentCert, agentKey, err := b.ca.IssueAgent("web2.example.com", nil, now)
+	b.must(err)
+	webCert, webKey, err := b.ca.IssueServer(testServer, []string{testServer}, nil, now)
+	b.must(err)
+	ownCert, err := os.ReadFile(b.path("agent.crt"))
+	b.must(err)
+	ownKey, err := os.ReadFile(b.path("agent.key"))
+	b.must(err)
+	goodCert, err := os.ReadFile(b.clientPair[0])
+	b.must(err)
+	goodKey, err := os.ReadFile(b.clientPair[1])
+	b.must(err)
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(b.ca.CertPEM())
-	nobody := newClient(t, &tls.Config{RootCAs: pool, ServerName: testHost, MinVersion: tls.VersionTLS13})
 
-	cert, key, err := b.ca.IssueClient("other.example.com", time.Now())
-	b.must(err)
-	otherServer := b.connect(b.write("other.crt", cert, 0o644), b.write("other.key", key, 0o600))
-
-	cert, key, err = b.ca.IssueAgent("web2.example.com", nil, time.Now())
-	b.must(err)
-	anAgent := b.connect(b.write("agent2.crt", cert, 0o644), b.write("agent2.key", key, 0o600))
-
-	foreign, err := pki.NewCA("foreign", time.Now())
-	b.must(err)
-	cert, key, err = foreign.IssueClient(testServer, time.Now())
-	b.must(err)
-	foreigner := b.connect(b.write("foreign.crt", cert, 0o644), b.write("foreign.key", key, 0o600))
-
-	for name, client := range map[string]*http.Client{"no certificate": nobody, "another server": otherServer, "an agent": anAgent, "another authority": foreigner} {
+	for name, client := range map[string]*http.Client{
+		"no certificate":          newClient(t, &tls.Config{RootCAs: pool, ServerName: testHost, MinVersion: tls.VersionTLS13}),
+		"another server":          issue(b.ca, "other.example.com", now),
+		"a host's":                bearer(agentCert, agentKey, tls.VersionTLS13),
+		"this host's own":         bearer(ownCert, ownKey, tls.VersionTLS13),
+		"the server's for people": bearer(webCert, webKey, tls.VersionTLS13),
+		"another authority":       issue(foreign, testServer, now),
+		"self-signed":             bearer(selfSigned(t, testServer)),
+		"expired":                 issue(old, testServer, now.Add(-pki.LeafLife-time.Hour)),
+		"not yet valid":           issue(b.ca, testServer, now.Add(48*time.Hour)),
+		"TLS 1.2":                 bearer(goodCert, goodKey, tls.VersionTLS12),
+	} {
 		t.Run(name, func(t *testing.T) {
-			for _, v := range [][2]string{
-				{http.MethodPut, "/v1/tasks/" + e.Task}, {http.MethodGet, "/v1/tasks/" + e.Task}, {http.MethodGet, "/v1/tasks/" + e.Task + "/output"},
-				{http.MethodPost, "/v1/tasks/" + e.Task + "/cancel"}, {http.MethodDelete, "/v1/tasks/" + e.Task},
-				{http.MethodPost, "/v1/check"}, {http.MethodPost, "/v1/probe"}, {http.MethodPost, "/v1/discover"}, {http.MethodGet, "/"},
-			} {
-				req, err := http.NewRequest(v[0], r.url+v[1], strings.NewReader("{}"))
+			walked := 0
+			for _, v := range append(agent.Verbs(), agent.Verb{Method: http.MethodGet, Path: "/", Policy: "server"}) {
+				if v.Policy != "server" {
+					t.Errorf("%s %s has the policy %q", v.Method, v.Path, v.Policy)
+				}
+				path := strings.ReplaceAll(v.Path, "{id}", e.Task)
+				req, err := http.NewRequestWithContext(t.Context(), v.Method, r.url+path, bytes.NewReader(body))
 				b.must(err)
 				resp, err := client.Do(req)
 				if err == nil {
 					resp.Body.Close()
-					t.Errorf("%s %s was answered with %s", v[0], v[1], resp.Status)
+					t.Errorf("%s %s was answered with %s", v.Method, path, resp.Status)
 				}
+				walked++
+			}
+			if walked < 12 {
+				t.Errorf("only %d verbs were tried", walked)
 			}
 		})
+	}
+	for _, v := range agent.LocalVerbs() { // root's verbs are not for servers, however good their certificate is
+		if v.Policy != "root" {
+			t.Errorf("%s %s has the policy %q", v.Method, v.Path, v.Policy)
+		}
+		wantCode(t, r.call(v.Method, strings.ReplaceAll(v.Path, "{id}", e.Task), b.seal(e), nil), restart.CodeNotFound)
 	}
 	if left := b.entries(); len(left) > 0 {
 		t.Errorf("the spool holds %v", left)
 	}
+	if _, err := os.Stat(b.path("ran")); err == nil {
+		t.Error("something ran")
+	}
+	r.submit(e) // the same bytes by the right hand
+	r.until(e.Task, done)
+}
+
+// selfSigned makes a client certificate that nobody has vouched for.
+func selfSigned(t *testing.T, name string) (cert, key []byte, version uint16) {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(7), NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour), ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		URIs: []*url.URL{{Scheme: "restartilka", Host: "server", Path: "/" + name}}, DNSNames: []string{name},
+	}
+	der, err := x509.CreateCertificate(nil, template, template, public, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}), tls.VersionTLS13
 }
 
 func TestAPackageThatIsNotInstalledOrLacksTheTag(t *testing.T) {

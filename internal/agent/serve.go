@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -159,6 +160,14 @@ func build(s Settings, store *spool.Spool, attendant *Attendant, identity *Ident
 	if damage != nil {
 		log.Error("this host's own records were changed, or their disk is damaged", "error", damage)
 	}
+	asked, damage, err := ledger.OpenAsked(s.Spool, s.Host, time.Now())
+	if err != nil {
+		records.Close()
+		return nil, nil, err
+	}
+	if damage != nil {
+		log.Error("this host's record of what servers asked was changed, or its disk is damaged", "error", damage)
+	}
 	base, why := supervisor.FindCgroup(s.Cgroup)
 	if base != "" {
 		supervisor.SweepCgroups(base)
@@ -170,21 +179,29 @@ func build(s Settings, store *spool.Spool, attendant *Attendant, identity *Ident
 		return supervisor.Job{Task: id, Spool: s.Spool, Host: here, Keys: k, Cgroup: base, Grace: s.Grace}, err
 	}}
 	a, err = New(Config{
-		Host: here, Local: &Local{Key: store.LocalKey, Ledger: records}, Keys: keys, Spool: store, Archive: store, Launcher: launcher, Packages: host.Packages{},
+		Host: here, Local: &Local{Key: store.LocalKey, Ledger: records}, Reviewed: store, Asked: asked, Keys: keys, Spool: store, Archive: store, Launcher: launcher, Packages: host.Packages{},
 		Command: Command(base, s.Grace), Attend: attendant.Attend,
 		Containment: containment(base, why), Features: FeaturesHere(base, why), SpoolDir: s.Spool, Program: version.Current().Version, BootID: host.BootID(),
 		RatePerHour: s.Rate, Identity: identity, Logger: log,
 	})
 	if err != nil {
 		records.Close()
+		asked.Close()
 		return nil, nil, err
 	}
-	return a, func() { records.Close() }, nil // every record was synced when it was written
+	return a, func() { records.Close(); asked.Close() }, nil // what must last was synced when it was written
 }
 
 // HostFacts gives what the settings say about this host.
 func (s Settings) HostFacts() host.Host {
-	return host.Host{Name: s.Host, Groups: s.Groups, Environments: s.Environments, Scenarios: s.Scenarios, Services: s.Services}
+	h := host.Host{Name: s.Host, Groups: s.Groups, Environments: s.Environments, Scenarios: s.Scenarios, Services: s.Services}
+	if s.Review == reviewSigned {
+		h.Review = &host.Review{
+			Signers: s.Signers, Revoked: s.Revoked, Quorum: s.Quorum,
+			Laid: filepath.Join(s.Spool, spool.FolderScenarios), Serials: filepath.Join(s.Spool, spool.FolderSerials),
+		}
+	}
+	return h
 }
 
 // LoadKeys reads the public keys whose envelopes are obeyed. It is asked for
@@ -192,7 +209,12 @@ func (s Settings) HostFacts() host.Host {
 func LoadKeys(files []string) (map[string]ed25519.PublicKey, error) {
 	all := map[string]ed25519.PublicKey{}
 	for _, file := range files {
-		keys, err := pki.LoadEnvelopePublicKeys(file)
+		text, err := host.ReadTrusted(file, pki.MaxFile)
+		if err != nil {
+			return nil, restart.Errorf(restart.CodeCertificate, "the key of a server can't be used: %v", err).
+				WithHint("it decides whom this host obeys: %s and its folder belong to root, and nobody else may write to them", file).Because(err)
+		}
+		keys, err := pki.ParseEnvelopePublicKeys(file, text)
 		if err != nil {
 			return nil, err
 		}

@@ -3,15 +3,15 @@ package agent
 import (
 	"errors"
 	"fmt"
-	"io"
+	"io/fs"
 	"net"
-	"os"
 	"path/filepath"
 	"strconv"
 	"time"
 
 	yaml "go.yaml.in/yaml/v4"
 
+	"github.com/restartilka/restartilka/internal/agent/host"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/strict"
 )
@@ -37,7 +37,10 @@ type Settings struct {
 	CA           string        `yaml:"ca"`                 // PEM: who signs the servers' certificates
 	Servers      []string      `yaml:"servers"`            // names of the servers that are obeyed
 	EnvelopeKeys []string      `yaml:"envelope_keys"`      // PEM: whose envelopes are obeyed
-	Review       string        `yaml:"review"`             // files
+	Review       string        `yaml:"review"`             // files | signed
+	Signers      string        `yaml:"signers"`            // file: who may sign, where review is signed
+	Quorum       int           `yaml:"quorum"`             // how many people must have signed, the author not counted
+	Revoked      string        `yaml:"revoked"`            // file: what counts no more
 	Scenarios    string        `yaml:"scenarios"`          // folder of reviewed scenarios
 	Services     string        `yaml:"services"`           // folder of this host's services
 	Spool        string        `yaml:"spool"`              // folder, 0700
@@ -55,6 +58,7 @@ func defaults() Settings {
 		Listen: ":3131", StatusListen: "127.0.0.1:3132",
 		Certificate: "/etc/restartilka/agent.crt", Key: "/etc/restartilka/agent.key", CA: "/etc/restartilka/ca.crt",
 		EnvelopeKeys: []string{"/etc/restartilka/server.pub"}, Review: ReviewFiles,
+		Signers: "/etc/restartilka/allowed_signers", Quorum: 2, Revoked: "/etc/restartilka/revoked",
 		Scenarios: "/etc/restartilka/scenarios.d", Services: "/etc/restartilka/services.d", Spool: "/var/spool/restartilka", Socket: "/run/restartilka-agent.sock",
 		Cgroup: "auto", Grace: 5 * time.Second, Rate: DefaultRate,
 	}
@@ -63,18 +67,14 @@ func defaults() Settings {
 // LoadSettings reads agent.yaml. Its errors name the file, and the line where
 // there is one.
 func LoadSettings(path string) (Settings, error) {
-	f, err := os.Open(path)
-	if err != nil {
+	b, err := host.ReadTrusted(path, maxSettings)
+	if errors.Is(err, fs.ErrNotExist) {
 		return Settings{}, restart.Errorf(restart.CodeInvalid, "the settings can't be read: %v", err).
 			WithHint("a host that has not joined has none: restartilka-agent join URL; one that lies elsewhere is named with --config").Because(err)
 	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxSettings+1))
 	if err != nil {
-		return Settings{}, fmt.Errorf("read %s: %w", path, err)
-	}
-	if len(b) > maxSettings {
-		return Settings{}, restart.Errorf(restart.CodeTooLarge, "%s has more than %d bytes", path, maxSettings)
+		return Settings{}, restart.Errorf(restart.CodeInvalid, "the settings can't be used: %v", err).
+			WithHint("they say whom this host obeys: %s and its folder belong to root, and nobody else may write to them", path).Because(err)
 	}
 	s, err := ParseSettings(b)
 	if err != nil {
@@ -134,12 +134,13 @@ func (s Settings) check() error {
 	for _, e := range s.Environments {
 		bad("environments", restart.CheckEnvironment(e))
 	}
-	switch s.Review {
-	case ReviewFiles:
-	case reviewSigned:
-		bad("review", errors.New("signed: this version does not support signatures yet, so it would trust nothing; use files"))
-	default:
-		bad("review", fmt.Errorf("%s is not known: files", restart.Quote(s.Review)))
+	if s.Review != ReviewFiles && s.Review != reviewSigned {
+		bad("review", fmt.Errorf("%s is not known: files or signed", restart.Quote(s.Review)))
+	}
+	bad("signers", checkPath(s.Signers))
+	bad("revoked", checkPath(s.Revoked))
+	if s.Quorum < 1 || s.Quorum > 16 {
+		bad("quorum", errors.New("must be between 1 and 16"))
 	}
 	if s.Cgroup != "auto" && s.Cgroup != "off" {
 		bad("cgroup", checkPath(s.Cgroup))

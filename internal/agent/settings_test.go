@@ -42,7 +42,9 @@ func TestSettings(t *testing.T) {
 		least + "lisen: :1\n":                "line 3",
 		least + "host: b\n":                  "line 3",
 		"host: Web1\nservers: [a]\n":         "not a valid name",
-		least + "review: signed\n":           "does not support signatures",
+		least + "review: signd\n":            "files or signed",
+		least + "quorum: 0\n":                "between 1 and 16",
+		least + "signers: allowed\n":         "plain absolute path",
 		least + "review: none\n":             "is not known",
 		least + "spool: relative\n":          "absolute path",
 		least + "spool: /var/../etc\n":       "absolute path",
@@ -88,7 +90,7 @@ func idle(t testing.TB) *Agent {
 
 func TestWithoutAVerifiedCertificateEverythingIsRefused(t *testing.T) {
 	a := idle(t)
-	for _, v := range append(a.verbs(), verb{http.MethodGet, "/nothing", nil}) {
+	for _, v := range append(a.verbs(), verb{http.MethodGet, "/nothing", servers, nil}) {
 		req := httptest.NewRequest(v.method, strings.ReplaceAll(v.path, "{id}", restart.NewID(time.Now())), strings.NewReader("{}"))
 		w := httptest.NewRecorder()
 		a.Handler().ServeHTTP(w, req)

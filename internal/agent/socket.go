@@ -24,22 +24,23 @@ const maxSocketPath = 107
 // agent's socket. None of them is on the network.
 func (a *Agent) localVerbs() []verb {
 	return []verb{
-		{http.MethodPost, "/local/plan", func(w http.ResponseWriter, r *http.Request) error {
+		{http.MethodPost, "/local/plan", rootHere, func(w http.ResponseWriter, r *http.Request) error {
 			return handle(w, r, func(ctx context.Context, _ string, ask Ask) (LocalPlan, error) { return a.Plan(ctx, ask) })
 		}},
-		{http.MethodPost, "/local/tasks", func(w http.ResponseWriter, r *http.Request) error {
+		{http.MethodPost, "/local/tasks", rootHere, func(w http.ResponseWriter, r *http.Request) error {
 			return handle(w, r, func(ctx context.Context, _ string, ask Ask) (protocol.TaskStatus, error) { return a.Begin(ctx, ask) })
 		}},
-		{http.MethodGet, "/local/tasks", func(w http.ResponseWriter, r *http.Request) error {
+		{http.MethodGet, "/local/tasks", rootHere, func(w http.ResponseWriter, r *http.Request) error {
 			tasks, err := a.Tasks(r.Context())
 			if err != nil {
 				return err
 			}
 			return reply(w, tasks)
 		}},
-		{http.MethodGet, "/local/tasks/{id}", a.serveGet},
-		{http.MethodGet, "/local/tasks/{id}/output", a.serveOutput},
-		{http.MethodPost, "/local/tasks/{id}/cancel", func(w http.ResponseWriter, r *http.Request) error {
+		{http.MethodPost, "/local/review/{id}/forget", rootHere, a.serveForgetReviewed},
+		{http.MethodGet, "/local/tasks/{id}", rootHere, a.serveGet},
+		{http.MethodGet, "/local/tasks/{id}/output", rootHere, a.serveOutput},
+		{http.MethodPost, "/local/tasks/{id}/cancel", rootHere, func(w http.ResponseWriter, r *http.Request) error {
 			return handle(w, r, func(ctx context.Context, id string, _ struct{}) (protocol.TaskStatus, error) {
 				return a.CancelHere(ctx, id)
 			})
@@ -55,7 +56,7 @@ type peerKey struct{}
 func (a *Agent) LocalHandler() http.Handler {
 	mux := http.NewServeMux()
 	for _, v := range a.localVerbs() {
-		mux.Handle(v.method+" "+v.path, a.answer(v.serve))
+		mux.Handle(v.method+" "+v.path, a.answer(v.admitted(rootHere)))
 	}
 	mux.Handle("/", a.answer(func(_ http.ResponseWriter, r *http.Request) error {
 		return restart.Errorf(restart.CodeNotFound, "this agent's socket has no verb %s %s", restart.Quote(r.Method), restart.Quote(r.URL.Path))

@@ -84,6 +84,8 @@ func (a *api) guard(r route, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		id := restart.NewID(a.cfg.Now())
 		ctx := context.WithValue(req.Context(), requestIDKey{}, id)
+		from, _, _ := net.SplitHostPort(req.RemoteAddr)
+		ctx = context.WithValue(ctx, fromKey{}, from)
 		req = req.WithContext(ctx)
 		h := w.Header()
 		h.Set("X-Request-Id", id)
@@ -135,6 +137,7 @@ func (a *api) joiner(req *http.Request) (control.Joiner, error) {
 
 type (
 	requestIDKey struct{}
+	fromKey      struct{}
 	actorKey     struct{}
 	joinerKey    struct{}
 )
@@ -143,6 +146,12 @@ type (
 func joinerOf(ctx context.Context) control.Joiner {
 	who, _ := ctx.Value(joinerKey{}).(control.Joiner)
 	return who
+}
+
+// fromOf gives the address that a request came from.
+func fromOf(ctx context.Context) string {
+	from, _ := ctx.Value(fromKey{}).(string)
+	return from
 }
 
 func requestID(ctx context.Context) string {

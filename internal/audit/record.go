@@ -43,6 +43,10 @@ const (
 	TaskLearned        Action = "task.learned"      // what a host said of an unknown task, once it answered again
 	TaskDecided        Action = "task.decided"      // a person settled an unknown task
 	TaskLocal          Action = "task.local"        // begun on a host itself, without a server: as the host tells
+	TaskTaken          Action = "task.taken"        // by a host's own record: a server's task that it took
+	TaskRefused        Action = "task.refused"      // by a host's own record: what it refused, and why
+	ScenarioLaid       Action = "scenario.laid"     // by a host's own record: a signed version that a server laid there
+	SerialForgotten    Action = "serial.forgotten"  // by a host's own record: root lets an older version of a scenario in
 	HostChainBroken    Action = "host.chain_broken" // a host's own records are not those that were seen before
 	TokenCreated       Action = "token.created"
 	TokenRevoked       Action = "token.revoked"
@@ -55,10 +59,20 @@ const (
 	SignIn             Action = "sign_in"
 	SignInRefused      Action = "sign_in.refused"
 	SignOut            Action = "sign_out"
+	SessionRevoked     Action = "session.revoked"
+	LoginConfirmed     Action = "login.confirmed" // a command line was signed in on the page
+	LoginRefused       Action = "login.refused"
+	UserCreated        Action = "user.created"
+	UserChanged        Action = "user.changed" // roles or method
+	UserDisabled       Action = "user.disabled"
+	UserEnabled        Action = "user.enabled"
+	PasswordChanged    Action = "user.password_changed"
 	ServerStarted      Action = "server.started"
 	ServerStopped      Action = "server.stopped"
 	ServerRestored     Action = "server.restored" // the database was put back from a backup
 	ConfigChanged      Action = "config.changed"
+	RulesChanged       Action = "rules.changed" // other rules of rights hold from now on: the file's digest
+	RulesRefused       Action = "rules.refused" // a file of rules that can't be used; those before still hold
 )
 
 // Record is one line of the audit trail. Until Link has been called it has no

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/restartilka/restartilka/internal/pki"
 	"github.com/restartilka/restartilka/internal/restart"
 )
 
@@ -82,7 +83,7 @@ func openSyslog(c SinkConfig) (Sink, error) {
 	if c.Certificate != "" {
 		// Read at each connection, so that a renewed certificate is used.
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			pair, err := tls.LoadX509KeyPair(c.Certificate, c.Key)
+			pair, err := pki.LoadKeyPair(c.Certificate, c.Key)
 			return &pair, err
 		}
 		if _, err := config.GetClientCertificate(nil); err != nil {

@@ -85,10 +85,14 @@ func CheckSource(s string) error {
 // so: CheckSource refuses the colon.
 const AgentSource = "agent:"
 
+// AskedSource stands behind the host's name in the source of its record of what
+// servers have asked.
+const AskedSource = "/asked"
+
 // checkAnySource accepts a server's name, and that of a host's own chain.
 func checkAnySource(s string) error {
 	if host, ok := strings.CutPrefix(s, AgentSource); ok {
-		return restart.CheckHost(host)
+		return restart.CheckHost(strings.TrimSuffix(host, AskedSource))
 	}
 	return CheckSource(s)
 }

@@ -73,6 +73,10 @@ func from(r *http.Request) string {
 	return host
 }
 
+// IsSecret tells whether a text looks like a secret that NewSecret made: a
+// token rather than a password.
+func IsSecret(text string) bool { return wellFormed(text) }
+
 // wellFormed keeps anything that is no secret of ours away from the database.
 func wellFormed(secret string) bool {
 	body, ok := strings.CutPrefix(secret, secretPrefix)

@@ -2,35 +2,276 @@ package authn
 
 import (
 	"context"
+	"slices"
+	"sync"
 	"time"
 
+	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/store"
 )
 
-// People knows who somebody is now by the tokens that he has.
-type People struct {
-	Tokens interface {
-		Tokens(ctx context.Context, owner string) ([]store.Token, error)
-	}
-	Now func() time.Time // nil = time.Now
+const (
+	// groupsLife is for how long groups count that can't be asked for again
+	// (OIDC, proxy): from the sign-in that told them.
+	groupsLife = 12 * time.Hour
+	// groupsFresh is for how long groups count without being asked for again.
+	groupsFresh = time.Minute
+	// groupsAway is for how long they count while the directory does not answer.
+	groupsAway = 15 * time.Minute
+	// directoryPause is how long a directory that did not answer is left alone.
+	directoryPause = 10 * time.Second
+)
+
+// UserStore keeps people; *store.Store is one.
+type UserStore interface {
+	User(ctx context.Context, name string) (store.User, error)
+	AdmitUser(ctx context.Context, u store.User, records ...audit.Record) error
+	Tokens(ctx context.Context, owner string) ([]store.Token, error)
 }
 
-// Person gives the roles of all of somebody's tokens that are good now.
+// People knows who somebody is now, whether he is here or not. Somebody is a
+// user, local or of another method, or else the owner of tokens alone: a
+// service account.
+type People struct {
+	Store UserStore
+	// RolesFor gives what the rules say of a person in some groups; nil = nothing.
+	RolesFor   func(name string, groups []string) []restart.Role
+	Refreshers []Refresher
+	Away       *Away            // nil = a directory is asked however often it did not answer
+	Now        func() time.Time // nil = time.Now
+}
+
+// Away remembers which directories did not answer just now, so that not every
+// request waits for them. The zero Away is ready.
+type Away struct {
+	mu    sync.Mutex
+	since map[string]time.Time // by method
+}
+
+func (a *Away) is(method string, now time.Time) bool {
+	if a == nil {
+		return false
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	since, ok := a.since[method]
+	return ok && now.Sub(since) < directoryPause
+}
+
+func (a *Away) note(method string, now time.Time) {
+	if a == nil {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.since == nil {
+		a.since = map[string]time.Time{}
+	}
+	a.since[method] = now
+}
+
+func (p People) now() time.Time {
+	if p.Now != nil {
+		return p.Now()
+	}
+	return time.Now()
+}
+
+// Person gives the roles and teams that somebody has now. Who is nobody any
+// more has none; an error means that it could not be found out.
 func (p People) Person(ctx context.Context, name string) (restart.Actor, error) {
+	user, err := p.Store.User(ctx, name)
+	if restart.CodeOf(err) == restart.CodeNotFound {
+		return p.service(ctx, name)
+	}
+	if err != nil {
+		return restart.Actor{Name: name}, err
+	}
+	user, err = p.refreshed(ctx, user)
+	if err != nil {
+		return restart.Actor{Name: name}, err
+	}
+	return p.actor(user), nil
+}
+
+// service gives the owner of tokens who is no user: all that his good tokens say.
+func (p People) service(ctx context.Context, name string) (restart.Actor, error) {
 	actor := restart.Actor{Name: name}
-	tokens, err := p.Tokens.Tokens(ctx, name)
+	tokens, err := p.Store.Tokens(ctx, name)
 	if err != nil {
 		return actor, err
 	}
-	now := time.Now()
-	if p.Now != nil {
-		now = p.Now()
-	}
+	now := p.now()
 	for _, t := range tokens {
 		if t.Valid(now) {
 			actor.Roles = append(actor.Roles, t.Roles...)
 		}
 	}
 	return actor, nil
+}
+
+// refreshed gives a user with groups that still count. CodeUnavailable means
+// that nobody could say which they are.
+func (p People) refreshed(ctx context.Context, user store.User) (store.User, error) {
+	now := p.now()
+	if user.Disabled() {
+		user.Groups = nil
+		return user, nil
+	}
+	age := now.Sub(user.GroupsAt)
+	i := slices.IndexFunc(p.Refreshers, func(r Refresher) bool { return r.Method() == user.Method })
+	switch {
+	case user.Method == MethodLocal:
+		return user, nil
+	case i < 0:
+		if age > groupsLife {
+			user.Groups = nil
+		}
+		return user, nil
+	case age <= groupsFresh:
+		return user, nil
+	}
+	asked, err := user, error(nil)
+	if p.Away.is(user.Method, now) {
+		err = restart.Errorf(restart.CodeUnavailable, "the directory (%s) did not answer just now", user.Method)
+	} else {
+		asked, err = p.ask(ctx, p.Refreshers[i], user)
+	}
+	if err != nil && restart.CodeOf(err) == restart.CodeUnavailable {
+		p.Away.note(user.Method, now)
+		if age <= groupsAway {
+			return user, nil
+		}
+	}
+	return asked, err
+}
+
+// ask asks a directory again, and keeps what it says. Somebody who has gone
+// from it has neither roles nor groups; he is not disabled here, for he may
+// come back.
+func (p People) ask(ctx context.Context, r Refresher, user store.User) (store.User, error) {
+	id, err := r.Refresh(ctx, user.Name)
+	if restart.CodeOf(err) == restart.CodeNotFound {
+		user.Gone, user.Groups = true, nil
+		return user, nil
+	}
+	if err == nil {
+		id, err = id.checked()
+	}
+	if err != nil {
+		return user, err
+	}
+	if id.Subject != user.Subject {
+		user.Gone, user.Groups = true, nil // another person got the name
+		return user, nil
+	}
+	user.Groups, user.GroupsAt, user.Mail, user.Display = id.Groups, p.now(), id.Mail, id.Display
+	return user, p.Store.AdmitUser(ctx, user)
+}
+
+// actor gives what a user may be, as far as his groups are known.
+func (p People) actor(user store.User) restart.Actor {
+	actor := restart.Actor{Name: user.Name, Method: user.Method}
+	if user.Disabled() || user.Gone {
+		return actor
+	}
+	actor.Teams = user.Groups
+	actor.Roles = slices.Clone(user.Roles)
+	if p.RolesFor != nil {
+		for _, role := range p.RolesFor(user.Name, user.Groups) {
+			if !actor.Has(role) {
+				actor.Roles = append(actor.Roles, role)
+			}
+		}
+	}
+	return actor
+}
+
+// present gives a user who asks for something just now, or CodeNotFound where
+// there is none of that name, and CodeUnauthorised for one who is disabled or
+// gone. While his directory does not answer he is known without groups: he can
+// look, and do what he may without them.
+func (p People) present(ctx context.Context, name string) (restart.Actor, error) {
+	user, err := p.Store.User(ctx, name)
+	if err != nil {
+		return restart.Actor{}, err
+	}
+	now, err := p.refreshed(ctx, user)
+	if restart.CodeOf(err) == restart.CodeUnavailable {
+		now, err = user, nil
+		now.Groups = nil
+	}
+	if err != nil {
+		return restart.Actor{}, err
+	}
+	if now.Disabled() || now.Gone {
+		return restart.Actor{}, restart.Errorf(restart.CodeUnauthorised, "%s can't sign in any more", name)
+	}
+	return p.actor(now), nil
+}
+
+// holder gives the actor of a token that is good: with its roles and bounds, cut
+// down to what its owner has now. CodeUnauthorised for one whose owner may not
+// sign in any more.
+func (p People) holder(ctx context.Context, token store.Token) (restart.Actor, error) {
+	actor := restart.Actor{Name: token.Owner, Roles: token.Roles, Token: token.ID, Method: MethodToken, Scope: token.Scope, ExpiresAt: when(token.ExpiresAt)}
+	owner, err := p.present(ctx, token.Owner)
+	switch {
+	case restart.CodeOf(err) == restart.CodeNotFound:
+		return actor, nil
+	case err != nil:
+		return restart.Actor{}, err
+	}
+	actor.Teams = owner.Teams
+	actor.Roles = slices.DeleteFunc(slices.Clone(token.Roles), func(r restart.Role) bool { return !owner.Has(r) })
+	return actor, nil
+}
+
+// when gives nil for the zero time.
+func when(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+// Admit takes in whom a method has recognised: it keeps his groups as of now
+// and gives the actor. A name belongs to the method, and there to the person,
+// that was seen with it first: nobody becomes somebody else by getting the same
+// name elsewhere. CodeUnauthorised says why not.
+func (p People) Admit(ctx context.Context, id Identity) (restart.Actor, error) {
+	id, err := id.checked()
+	if err != nil {
+		return restart.Actor{}, err
+	}
+	now := p.now().UTC()
+	user, err := p.Store.User(ctx, id.Name)
+	var records []audit.Record
+	switch {
+	case restart.CodeOf(err) == restart.CodeNotFound && id.Method != MethodLocal:
+		user = store.User{Name: id.Name, Method: id.Method, Subject: id.Subject, CreatedAt: now}
+		records = append(records, audit.Record{Time: now, Actor: id.Name, Origin: id.Method, Action: audit.UserCreated, Detail: "signed in for the first time"})
+	case err != nil:
+		return restart.Actor{}, err
+	case user.Disabled():
+		return restart.Actor{}, restart.Errorf(restart.CodeUnauthorised, "%s is disabled", id.Name).WithHint("an admin can change that: restartilka user enable %s", id.Name)
+	case user.Method != id.Method:
+		return restart.Actor{}, restart.Errorf(restart.CodeUnauthorised, "the name %s belongs to somebody who signs in by %s, not by %s", id.Name, user.Method, id.Method).
+			WithHint("if they are the same person, an admin says so: restartilka user method %s %s", id.Name, id.Method)
+	case user.Subject != id.Subject && user.Subject != "":
+		return restart.Actor{}, restart.Errorf(restart.CodeUnauthorised, "the name %s belonged to somebody else, who was known as %s", id.Name, restart.Quote(user.Subject)).
+			WithHint("if they are the same person, an admin says so: restartilka user method %s %s", id.Name, id.Method)
+	}
+	if id.Method == MethodLocal {
+		return p.actor(user), nil
+	}
+	same := slices.Equal(user.Groups, id.Groups) && user.Subject == id.Subject && user.Mail == id.Mail && user.Display == id.Display
+	if len(records) > 0 || !same || now.Sub(user.GroupsAt) > groupsFresh {
+		user.Subject, user.Groups, user.GroupsAt, user.Mail, user.Display = id.Subject, id.Groups, now, id.Mail, id.Display
+		if err := p.Store.AdmitUser(ctx, user, records...); err != nil {
+			return restart.Actor{}, err
+		}
+	}
+	return p.actor(user), nil
 }

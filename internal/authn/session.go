@@ -29,13 +29,12 @@ type SessionStore interface {
 }
 
 // Sessions recognises the cookie of a signed-in browser. A session lives no
-// longer than the token it was opened with.
+// longer than the token it was opened with, or the person's right to sign in.
 type Sessions struct {
 	Store  SessionStore
-	Tokens interface {
-		TokenByID(ctx context.Context, id string) (store.Token, error)
-	}
-	Now func() time.Time // nil = time.Now
+	Tokens TokenStore
+	People *People          // nil = users have only the roles that an admin gave
+	Now    func() time.Time // nil = time.Now
 }
 
 func (s Sessions) now() time.Time {
@@ -63,36 +62,74 @@ func (s Sessions) Authenticate(ctx context.Context, r *http.Request) (restart.Ac
 	if !now.Before(session.ExpiresAt) || now.Sub(session.LastSeenAt) > SessionIdle {
 		return restart.Actor{}, nil
 	}
-	token, err := s.Tokens.TokenByID(ctx, session.TokenID)
-	if err != nil && restart.CodeOf(err) != restart.CodeNotFound {
-		return restart.Actor{}, err
-	}
-	if err != nil || !token.Valid(now) {
+	actor, err := s.whose(ctx, session, now)
+	switch restart.CodeOf(err) {
+	case restart.CodeNotFound, restart.CodeUnauthorised:
 		return restart.Actor{}, nil
-	}
-	if err := s.Store.TouchSession(ctx, Hash(cookie.Value)); err != nil {
+	case "":
+	default:
 		return restart.Actor{}, err
 	}
-	return restart.Actor{Name: token.Owner, Roles: token.Roles, Token: token.ID, Via: "web", From: from(r)}, nil
+	if err := s.Store.TouchSession(ctx, session.Hash); err != nil {
+		return restart.Actor{}, err
+	}
+	actor.Via, actor.From, actor.Method = "web", from(r), session.Method
+	actor.Session, actor.SignedInAt, actor.ExpiresAt = session.ID, &session.CreatedAt, &session.ExpiresAt
+	return actor, nil
+}
+
+// whose gives the person of a session as he is now: CodeNotFound or
+// CodeUnauthorised where what it stands on has gone.
+func (s Sessions) whose(ctx context.Context, session store.Session, now time.Time) (restart.Actor, error) {
+	people := Tokens{Store: s.Tokens, People: s.People, Now: s.Now}.people()
+	if session.TokenID == "" {
+		actor, err := people.present(ctx, session.Owner)
+		if err == nil && actor.Method != session.Method {
+			return restart.Actor{}, restart.Errorf(restart.CodeUnauthorised, "%s signs in by %s now", session.Owner, actor.Method)
+		}
+		return actor, err
+	}
+	token, err := s.Tokens.TokenByID(ctx, session.TokenID)
+	if err != nil {
+		return restart.Actor{}, err
+	}
+	if !token.Valid(now) {
+		return restart.Actor{}, errToken
+	}
+	return people.holder(ctx, token)
 }
 
 // Open starts a session for an actor and sets its cookie. The secret is always
 // a new one: a session can't be planted in somebody's browser beforehand. The
+// one that the request came with, if any, ends: who signs in again has one. The
 // record of the sign-in is stored with it.
-func (s Sessions) Open(ctx context.Context, w http.ResponseWriter, actor restart.Actor, rec audit.Record) error {
+func (s Sessions) Open(ctx context.Context, w http.ResponseWriter, r *http.Request, actor restart.Actor, rec audit.Record) error {
 	secret, hash := NewSecret()
 	now := s.now().UTC()
 	err := s.Store.CreateSession(ctx, store.Session{
-		Hash: hash, Owner: actor.Name, TokenID: actor.Token, Roles: actor.Roles, CreatedAt: now, LastSeenAt: now, ExpiresAt: now.Add(SessionLife),
+		ID: restart.NewID(now), Hash: hash, Owner: actor.Name, Method: actor.Method, TokenID: actor.Token, Roles: actor.Roles, Groups: actor.Teams,
+		Address: from(r), UserAgent: agentOf(r), CreatedAt: now, LastSeenAt: now, ExpiresAt: now.Add(SessionLife),
 	}, rec)
 	if err != nil {
 		return err
+	}
+	if cookie, err := r.Cookie(CookieName); err == nil && wellFormed(cookie.Value) {
+		if err := s.Store.DeleteSession(ctx, Hash(cookie.Value)); err != nil {
+			return err
+		}
 	}
 	http.SetCookie(w, &http.Cookie{
 		Name: CookieName, Value: secret, Path: "/", MaxAge: int(SessionLife / time.Second),
 		Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode,
 	})
 	return nil
+}
+
+// agentOf gives what a browser says of itself, escaped and in a bounded length.
+func agentOf(r *http.Request) string {
+	const most = 200
+	agent := []rune(restart.Escape(r.UserAgent()))
+	return string(agent[:min(len(agent), most)])
 }
 
 // Close ends the session of a request and clears its cookie.

@@ -12,14 +12,26 @@ import (
 
 // TokenStore keeps API tokens; *store.Store is one.
 type TokenStore interface {
+	UserStore
 	TokenByHash(ctx context.Context, hash string) (store.Token, error)
+	TokenByID(ctx context.Context, id string) (store.Token, error)
 	TouchToken(ctx context.Context, id string) error
 }
 
-// Tokens recognises "Authorization: Bearer SECRET".
+// Tokens recognises "Authorization: Bearer SECRET". A token of a user has no
+// role that he has not now; one of a service account, an owner who is no user,
+// has those that it was made with.
 type Tokens struct {
-	Store TokenStore
-	Now   func() time.Time // nil = time.Now
+	Store  TokenStore
+	People *People          // nil = users have only the roles that an admin gave
+	Now    func() time.Time // nil = time.Now
+}
+
+func (t Tokens) people() People {
+	if t.People != nil {
+		return *t.People
+	}
+	return People{Store: t.Store, Now: t.Now}
 }
 
 var errToken = restart.Errorf(restart.CodeUnauthorised, "the token is not valid").
@@ -69,5 +81,9 @@ func (t Tokens) Check(ctx context.Context, secret string) (restart.Actor, error)
 	if err := t.Store.TouchToken(ctx, token.ID); err != nil {
 		return restart.Actor{}, err
 	}
-	return restart.Actor{Name: token.Owner, Roles: token.Roles, Token: token.ID}, nil
+	actor, err := t.people().holder(ctx, token)
+	if restart.CodeOf(err) == restart.CodeUnauthorised {
+		return restart.Actor{}, errToken
+	}
+	return actor, err
 }

@@ -83,8 +83,8 @@ RESTARTILKA_URL, RESTARTILKA_CA (file), RESTARTILKA_TOKEN or RESTARTILKA_TOKEN_F
 			verbCommand(pauseVerb), verbCommand(resumeVerb), verbCommand(abortVerb), verbCommand(forceAbortVerb),
 			decideCommand(), retryCommand(), undrainCommand(),
 		},
-		"look":  {showCommand(), runsCommand(), hostsCommand(), servicesCommand(), groupsCommand(), locksCommand(), breakGlassCommand(), auditCommand()},
-		"admin": {loginCommand(), whoamiCommand(), tokenCommand(), hostCommand(), scenarioCommand(), freezeCommand()},
+		"look":  {showCommand(), runsCommand(), hostsCommand(), servicesCommand(), groupsCommand(), locksCommand(), breakGlassCommand(), whocanCommand(), whyCommand(), auditCommand()},
+		"admin": {loginCommand(), whoamiCommand(), tokenCommand(), sessionCommand(), userCommand(), hostCommand(), scenarioCommand(), freezeCommand()},
 	} {
 		for _, c := range commands {
 			c.GroupID = id

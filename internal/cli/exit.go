@@ -26,7 +26,7 @@ const (
 // exitCodes is the one table from error codes to exit codes.
 var exitCodes = map[restart.Code]int{
 	restart.CodeInvalid: ExitUsage, restart.CodeParam: ExitUsage, restart.CodeNotFound: ExitUsage, restart.CodeTooLarge: ExitUsage, restart.CodeUnknownService: ExitUsage,
-	restart.CodeReason: ExitRefused, restart.CodeUnauthorised: ExitRefused, restart.CodeForbidden: ExitRefused, restart.CodeConflict: ExitRefused,
+	restart.CodeReason: ExitRefused, restart.CodeUnauthorised: ExitRefused, restart.CodeForbidden: ExitRefused, restart.CodeSignInAgain: ExitRefused, restart.CodeTooMany: ExitRefused, restart.CodeConflict: ExitRefused,
 	restart.CodePlanChanged: ExitRefused, restart.CodeLocked: ExitRefused, restart.CodeNotReviewed: ExitRefused, restart.CodeBusy: ExitRefused,
 	restart.CodeClockSkew: ExitRefused, restart.CodeReplay: ExitRefused, restart.CodeStaleEpoch: ExitRefused, restart.CodeBadSignature: ExitRefused,
 	restart.CodeWrongHost: ExitRefused, restart.CodeWrongGroup: ExitRefused, restart.CodeNotInstalled: ExitRefused, restart.CodeTombstone: ExitRefused,

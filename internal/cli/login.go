@@ -20,12 +20,17 @@ import (
 
 func loginCommand() *cobra.Command {
 	var ca string
+	var how loginHow
 	cmd := &cobra.Command{
-		Use:   "login URL [--ca FILE]",
-		Short: "Sign in to a server with a token, and remember both",
-		Long: `Sign in: ask for a token without showing it, check it, and store server, CA and
-token in client.yaml, readable by you only. In a pipe the token is read from
-standard input, or from RESTARTILKA_TOKEN or RESTARTILKA_TOKEN_FILE.
+		Use:   "login URL [--ca FILE] [--token | --browser]",
+		Short: "Sign in to a server by its page, or with a token, and remember it",
+		Long: `Sign in: show a page's address and a code, wait until you have confirmed the code
+on that page, in any browser on any machine, and store server, CA and the token
+that comes of it in client.yaml, readable by you only. It is good for 30 days.
+
+With --token, ask for a token that you have already, without showing it. In a
+pipe it is read from standard input, or from RESTARTILKA_TOKEN or
+RESTARTILKA_TOKEN_FILE; --browser shows the page there too.
 
 A server with an authority of its own needs --ca FILE, its certificate, once.
 The server's certificate is always verified.`,
@@ -42,14 +47,20 @@ The server's certificate is always verified.`,
 				}
 				cfg.CAPEM = pem
 			}
-			return login(cmd, cfg)
+			return login(cmd, cfg, how)
 		},
 	}
+	cmd.Flags().BoolVar(&how.token, "token", false, "ask for a token instead of a page")
+	cmd.Flags().BoolVar(&how.browser, "browser", false, "sign in by the page, also where no terminal is")
+	cmd.MarkFlagsMutuallyExclusive("token", "browser")
 	cmd.Flags().StringVar(&ca, "ca", "", "certificate of the server's authority, PEM")
 	return cmd
 }
 
-func login(cmd *cobra.Command, cfg client.Config) error {
+// loginHow is what the person wants to sign in with; none: what fits.
+type loginHow struct{ token, browser bool }
+
+func login(cmd *cobra.Command, cfg client.Config, how loginHow) error {
 	ctx := cmd.Context()
 	// First without a token: one is asked for only where there is a server
 	// that we know.
@@ -64,7 +75,14 @@ func login(cmd *cobra.Command, cfg client.Config) error {
 		}
 		return err
 	}
-	if cfg.Token, err = tokenFromEnvironment(""); err == nil && cfg.Token == "" {
+	if !how.browser {
+		cfg.Token, err = tokenFromEnvironment("")
+	}
+	switch {
+	case err != nil || cfg.Token != "":
+	case how.browser || !how.token && terminal(cmd.InOrStdin()):
+		cfg.Token, err = loginByPage(ctx, cmd, c)
+	default:
 		cfg.Token, err = readSecret(ctx, cmd, "Token for "+c.URL()+": ")
 	}
 	if err != nil {
@@ -86,7 +104,7 @@ func login(cmd *cobra.Command, cfg client.Config) error {
 	}
 	say(cmd, "stored in %s", path)
 	return data(cmd, actor, func(w io.Writer) {
-		fmt.Fprintf(w, "signed in to %s as %s, roles: %s\n", c.URL(), restart.Escape(actor.Name), roleNames(actor.Roles))
+		fmt.Fprintf(w, "signed in to %s as %s, %s\n", c.URL(), restart.Escape(actor.Name), aboutActor(actor))
 	})
 }
 

@@ -21,19 +21,26 @@ func tokenCommand() *cobra.Command {
 func tokenCreateCommand() *cobra.Command {
 	var req wire.TokenRequest
 	var roles []string
+	var scope restart.Scope
 	life := life(90 * day)
 	cmd := &cobra.Command{
 		Use:   "create NAME",
 		Short: "Make a token; its secret is printed once",
 		Long: `Make a token and print its secret, which is stored nowhere and shown once.
 NAME says what it is for. Without --role it gets your own roles; a token for
-somebody else, or with other roles, needs an admin.`,
-		Example: `  restartilka token create "deploy pipeline" --role developer --life 30d`,
-		Args:    exactly("NAME"),
+somebody else, or with other roles, needs an admin. A token of a person never has
+a role that its owner has not at the time; --service, --env and --action bound it
+further: what it may do, not what it may see.`,
+		Example: `  restartilka token create "deploy pipeline" --role developer --life 30d
+  restartilka token create "shop's pipeline" --service 'shop-*' --env testing --action restart`,
+		Args: exactly("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req.Name, req.Life = args[0], restart.Duration(life)
 			for _, r := range roles {
 				req.Roles = append(req.Roles, restart.Role(r))
+			}
+			if !scope.IsZero() {
+				req.Scope = &scope
 			}
 			c, err := connect()
 			if err != nil {
@@ -52,6 +59,9 @@ somebody else, or with other roles, needs an admin.`,
 	}
 	cmd.Flags().StringVar(&req.Owner, "owner", "", "whose token it is; you, otherwise")
 	cmd.Flags().StringSliceVar(&roles, "role", nil, "a role: viewer, developer, reviewer, auditor, break-glass, admin; may be repeated")
+	cmd.Flags().StringSliceVar(&scope.Services, "service", nil, "only for this service, a name or a glob; may be repeated")
+	cmd.Flags().StringSliceVar(&scope.Environments, "env", nil, "only in this environment, a name or a glob; may be repeated")
+	cmd.Flags().StringSliceVar(&scope.Actions, "action", nil, "only for this action, such as restart, dump or control; may be repeated")
 	cmd.Flags().Var(&life, "life", "how long it is good for, such as 12h or 90d")
 	return cmd
 }
@@ -112,9 +122,9 @@ func tokenListCommand() *cobra.Command {
 					case !time.Now().Before(*t.ExpiresAt):
 						state = "over since " + moment(t.ExpiresAt)
 					}
-					rows = append(rows, []string{t.ID, t.Owner, t.Name, roleNames(t.Roles), state, moment(t.LastUsedAt)})
+					rows = append(rows, []string{t.ID, t.Owner, t.Name, roleNames(t.Roles), t.Scope.String(), state, moment(t.LastUsedAt)})
 				}
-				table(w, []string{"ID", "OWNER", "NAME", "ROLES", "GOOD", "LAST USED"}, rows)
+				table(w, []string{"ID", "OWNER", "NAME", "ROLES", "ONLY FOR", "GOOD", "LAST USED"}, rows)
 			})
 		},
 	}

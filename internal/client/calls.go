@@ -19,6 +19,64 @@ func (c *Client) Whoami(ctx context.Context) (restart.Actor, error) {
 	return get[restart.Actor](ctx, c, "whoami", nil)
 }
 
+// Users lists the people who may sign in.
+func (c *Client) Users(ctx context.Context) ([]wire.User, error) {
+	var all []wire.User
+	query := url.Values{}
+	for {
+		page, err := get[wire.List[wire.User]](ctx, c, "users", query)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, page.Items...)
+		if page.Next == "" {
+			return all, nil
+		}
+		query.Set("after", page.Next)
+	}
+}
+
+// CreateUser makes a local user.
+func (c *Client) CreateUser(ctx context.Context, req wire.UserRequest) (wire.NewUser, error) {
+	return post[wire.NewUser](ctx, c, "users", req, nil)
+}
+
+// ChangeUser changes roles or method of a user, disables or enables him.
+func (c *Client) ChangeUser(ctx context.Context, name string, req wire.UserChange) (wire.User, error) {
+	return ask[wire.User](ctx, c, http.MethodPatch, "users/"+segment(name), nil, req, nil)
+}
+
+// SetPassword sets a local user's password.
+func (c *Client) SetPassword(ctx context.Context, name string, req wire.PasswordRequest) (wire.NewPassword, error) {
+	return post[wire.NewPassword](ctx, c, "users/"+segment(name)+"/password", req, nil)
+}
+
+// Sessions lists one's own sessions in browsers, or everybody's.
+func (c *Client) Sessions(ctx context.Context, all bool) ([]wire.Session, error) {
+	query := url.Values{}
+	if all {
+		query.Set("all", "true")
+	}
+	list, err := get[wire.List[wire.Session]](ctx, c, "sessions", query)
+	return list.Items, err
+}
+
+// RevokeSession ends a session at once.
+func (c *Client) RevokeSession(ctx context.Context, id string) error {
+	_, err := ask[struct{}](ctx, c, http.MethodDelete, "sessions/"+segment(id), nil, nil, nil)
+	return err
+}
+
+// BeginLogin asks that this command line be signed in by a page.
+func (c *Client) BeginLogin(ctx context.Context, req wire.LoginRequest) (wire.LoginStarted, error) {
+	return post[wire.LoginStarted](ctx, c, "logins", req, nil)
+}
+
+// ClaimLogin asks what came of it.
+func (c *Client) ClaimLogin(ctx context.Context, secret string) (wire.LoginAnswer, error) {
+	return post[wire.LoginAnswer](ctx, c, "logins/claim", wire.LoginClaim{Secret: secret}, nil)
+}
+
 // Services lists the inventory's services.
 func (c *Client) Services(ctx context.Context) (wire.List[restart.Service], error) {
 	return get[wire.List[restart.Service]](ctx, c, "services", nil)

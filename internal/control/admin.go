@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -42,14 +43,20 @@ func (c *Control) CreateToken(ctx context.Context, actor restart.Actor, req wire
 	if req.Life.Std() <= MaxTokenLife {
 		req.Life = min(req.Life, restart.Duration(most))
 	}
-	rec.Detail = clip(fmt.Sprintf("%s for %s, roles %v", req.Name, req.Owner, req.Roles))
+	rec.Detail = clip(fmt.Sprintf("%s for %s, roles %v%s", req.Name, req.Owner, req.Roles, bounds(req.Scope)))
 	if err := checkTokenRequest(actor, req); err != nil {
 		return wire.Token{}, "", c.refused(ctx, rec, err)
+	}
+	if err := c.lasting(actor); err != nil {
+		return wire.Token{}, "", c.refused(ctx, rec, err)
+	}
+	if req.Scope.IsZero() {
+		req.Scope = nil
 	}
 	secret, hash := authn.NewSecret()
 	now := c.now()
 	t := store.Token{
-		ID: restart.NewID(now), Name: req.Name, Owner: req.Owner, Roles: req.Roles, Hash: hash,
+		ID: restart.NewID(now), Name: req.Name, Owner: req.Owner, Roles: req.Roles, Scope: req.Scope, Hash: hash,
 		CreatedAt: now, ExpiresAt: now.Add(req.Life.Std()),
 	}
 	if err := c.cfg.Store.CreateToken(ctx, t, rec); err != nil {
@@ -83,10 +90,8 @@ func checkTokenRequest(actor restart.Actor, req wire.TokenRequest) error {
 	if req.Life.Std() < time.Minute || req.Life.Std() > MaxTokenLife {
 		return restart.Errorf(restart.CodeInvalid, "a token can't live for %s", req.Life).WithHint("from 1m to %s", MaxTokenLife)
 	}
-	for _, r := range req.Roles {
-		if !slices.Contains(restart.Roles(), r) {
-			return restart.Errorf(restart.CodeInvalid, "there is no role %s", restart.Quote(string(r))).WithHint("one of: %s", strings.Trim(fmt.Sprint(restart.Roles()), "[]"))
-		}
+	if err := errors.Join(checkRoles(req.Roles), authz.CheckScope(req.Scope)); err != nil {
+		return err
 	}
 	if actor.Has(restart.RoleAdmin) {
 		return nil
@@ -100,6 +105,23 @@ func checkTokenRequest(actor restart.Actor, req wire.TokenRequest) error {
 		}
 	}
 	return nil
+}
+
+func checkRoles(roles []restart.Role) error {
+	for _, r := range roles {
+		if !slices.Contains(restart.Roles(), r) {
+			return restart.Errorf(restart.CodeInvalid, "there is no role %s", restart.Quote(string(r))).WithHint("one of: %s", strings.Trim(fmt.Sprint(restart.Roles()), "[]"))
+		}
+	}
+	return nil
+}
+
+// bounds names a scope behind something else.
+func bounds(s *restart.Scope) string {
+	if s.IsZero() {
+		return ""
+	}
+	return ", only for " + s.String()
 }
 
 // Tokens lists one's own tokens; for admins, everybody's.
@@ -136,6 +158,12 @@ func (c *Control) RevokeToken(ctx context.Context, actor restart.Actor, id strin
 	if err == nil && t.Owner != actor.Name && !actor.Has(restart.RoleAdmin) {
 		err = restart.Errorf(restart.CodeNotFound, "you have no token %s", id)
 	}
+	if err == nil && t.Owner != actor.Name {
+		err = c.recent(actor)
+	}
+	if err == nil && t.ID != actor.Token {
+		err = c.unbounded(actor)
+	}
 	if err != nil {
 		return c.refused(ctx, rec, err)
 	}
@@ -149,7 +177,7 @@ func (c *Control) RevokeToken(ctx context.Context, actor restart.Actor, id strin
 
 func tokenInfo(t store.Token) wire.Token {
 	return wire.Token{
-		ID: t.ID, Name: t.Name, Owner: t.Owner, Roles: t.Roles, CreatedAt: t.CreatedAt,
+		ID: t.ID, Name: t.Name, Owner: t.Owner, Roles: t.Roles, Scope: t.Scope, CreatedAt: t.CreatedAt,
 		ExpiresAt: orNull(t.ExpiresAt), LastUsedAt: orNull(t.LastUsedAt), RevokedAt: orNull(t.RevokedAt),
 	}
 }

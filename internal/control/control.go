@@ -46,7 +46,8 @@ type Config struct {
 	Channels  func(event string) []string // who is to be told of an event; nil = nobody is
 	Announced func()                      // tells that there is a message to deliver; nil = nobody delivers
 	Rights    func() *authz.Rules         // those in force; nil = the shipped ones
-	People    Directory                   // nil = who has a token is somebody
+	People    Directory                   // nil = users, and who has a token
+	Hasher    *authn.Hasher               // of passwords; nil = one of its own
 }
 
 // Directory knows who people are now, whether they are here or not: their
@@ -58,7 +59,10 @@ type Directory interface {
 }
 
 // Control answers people. It is safe for concurrent use.
-type Control struct{ cfg Config }
+type Control struct {
+	cfg     Config
+	guesses *authn.Throttle // of old passwords and of codes
+}
 
 // New returns a Control over its parts.
 func New(cfg Config) *Control {
@@ -84,9 +88,12 @@ func New(cfg Config) *Control {
 		cfg.Rights = authz.Default
 	}
 	if cfg.People == nil {
-		cfg.People = authn.People{Tokens: cfg.Store, Now: cfg.Now}
+		cfg.People = authn.People{Store: cfg.Store, Now: cfg.Now}
 	}
-	return &Control{cfg: cfg}
+	if cfg.Hasher == nil {
+		cfg.Hasher = authn.NewHasher()
+	}
+	return &Control{cfg: cfg, guesses: &authn.Throttle{Now: cfg.Now}}
 }
 
 // rights gives the rules in force.

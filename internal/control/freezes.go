@@ -107,7 +107,7 @@ func (c *Control) mayPassFreeze(ctx context.Context, actor restart.Actor, run re
 	if waived, err := c.freezeOn(ctx, run); err != nil || waived == nil {
 		return err
 	}
-	return c.rights().Require(actor, authz.BreakGlass, authz.Object{Service: restart.Service{Name: run.Service}})
+	return c.rights().Require(actor, authz.BreakGlass, c.objectOf(ctx, run))
 }
 
 // freezeInWay gives the freeze that applies to a run now and that its broken
@@ -163,10 +163,13 @@ func (c *Control) Freezes(ctx context.Context, actor restart.Actor) ([]wire.Free
 func (c *Control) AddFreeze(ctx context.Context, actor restart.Actor, req wire.FreezeRequest) (wire.Freeze, error) {
 	rec := c.record(actor, audit.FreezeAdded)
 	rec.Reason, rec.Environment = clip(req.Reason), clip(strings.Join(req.Environments, " "))
-	err := c.rights().Require(actor, authz.Freeze, authz.Object{})
+	err := c.requireNow(actor, authz.Freeze)
 	var f restart.Freeze
 	if err == nil {
 		f, err = c.freeze(ctx, actor, req)
+	}
+	if err == nil {
+		err = c.mayFreeze(ctx, actor, f)
 	}
 	if err != nil {
 		return wire.Freeze{}, c.refused(ctx, rec, err)
@@ -319,12 +322,15 @@ func instant(text string, zone *time.Location, reading func(time.Time, *time.Loc
 func (c *Control) RemoveFreeze(ctx context.Context, actor restart.Actor, id, reason string) error {
 	rec := c.record(actor, audit.FreezeRemoved)
 	rec.Reason, rec.Detail = clip(reason), clip(id)
-	err := c.rights().Require(actor, authz.Freeze, authz.Object{})
+	err := c.requireNow(actor, authz.Freeze)
 	if err == nil {
 		rec.Reason, err = restart.CheckReason(reason)
 	}
 	if err == nil {
 		err = restart.CheckID(id)
+	}
+	if err == nil {
+		err = c.mayLift(ctx, actor, id)
 	}
 	if err == nil {
 		err = c.cfg.Store.RemoveFreeze(ctx, id, c.now(), rec)

@@ -19,7 +19,7 @@ import (
 func (c *Control) safeguards(ctx context.Context, actor restart.Actor, run restart.Run, broken bool) (waived string, err error) {
 	run.BreakGlass = broken
 	if broken {
-		if err := c.rights().Require(actor, authz.BreakGlass, authz.Object{Service: restart.Service{Name: run.Service}}); err != nil {
+		if err := c.rights().Require(actor, authz.BreakGlass, c.objectOf(ctx, run)); err != nil {
 			return "", err
 		}
 	}
@@ -91,15 +91,14 @@ func (c *Control) Concerned(ctx context.Context, actor restart.Actor) (int, erro
 		return 0, err
 	}
 	counts, err := c.cfg.Store.UnreviewedServices(ctx)
-	all := c.rights().Decide(actor, authz.ReviewGlass, authz.Object{}).Allowed
 	n := 0
 	for name, runs := range counts {
-		mine := all
-		if !all {
-			service, err := c.cfg.Inventory.Service(ctx, name)
-			mine = err == nil && c.rights().Decide(actor, authz.Control, authz.Object{Service: service}).Allowed
+		service, err := c.cfg.Inventory.Service(ctx, name)
+		if err != nil {
+			service = restart.Service{Name: name}
 		}
-		if mine {
+		object := authz.OfService(service)
+		if c.rights().Decide(actor, authz.ReviewGlass, object).Allowed || c.rights().Decide(actor, authz.Control, object).Allowed {
 			n += runs
 		}
 	}
@@ -111,7 +110,7 @@ func (c *Control) Concerned(ctx context.Context, actor restart.Actor) (int, erro
 func (c *Control) ReviewGlass(ctx context.Context, actor restart.Actor, id, note string) (wire.BrokenGlass, error) {
 	rec := c.record(actor, audit.BreakGlassReviewed)
 	rec.Run, rec.Reason = clip(id), clip(note)
-	err := c.rights().Require(actor, authz.ReviewGlass, authz.Object{})
+	err := c.rights().Require(actor, authz.ReviewGlass, authz.Wherever())
 	if err == nil {
 		err = restart.CheckID(id)
 	}
@@ -121,6 +120,9 @@ func (c *Control) ReviewGlass(ctx context.Context, actor restart.Actor, id, note
 	var glass store.BrokenGlass
 	if err == nil {
 		glass, err = c.cfg.Store.Glass(ctx, id)
+	}
+	if err == nil {
+		err = c.rights().Require(actor, authz.ReviewGlass, c.objectOf(ctx, glass.Run))
 	}
 	if err != nil {
 		return wire.BrokenGlass{}, c.refused(ctx, rec, err)
@@ -146,13 +148,14 @@ func checkNote(note string) (string, error) {
 }
 
 // MayReview tells whether somebody may review a run's broken glass.
-func (c *Control) MayReview(actor restart.Actor, b wire.BrokenGlass) bool {
-	return b.By != actor.Name && c.rights().Decide(actor, authz.ReviewGlass, authz.Object{}).Allowed
+func (c *Control) MayReview(ctx context.Context, actor restart.Actor, b wire.BrokenGlass) bool {
+	object := c.objectOf(ctx, restart.Run{Service: b.Service, Environment: b.Environment, Group: authz.Anywhere})
+	return b.By != actor.Name && c.rights().Decide(actor, authz.ReviewGlass, object).Allowed
 }
 
 // MayBreakGlass tells whether somebody may start a run past its safeguards.
-func (c *Control) MayBreakGlass(actor restart.Actor, run restart.Run) bool {
-	return c.rights().Decide(actor, authz.BreakGlass, authz.Object{Service: restart.Service{Name: run.Service}}).Allowed
+func (c *Control) MayBreakGlass(ctx context.Context, actor restart.Actor, run restart.Run) bool {
+	return c.rights().Decide(actor, authz.BreakGlass, c.objectOf(ctx, run)).Allowed
 }
 
 func glassInfo(b store.BrokenGlass) wire.BrokenGlass {

@@ -114,6 +114,9 @@ func (c *Control) resolveLinked(ctx context.Context, actor restart.Actor, parent
 		return none, err
 	}
 	group, members, err := c.hostsFor(ctx, service, &named)
+	if err == nil {
+		err = c.mayRun(actor, service, file.Scenario, group)
+	}
 	if err != nil {
 		return none, err
 	}

@@ -137,6 +137,16 @@ func tidy(r *protocol.CheckReport) {
 		p := &r.Problems[i]
 		p.Message, p.Hint = clip(p.Message), clip(p.Hint)
 	}
+	if r.Signing != nil {
+		r.Signing.Signers = r.Signing.Signers[:min(len(r.Signing.Signers), protocol.MaxSigners)]
+		for i := range r.Signing.Signers {
+			s := &r.Signing.Signers[i]
+			s.Fingerprint, s.Not = clip(s.Fingerprint), clip(s.Not)
+			for j := range s.Principals {
+				s.Principals[j] = clip(s.Principals[j])
+			}
+		}
+	}
 	for i := range r.Weaker {
 		r.Weaker[i] = clip(r.Weaker[i])
 	}

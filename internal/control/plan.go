@@ -79,6 +79,9 @@ func (c *Control) resolve(ctx context.Context, actor restart.Actor, req *restart
 		return none, err
 	}
 	group, hosts, err := c.hostsFor(ctx, service, req)
+	if err == nil {
+		err = c.mayRun(actor, service, file.Scenario, group)
+	}
 	if err != nil {
 		return none, err
 	}
@@ -103,9 +106,10 @@ func (c *Control) countGroup(ctx context.Context, p *restart.Plan) error {
 	return nil
 }
 
-// allowedValues gives the values of the parameters, to who may run the scenario.
+// allowedValues gives the values of the parameters, to who may run the scenario
+// on some hosts of the service; on which, mayRun looks once they are known.
 func (c *Control) allowedValues(actor restart.Actor, service restart.Service, s restart.Scenario, req *restart.Request) (map[string]string, error) {
-	if err := c.rights().Require(actor, authz.ActionFor(s.Kind), authz.Object{Service: service}); err != nil {
+	if err := c.rights().Require(actor, authz.ActionFor(s.Kind), authz.OfService(service)); err != nil {
 		return nil, err
 	}
 	return s.Values(req.Params)

@@ -335,6 +335,9 @@ func (c *Control) Follow(ctx context.Context, actor restart.Actor, id string, af
 		case <-changed:
 		case <-poll.C:
 		}
+		if err := c.rights().Require(actor, authz.See, authz.Object{}); err != nil {
+			return err // the rules have changed
+		}
 		if run, err = c.cfg.Store.RunSince(ctx, id, after); err != nil {
 			if ctx.Err() != nil {
 				return nil

@@ -228,19 +228,6 @@ func (c *Control) Allowed(ctx context.Context, actor restart.Actor, run restart.
 	return c.mayControl(ctx, actor, run, authz.Control) == nil, c.mayControl(ctx, actor, run, authz.ActionFor(run.Kind)) == nil
 }
 
-// mayControl checks the rights of a person on the run's service, which may
-// have left the inventory meanwhile: then only an admin may.
-func (c *Control) mayControl(ctx context.Context, actor restart.Actor, run restart.Run, action authz.Action) error {
-	service, err := c.cfg.Inventory.Service(ctx, run.Service)
-	if err != nil {
-		service = restart.Service{Name: run.Service, Owners: run.Plan.Service.Owners}
-		if code := restart.CodeOf(err); code == restart.CodeNotFound {
-			service.Owners = nil
-		}
-	}
-	return c.rights().Require(actor, action, authz.Object{Service: service, Environment: run.Environment, Group: run.Group})
-}
-
 func decodeDetail(raw json.RawMessage) (protocol.TaskStatus, error) {
 	var s protocol.TaskStatus
 	if len(raw) == 0 {

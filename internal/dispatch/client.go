@@ -57,6 +57,8 @@ type Config struct {
 	// Chain is told where the chain of a host's own records stands, whenever a
 	// status or a report says so; nil = nobody is. It must not block.
 	Chain func(restart.Host, protocol.ChainHead)
+	// Scenarios are laid on hosts that trust signatures; nil = none are.
+	Scenarios Scenarios
 }
 
 // Client calls agents. One http.Client a host is kept, because each demands
@@ -72,6 +74,7 @@ type Client struct {
 	retired map[*line]struct{}
 
 	shaking chan struct{} // has a place for each handshake in hand
+	takers  takers
 }
 
 // New checks that the credentials can be read and returns a Client.
@@ -105,11 +108,13 @@ func (c *Client) Close() {
 	c.hosts = map[string]*line{}
 }
 
-// Put sends a task. The same submission may be sent any number of times.
+// Put sends a task, after the scenario that it is by: see Lay. The same
+// submission may be sent any number of times.
 func (c *Client) Put(ctx context.Context, host restart.Host, task string, s protocol.Submission) (protocol.TaskStatus, error) {
+	refused := c.prepare(ctx, host, s.Sealed)
 	var out protocol.TaskStatus
 	err := c.call(ctx, host, http.MethodPut, "/v1/tasks/"+task, s, &out)
-	return out, err
+	return out, because(err, refused)
 }
 
 // Status asks for a task once its revision is above after, for at most wait
@@ -140,6 +145,9 @@ func (c *Client) Forget(ctx context.Context, host restart.Host, task string, m p
 func (c *Client) Check(ctx context.Context, host restart.Host, m protocol.CheckRequest) (protocol.CheckReport, error) {
 	var out protocol.CheckReport
 	err := c.call(ctx, host, http.MethodPost, "/v1/check", m, &out)
+	if err == nil {
+		out, err = c.layAndCheck(ctx, host, m, out)
+	}
 	c.chain(host, out.Chain, err)
 	return out, err
 }
@@ -148,6 +156,14 @@ func (c *Client) Check(ctx context.Context, host restart.Host, m protocol.CheckR
 func (c *Client) Probe(ctx context.Context, host restart.Host, m protocol.ProbeRequest) (protocol.ProbeReport, error) {
 	var out protocol.ProbeReport
 	err := c.call(ctx, host, http.MethodPost, "/v1/probe", m, &out)
+	if refused, ok := errors.AsType[*RefusedError](err); ok && refused.Err.Code == restart.CodeNotReviewed {
+		laid, why := c.Lay(ctx, host, m.Digest)
+		if laid {
+			err = c.call(ctx, host, http.MethodPost, "/v1/probe", m, &out)
+		} else if refused, ok := errors.AsType[*RefusedError](why); ok {
+			err = refused
+		}
+	}
 	return out, err
 }
 

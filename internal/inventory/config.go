@@ -3,14 +3,15 @@ package inventory
 import (
 	"log/slog"
 	"maps"
-	"net"
 	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/restartilka/restartilka/internal/outgoing"
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/secret"
 )
 
 // Config says where the inventory is and how long its answers are good for. It
@@ -23,15 +24,16 @@ type Config struct {
 	Command []string `yaml:"command"` // ansible: instead of path, the program and its arguments; no shell
 	Dir     string   `yaml:"dir"`     // ansible: the command's working directory; "" is /
 
-	URL          string   `yaml:"url"`           // conductor: what comes before groups2hosts/GROUP
-	TokenFile    string   `yaml:"token_file"`    // conductor: a file with one line, the token
-	TokenScheme  string   `yaml:"token_scheme"`  // conductor: word before the token in Authorization; "" is Bearer
-	CAFile       string   `yaml:"ca_file"`       // conductor: PEM certificates to trust; "" is the system's
-	Format       string   `yaml:"format"`        // conductor: json (default) | text, what is asked for
-	GroupNames   []string `yaml:"group_names"`   // conductor: templates such as "#project#_#service#-#environment#"
-	Environments []string `yaml:"environments"`  // conductor: what #environment# may be
-	Tags         bool     `yaml:"tags"`          // conductor: ask for the tags of each host too, one request a host
-	ServicesFile string   `yaml:"services_file"` // ansible, conductor: describes services, and what groups mean
+	URL           string   `yaml:"url"`            // conductor: what comes before groups2hosts/GROUP
+	TokenFile     string   `yaml:"token_file"`     // conductor: a file with one line, the token
+	TokenScheme   string   `yaml:"token_scheme"`   // conductor: word before the token in Authorization; "" is Bearer
+	CAFile        string   `yaml:"ca_file"`        // conductor: PEM certificates to trust; "" is the system's
+	AllowNetworks []string `yaml:"allow_networks"` // conductor: networks that are asked although they are refused otherwise: see internal/outgoing
+	Format        string   `yaml:"format"`         // conductor: json (default) | text, what is asked for
+	GroupNames    []string `yaml:"group_names"`    // conductor: templates such as "#project#_#service#-#environment#"
+	Environments  []string `yaml:"environments"`   // conductor: what #environment# may be
+	Tags          bool     `yaml:"tags"`           // conductor: ask for the tags of each host too, one request a host
+	ServicesFile  string   `yaml:"services_file"`  // ansible, conductor: describes services, and what groups mean
 
 	Timeout  time.Duration `yaml:"timeout"`   // of one request or command; 0 is 10 s for conductor, 1 min for ansible; at most 10 min
 	CacheDir string        `yaml:"cache_dir"` // keeps the last answer over a restart of the server; "" is memory only
@@ -48,7 +50,7 @@ type Config struct {
 var kinds = map[string]kind{
 	"yaml":      {make: newYAML, keys: "path"},
 	"ansible":   {make: newAnsible, keys: "path command dir services_file timeout cache_dir cache_for stale_for"},
-	"conductor": {make: newConductor, keys: "url token_file token_scheme ca_file format group_names environments tags services_file timeout cache_dir cache_for stale_for", ages: true},
+	"conductor": {make: newConductor, keys: "url token_file token_scheme ca_file allow_networks format group_names environments tags services_file timeout cache_dir cache_for stale_for", ages: true},
 }
 
 type kind struct {
@@ -80,7 +82,7 @@ func (c Config) check() (Config, error) {
 		return c, bad("timeout", "is over 10m")
 	}
 	for _, p := range [][2]string{{"path", c.Path}, {"dir", c.Dir}, {"services_file", c.ServicesFile}, {"token_file", c.TokenFile}, {"ca_file", c.CAFile}, {"cache_dir", c.CacheDir}} {
-		if p[1] != "" && !filepath.IsAbs(p[1]) {
+		if p[1] != "" && !filepath.IsAbs(p[1]) && !secret.Named(p[1]) {
 			return c, bad(p[0], "%s is not an absolute path", restart.Quote(p[1]))
 		}
 	}
@@ -114,7 +116,7 @@ func (c Config) set() []string {
 		given bool
 	}{
 		{"path", c.Path != ""}, {"command", len(c.Command) > 0}, {"dir", c.Dir != ""}, {"url", c.URL != ""},
-		{"token_file", c.TokenFile != ""}, {"token_scheme", c.TokenScheme != ""}, {"ca_file", c.CAFile != ""}, {"format", c.Format != ""},
+		{"token_file", c.TokenFile != ""}, {"token_scheme", c.TokenScheme != ""}, {"ca_file", c.CAFile != ""}, {"allow_networks", len(c.AllowNetworks) > 0}, {"format", c.Format != ""},
 		{"group_names", len(c.GroupNames) > 0}, {"environments", len(c.Environments) > 0}, {"tags", c.Tags},
 		{"services_file", c.ServicesFile != ""}, {"timeout", c.Timeout != 0}, {"cache_dir", c.CacheDir != ""},
 		{"cache_for", c.CacheFor != 0}, {"stale_for", c.StaleFor != 0},
@@ -133,21 +135,16 @@ func bad(key, format string, args ...any) *restart.Error {
 
 // checkURL accepts an absolute http or https URL without credentials, query or
 // fragment. A secret is only ever sent over https, or to this machine.
-func checkURL(raw string, secret bool) (*url.URL, error) {
-	u, err := url.Parse(raw)
+func checkURL(raw string, token bool) (*url.URL, error) {
+	u, err := outgoing.CheckURL(raw, true)
 	switch {
 	case raw == "":
 		return nil, bad("url", "is missing").WithHint("what comes before groups2hosts/GROUP, such as https://conductor.example.com/api")
-	case err != nil, u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "":
-		return nil, bad("url", "%s is not an http or https URL", restart.Quote(raw))
-	case u.User != nil:
-		return nil, bad("url", "holds a user name or password").WithHint("put the secret into a file, and name it in token_file")
-	case u.RawQuery != "" || u.Fragment != "":
-		return nil, bad("url", "%s has a query or fragment", restart.Quote(raw))
-	}
-	ip := net.ParseIP(u.Hostname())
-	local := u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
-	if secret && u.Scheme != "https" && !local {
+	case err != nil:
+		return nil, bad("url", "is not usable: %v", err).WithHint("an http or https URL; a token goes into a file, which token_file names")
+	case u.RawQuery != "":
+		return nil, bad("url", "%s has a query", restart.Quote(raw))
+	case token && u.Scheme != "https" && !outgoing.Local(u):
 		return nil, bad("token_file", "would be sent in clear to %s", u.Host).WithHint("use an https URL")
 	}
 	return u, nil

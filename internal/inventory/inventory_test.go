@@ -39,8 +39,8 @@ func TestConfigRefuses(t *testing.T) {
 		"{kind: ansible, services_file: /x, command: [x], timeout: -1s}":                                              "can't be negative",
 		"{kind: ansible, services_file: /x, command: [x], cache_for: 1h, stale_for: 1m}":                              "shorter than cache_for",
 		"{kind: conductor, services_file: /x}":                                                                        "inventory.url is missing",
-		"{kind: conductor, services_file: /x, url: 'ftp://x'}":                                                        "not an http",
-		"{kind: conductor, services_file: /x, url: 'https://u:p@x'}":                                                  "user name or password",
+		"{kind: conductor, services_file: /x, url: 'ftp://x'}":                                                        "scheme is not https",
+		"{kind: conductor, services_file: /x, url: 'https://u:p@x'}":                                                  "name or password does not belong",
 		"{kind: conductor, services_file: /x, url: 'https://x?a=b'}":                                                  "query",
 		"{kind: conductor, services_file: /x, url: 'http://x.example.com', token_file: /x}":                           "in clear",
 		"{kind: conductor, services_file: /x, url: 'https://x', token_scheme: OAuth}":                                 "without token_file",
@@ -346,7 +346,7 @@ func TestConductorToken(t *testing.T) {
 		mode os.FileMode
 		want string
 	}{
-		{"", 0, "does not exist"}, {"wrong", 0o600, "401"}, {"secret\n", 0o604, "open to everybody"}, {"two words", 0o600, "one word"}, {"secret\n", 0o640, ""},
+		{"", 0, "no such file"}, {"wrong", 0o600, "401"}, {"secret\n", 0o604, "others can reach it"}, {"two words", 0o600, "one word"}, {"secret\n", 0o600, ""},
 	} {
 		if step.mode != 0 {
 			write(t, token, step.text)

@@ -2,21 +2,20 @@ package inventory
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
-	"os"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/restartilka/restartilka/internal/outgoing"
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/secret"
 )
 
 const (
@@ -44,16 +43,9 @@ func newWebClient(c Config) (*webClient, error) {
 	if strings.ContainsFunc(c.TokenScheme, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return nil, bad("token_scheme", "%s is not one word", restart.Quote(c.TokenScheme))
 	}
-	trust := &tls.Config{MinVersion: tls.VersionTLS12}
-	if c.CAFile != "" {
-		pem, err := os.ReadFile(c.CAFile)
-		if err != nil {
-			return nil, bad("ca_file", "%s can't be read", c.CAFile).Because(err)
-		}
-		trust.RootCAs = x509.NewCertPool()
-		if !trust.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, bad("ca_file", "%s holds no PEM certificate", c.CAFile)
-		}
+	networks, err := outgoing.ParseNetworks(c.AllowNetworks)
+	if err != nil {
+		return nil, bad("allow_networks", "%v", err)
 	}
 	timeout, scheme := 10*time.Second, "Bearer"
 	if c.Timeout > 0 {
@@ -62,45 +54,13 @@ func newWebClient(c Config) (*webClient, error) {
 	if c.TokenScheme != "" {
 		scheme = c.TokenScheme
 	}
-	dialer := &net.Dialer{Timeout: timeout, ControlContext: refuseAddress}
-	return &webClient{
-		base: base, tokenFile: c.TokenFile, scheme: scheme,
-		http: &http.Client{
-			Timeout:       timeout,
-			CheckRedirect: sameOrigin,
-			Transport: &http.Transport{
-				DialContext: dialer.DialContext, TLSClientConfig: trust, ForceAttemptHTTP2: true,
-				MaxIdleConnsPerHost: conductorAtOnce, IdleConnTimeout: 30 * time.Second, MaxResponseHeaderBytes: 64 << 10,
-			},
-		},
-	}, nil
-}
-
-var errOrigin = errors.New("redirect to another origin")
-
-// sameOrigin keeps the credentials, and us, where the configuration says.
-func sameOrigin(next *http.Request, via []*http.Request) error {
-	if first := via[0].URL; next.URL.Scheme != first.Scheme || next.URL.Host != first.Host {
-		return errOrigin
-	}
-	if len(via) > 3 {
-		return errors.New("more than 3 redirects")
-	}
-	return nil
-}
-
-// refuseAddress refuses what no inventory answers at, checked at the address
-// actually dialled: link-local (metadata services of clouds), multicast and
-// unspecified ones.
-func refuseAddress(_ context.Context, _, address string, _ syscall.RawConn) error {
-	to, err := netip.ParseAddrPort(address)
+	client, err := outgoing.New(outgoing.Config{
+		URL: base, CAFile: c.CAFile, Timeout: timeout, Redirects: 3, Networks: networks, AtOnce: conductorAtOnce,
+	})
 	if err != nil {
-		return fmt.Errorf("dial %s: %w", address, err)
+		return nil, bad("ca_file", "%v", err)
 	}
-	if ip := to.Addr().Unmap(); ip.IsLinkLocalUnicast() || ip.IsMulticast() || ip.IsUnspecified() {
-		return fmt.Errorf("dial %s: no inventory answers at a link-local, multicast or unspecified address", ip)
-	}
-	return nil
+	return &webClient{base: base, tokenFile: c.TokenFile, scheme: scheme, http: client}, nil
 }
 
 // address is BASE/verb/name?query.
@@ -120,7 +80,10 @@ func (c *webClient) get(ctx context.Context, verb, name string, query url.Values
 	}
 	request.Header.Set("User-Agent", "restartilka")
 	if c.tokenFile != "" {
-		token, err := readToken(c.tokenFile)
+		token, err := secret.ReadWord(c.tokenFile, largestToken)
+		if e, ok := errors.AsType[*restart.Error](err); ok {
+			return 0, nil, restart.Errorf(restart.CodeUnavailable, "inventory.token_file: %s", e.Message).WithHint("%s", e.Hint).Because(err)
+		}
 		if err != nil {
 			return 0, nil, err
 		}
@@ -149,8 +112,10 @@ func (c *webClient) silent(err error) *restart.Error {
 	var name x509.HostnameError
 	var timeout net.Error
 	switch {
-	case errors.Is(err, errOrigin):
+	case errors.Is(err, outgoing.ErrOrigin):
 		sentence, advice = "it redirects to another address, which is not followed", "set inventory.url to the final address"
+	case errors.Is(err, outgoing.ErrAddress):
+		sentence, advice = "its name leads to an address that is not asked", "inventory.allow_networks makes an exception; the server's log has the address"
 	case errors.As(err, &dns):
 		sentence, advice = "its name can't be resolved", "check inventory.url and the DNS"
 	case errors.As(err, &unknown), errors.As(err, &name):
@@ -175,20 +140,4 @@ func (c *webClient) refused(status int, asked string) *restart.Error {
 		return e.WithHint("inventory.url must be what comes before groups2hosts")
 	}
 	return e.WithHint("the inventory has a fault of its own; the server asks again by itself")
-}
-
-// readToken reads a secret of one line. A file that anybody may read is refused.
-func readToken(path string) (string, error) {
-	b, info, err := readFile(path, largestToken)
-	if err != nil {
-		return "", err
-	}
-	if info.Mode().Perm()&0o007 != 0 {
-		return "", restart.Errorf(restart.CodeUnavailable, "token file %s is open to everybody on the machine", path).WithHint("chmod 600 %s", path)
-	}
-	token := strings.TrimSpace(string(b))
-	if token == "" || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return "", restart.Errorf(restart.CodeUnavailable, "token file %s does not hold one word", path)
-	}
-	return token, nil
 }

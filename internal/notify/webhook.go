@@ -5,33 +5,30 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
+	"github.com/restartilka/restartilka/internal/outgoing"
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/secret"
 	"github.com/restartilka/restartilka/internal/store"
 	"github.com/restartilka/restartilka/internal/version"
 )
 
 // Webhook is a receiver that takes a message as an HTTP POST of JSON.
 type Webhook struct {
-	URL        string   `yaml:"url"`         // https, or http to a loopback address
-	SecretFile string   `yaml:"secret_file"` // file with the secret that signs, 16 bytes at least; read for each message
-	CAFile     string   `yaml:"ca_file"`     // PEM certificates to believe; "" = the system's
-	Events     []string `yaml:"events"`      // what it is told of: break-glass
+	URL           string   `yaml:"url"`            // https, or http to a loopback address
+	SecretFile    string   `yaml:"secret_file"`    // file with the secret that signs, 16 bytes at least; read for each message
+	CAFile        string   `yaml:"ca_file"`        // PEM certificates to believe; "" = the system's
+	AllowNetworks []string `yaml:"allow_networks"` // that are called although they are refused otherwise: see internal/outgoing
+	Events        []string `yaml:"events"`         // what it is told of: break-glass
 }
 
 // The headers of a webhook's request.
@@ -84,9 +81,9 @@ func openWebhooks(s Settings) ([]opened, error) {
 }
 
 func openWebhook(key string, c Webhook) (*webhook, error) {
-	u, err := checkURL(key, c.URL)
+	u, err := outgoing.CheckURL(c.URL, false)
 	if err != nil {
-		return nil, err
+		return nil, restart.Errorf(restart.CodeInvalid, "%s.url is not usable: %v", key, err).WithHint("such as https://chat.example.com/hooks/restartilka")
 	}
 	if err := checkEvents(key, c.Events); err != nil {
 		return nil, err
@@ -94,97 +91,31 @@ func openWebhook(key string, c Webhook) (*webhook, error) {
 	if _, err := readSecret(key+".secret_file", c.SecretFile); err != nil {
 		return nil, err
 	}
-	trust := &tls.Config{MinVersion: tls.VersionTLS12}
-	if c.CAFile != "" {
-		pem, err := os.ReadFile(c.CAFile)
-		if err != nil {
-			return nil, restart.Errorf(restart.CodeInvalid, "%s.ca_file can't be read: %v", key, err)
-		}
-		trust.RootCAs = x509.NewCertPool()
-		if !trust.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, restart.Errorf(restart.CodeInvalid, "%s.ca_file: %s holds no PEM certificate", key, c.CAFile)
-		}
+	networks, err := outgoing.ParseNetworks(c.AllowNetworks)
+	if err != nil {
+		return nil, restart.Errorf(restart.CodeInvalid, "%s.allow_networks: %v", key, err)
 	}
-	dialer := &net.Dialer{Timeout: deliverTimeout, ControlContext: checkAddress(u.Scheme == "http")}
-	return &webhook{cfg: c, url: u, now: time.Now, http: &http.Client{
-		Timeout:       deliverTimeout,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport: &http.Transport{
-			DialContext: dialer.DialContext, TLSClientConfig: trust, TLSHandshakeTimeout: deliverTimeout, ForceAttemptHTTP2: true,
-			MaxIdleConnsPerHost: 1, IdleConnTimeout: 30 * time.Second, MaxResponseHeaderBytes: 16 << 10,
-		},
-	}}, nil
+	client, err := outgoing.New(outgoing.Config{URL: u, CAFile: c.CAFile, Timeout: deliverTimeout, Networks: networks})
+	if err != nil {
+		return nil, restart.Errorf(restart.CodeInvalid, "%s.ca_file: %v", key, err)
+	}
+	return &webhook{cfg: c, url: u, now: time.Now, http: client}, nil
 }
 
-func checkURL(key, text string) (*url.URL, error) {
-	bad := func(why string) (*url.URL, error) {
-		return nil, restart.Errorf(restart.CodeInvalid, "%s.url is not usable: %s", key, why).WithHint("such as https://chat.example.com/hooks/restartilka")
-	}
-	u, err := url.Parse(text)
-	switch {
-	case text == "":
-		return bad("it is not given")
-	case err != nil:
-		return bad("it can't be read")
-	case u.Host == "" || u.Opaque != "" || u.Fragment != "":
-		return bad("it is not the address of a page on a host")
-	case u.User != nil:
-		return bad("a name or password does not belong there")
-	case u.Scheme == "https":
-		return u, nil
-	case u.Scheme != "http":
-		return bad("its scheme is not https")
-	}
-	if ip, err := netip.ParseAddr(u.Hostname()); u.Hostname() != "localhost" && (err != nil || !ip.IsLoopback()) {
-		return bad("without TLS anybody on the way could read and change messages; http is for a loopback address alone")
-	}
-	return u, nil
-}
-
-// checkAddress refuses to dial what no receiver answers at, at the address that
-// the name has led to: link-local (metadata services of clouds), multicast and
-// unspecified ones; and without TLS any but loopback ones.
-func checkAddress(plain bool) func(context.Context, string, string, syscall.RawConn) error {
-	return func(_ context.Context, _, address string, _ syscall.RawConn) error {
-		to, err := netip.ParseAddrPort(address)
-		if err != nil {
-			return fmt.Errorf("dial %s: %w", address, err)
-		}
-		ip := to.Addr().Unmap()
-		switch {
-		case ip.IsLinkLocalUnicast() || ip.IsMulticast() || ip.IsUnspecified():
-			return fmt.Errorf("dial %s: no receiver answers at a link-local, multicast or unspecified address", ip)
-		case plain && !ip.IsLoopback():
-			return fmt.Errorf("dial %s: http is for a loopback address alone", ip)
-		}
-		return nil
-	}
-}
-
-// readSecret reads the secret, without white space around it. A file that
-// others may read is refused.
+// readSecret reads the secret, without white space around it.
 func readSecret(key, path string) ([]byte, error) {
 	if path == "" {
 		return nil, restart.Errorf(restart.CodeInvalid, "%s is not given: the receiver could not tell our messages from others'", key).WithHint("openssl rand -hex 32 > FILE, mode 600")
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, restart.Errorf(restart.CodeInvalid, "%s can't be read: %v", key, err).Because(err)
+	b, err := secret.Read(path, maxSecret)
+	if e, ok := errors.AsType[*restart.Error](err); ok {
+		return nil, restart.Errorf(restart.CodeInvalid, "%s: %s", key, e.Message).WithHint("%s", e.Hint).Because(err)
 	}
-	defer f.Close() // read only
-	info, err := f.Stat()
 	if err != nil {
-		return nil, fmt.Errorf("look at %s: %w", path, err)
-	}
-	if info.Mode().Perm()&0o037 != 0 {
-		return nil, restart.Errorf(restart.CodeInvalid, "%s: %s is open to others (mode %04o)", key, path, info.Mode().Perm()).WithHint("chmod 600 %s", path)
-	}
-	b, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", path, err)
+		return nil, err
 	}
 	b = bytes.TrimSpace(b)
-	if len(b) < minSecret || len(b) > maxSecret {
+	if len(b) < minSecret {
 		return nil, restart.Errorf(restart.CodeInvalid, "%s: %s does not hold %d to %d bytes", key, path, minSecret, maxSecret).WithHint("openssl rand -hex 32 > %s", path)
 	}
 	return b, nil

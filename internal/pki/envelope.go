@@ -74,6 +74,12 @@ func LoadEnvelopePublicKeys(path string) (map[string]ed25519.PublicKey, error) {
 	if err != nil {
 		return nil, err
 	}
+	return ParseEnvelopePublicKeys(path, text)
+}
+
+// ParseEnvelopePublicKeys is LoadEnvelopePublicKeys for who has read the file;
+// path is for messages.
+func ParseEnvelopePublicKeys(path string, text []byte) (map[string]ed25519.PublicKey, error) {
 	keys, err := parseEnvelopeKeys(text)
 	if err != nil {
 		return nil, in(path, err)

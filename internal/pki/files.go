@@ -6,6 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -16,6 +17,7 @@ import (
 	"path/filepath"
 
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/secret"
 )
 
 const (
@@ -79,31 +81,36 @@ func readPublic(path string) ([]byte, error) {
 	return readAll(path, f)
 }
 
-// readSecret reads a private key's file, and refuses one that others may read:
+// readSecret reads a private key's file, and refuses one that others may reach:
 // a key that was open to everybody on the host is no secret any more.
 func readSecret(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	text, err := secret.Read(path, MaxFile)
+	if e, ok := errors.AsType[*restart.Error](err); ok {
+		return nil, restart.Errorf(restart.CodeCertificate, "the private key %s", e.Message).WithHint("%s", e.Hint).Because(err)
+	}
 	if err != nil {
 		return nil, unreadable(path, err)
 	}
-	defer f.Close()
-	info, err := f.Stat() // of the open file: nobody can exchange it in between
-	if err != nil {
-		return nil, unreadable(path, err)
-	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 && !fromSystemd(path, mode) {
-		return nil, restart.Errorf(restart.CodeCertificate, "the private key %s has mode %04o: others can reach it", path, mode).
-			WithHint("chmod 0600 %s; and make a new key if others may have read this one", path)
-	}
-	return readAll(path, f)
+	return text, nil
 }
 
-// fromSystemd tells whether the file is a credential that systemd hands to this
-// process alone. It grants that by an access list, whose mask shows up as the
-// group's right to read (systemd.exec(5), CREDENTIALS_DIRECTORY).
-func fromSystemd(path string, mode fs.FileMode) bool {
-	dir := os.Getenv("CREDENTIALS_DIRECTORY")
-	return dir != "" && filepath.Dir(path) == filepath.Clean(dir) && mode&0o077 == 0o040
+// LoadKeyPair reads a certificate, with those that vouch for it, and its key,
+// for an end that trusts others than Credentials do: the company's pages, a log
+// server. The key's file is a secret.
+func LoadKeyPair(certFile, keyFile string) (tls.Certificate, error) {
+	chain, err := readPublic(certFile)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	key, err := readSecret(keyFile)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	pair, err := tls.X509KeyPair(chain, key)
+	if err != nil {
+		return tls.Certificate{}, restart.Errorf(restart.CodeCertificate, "%s and %s don't fit: %v", certFile, keyFile, err).Because(err)
+	}
+	return pair, nil
 }
 
 func readAll(path string, f *os.File) ([]byte, error) {

@@ -168,6 +168,7 @@ type CheckReport struct {
 	User        string             `json:"user,omitempty"`        // whom the agent runs as
 	Init        string             `json:"init,omitempty"`        // systemd | other
 	Review      string             `json:"review"`                // files | signed
+	Signing     *ReviewReport      `json:"signing,omitempty"`     // where Review is signed: who may sign
 	Certificate *CertificateReport `json:"certificate,omitempty"` // the agent's own
 	Spool       *SpoolReport       `json:"spool,omitempty"`
 	Shells      []string           `json:"shells,omitempty"` // of those that scenarios may name
@@ -179,6 +180,40 @@ type CheckReport struct {
 	Weaker      []string           `json:"weaker,omitempty"` // the warnings' messages, for servers that know no warnings
 	Problems    []restart.Error    `json:"problems,omitempty"`
 	Chain       *ChainHead         `json:"chain,omitempty"` // of the host's own records; nil = it has none
+}
+
+// ReviewReport says by whose signatures a host trusts scenarios.
+type ReviewReport struct {
+	Quorum  int            `json:"quorum"`  // people, the author not counted
+	Revoked int            `json:"revoked"` // versions that were revoked there
+	Signers []SignerReport `json:"signers"`
+}
+
+// MaxSigners bounds the signers of one report.
+const MaxSigners = 500
+
+// SignerReport is one line of a host's allowed_signers.
+type SignerReport struct {
+	Principals  []string `json:"principals"`
+	Fingerprint string   `json:"fingerprint"`
+	Not         string   `json:"not,omitempty"` // why the key does not count now
+}
+
+// ScenarioSignature is one signature under a scenario.
+type ScenarioSignature struct {
+	Principal string `json:"principal"`
+	Armored   []byte `json:"armored"`
+}
+
+// MaxLaidBody bounds a scenario that is laid on a host, in bytes, so that it
+// fits a request with its signatures.
+const MaxLaidBody = 512 << 10
+
+// SignedScenario is the body of PUT /v1/scenarios/{digest}: a version for a host
+// that trusts signatures. The answer is an AcceptedScenario.
+type SignedScenario struct {
+	Body       []byte              `json:"body"`
+	Signatures []ScenarioSignature `json:"signatures"`
 }
 
 // CertificateReport is the certificate that the agent shows.
@@ -258,7 +293,7 @@ type ProbeReport struct {
 // statuses is the one table from codes to HTTP statuses, for agents and servers.
 var statuses = map[restart.Code]int{
 	restart.CodeInvalid: http.StatusUnprocessableEntity, restart.CodeReason: http.StatusUnprocessableEntity, restart.CodeParam: http.StatusUnprocessableEntity,
-	restart.CodeNotFound: http.StatusNotFound, restart.CodeUnauthorised: http.StatusUnauthorized, restart.CodeForbidden: http.StatusForbidden,
+	restart.CodeNotFound: http.StatusNotFound, restart.CodeUnauthorised: http.StatusUnauthorized, restart.CodeForbidden: http.StatusForbidden, restart.CodeSignInAgain: http.StatusForbidden, restart.CodeTooMany: http.StatusTooManyRequests,
 	restart.CodeConflict: http.StatusConflict, restart.CodePlanChanged: http.StatusConflict, restart.CodeLocked: http.StatusConflict, restart.CodeFrozen: http.StatusConflict,
 	restart.CodeBusy: http.StatusConflict, restart.CodeStaleEpoch: http.StatusConflict, restart.CodeNotReviewed: http.StatusForbidden,
 	restart.CodeUnavailable: http.StatusServiceUnavailable, restart.CodeStopping: http.StatusServiceUnavailable, restart.CodeAuditBacklog: http.StatusServiceUnavailable,

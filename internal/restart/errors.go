@@ -16,6 +16,8 @@ const (
 	CodeNotFound       Code = "not_found"        // no such service, group, host, run, token
 	CodeUnauthorised   Code = "unauthorised"     // nobody is signed in
 	CodeForbidden      Code = "forbidden"        // signed in, without the right
+	CodeSignInAgain    Code = "sign_in_again"    // signed in too long ago for this
+	CodeTooMany        Code = "too_many"         // asked too often; try again later
 	CodeConflict       Code = "conflict"         // the object is not in a state that allows this
 	CodePlanChanged    Code = "plan_changed"     // the inventory says something else than when the plan was shown
 	CodeLocked         Code = "locked"           // another run holds the service

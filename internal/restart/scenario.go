@@ -40,6 +40,7 @@ type Scenario struct {
 	Name        string
 	Serial      int
 	Author      string
+	Expires     time.Time // the moment from which on it is over; zero = never
 	Kind        Kind
 	Services    []string // names or globs
 	Description string
@@ -65,6 +66,20 @@ func (s Scenario) Fits(service string) bool {
 		}
 	}
 	return false
+}
+
+// Expired tells whether the scenario is over at now.
+func (s Scenario) Expired(now time.Time) bool {
+	return !s.Expires.IsZero() && !now.Before(s.Expires)
+}
+
+// LastDay gives the day that expires: names, the last on which the scenario may
+// be used, in UTC; "" = it does not expire.
+func (s Scenario) LastDay() string {
+	if s.Expires.IsZero() {
+		return ""
+	}
+	return s.Expires.Add(-time.Nanosecond).UTC().Format(time.DateOnly)
 }
 
 // Strategy orders and batches the hosts of a run. Zero values mean the

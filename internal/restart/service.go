@@ -1,6 +1,9 @@
 package restart
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // Service is what a developer owns and restarts, as the inventory describes it.
 type Service struct {
@@ -41,6 +44,12 @@ type Actor struct {
 	Via   string   `json:"via,omitempty"`   // web, api, cli, chat, ssh
 	From  string   `json:"from,omitempty"`  // address that the request came from
 	Token string   `json:"token,omitempty"` // id of the token used, never its secret
+
+	Method     string     `json:"method,omitempty"`       // by which he signed in: local, ldap, oidc, proxy, token
+	Session    string     `json:"session,omitempty"`      // id of the browser's session
+	SignedInAt *time.Time `json:"signed_in_at,omitempty"` // of the session
+	ExpiresAt  *time.Time `json:"expires_at,omitempty"`   // of the token or session
+	Scope      *Scope     `json:"scope,omitempty"`        // bounds of the token
 }
 
 // Role is what a person is to the product; rights follow from it and from ownership.

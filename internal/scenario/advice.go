@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/restartilka/restartilka/internal/restart"
 )
@@ -21,6 +22,7 @@ const (
 	adviceParam       = "parameter"
 	adviceServices    = "services"
 	adviceDescription = "description"
+	adviceExpires     = "expires"
 )
 
 // advise adds what a reviewer should look at in a scenario that may be used.
@@ -28,6 +30,9 @@ func advise(s restart.Scenario, found *findings) {
 	say := func(path, code, message, hint string) { found.advise(found.at(path), code, message, hint) }
 	if s.Description == "" {
 		say("name", adviceDescription, "there is no description", "say in one line what it does, for the person who confirms the plan")
+	}
+	if s.Expired(time.Now()) {
+		say("expires", adviceExpires, "it may be used no more since the end of "+s.LastDay(), "have a version with a later day and a higher serial reviewed")
 	}
 	adviseHealth(s, say)
 	adviseDrain(s, say)

@@ -22,6 +22,7 @@ func TestAdvice(t *testing.T) {
 		want       []string
 	}{
 		{"nothing to say", top + one + run + health, nil},
+		{"over", top + "expires: 2020-02-29\n" + one + run + health, []string{"7 expires: it may be used no more since the end of 2020-02-29"}},
 		{"no health", top + one + run, []string{"9 weak-health: nothing checks that a host is healthy: the next one is touched as soon as the script ends"}},
 		{"no new process", top + one + run + "health: {tcp: {address: \"127.0.0.1:80\"}, healthy_for: 5s}\n", []string{"10 weak-health: a process that was not restarted passes this health check"}},
 		{"one sample", top + one + run + "health: {new_process: {port: 80}}\n", []string{"10 weak-health: one good sample is taken for health"}},

@@ -17,7 +17,7 @@ const Format = 1
 
 // The keys of the file, by section, in the order of the documentation.
 var (
-	topKeys = []string{"format", "name", "serial", "author", "kind", "services", "description", "package", "unit", "user", "run_as", "shell",
+	topKeys = []string{"format", "name", "serial", "author", "expires", "kind", "services", "description", "package", "unit", "user", "run_as", "shell",
 		"params", "strategy", "holds", "evidence", "steps", "health", "silence"}
 	strategyKeys = []string{"order", "batches", "when_down", "pause_between", "hold_after_first", "min_available", "max_failures", "on_failure", "task_timeout"}
 	stepKeys     = []string{"drain", "run", "undrain"}
@@ -66,6 +66,7 @@ func readHead(top section, s *restart.Scenario) {
 	s.Name = top.named("name", restart.CheckScenarioName)
 	s.Serial = top.count("serial", 1, 1_000_000_000)
 	s.Author = top.text("author")
+	s.Expires = readDay(top, "expires")
 	s.Kind = restart.Kind(top.oneOf("kind", string(restart.KindRestart), string(restart.KindThreadDump), string(restart.KindCustom)))
 	s.Services = top.names("services", 1000, checkServicePattern)
 	s.Description = strings.TrimSpace(top.words("description", 4000, true))
@@ -74,6 +75,20 @@ func readHead(top section, s *restart.Scenario) {
 	s.User = top.named("user", restart.CheckUser)
 	s.RunAs = top.named("run_as", restart.CheckUser)
 	s.Shell = top.named("shell", checkProgram)
+}
+
+// readDay gives the end of a day that is named as 2027-03-31, in UTC.
+func readDay(top section, key string) time.Time {
+	n, ok := top.scalar(key)
+	if !ok {
+		return time.Time{}
+	}
+	day, err := time.Parse(time.DateOnly, n.Value)
+	if err != nil || day.Year() < 2000 || day.Year() > 2999 {
+		top.refuse(key, codeValue, "such as 2027-03-31: the last day on which it may be used, in UTC", "is %s, which is no day", restart.Quote(n.Value))
+		return time.Time{}
+	}
+	return day.AddDate(0, 0, 1)
 }
 
 func readStrategy(top section) restart.Strategy {

@@ -70,6 +70,7 @@ health:
 # and so is this
 silence: [InstanceDown, "#service#Slow"] # and this
 holds: group
+expires: 2999-12-31
 `
 
 func seconds(n float64) restart.Duration { return restart.Duration(n * float64(time.Second)) }
@@ -95,6 +96,7 @@ func TestParseReadsEveryKey(t *testing.T) {
 			PauseBetween: seconds(5), HoldAfterFirst: true, MinAvailable: "50%", MaxFailures: 2, OnFailure: "abort", TaskTimeout: seconds(360),
 		},
 		Holds:    restart.HoldsGroup,
+		Expires:  time.Date(3000, 1, 1, 0, 0, 0, 0, time.UTC),
 		Evidence: []restart.Evidence{{Kind: "journal", Lines: 300}, {Kind: "process"}},
 		Steps: restart.Steps{
 			Drain: &restart.Step{Script: "touch /run/drain-#package#"},
@@ -182,6 +184,11 @@ func TestLintRefuses(t *testing.T) {
 		{"params:\n", "params: !!map\n", "line 15: structure: YAML tags (!…) are not read"},
 		{"shell: /bin/bash", "shell: [", "line 16: syntax: this is not YAML: did not find expected ',' or ']'"},
 		{"  order: by:datacenter", "\torder: by:datacenter", "line 22: syntax: this is not YAML: found character that cannot start any token"},
+		// the day
+		{"expires: 2999-12-31", "expires: 2027-02-29", `line 54: value: expires is "2027-02-29", which is no day`},
+		{"expires: 2999-12-31", "expires: tomorrow", `line 54: value: expires is "tomorrow", which is no day`},
+		{"expires: 2999-12-31", "expires: 2027-03-31T00:00:00Z", `line 54: value: expires is "2027-03-31T00:00:00Z", which is no day`},
+		{"expires: 2999-12-31", "expires:", "line 54: value: expires has no value"},
 		// keys
 		{"shell: /bin/bash", "shel: /bin/bash", `line 14: unknown-key: the scenario has no key "shel"`},
 		{"  interval: 500ms", "  retries: 3", `line 50: unknown-key: health has no key "retries"`},

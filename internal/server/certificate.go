@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/pki"
 )
 
 // certificate is the listener's certificate, read again when its file changes,
@@ -23,13 +23,6 @@ type certificate struct {
 // listenConfig gives the listener's TLS: 1.3, as every browser of these years
 // speaks it, with the certificate as it is now.
 func listenConfig(certFile, keyFile string) (*tls.Config, error) {
-	info, err := os.Stat(keyFile)
-	if err != nil {
-		return nil, fmt.Errorf("tls.key: %w", err)
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return nil, restart.Errorf(restart.CodeCertificate, "%s can be read by others", keyFile).WithHint("chmod 600 %s", keyFile)
-	}
 	c := &certificate{certFile: certFile, keyFile: keyFile}
 	if _, err := c.current(); err != nil {
 		return nil, err
@@ -50,7 +43,7 @@ func (c *certificate) current() (*tls.Certificate, error) {
 	}
 	if err == nil {
 		var pair tls.Certificate
-		if pair, err = tls.LoadX509KeyPair(c.certFile, c.keyFile); err == nil {
+		if pair, err = pki.LoadKeyPair(c.certFile, c.keyFile); err == nil {
 			c.pair, c.modified = &pair, info.ModTime()
 			return c.pair, nil
 		}

@@ -5,12 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/audit"
+	"github.com/restartilka/restartilka/internal/authn"
 	"github.com/restartilka/restartilka/internal/hostwork"
 	"github.com/restartilka/restartilka/internal/inventory"
 	"github.com/restartilka/restartilka/internal/notify"
@@ -18,6 +21,7 @@ import (
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/scenario"
+	"github.com/restartilka/restartilka/internal/secret"
 	"github.com/restartilka/restartilka/internal/strict"
 )
 
@@ -32,8 +36,10 @@ type Config struct {
 	URL       string           `yaml:"url"`       // what links begin with; "" = https://LISTEN
 	Database  DatabaseConfig   `yaml:"database"`  //
 	TLS       TLSConfig        `yaml:"tls"`       // of the listener
+	SignIn    SignInConfig     `yaml:"sign_in"`   // by which methods people sign in
 	Agents    AgentsConfig     `yaml:"agents"`    //
 	Scenarios string           `yaml:"scenarios"` // folder of *.yaml
+	Rules     string           `yaml:"rules"`     // file of who may do what; "" = the shipped rules
 	Inventory inventory.Config `yaml:"inventory"` //
 	Audit     audit.Settings   `yaml:"audit"`     //
 	Runs      RunsConfig       `yaml:"runs"`      //
@@ -51,6 +57,13 @@ type DatabaseConfig struct {
 type TLSConfig struct {
 	Certificate string `yaml:"certificate"`
 	Key         string `yaml:"key"`
+}
+
+// SignInConfig names the methods by which people sign in; API tokens are good
+// beside all of them. A method that is not named is off, except local.
+type SignInConfig struct {
+	Local bool              `yaml:"local"` // users of this server, with passwords; default true
+	Proxy authn.ProxyConfig `yaml:"proxy"` // a proxy in front that has found out who asks
 }
 
 // AgentsConfig is how agents are called.
@@ -99,6 +112,7 @@ func ReadConfig(path string) (Config, error) {
 func parseConfig(b []byte) (Config, error) {
 	c := Config{
 		Listen: "0.0.0.0:8443",
+		SignIn: SignInConfig{Local: true},
 		Agents: AgentsConfig{Port: protocol.Port},
 		Runs:   RunsConfig{AfterInterruption: "ask", Lease: 15 * time.Second, ContactTimeout: 2 * time.Minute, HostSweep: hostwork.DefaultSweep},
 	}
@@ -111,38 +125,44 @@ func parseConfig(b []byte) (Config, error) {
 	return c, nil
 }
 
-// resolve makes every path absolute.
+// resolve makes every path absolute, and finds the credentials of systemd.
 func (c *Config) resolve(dir string) {
-	for _, p := range c.files() {
-		if *p != "" && !filepath.IsAbs(*p) {
-			*p = filepath.Join(dir, *p)
-		}
-	}
+	files := c.files()
 	for i := range c.Audit.Sinks {
 		sink := &c.Audit.Sinks[i]
-		for _, p := range []*string{&sink.Path, &sink.CA, &sink.Certificate, &sink.Key} {
-			if *p != "" && !filepath.IsAbs(*p) {
-				*p = filepath.Join(dir, *p)
-			}
-		}
+		files = append(files, &sink.Path, &sink.CA, &sink.Certificate, &sink.Key)
 	}
 	for i := range c.Notify.Webhooks {
 		hook := &c.Notify.Webhooks[i]
-		for _, p := range []*string{&hook.SecretFile, &hook.CAFile} {
-			if *p != "" && !filepath.IsAbs(*p) {
-				*p = filepath.Join(dir, *p)
-			}
-		}
+		files = append(files, &hook.SecretFile, &hook.CAFile)
+	}
+	for _, p := range files {
+		*p = secret.Locate(dir, *p)
 	}
 	if c.URL == "" {
 		c.URL = "https://" + strings.Replace(c.Listen, "0.0.0.0:", "localhost:", 1)
 	}
 }
 
+// Redacted is the configuration for people to look at: a webhook's address may
+// be a secret by itself, so that only its host is left.
+func (c Config) Redacted() Config {
+	c.Notify.Webhooks = slices.Clone(c.Notify.Webhooks)
+	for i := range c.Notify.Webhooks {
+		hook := &c.Notify.Webhooks[i]
+		if u, err := url.Parse(hook.URL); err == nil {
+			hook.URL = u.Scheme + "://" + u.Host + "/…"
+		} else {
+			hook.URL = "…"
+		}
+	}
+	return c
+}
+
 func (c *Config) files() []*string {
 	return []*string{
 		&c.Database.SQLite, &c.Database.DSNFile, &c.TLS.Certificate, &c.TLS.Key, &c.Agents.Certificate, &c.Agents.Key,
-		&c.Agents.CA, &c.Agents.CAKey, &c.Agents.EnvelopeKey, &c.Scenarios, &c.Inventory.Path, &c.Inventory.ServicesFile,
+		&c.Agents.CA, &c.Agents.CAKey, &c.Agents.EnvelopeKey, &c.Scenarios, &c.Rules, &c.Inventory.Path, &c.Inventory.ServicesFile,
 		&c.Inventory.TokenFile, &c.Inventory.CAFile, &c.Inventory.CacheDir,
 	}
 }
@@ -189,26 +209,28 @@ func (c *Config) check() error {
 	if p := c.Agents.Port; p < 0 || p > 65535 {
 		return fmt.Errorf("agents.port: %d is not a port", p)
 	}
+	if err := c.SignIn.Proxy.Check(); err != nil {
+		return fmt.Errorf("sign_in.proxy: %w", err)
+	}
 	return c.Audit.Check()
 }
+
+// largestDSN bounds the file of a data source, in bytes.
+const largestDSN = 4 << 10
 
 // dsn gives the store's data source.
 func (c *Config) dsn() (string, error) {
 	if c.Database.SQLite != "" {
 		return "sqlite:" + c.Database.SQLite, nil
 	}
-	info, err := os.Stat(c.Database.DSNFile)
+	dsn, err := secret.ReadWord(c.Database.DSNFile, largestDSN)
+	if e, ok := errors.AsType[*restart.Error](err); ok {
+		return "", restart.Errorf(restart.CodeInvalid, "database.dsn_file: %s", e.Message).WithHint("%s", e.Hint).Because(err)
+	}
 	if err != nil {
-		return "", fmt.Errorf("database: %w", err)
+		return "", fmt.Errorf("database.dsn_file: %w", err)
 	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return "", restart.Errorf(restart.CodeInvalid, "%s can be read by others", c.Database.DSNFile).WithHint("it holds a password: chmod 600 %s", c.Database.DSNFile)
-	}
-	b, err := os.ReadFile(c.Database.DSNFile)
-	if err != nil {
-		return "", fmt.Errorf("database: %w", err)
-	}
-	return strings.TrimSpace(string(b)), nil
+	return dsn, nil
 }
 
 // Check reads everything that the configuration names, as a start would,
@@ -237,6 +259,8 @@ func (c *Config) Check(ctx context.Context) []error {
 	for _, p := range problems {
 		note("scenarios", p)
 	}
+	_, err = ReadRules(c.Rules)
+	note("rules", err)
 	_, err = c.Notify.Open()
 	note("notify", err)
 	inv, err := inventory.New(c.Inventory)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/authn"
+	"github.com/restartilka/restartilka/internal/authz"
 	"github.com/restartilka/restartilka/internal/pki"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/store"
@@ -28,23 +29,27 @@ type InitOptions struct {
 	DNS    []string // names in the listener's certificate, beside localhost
 	IPs    []net.IP // addresses in it, beside 127.0.0.1 and ::1
 	Admin  string   // first admin's user name; "" = admin
-	User   string   // who will run the server, if not the one who asks: gets the keys and the data. Needs root
-	Now    time.Time
+
+	Password string // of the first admin; "" = one is made
+	User     string // who will run the server, if not the one who asks: gets the keys and the data. Needs root
+	Now      time.Time
 }
 
-// InitResult is what a person needs to go on. The token is shown once and
-// stored nowhere.
+// InitResult is what a person needs to go on. Token and password are shown once
+// and stored nowhere.
 type InitResult struct {
 	Config string `json:"config"`
 	CA     string `json:"ca"`
 	URL    string `json:"url"` // by the first of the names, or localhost
 	Admin  string `json:"admin"`
 	Token  string `json:"token"`
-	User   string `json:"user,omitempty"` // who got the keys and the data
+
+	Password string `json:"password,omitempty"` // shown once; "" = the one that was given
+	User     string `json:"user,omitempty"`     // who got the keys and the data
 }
 
 // Init writes a configuration, an authority and credentials of its own, the
-// shipped scenarios and an example inventory, and makes the database with the
+// shipped scenarios and rules and an example inventory, and makes the database with the
 // first admin's token. It touches nothing that is there: an existing
 // configuration is CodeConflict.
 func Init(ctx context.Context, o InitOptions) (InitResult, error) {
@@ -61,6 +66,14 @@ func Init(ctx context.Context, o InitOptions) (InitResult, error) {
 		o.Now = time.Now()
 	}
 	if err := errors.Join(audit.CheckSource(o.Name), restart.CheckUser(o.Admin)); err != nil {
+		return InitResult{}, err
+	}
+	made := ""
+	if o.Password == "" {
+		o.Password = authn.NewPassword()
+		made = o.Password
+	}
+	if err := authn.CheckPassword(o.Admin, o.Password); err != nil {
 		return InitResult{}, err
 	}
 	if _, _, err := net.SplitHostPort(o.Listen); err != nil {
@@ -96,11 +109,12 @@ func Init(ctx context.Context, o InitOptions) (InitResult, error) {
 	if err := layScenarios(filepath.Join(o.Dir, "scenarios")); err != nil {
 		return InitResult{}, err
 	}
-	inventory := filepath.Join(o.Dir, "inventory.yaml")
-	if err := writeNew(inventory, []byte(firstInventory), 0o644); err != nil && !errors.Is(err, fs.ErrExist) {
-		return InitResult{}, err
+	for name, content := range map[string][]byte{"inventory.yaml": []byte(firstInventory), "rules.yaml": authz.Shipped} {
+		if err := writeNew(filepath.Join(o.Dir, name), content, 0o644); err != nil && !errors.Is(err, fs.ErrExist) {
+			return InitResult{}, err
+		}
 	}
-	token, err := firstToken(ctx, o)
+	token, err := firstAdmin(ctx, o)
 	if err != nil {
 		return InitResult{}, err
 	}
@@ -113,7 +127,7 @@ func Init(ctx context.Context, o InitOptions) (InitResult, error) {
 	if err := writeConfig(config, firstConfig(o), owner); err != nil {
 		return InitResult{}, err
 	}
-	return InitResult{Config: config, CA: filepath.Join(o.Dir, "ca.crt"), URL: o.url(), Admin: o.Admin, Token: token, User: o.User}, nil
+	return InitResult{Config: config, CA: filepath.Join(o.Dir, "ca.crt"), URL: o.url(), Admin: o.Admin, Token: token, Password: made, User: o.User}, nil
 }
 
 func writeCredentials(o InitOptions) error {
@@ -183,19 +197,39 @@ func writePair(certFile string, cert []byte, keyFile string, key []byte) error {
 	return writeFile(certFile, cert, 0o644)
 }
 
-// firstToken makes the database and the first admin's token in it.
-func firstToken(ctx context.Context, o InitOptions) (string, error) {
+// firstAdmin makes the database and the first admin in it, with his password
+// and a token. Where an earlier try has made him, his password is set anew.
+func firstAdmin(ctx context.Context, o InitOptions) (string, error) {
 	s, err := store.Open(ctx, store.Config{DSN: "sqlite:" + filepath.Join(o.Data, "restartilka.db"), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return "", err
 	}
-	secret, hash := authn.NewSecret()
+	secret, err := admit(ctx, s, o)
+	return secret, errors.Join(err, s.Close())
+}
+
+func admit(ctx context.Context, s *store.Store, o InitOptions) (string, error) {
 	now := o.Now.UTC()
+	rec := audit.Record{Time: now, Actor: "server init", Origin: "local", Action: audit.UserCreated, Detail: "first admin " + o.Admin}
+	password, err := authn.NewHasher().Hash(ctx, o.Password)
+	if err != nil {
+		return "", err
+	}
+	roles := []restart.Role{restart.RoleAdmin, restart.RoleDeveloper}
+	err = s.CreateUser(ctx, store.User{Name: o.Admin, Method: authn.MethodLocal, Roles: roles, Password: password, PasswordAt: now, CreatedAt: now}, rec)
+	if restart.CodeOf(err) == restart.CodeConflict {
+		rec.Action = audit.UserChanged
+		err = s.ChangeUser(ctx, o.Admin, store.UserChange{Roles: &roles, Password: &password, Records: []audit.Record{rec}})
+	}
+	if err != nil {
+		return "", err
+	}
+	secret, hash := authn.NewSecret()
 	err = s.CreateToken(ctx, store.Token{
 		ID: restart.NewID(now), Name: "first admin, by server init", Owner: o.Admin,
-		Roles: []restart.Role{restart.RoleAdmin, restart.RoleDeveloper}, Hash: hash, CreatedAt: now, ExpiresAt: now.Add(90 * 24 * time.Hour),
+		Roles: roles, Hash: hash, CreatedAt: now, ExpiresAt: now.Add(90 * 24 * time.Hour),
 	}, audit.Record{Time: now, Actor: "server init", Origin: "local", Action: audit.TokenCreated, Detail: "first admin's token for " + o.Admin})
-	return secret, errors.Join(err, s.Close())
+	return secret, err
 }
 
 // writeNew writes a file that must not be there yet.
@@ -266,6 +300,7 @@ agents:
   ca_key: ca.key
   envelope_key: envelope.key
 scenarios: scenarios
+rules: rules.yaml
 inventory:
   kind: yaml
   path: inventory.yaml

@@ -70,10 +70,13 @@ var (
 	shelfScenarios   = desc("scenarios", "Scenarios on the shelf, all versions.")
 	scenarioProblems = desc("scenario_problems", "Files on the shelf that are left out or contradict each other.")
 
+	rulesGood   = desc("rules_up", "1 while the rules of rights in force are those of their file; 0 while the file can't be used and those before it hold.")
+	rulesLoaded = desc("rules_loaded_timestamp_seconds", "When the rules of rights in force were read, as a Unix time.")
+
 	descriptions = []*prometheus.Desc{
 		buildInfo, readyCheck, openRuns, pausedRuns, pausedFor, walkedRuns, unreviewed, messages, openSession, backlog, backlogAge, sinkFailing, sinkShipped, auditRecords, auditUnplaced, trailFailing,
 		databaseUp, databaseLatency, databaseSize, connections, maxConnections, poolWaits, poolWaited, freeBytes, notAfter, hostCertificates,
-		inventoryUp, inventoryGood, inventoryHosts, shelfScenarios, scenarioProblems,
+		inventoryUp, inventoryGood, inventoryHosts, shelfScenarios, scenarioProblems, rulesGood, rulesLoaded,
 	}
 )
 
@@ -132,6 +135,9 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	n, problems := c.s.shelf.Count()
 	to.gauge(shelfScenarios, float64(n))
 	to.gauge(scenarioProblems, float64(problems))
+	rules := c.s.rules.state()
+	to.gauge(rulesGood, is(rules.refused == ""))
+	to.gauge(rulesLoaded, unixSeconds(rules.loaded))
 	for use, dir := range c.s.storage() {
 		if free, err := freeSpace(dir); err == nil {
 			to.gauge(freeBytes, float64(free), use)

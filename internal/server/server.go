@@ -51,6 +51,8 @@ type Server struct {
 	notifier *notify.Sender
 
 	shelf     *control.Shelf
+	rules     *rulesFile
+	door      door
 	inventory *inventoryWatch
 	meters    *meters
 	state     *readiness
@@ -102,6 +104,9 @@ func (s *Server) open(ctx context.Context) error {
 	if s.shelf, err = control.NewShelf(s.cfg.Scenarios, s.log); err != nil {
 		return err
 	}
+	if s.rules, err = openRules(s.cfg.Rules, s.log); err != nil {
+		return err
+	}
 	for _, sink := range s.cfg.Audit.Sinks {
 		if sink.Path != "" {
 			if err := os.MkdirAll(filepath.Dir(sink.Path), 0o700); err != nil {
@@ -117,6 +122,9 @@ func (s *Server) open(ctx context.Context) error {
 		return err
 	}
 	if s.trail, err = audit.New(audit.Config{Store: s.store, Source: s.cfg.Name, Sinks: sinks, Logger: s.log}); err != nil {
+		return err
+	}
+	if s.door, err = s.newDoor(); err != nil {
 		return err
 	}
 	if err := s.loadRevoked(ctx); err != nil {
@@ -142,7 +150,7 @@ func (s *Server) open(ctx context.Context) error {
 	s.control = control.New(control.Config{
 		Store: s.store, Inventory: inv, Scenarios: s.shelf, Agents: s.agents, Enrol: enrol, Hub: hub,
 		Wake: s.orch.Wake, Committed: s.trail.Wake, Logger: s.log,
-		Zone: localZone(), URL: strings.TrimRight(s.cfg.URL, "/"), Channels: receivers.For, Announced: s.notifier.Wake,
+		Rights: s.rules.inForce, People: s.door.people, Hasher: s.door.hasher, Zone: localZone(), URL: strings.TrimRight(s.cfg.URL, "/"), Channels: receivers.For, Announced: s.notifier.Wake,
 	})
 	if s.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Listen); err != nil {
 		return restart.Errorf(restart.CodeUnavailable, "can't listen on %s: %v", s.cfg.Listen, err).WithHint("another program may have the port; choose another with listen:").Because(err)
@@ -165,14 +173,14 @@ func (s *Server) open(ctx context.Context) error {
 }
 
 func (s *Server) handler() http.Handler {
-	tokens := authn.Tokens{Store: s.store}
-	sessions := authn.Sessions{Store: s.store, Tokens: s.store}
-	chain := authn.Chain{newScraper(authn.Chain{tokens, sessions})}
+	tokens, sessions := s.door.tokens(s), s.door.sessions(s)
+	chain := authn.Chain{newScraper(authn.Chain{tokens, sessions, s.door.proxy})}
 	apiHandler := api.Handler(api.Config{
 		Control: s.control, Authn: chain, Logger: s.log, Ready: s.ready, Metrics: s.metrics(),
 	})
 	pages := web.Handler(web.Config{
-		Control: s.control, Auth: sessions, Tokens: tokens, Sessions: sessions, Logger: s.log, NoRemoteLog: s.noRemoteLog(),
+		Control: s.control, Auth: authn.Chain{sessions, s.door.proxy}, Tokens: tokens, Sessions: sessions, Logger: s.log, NoRemoteLog: s.noRemoteLog(),
+		Entrance: s.door.entrance(), Redirects: s.door.redirects, People: s.door.people,
 		Record: func(ctx context.Context, rec audit.Record) error {
 			if err := s.store.AppendAudit(ctx, rec); err != nil {
 				return err
@@ -221,6 +229,7 @@ func (s *Server) Run(ctx context.Context) error {
 	shipping.Go(func() { s.trail.Run(trailCtx) })
 	walking.Go(func() { s.orch.Run(ctx) })
 	walking.Go(func() { s.watchRevoked(ctx) })
+	walking.Go(func() { s.watchRules(ctx) })
 	walking.Go(func() { s.notifier.Run(ctx) })
 	walking.Go(func() { s.hostwork.Run(ctx) })
 	if s.renewer != nil {

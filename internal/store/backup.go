@@ -25,7 +25,7 @@ type BackupOptions struct {
 
 // Tables that are not in a backup, or not in one without output.
 var (
-	neverKept   = []string{"sessions"}
+	neverKept   = []string{"sessions", "login_requests"}
 	outputKept  = []string{"outputs", "output_chunks"}
 	progressRow = int64(1000) // rows between two calls of Progress
 )

@@ -64,7 +64,7 @@ func exerciseTokens(t *testing.T, newDSN storetest.NewDSN) {
 		t.Fatalf("last used %v, then %v: want one write a minute", used[0], used[1])
 	}
 
-	session := store.Session{Hash: "s1", Owner: "anna", TokenID: "t1", CreatedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)}
+	session := store.Session{ID: "s1", Hash: "s1", Owner: "anna", TokenID: "t1", CreatedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)}
 	if err := s.CreateSession(t.Context(), session); err != nil {
 		t.Fatal(err)
 	}
@@ -89,8 +89,8 @@ func exerciseTokens(t *testing.T, newDSN storetest.NewDSN) {
 func exerciseSessions(t *testing.T, newDSN storetest.NewDSN) {
 	s := storetest.Open(t, newDSN(t))
 	now := time.Now().UTC().Truncate(time.Microsecond)
-	over := store.Session{Hash: "over", Owner: "anna", CreatedAt: now.Add(-2 * time.Hour), LastSeenAt: now.Add(-2 * time.Hour), ExpiresAt: now.Add(-time.Hour)}
-	live := store.Session{Hash: "live", Owner: "anna", Roles: []restart.Role{restart.RoleViewer}, CreatedAt: now, LastSeenAt: now.Add(-time.Hour), ExpiresAt: now.Add(time.Hour)}
+	over := store.Session{ID: "i1", Hash: "over", Method: "local", Groups: []string{"web"}, Address: "192.0.2.7", UserAgent: "x", Owner: "anna", CreatedAt: now.Add(-2 * time.Hour), LastSeenAt: now.Add(-2 * time.Hour), ExpiresAt: now.Add(-time.Hour)}
+	live := store.Session{ID: "i2", Hash: "live", Method: "token", TokenID: "t1", Groups: []string{"web"}, Address: "192.0.2.7", UserAgent: "x", Owner: "anna", Roles: []restart.Role{restart.RoleViewer}, CreatedAt: now, LastSeenAt: now.Add(-time.Hour), ExpiresAt: now.Add(time.Hour)}
 	for _, session := range []store.Session{over, live} {
 		if err := s.CreateSession(t.Context(), session, audit.Record{Action: audit.SignIn}); err != nil {
 			t.Fatal(err)

@@ -14,14 +14,23 @@ import (
 // Session is somebody signed in with a browser. Its secret is in the cookie
 // only; the database has a hash of it.
 type Session struct {
+	ID         string // by which it is listed and ended; not secret
 	Hash       string
 	Owner      string
+	Method     string // by which he signed in
 	TokenID    string // the token that was used to sign in; "" = none
 	Roles      []restart.Role
+	Groups     []string // as the method told them
+	Address    string   // that the sign-in came from
+	UserAgent  string   // what the browser says of itself
 	CreatedAt  time.Time
 	LastSeenAt time.Time // to the minute
 	ExpiresAt  time.Time // absolute; a session always has one
 }
+
+// maxSessions is how many sessions one person may have; the oldest end for a
+// new one.
+const maxSessions = 50
 
 // CreateSession stores a session, and drops those that are over.
 func (s *Store) CreateSession(ctx context.Context, session Session, records ...audit.Record) error {
@@ -29,12 +38,20 @@ func (s *Store) CreateSession(ctx context.Context, session Session, records ...a
 	if err != nil {
 		return err
 	}
+	groups, err := toJSON(session.Groups)
+	if err != nil {
+		return err
+	}
 	return s.write(ctx, "create session", func(ctx context.Context, t tx) error {
 		if _, err := t.exec(ctx, "DELETE FROM sessions WHERE expires_at <= $now"); err != nil {
 			return err
 		}
-		_, err := t.exec(ctx, "INSERT INTO sessions ("+sessionColumns+") VALUES ("+marks(7)+")", session.Hash, session.Owner, session.TokenID, roles,
-			micros(session.CreatedAt), micros(session.LastSeenAt), micros(session.ExpiresAt))
+		_, err := t.exec(ctx, "DELETE FROM sessions WHERE owner = ? AND id NOT IN (SELECT id FROM sessions WHERE owner = ? ORDER BY created_at DESC, id DESC LIMIT ?)", session.Owner, session.Owner, maxSessions-1)
+		if err != nil {
+			return err
+		}
+		_, err = t.exec(ctx, "INSERT INTO sessions ("+sessionColumns+") VALUES ("+marks(12)+")", session.ID, session.Hash, session.Owner, session.Method, session.TokenID, roles,
+			groups, session.Address, session.UserAgent, micros(session.CreatedAt), micros(session.LastSeenAt), micros(session.ExpiresAt))
 		if err != nil {
 			return err
 		}
@@ -42,26 +59,68 @@ func (s *Store) CreateSession(ctx context.Context, session Session, records ...a
 	})
 }
 
-const sessionColumns = "hash, owner, token_id, roles, created_at, last_seen_at, expires_at"
+const sessionColumns = "id, hash, owner, method, token_id, roles, teams, address, user_agent, created_at, last_seen_at, expires_at"
+
+func scanSession(row scanner) (session Session, err error) {
+	var roles, groups string
+	var created, seen, expires int64
+	err = row.Scan(&session.ID, &session.Hash, &session.Owner, &session.Method, &session.TokenID, &roles, &groups, &session.Address, &session.UserAgent, &created, &seen, &expires)
+	if err != nil {
+		return session, err
+	}
+	session.CreatedAt, session.LastSeenAt, session.ExpiresAt = fromMicros(created), fromMicros(seen), fromMicros(expires)
+	return session, errors.Join(json.Unmarshal([]byte(roles), &session.Roles), json.Unmarshal([]byte(groups), &session.Groups))
+}
 
 // SessionByHash finds a session that is not over, or CodeNotFound. Idle limits
 // are the caller's: see LastSeenAt.
-func (s *Store) SessionByHash(ctx context.Context, hash string) (session Session, err error) {
+func (s *Store) SessionByHash(ctx context.Context, hash string) (Session, error) {
+	return s.session(ctx, "hash", hash)
+}
+
+// SessionByID finds a session as SessionByHash does.
+func (s *Store) SessionByID(ctx context.Context, id string) (Session, error) {
+	return s.session(ctx, "id", id)
+}
+
+func (s *Store) session(ctx context.Context, column, value string) (session Session, err error) {
 	err = s.read(ctx, "find session", func(ctx context.Context, t tx) error {
-		var roles string
-		var created, seen, expires int64
-		err := t.row(ctx, "SELECT "+sessionColumns+" FROM sessions WHERE hash = ? AND expires_at > $now", hash).
-			Scan(&session.Hash, &session.Owner, &session.TokenID, &roles, &created, &seen, &expires)
+		session, err = scanSession(t.row(ctx, "SELECT "+sessionColumns+" FROM sessions WHERE "+column+" = ? AND expires_at > $now", value))
 		if errors.Is(err, sql.ErrNoRows) {
 			return restart.Errorf(restart.CodeNotFound, "there is no such session")
 		}
+		return err
+	})
+	return session, err
+}
+
+// Sessions lists the sessions of somebody ("" = of all) that are not over and
+// were used within idle, the newest first, at most limit.
+func (s *Store) Sessions(ctx context.Context, owner string, idle time.Duration, limit int) (sessions []Session, err error) {
+	err = s.read(ctx, "list sessions", func(ctx context.Context, t tx) error {
+		text, args := "SELECT "+sessionColumns+" FROM sessions WHERE expires_at > $now AND last_seen_at >= $now - ?", []any{idle.Microseconds()}
+		if owner != "" {
+			text, args = text+" AND owner = ?", append(args, owner)
+		}
+		rows, err := t.rows(ctx, text+" ORDER BY created_at DESC, id DESC LIMIT ?", append(args, limit)...)
+		sessions, err = collect(rows, err, func(r *sql.Rows) (Session, error) { return scanSession(r) })
+		return err
+	})
+	return sessions, err
+}
+
+// RevokeSession ends a session by its id at once; CodeNotFound where it is over.
+func (s *Store) RevokeSession(ctx context.Context, id string, records ...audit.Record) error {
+	return s.write(ctx, "revoke session "+id, func(ctx context.Context, t tx) error {
+		n, err := t.exec(ctx, "DELETE FROM sessions WHERE id = ?", id)
 		if err != nil {
 			return err
 		}
-		session.CreatedAt, session.LastSeenAt, session.ExpiresAt = fromMicros(created), fromMicros(seen), fromMicros(expires)
-		return json.Unmarshal([]byte(roles), &session.Roles)
+		if n == 0 {
+			return notFound("session", id)
+		}
+		return insertRecords(ctx, t, records, 0)
 	})
-	return session, err
 }
 
 // DeleteSession ends a session at once; one that is not there is no error.

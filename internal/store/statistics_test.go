@@ -77,7 +77,7 @@ func exerciseStatistics(t *testing.T, newDSN storetest.NewDSN) {
 	}
 	for i, seen := range []time.Duration{0, -2 * time.Hour} { // the second has rested too long
 		err := s.CreateSession(t.Context(), store.Session{
-			Hash: string(rune('a' + i)), Owner: "anna", CreatedAt: now.Add(-3 * time.Hour), LastSeenAt: now.Add(seen), ExpiresAt: now.Add(time.Hour),
+			ID: string(rune(97 + i)), Hash: string(rune(97 + i)), Owner: "anna", CreatedAt: now.Add(-3 * time.Hour), LastSeenAt: now.Add(seen), ExpiresAt: now.Add(time.Hour),
 		})
 		if err != nil {
 			t.Fatal(err)

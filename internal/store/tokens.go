@@ -18,7 +18,8 @@ type Token struct {
 	Name       string // what it is for, in the owner's words
 	Owner      string
 	Roles      []restart.Role
-	Hash       string // of the secret; unique
+	Scope      *restart.Scope // nil = bounded by the roles alone
+	Hash       string         // of the secret; unique
 	CreatedAt  time.Time
 	ExpiresAt  time.Time // zero = never
 	LastUsedAt time.Time // zero = never; to the minute
@@ -36,29 +37,45 @@ const touchAfter = time.Minute
 
 // CreateToken stores a token; an id or hash that is there is CodeConflict.
 func (s *Store) CreateToken(ctx context.Context, token Token, records ...audit.Record) error {
+	return s.write(ctx, "create token "+token.ID, func(ctx context.Context, t tx) error {
+		return insertToken(ctx, t, token, records)
+	})
+}
+
+func insertToken(ctx context.Context, t tx, token Token, records []audit.Record) error {
 	roles, err := toJSON(token.Roles)
 	if err != nil {
 		return err
 	}
-	return s.write(ctx, "create token "+token.ID, func(ctx context.Context, t tx) error {
-		_, err := t.exec(ctx, "INSERT INTO tokens ("+tokenColumns+") VALUES ("+marks(9)+")", token.ID, token.Name, token.Owner, roles, token.Hash,
-			micros(token.CreatedAt), micros(token.ExpiresAt), micros(token.LastUsedAt), micros(token.RevokedAt))
-		if err != nil {
+	scope := ""
+	if token.Scope != nil {
+		if scope, err = toJSON(token.Scope); err != nil {
 			return err
 		}
-		return insertRecords(ctx, t, records, micros(token.CreatedAt))
-	})
+	}
+	_, err = t.exec(ctx, "INSERT INTO tokens ("+tokenColumns+") VALUES ("+marks(10)+")", token.ID, token.Name, token.Owner, roles, scope, token.Hash,
+		micros(token.CreatedAt), micros(token.ExpiresAt), micros(token.LastUsedAt), micros(token.RevokedAt))
+	if err != nil {
+		return err
+	}
+	return insertRecords(ctx, t, records, micros(token.CreatedAt))
 }
 
-const tokenColumns = "id, name, owner, roles, hash, created_at, expires_at, last_used_at, revoked_at"
+const tokenColumns = "id, name, owner, roles, scope, hash, created_at, expires_at, last_used_at, revoked_at"
 
 func scanToken(row scanner) (token Token, err error) {
-	var roles string
+	var roles, scope string
 	var created, expires, used, revoked int64
-	if err := row.Scan(&token.ID, &token.Name, &token.Owner, &roles, &token.Hash, &created, &expires, &used, &revoked); err != nil {
+	if err := row.Scan(&token.ID, &token.Name, &token.Owner, &roles, &scope, &token.Hash, &created, &expires, &used, &revoked); err != nil {
 		return token, err
 	}
 	token.CreatedAt, token.ExpiresAt, token.LastUsedAt, token.RevokedAt = fromMicros(created), fromMicros(expires), fromMicros(used), fromMicros(revoked)
+	if scope != "" {
+		token.Scope = &restart.Scope{}
+		if err := json.Unmarshal([]byte(scope), token.Scope); err != nil {
+			return token, err // never a token without its bounds
+		}
+	}
 	err = json.Unmarshal([]byte(roles), &token.Roles)
 	return token, err
 }

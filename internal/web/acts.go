@@ -44,7 +44,7 @@ func (s *site) acts(ctx context.Context, actor restart.Actor, run restart.Run, f
 	going := run.State == restart.RunRunning || run.State == restart.RunQueued || run.State == restart.RunPaused
 	if run.State == restart.RunDraft && run.Actor == actor.Name && run.Plan != nil {
 		a.Start, a.Frozen, a.Hosts = mayAct && !frozen, mayAct && frozen, len(run.Plan.Chosen())
-		a.MayBreak = a.Frozen && s.cfg.Control.MayBreakGlass(actor, run)
+		a.MayBreak = a.Frozen && s.cfg.Control.MayBreakGlass(ctx, actor, run)
 		for _, w := range run.Plan.Warnings {
 			a.Warnings = append(a.Warnings, restart.Escape(w))
 		}

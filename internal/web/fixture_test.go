@@ -76,6 +76,7 @@ func newFixture(t testing.TB, change ...func(*Config)) *fixture {
 			Wake: func(string) {}, Committed: func() {},
 		}),
 		Auth: sessions, Sessions: sessions, Tokens: authn.Tokens{Store: f.store}, Logger: logger,
+		Entrance: entrance(f.store), People: authn.People{Store: f.store},
 		Record: func(ctx context.Context, rec audit.Record) error {
 			f.mu.Lock()
 			defer f.mu.Unlock()
@@ -95,6 +96,11 @@ func newFixture(t testing.TB, change ...func(*Config)) *fixture {
 	f.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	f.secret, f.tokenID = f.token("dana", restart.RoleDeveloper)
 	return f
+}
+
+// entrance knows the local users of a store.
+func entrance(s *store.Store) *authn.Entrance {
+	return &authn.Entrance{People: authn.People{Store: s}, Passwords: []authn.Password{authn.Local{Store: s, Hasher: authn.NewHasher()}}, Throttle: &authn.Throttle{}}
 }
 
 // scenario is the only one on the shelf.

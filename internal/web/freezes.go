@@ -125,7 +125,7 @@ func (s *site) listGlass(w http.ResponseWriter, v *visit) error {
 	for _, b := range list {
 		page.Runs = append(page.Runs, glassLine{
 			ID: b.Run, Service: b.Service, Environment: b.Environment, By: b.By, Reason: restart.Escape(b.Reason), Waived: restart.Escape(b.Waived),
-			Outcome: restart.Escape(b.Outcome), At: momentOf(b.At, now), MayReview: s.cfg.Control.MayReview(v.actor, b),
+			Outcome: restart.Escape(b.Outcome), At: momentOf(b.At, now), MayReview: s.cfg.Control.MayReview(v.Context(), v.actor, b),
 		})
 	}
 	return s.show(w, v, http.StatusOK, pageGlass, page)

@@ -25,6 +25,7 @@ func newWhole(t *testing.T) (*fixture, *apitest.Server) {
 	f := newFixture(t, func(c *Config) {
 		sessions := authn.Sessions{Store: s.Store, Tokens: s.Store}
 		c.Control, c.Auth, c.Sessions, c.Tokens = s.Control, sessions, sessions, authn.Tokens{Store: s.Store}
+		c.Entrance, c.People = entrance(s.Store), authn.People{Store: s.Store}
 		c.Record = func(ctx context.Context, rec audit.Record) error { return s.Store.AppendAudit(ctx, rec) }
 	})
 	f.store = s.Store

@@ -31,8 +31,36 @@ type (
 	}
 	signInPage struct {
 		layout
-		Name, Next string
-		Failed     bool
+		Name, Next      string
+		Again           bool // by somebody who is signed in already
+		Password, Token bool // forms that there are
+		Redirects       []redirectLine
+		Failed          bool
+		At, Why         string // which form has failed, and what it says
+		Out             string // where to sign out elsewhere too
+	}
+	// redirectLine is a method that begins with a link.
+	redirectLine struct{ Name, URL string }
+	profilePage  struct {
+		layout
+		Name, Method, Display, Mail, Teams string
+		Roles                              []string
+		SignedIn, Until                    *moment
+		Local                              bool // has a password here
+		PasswordSet                        bool
+		OldWrong, NewWrong                 string
+		Sessions                           []sessionLine
+		Tokens                             []tokenLine
+		Lives                              []int // of a new token, in days
+		Secret                             string
+		TokenName, TokenWrong              string
+	}
+	loginPage struct {
+		layout
+		Code, Client, Address, Name string
+		Roles                       []string
+		At, Ends                    moment
+		Failed, Confirmed, Refused  bool
 	}
 	runsPage struct {
 		layout
@@ -93,6 +121,8 @@ const (
 	pageFreezes = "freezes"
 	pageGlass   = "glass"
 	pageBreak   = "break"
+	pageProfile = "profile"
+	pageLogin   = "login"
 )
 
 func parsePages(a *assets) pages {
@@ -109,7 +139,7 @@ func parsePages(a *assets) pages {
 		})
 		template.Must(base.ParseFS(templates, "templates/layout.html", "templates/parts.html", "templates/acts.html"))
 		p[l] = map[string]*template.Template{}
-		for _, name := range []string{pageSignIn, pageRuns, pageRun, pageHost, pageProblem, pageFreezes, pageGlass, pageBreak} {
+		for _, name := range []string{pageSignIn, pageRuns, pageRun, pageHost, pageProblem, pageFreezes, pageGlass, pageBreak, pageProfile, pageLogin} {
 			p[l][name] = template.Must(template.Must(base.Clone()).ParseFS(templates, "templates/"+name+".html"))
 		}
 	}

@@ -49,7 +49,7 @@ func TestPagesWithHostileValues(t *testing.T) {
 	p := parsePages(embeddedAssets())
 	frames := frame{}
 	for name, page := range map[string]any{
-		pageSignIn: &signInPage{}, pageRuns: &runsPage{}, pageRun: &runPage{}, pageHost: &hostPage{}, pageFreezes: &freezesPage{}, pageGlass: &glassPage{}, pageBreak: &breakPage{}, pageProblem: &problemPage{}, "frame": &frames,
+		pageSignIn: &signInPage{}, pageRuns: &runsPage{}, pageRun: &runPage{}, pageHost: &hostPage{}, pageFreezes: &freezesPage{}, pageGlass: &glassPage{}, pageBreak: &breakPage{}, pageProfile: &profilePage{}, pageLogin: &loginPage{}, pageProblem: &problemPage{}, "frame": &frames,
 	} {
 		for _, full := range []bool{false, true} {
 			v := reflect.ValueOf(page).Elem()

@@ -37,6 +37,8 @@ func (s *site) routes() []route {
 		{pattern: "GET /assets/{name}", policy: anybody, handle: s.asset},
 		{pattern: "GET /sign-in", policy: anybody, handle: s.signInForm},
 		{pattern: "POST /sign-in", policy: anybody, handle: s.signIn},
+		{pattern: "GET /sign-in/{method}", policy: anybody, handle: s.beginRedirect},
+		{pattern: "GET /sign-in/{method}/callback", policy: anybody, handle: s.finishRedirect},
 		{pattern: "POST /sign-out", policy: anybody, handle: s.signOut},
 		{pattern: "GET /{$}", policy: signedIn, handle: s.home},
 		{pattern: "GET /runs", policy: signedIn, handle: s.listRuns},
@@ -48,6 +50,15 @@ func (s *site) routes() []route {
 		{pattern: "GET /freezes", policy: signedIn, handle: s.listFreezes},
 		{pattern: "GET /break-glass", policy: signedIn, handle: s.listGlass},
 		{pattern: "POST /break-glass/{id}/review", policy: signedIn, handle: s.reviewGlass},
+		{pattern: "GET /profile", policy: signedIn, handle: s.profile},
+		{pattern: "POST /profile/password", policy: signedIn, handle: s.setPassword},
+		{pattern: "POST /profile/token", policy: signedIn, handle: s.createToken},
+		{pattern: "POST /profile/revoke-token", policy: signedIn, handle: s.revokeToken},
+		{pattern: "POST /profile/revoke-session", policy: signedIn, handle: s.revokeSession},
+		{pattern: "GET /login", policy: signedIn, handle: s.loginForm},
+		{pattern: "GET /login/{code}", policy: signedIn, handle: s.showLogin},
+		{pattern: "POST /login/confirm", policy: signedIn, handle: s.answerLogin(true)},
+		{pattern: "POST /login/refuse", policy: signedIn, handle: s.answerLogin(false)},
 		{pattern: "/", policy: anybody, handle: s.nothing},
 	}...)
 }
@@ -123,6 +134,10 @@ func (s *site) fail(w http.ResponseWriter, v *visit, err error) {
 			next = pressedOn(v.URL.Path)
 		}
 		http.Redirect(w, v.Request, "/sign-in?next="+url.QueryEscape(next), http.StatusSeeOther)
+		return
+	}
+	if e.Code == restart.CodeSignInAgain && v.Method == http.MethodPost && v.Header.Get("HX-Request") == "" {
+		signInAgain(w, v, pressedOn(v.URL.Path))
 		return
 	}
 	s.problem(w, v, e)

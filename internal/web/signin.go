@@ -4,67 +4,206 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/restartilka/restartilka/internal/audit"
+	"github.com/restartilka/restartilka/internal/authn"
 	"github.com/restartilka/restartilka/internal/restart"
 )
 
 // maxForm bounds a form's body, in bytes.
 const maxForm = 16 << 10
 
+// Which form of the page to sign in a failure is shown at.
+const (
+	failedPassword = "password"
+	failedToken    = "token"
+	failedRedirect = "redirect"
+)
+
 func (s *site) signInForm(w http.ResponseWriter, v *visit) error {
 	next := safeNext(v.URL.Query().Get("next"))
-	if actor, err := s.cfg.Auth.Authenticate(v.Context(), v.Request); err == nil && actor.Name != "" {
+	actor, err := s.cfg.Auth.Authenticate(v.Context(), v.Request)
+	if err != nil && restart.CodeOf(err) != restart.CodeUnauthorised {
+		return err
+	}
+	again := v.URL.Query().Get("again") == "1" && actor.Name != ""
+	if actor.Name != "" && !again {
 		http.Redirect(w, v.Request, next, http.StatusSeeOther)
 		return nil
 	}
-	return s.show(w, v, http.StatusOK, pageSignIn, signInPage{layout: s.layout(v, say(v.lang, "signin.title")), Next: next})
+	page := s.signInPage(v, actor, next, again)
+	return s.show(w, v, http.StatusOK, pageSignIn, page)
 }
 
-// signIn opens a session for the owner of a token who also says who he is.
+// signInPage offers every configured method; to somebody who signs in again,
+// those by which he came.
+func (s *site) signInPage(v *visit, actor restart.Actor, next string, again bool) signInPage {
+	title := say(v.lang, "signin.title")
+	if again {
+		title = say(v.lang, "signin.again")
+	}
+	page := signInPage{layout: s.layout(v, title), Next: next, Again: again, Token: true}
+	page.Password = s.cfg.Entrance != nil && len(s.cfg.Entrance.Passwords) > 0
+	for _, r := range s.cfg.Redirects {
+		query := url.Values{"next": {next}}
+		if again {
+			query.Set("again", "1")
+		}
+		page.Redirects = append(page.Redirects, redirectLine{Name: methodName(v.lang, r.Method()), URL: "/sign-in/" + url.PathEscape(r.Method()) + "?" + query.Encode()})
+	}
+	if again {
+		page.Name = actor.Name
+	}
+	return page
+}
+
+func methodName(l language, method string) string {
+	if _, ok := catalogue["method."+method]; !ok {
+		return restart.Escape(method)
+	}
+	return say(l, "method."+method)
+}
+
+// signIn opens a session for who proves who he is, with a password or a token.
 // Whatever is wrong, the answer is the same; the audit trail has the why.
 func (s *site) signIn(w http.ResponseWriter, v *visit) error {
 	v.Body = http.MaxBytesReader(w, v.Body, maxForm)
 	if err := v.ParseForm(); err != nil {
 		return restart.Errorf(restart.CodeInvalid, "the form can't be read").Because(err)
 	}
-	name, next := strings.TrimSpace(v.PostForm.Get("name")), safeNext(v.PostForm.Get("next"))
-	actor, err := s.cfg.Tokens.Check(v.Context(), strings.TrimSpace(v.PostForm.Get("secret")))
-	switch {
-	case err != nil && restart.CodeOf(err) != restart.CodeUnauthorised:
-		return err
-	case err != nil:
-		return s.refuse(w, v, name, next, "the token is not valid")
-	case actor.Name != name:
-		return s.refuse(w, v, name, next, "the token belongs to somebody else")
+	form := v.PostForm
+	name, next := strings.TrimSpace(form.Get("name")), safeNext(form.Get("next"))
+	secret, at := form.Get("secret"), failedPassword
+	if form.Has("token") {
+		secret, at = form.Get("token"), failedToken
 	}
+	var actor restart.Actor
+	var err error
+	switch token := strings.TrimSpace(secret); {
+	case at == failedToken, authn.IsSecret(token), s.cfg.Entrance == nil:
+		actor, err = s.cfg.Tokens.Check(v.Context(), token)
+		if err == nil && at == failedPassword && actor.Name != name {
+			err = restart.Errorf(restart.CodeUnauthorised, "the token belongs to somebody else")
+		}
+		if err == nil && !actor.Scope.IsZero() {
+			err = restart.Errorf(restart.CodeUnauthorised, "the token is only for %s", actor.Scope)
+		}
+	default:
+		actor, err = s.cfg.Entrance.SignIn(v.Context(), name, secret, addressOf(v.Request))
+	}
+	if err != nil {
+		return s.refuse(w, v, refusal{name: name, next: next, at: at, again: form.Get("again") == "1", err: err})
+	}
+	return s.open(w, v, actor, next)
+}
+
+// open begins the session of somebody who has proved who he is.
+func (s *site) open(w http.ResponseWriter, v *visit, actor restart.Actor, next string) error {
 	rec := s.record(v, audit.SignIn)
-	rec.Actor = actor.Name
-	if err := s.cfg.Sessions.Open(v.Context(), w, actor, rec); err != nil {
+	rec.Actor, rec.Detail = actor.Name, "by "+actor.Method
+	if err := s.cfg.Sessions.Open(v.Context(), w, v.Request, actor, rec); err != nil {
 		return err
 	}
 	http.Redirect(w, v.Request, next, http.StatusSeeOther)
 	return nil
 }
 
+// refusal is a sign-in that failed, and where the person is to see it.
+type refusal struct {
+	name, next, at string
+	again          bool
+	err            error
+}
+
 // refuse records a sign-in that failed and shows the form again. A name that
 // is no name is not recorded: somebody may have put his secret there.
-func (s *site) refuse(w http.ResponseWriter, v *visit, name, next, why string) error {
+func (s *site) refuse(w http.ResponseWriter, v *visit, r refusal) error {
+	code := restart.CodeOf(r.err)
+	if !slices.Contains([]restart.Code{restart.CodeUnauthorised, restart.CodeTooMany, restart.CodeUnavailable}, code) {
+		return r.err
+	}
 	rec := s.record(v, audit.SignInRefused)
-	rec.Actor, rec.Outcome, rec.Detail = "unknown", string(restart.CodeUnauthorised), why
-	if restart.CheckUser(name) == nil {
-		rec.Actor = name
+	rec.Actor, rec.Outcome, rec.Detail = "unknown", string(code), clip(r.err.Error())
+	if restart.CheckUser(r.name) == nil {
+		rec.Actor = r.name
 	} else {
-		name = ""
+		r.name = ""
 	}
 	if err := s.cfg.Record(v.Context(), rec); err != nil {
 		return err
 	}
-	page := signInPage{layout: s.layout(v, say(v.lang, "signin.title")), Name: name, Next: next, Failed: true}
-	return s.show(w, v, http.StatusUnauthorized, pageSignIn, page)
+	page := s.signInPage(v, restart.Actor{Name: r.name}, r.next, r.again)
+	page.Name, page.Failed, page.At = r.name, true, r.at
+	if r.at == failedPassword && !page.Password {
+		page.At = failedToken
+	}
+	status := http.StatusUnauthorized
+	switch code {
+	case restart.CodeTooMany:
+		page.Why, status = say(v.lang, "signin.toomany"), http.StatusTooManyRequests
+	case restart.CodeUnavailable:
+		page.Why, status = say(v.lang, "signin.unavailable"), http.StatusServiceUnavailable
+	default:
+		page.Why = say(v.lang, "signin.failed")
+		if r.at == failedRedirect {
+			page.Why = say(v.lang, "signin.elsewhere")
+		}
+	}
+	return s.show(w, v, status, pageSignIn, page)
 }
 
+// clip bounds what an audit record says of a refusal.
+func clip(s string) string {
+	const most = 300
+	r := []rune(restart.Escape(s))
+	return string(r[:min(len(r), most)])
+}
+
+// redirect gives the method of a path, or CodeNotFound.
+func (s *site) redirect(v *visit) (authn.Redirect, error) {
+	for _, r := range s.cfg.Redirects {
+		if r.Method() == v.PathValue("method") {
+			return r, nil
+		}
+	}
+	return nil, restart.Errorf(restart.CodeNotFound, "there is no such page")
+}
+
+// beginRedirect sends the browser to where the person is known.
+func (s *site) beginRedirect(w http.ResponseWriter, v *visit) error {
+	r, err := s.redirect(v)
+	if err != nil {
+		return err
+	}
+	next := safeNext(v.URL.Query().Get("next"))
+	if err := r.Begin(w, v.Request, next); err != nil {
+		return s.refuse(w, v, refusal{next: next, at: failedRedirect, err: err})
+	}
+	return nil
+}
+
+// finishRedirect takes in who comes back.
+func (s *site) finishRedirect(w http.ResponseWriter, v *visit) error {
+	r, err := s.redirect(v)
+	if err != nil {
+		return err
+	}
+	id, next, err := r.Finish(w, v.Request)
+	next = safeNext(next)
+	var actor restart.Actor
+	if err == nil {
+		actor, err = s.cfg.People.Admit(v.Context(), id)
+	}
+	if err != nil {
+		return s.refuse(w, v, refusal{name: id.Name, next: next, at: failedRedirect, err: err})
+	}
+	return s.open(w, v, actor, next)
+}
+
+// signOut ends the session. Where the person is still signed in at the method
+// itself, the page says how to end that too.
 func (s *site) signOut(w http.ResponseWriter, v *visit) error {
 	actor, err := s.cfg.Auth.Authenticate(v.Context(), v.Request)
 	if err != nil {
@@ -75,17 +214,31 @@ func (s *site) signOut(w http.ResponseWriter, v *visit) error {
 	if err := s.cfg.Sessions.Close(v.Context(), w, v.Request, rec); err != nil {
 		return err
 	}
+	for _, r := range s.cfg.Redirects {
+		if r.Method() != actor.Method {
+			continue
+		}
+		if out := r.Logout(actor.Session); out != "" {
+			page := s.signInPage(v, restart.Actor{}, "/", false)
+			page.Out = out
+			return s.show(w, v, http.StatusOK, pageSignIn, page)
+		}
+	}
 	http.Redirect(w, v.Request, "/sign-in", http.StatusSeeOther)
 	return nil
 }
 
 // record starts an audit record of something that a browser asked for.
 func (s *site) record(v *visit, action audit.Action) audit.Record {
-	origin := "web"
-	if host, _, err := net.SplitHostPort(v.RemoteAddr); err == nil {
-		origin += " " + host
+	return audit.Record{Time: s.cfg.Now().UTC(), Origin: strings.TrimSpace("web " + addressOf(v.Request)), Action: action}
+}
+
+func addressOf(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return ""
 	}
-	return audit.Record{Time: s.cfg.Now().UTC(), Origin: origin, Action: action}
+	return host
 }
 
 // safeNext gives the path to go to after sign-in: a path of this server, with
@@ -98,4 +251,9 @@ func safeNext(next string) string {
 		return "/"
 	}
 	return next
+}
+
+// signInAgain sends somebody to prove anew who he is, and then back to next.
+func signInAgain(w http.ResponseWriter, v *visit, next string) {
+	http.Redirect(w, v.Request, "/sign-in?again=1&next="+url.QueryEscape(next), http.StatusSeeOther)
 }

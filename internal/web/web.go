@@ -11,13 +11,17 @@ import (
 	"github.com/restartilka/restartilka/internal/control"
 )
 
-// Config lists everything that the pages depend on. All but NoRemoteLog, Logger,
-// Keepalive and Now are needed.
+// Config lists everything that the pages depend on. Needed are those
+// before Entrance, and Record.
 type Config struct {
 	Control  *control.Control
 	Auth     authn.Method   // recognises a browser that is signed in; tokens in a header are the API's
 	Tokens   authn.Tokens   // with which people sign in
 	Sessions authn.Sessions // which sign-in opens and sign-out closes
+	// Entrance takes in people with passwords; nil = only tokens do.
+	Entrance  *authn.Entrance
+	Redirects []authn.Redirect // methods that send the browser elsewhere
+	People    authn.People     // who takes in whom they send back
 	// Record adds a record to the audit trail: of a refused sign-in.
 	Record func(ctx context.Context, rec audit.Record) error
 	// NoRemoteLog is said on every page, to who is signed in.

@@ -115,6 +115,7 @@ type TokenRequest struct {
 	Name  string           `json:"name" doc:"what it is for" maxLength:"64"`
 	Owner string           `json:"owner,omitempty" doc:"empty: oneself"`
 	Roles []restart.Role   `json:"roles,omitempty" doc:"empty: one's own"`
+	Scope *restart.Scope   `json:"scope,omitempty" doc:"what it is good for; empty: whatever its roles allow"`
 	Life  restart.Duration `json:"life,omitempty" doc:"such as 720h; empty: 90 days"`
 }
 
@@ -124,6 +125,7 @@ type Token struct {
 	Name       string         `json:"name"`
 	Owner      string         `json:"owner"`
 	Roles      []restart.Role `json:"roles"`
+	Scope      *restart.Scope `json:"scope,omitempty" doc:"what it is good for; empty: whatever its roles allow"`
 	CreatedAt  time.Time      `json:"created_at"`
 	ExpiresAt  *time.Time     `json:"expires_at"`
 	LastUsedAt *time.Time     `json:"last_used_at"`

@@ -13,6 +13,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
@@ -27,6 +28,41 @@ type Host struct {
 	Environments []string `json:"environments,omitempty"` // empty = not checked
 	Scenarios    string   `json:"scenarios"`              // folder: scenarios.d
 	Services     string   `json:"services"`               // folder: services.d
+	Review       *Review  `json:"review,omitempty"`       // nil = what lies in Scenarios was reviewed
+}
+
+// Trusted gives the scenario with that digest, where the host trusts it now, by
+// its own files. CodeNotReviewed where it does not.
+func (h Host) Trusted(digest string, now time.Time) (restart.Scenario, error) {
+	if err := restart.CheckDigest(digest); err != nil {
+		return restart.Scenario{}, err
+	}
+	if h.Review != nil {
+		return h.Review.find(h.Scenarios, digest, now)
+	}
+	s, err := ReadScenario(h.Scenarios, digest)
+	if err != nil {
+		return s, err
+	}
+	return s, checkExpiry(s, now)
+}
+
+// List gives every scenario that the host trusts now, and what is wrong with
+// the others that lie here.
+func (h Host) List(now time.Time) ([]restart.Scenario, []error) {
+	if h.Review != nil {
+		return h.Review.list(h.Scenarios, now)
+	}
+	all, problems := ListScenarios(h.Scenarios)
+	var out []restart.Scenario
+	for _, s := range all {
+		if err := checkExpiry(s, now); err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		out = append(out, s)
+	}
+	return out, problems
 }
 
 // Work is what one envelope means on this host, from the host's own files.
@@ -76,7 +112,7 @@ func (h Host) Find(service, digest, environment, group, project string) (Work, e
 	if err := h.Belongs(environment, group); err != nil {
 		return Work{}, err
 	}
-	if w.Scenario, err = ReadScenario(h.Scenarios, digest); err != nil {
+	if w.Scenario, err = h.Trusted(digest, time.Now()); err != nil {
 		return Work{}, err
 	}
 	if !w.Scenario.Fits(service) {

@@ -5,10 +5,24 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"golang.org/x/sys/unix"
 )
+
+// ReadTrusted gives the bytes of one file that decides what this host obeys, at
+// most most of them: agent.yaml, a server's public key. What nobody but root
+// and the agent's user can have written counts, and nothing else: see the
+// package. fs.ErrNotExist where there is none.
+func ReadTrusted(path string, most int64) ([]byte, error) {
+	d, err := openFolder(filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return d.read(filepath.Base(path), most)
+}
 
 // folder is a trusted directory, open.
 type folder struct {
@@ -33,6 +47,26 @@ func openFolder(path string) (*folder, error) {
 		return nil, err
 	}
 	return d, nil
+}
+
+// sub opens a folder below, of which the same must be true.
+func (d *folder) sub(name string) (*folder, error) {
+	path := d.path + "/" + name
+	fd, err := unix.Openat(int(d.f.Fd()), name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	s := &folder{f: os.NewFile(uintptr(fd), path), path: path}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("stat %s: %w", path, err)
+	}
+	if err := trusted(path, st); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
 }
 
 func (d *folder) Close() error { return d.f.Close() }

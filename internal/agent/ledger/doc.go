@@ -10,6 +10,14 @@
 // nothing was begun on its word. A line that was changed breaks the chain; what
 // stands behind it is still read, and Open says so.
 //
+// Beside it lies a second ledger, of what servers have asked: each task that was
+// taken, before it is received, and what was refused, with the code and the
+// sentence that the server got (package agent bounds how many of those). Its
+// source is agent:HOST/asked. No server is told where it stands, nor could take
+// anything out of it: it is for the host's administrator, after a server was
+// taken over. A power cut may lose its last half minute; the tasks themselves
+// are in the spool.
+//
 // Whoever is root on the host can write another chain. That shows as soon as a
 // server has seen the head of the first: it goes with every answer.
 package ledger

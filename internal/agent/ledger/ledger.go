@@ -16,8 +16,11 @@ import (
 	"github.com/restartilka/restartilka/internal/audit"
 )
 
-// File is the ledger's name in the spool.
-const File = "ledger.jsonl"
+// The ledgers' names in the spool.
+const (
+	File      = "ledger.jsonl"
+	AskedFile = "asked.jsonl"
+)
 
 // Entry is what the ledger has of one task.
 type Entry struct {
@@ -28,6 +31,7 @@ type Entry struct {
 // Ledger is the open file. Its methods may be called at once.
 type Ledger struct {
 	dir    string
+	name   string // of the file
 	mu     sync.Mutex
 	file   *os.File // nil until there is a record
 	size   int64
@@ -44,8 +48,19 @@ type Ledger struct {
 // age. damage is what is wrong with the chain, where something is; the ledger
 // is usable all the same.
 func Open(dir, host string, now time.Time, keep time.Duration) (l *Ledger, damage, err error) {
-	l = &Ledger{dir: dir, head: audit.Head{Source: audit.AgentSource + host}, tasks: map[string]*Entry{}, sync: unix.Fsync}
-	l.file, err = openFile(dir, 0)
+	return open(dir, File, audit.AgentSource+host, now, keep)
+}
+
+// OpenAsked opens the ledger of what servers have asked of the host, and what
+// of it was refused: see Asked. It is a chain of its own, of which no server is
+// told where it stands.
+func OpenAsked(dir, host string, now time.Time) (l *Ledger, damage, err error) {
+	return open(dir, AskedFile, audit.AgentSource+host+audit.AskedSource, now, 0)
+}
+
+func open(dir, name, source string, now time.Time, keep time.Duration) (l *Ledger, damage, err error) {
+	l = &Ledger{dir: dir, name: name, head: audit.Head{Source: source}, tasks: map[string]*Entry{}, sync: unix.Fsync}
+	l.file, err = openFile(dir, name, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return l, nil, nil
 	}
@@ -57,13 +72,13 @@ func Open(dir, host string, now time.Time, keep time.Duration) (l *Ledger, damag
 	}
 	if err != nil {
 		l.Close()
-		return nil, nil, fmt.Errorf("read %s/%s: %w", dir, File, err)
+		return nil, nil, fmt.Errorf("read %s/%s: %w", dir, name, err)
 	}
 	return l, damage, nil
 }
 
-func openFile(dir string, create int) (*os.File, error) {
-	path := dir + "/" + File
+func openFile(dir, name string, create int) (*os.File, error) {
+	path := dir + "/" + name
 	fd, err := unix.Open(path, unix.O_RDWR|create|unix.O_APPEND|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
@@ -184,14 +199,21 @@ func (l *Ledger) note(r audit.Record) {
 // Append gives a record its place behind the head and makes it durable. After
 // an error nothing of it is left; where even that can't be said, nothing is
 // ever appended again until the ledger is opened anew.
-func (l *Ledger) Append(r audit.Record) error {
+func (l *Ledger) Append(r audit.Record) error { return l.append(r, l.sync) }
+
+// Note is Append without making the record durable: it survives every process,
+// and the kernel writes it to the disk within half a minute. It is for records
+// of what is durable elsewhere, and of what was not done.
+func (l *Ledger) Note(r audit.Record) error { return l.append(r, func(int) error { return nil }) }
+
+func (l *Ledger) append(r audit.Record, sync func(fd int) error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.broken != nil {
 		return l.broken
 	}
 	if l.file == nil {
-		file, err := openFile(l.dir, unix.O_CREAT)
+		file, err := openFile(l.dir, l.name, unix.O_CREAT)
 		if err != nil {
 			return err
 		}
@@ -205,7 +227,7 @@ func (l *Ledger) Append(r audit.Record) error {
 	line := append(r.Canonical(), '\n')
 	_, err := l.file.Write(line)
 	if err == nil {
-		err = l.sync(int(l.file.Fd()))
+		err = sync(int(l.file.Fd()))
 	}
 	if err != nil {
 		err = fmt.Errorf("write %s: %w", l.file.Name(), err)

@@ -6,6 +6,9 @@
 //	    lock                          held (flock) by the one agent that works here
 //	    local.key                     the host's own key: seals what root begins here without a server
 //	    ledger.jsonl                  the host's own records of that: package ledger
+//	    asked.jsonl                   the host's own records of what servers asked: package ledger
+//	    serials/NAME                  durable: the highest serial of that scenario that was accepted
+//	    scenarios/DIGEST.json         durable: a signed version that a server has laid
 //	    nginx.task                    hard link to ID/received: the task that holds the service nginx
 //	    ID/                           one folder a task
 //	        received                  durable: the sealed envelope as it came, its epoch, when

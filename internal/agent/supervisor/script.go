@@ -7,13 +7,10 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/restartilka/restartilka/internal/agent/host"
 )
@@ -175,26 +172,6 @@ func environment(u host.User, shell string, values map[string]string) []string {
 	}
 	slices.Sort(env)
 	return env
-}
-
-// start starts the command; where noPrivileges is true, nothing that it
-// executes can gain privileges (PR_SET_NO_NEW_PRIVS). The setting is one of a
-// thread and inherited by its children, so the command is started from a thread
-// that is never used again.
-func start(cmd *exec.Cmd, noPrivileges bool) error {
-	if !noPrivileges {
-		return cmd.Start()
-	}
-	started := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with this goroutine
-		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-			started <- fmt.Errorf("forbid new privileges: %w", err)
-			return
-		}
-		started <- cmd.Start()
-	}()
-	return <-started
 }
 
 func exitStatus(s *os.ProcessState) int {

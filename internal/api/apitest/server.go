@@ -16,11 +16,13 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/api"
 	"github.com/restartilka/restartilka/internal/authn"
+	"github.com/restartilka/restartilka/internal/authz"
 	"github.com/restartilka/restartilka/internal/control"
 	"github.com/restartilka/restartilka/internal/inventory"
 	"github.com/restartilka/restartilka/internal/orchestrator"
@@ -80,7 +82,58 @@ type Server struct {
 	API     api.Config
 	HTTP    *httptest.Server
 
-	t testing.TB
+	t     testing.TB
+	teams sync.Map                    // person → []string
+	rules atomic.Pointer[authz.Rules] // nil = the shipped ones
+}
+
+// Rights has the server decide by other rules from now on: the text of a
+// rules.yaml.
+func (s *Server) Rights(text string) {
+	s.t.Helper()
+	rules, err := authz.Parse("rules.yaml", []byte(text))
+	s.must(err)
+	s.rules.Store(rules)
+}
+
+// Teams puts a person into teams, as a directory would.
+func (s *Server) Teams(person string, teams ...string) { s.teams.Store(person, teams) }
+
+// withTeams adds the teams of a person.
+func (s *Server) withTeams(actor restart.Actor) restart.Actor {
+	if teams, ok := s.teams.Load(actor.Name); ok {
+		actor.Teams = append(actor.Teams, teams.([]string)...)
+	}
+	return actor
+}
+
+// teamed is a way of signing in whose people are in teams.
+type teamed struct {
+	authn.Method
+	s *Server
+}
+
+func (m teamed) Authenticate(ctx context.Context, r *http.Request) (restart.Actor, error) {
+	actor, err := m.Method.Authenticate(ctx, r)
+	return m.s.withTeams(actor), err
+}
+
+// directory knows people and their teams.
+type directory struct {
+	authn.People
+	s *Server
+}
+
+func (d directory) Person(ctx context.Context, name string) (restart.Actor, error) {
+	actor, err := d.People.Person(ctx, name)
+	return d.s.withTeams(actor), err
+}
+
+func (s *Server) inForce() *authz.Rules {
+	if rules := s.rules.Load(); rules != nil {
+		return rules
+	}
+	return authz.Default()
 }
 
 // Start runs a server until the end of the test. change may be nil; it changes
@@ -117,6 +170,7 @@ func StartOn(t testing.TB, over *store.Store, change func(*api.Config)) *Server 
 	s.Control = control.New(control.Config{
 		Store: s.Store, Inventory: inv, Scenarios: shelf, Agents: s.Agents, Hub: hub, Wake: o.Wake, Committed: func() {},
 		Channels: func(string) []string { return []string{"test"} }, URL: "https://restartilka.example.com",
+		Rights: s.inForce, People: directory{authn.People{Store: s.Store}, s},
 		Enrol: &control.Enrolment{
 			CA: ca, CAPEM: s.CAPEM, Server: "test", EnvelopeKey: key.Public().(ed25519.PublicKey),
 			Pin: func() (pki.Pin, error) { return pki.PinOf(s.HTTP.Certificate()), nil },
@@ -124,7 +178,7 @@ func StartOn(t testing.TB, over *store.Store, change func(*api.Config)) *Server 
 	})
 	s.API = api.Config{
 		Control: s.Control,
-		Authn:   authn.Chain{authn.Tokens{Store: s.Store}, authn.Sessions{Store: s.Store, Tokens: s.Store}},
+		Authn:   authn.Chain{teamed{authn.Tokens{Store: s.Store}, s}, authn.Sessions{Store: s.Store, Tokens: s.Store}},
 	}
 	if change != nil {
 		change(&s.API)

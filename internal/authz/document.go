@@ -1,0 +1,145 @@
+package authz
+
+import (
+	"errors"
+	"time"
+
+	yaml "go.yaml.in/yaml/v4"
+
+	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/strict"
+)
+
+// document is rules.yaml as it is written, each part with its line.
+type document struct {
+	Format   int             `yaml:"format"`
+	Rules    []ruleEntry     `yaml:"rules"`
+	Approval []approvalEntry `yaml:"approval"`
+	Roles    roleSection     `yaml:"roles"`
+}
+
+type roleSection struct{ entries []roleEntry }
+
+type roleEntry struct {
+	role word
+	to   []word
+}
+
+type ruleEntry struct {
+	Allow        []word `yaml:"allow"`
+	Deny         []word `yaml:"deny"`
+	To           []word `yaml:"to"`
+	Services     []word `yaml:"services"`
+	Environments []word `yaml:"environments"`
+	Groups       []word `yaml:"groups"`
+	line         int
+	given        map[string]bool // keys that are there
+}
+
+type approvalEntry struct {
+	Services     []word        `yaml:"services"`
+	Environments []word        `yaml:"environments"`
+	Groups       []word        `yaml:"groups"`
+	Actions      []word        `yaml:"actions"`
+	Approvers    []word        `yaml:"approvers"`
+	Within       time.Duration `yaml:"within"`
+	line         int
+	given        map[string]bool
+}
+
+// word is a name in a list, with its line.
+type word struct {
+	text string
+	line int
+}
+
+// The strict decoding goes on inside of the entries.
+
+func (e *ruleEntry) UnmarshalYAML(n *yaml.Node) error {
+	type plain ruleEntry
+	err := n.Load((*plain)(e), yaml.WithKnownFields())
+	e.line, e.given = n.Line, keysOf(n)
+	return err
+}
+
+func (e *approvalEntry) UnmarshalYAML(n *yaml.Node) error {
+	type plain approvalEntry
+	err := n.Load((*plain)(e), yaml.WithKnownFields())
+	e.line, e.given = n.Line, keysOf(n)
+	return err
+}
+
+func (s *roleSection) UnmarshalYAML(n *yaml.Node) error {
+	var twice map[string][]word // the parser finds a key that is there twice
+	if err := n.Load(&twice); err != nil {
+		return err
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		e := roleEntry{role: word{n.Content[i].Value, n.Content[i].Line}}
+		if err := n.Content[i+1].Load(&e.to); err != nil {
+			return err
+		}
+		s.entries = append(s.entries, e)
+	}
+	return nil
+}
+
+func (w *word) UnmarshalYAML(n *yaml.Node) error {
+	w.line = n.Line
+	return n.Load(&w.text)
+}
+
+func keysOf(n *yaml.Node) map[string]bool {
+	out := map[string]bool{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		out[n.Content[i].Value] = true
+	}
+	return out
+}
+
+// MaxFile bounds a file of rules, in bytes.
+const MaxFile = 1 << 20
+
+// read reads the file strictly: known keys only, and no aliases, which could
+// make a small file large.
+func read(b []byte) (document, error) {
+	var d document
+	if len(b) > MaxFile {
+		return d, restart.Errorf(restart.CodeTooLarge, "the file has more than %d bytes", MaxFile)
+	}
+	var tree yaml.Node
+	if err := strict.Load(b, &tree, ""); err != nil {
+		return d, err
+	}
+	if line := aliasLine(&tree); line > 0 {
+		return d, lineError(line, "aliases are not allowed here").WithHint("write the list out")
+	}
+	err := strict.Load(b, &d, "every key: docs/reference/rules.md")
+	return d, err
+}
+
+// aliasLine finds the first alias; 0 when there is none.
+func aliasLine(n *yaml.Node) int {
+	if n.Kind == yaml.AliasNode {
+		return n.Line
+	}
+	for _, c := range n.Content {
+		if line := aliasLine(c); line > 0 {
+			return line
+		}
+	}
+	return 0
+}
+
+func lineError(line int, format string, args ...any) *restart.Error {
+	return restart.Errorf(restart.CodeInvalid, "line %d: "+format, append([]any{line}, args...)...)
+}
+
+// at puts a line before the sentence of an error, and keeps its hint.
+func at(line int, err error) error {
+	e, ok := errors.AsType[*restart.Error](err)
+	if !ok {
+		return err
+	}
+	return lineError(line, "%s", e.Message).WithHint("%s", e.Hint)
+}

@@ -1,0 +1,69 @@
+package control
+
+import (
+	"context"
+
+	"github.com/restartilka/restartilka/internal/audit"
+	"github.com/restartilka/restartilka/internal/authn"
+	"github.com/restartilka/restartilka/internal/authz"
+	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/wire"
+)
+
+// Sessions lists one's own sessions in browsers, the newest first; everybody's
+// for an admin who asks for all.
+func (c *Control) Sessions(ctx context.Context, actor restart.Actor, all bool) ([]wire.Session, error) {
+	action, owner := authz.See, actor.Name
+	if all {
+		action, owner = authz.Administer, ""
+	}
+	if err := c.rights().Require(actor, action, authz.Object{}); err != nil {
+		return nil, err
+	}
+	list, err := c.cfg.Store.Sessions(ctx, owner, authn.SessionIdle, wire.MaxPage)
+	if err != nil {
+		return nil, err
+	}
+	out := []wire.Session{}
+	for _, s := range list {
+		out = append(out, wire.Session{
+			ID: s.ID, Owner: s.Owner, Method: s.Method, Address: s.Address, UserAgent: s.UserAgent,
+			CreatedAt: s.CreatedAt, LastSeenAt: s.LastSeenAt, ExpiresAt: s.ExpiresAt, Current: s.ID == actor.Session,
+		})
+	}
+	return out, nil
+}
+
+// RevokeSession ends a session at once, on every server: one's own, or
+// anybody's by an admin.
+func (c *Control) RevokeSession(ctx context.Context, actor restart.Actor, id string) error {
+	rec := c.record(actor, audit.SessionRevoked)
+	rec.Detail = clip(id)
+	err := c.rights().Require(actor, authz.See, authz.Object{})
+	if err == nil {
+		err = restart.CheckID(id)
+	}
+	if err == nil {
+		err = c.unbounded(actor)
+	}
+	if err != nil {
+		return c.refused(ctx, rec, err)
+	}
+	s, err := c.cfg.Store.SessionByID(ctx, id)
+	if err == nil && s.Owner != actor.Name {
+		if c.rights().Require(actor, authz.Administer, authz.Object{}) != nil {
+			err = restart.Errorf(restart.CodeNotFound, "you have no session %s", id)
+		} else {
+			err = c.recent(actor)
+		}
+	}
+	if err == nil {
+		rec.Detail = id + " of " + s.Owner
+		err = c.cfg.Store.RevokeSession(ctx, id, rec)
+	}
+	if err != nil {
+		return c.refused(ctx, rec, err)
+	}
+	c.cfg.Committed()
+	return nil
+}
