@@ -94,12 +94,19 @@ func (r Report) Write(w io.Writer) error {
 		fmt.Fprintf(&b, "and %d more\n", more)
 	}
 	if r.OK {
-		fmt.Fprintf(&b, "the trail is whole: %d lines\n", r.Lines)
+		fmt.Fprintf(&b, "the trail is whole: %s\n", numbered(r.Lines, "line"))
 	} else {
-		fmt.Fprintf(&b, "NOT the trail as it was written: %d faults in %d lines\n", r.FaultCount, r.Lines)
+		fmt.Fprintf(&b, "NOT the trail as it was written: %s in %s\n", numbered(r.FaultCount, "fault"), numbered(r.Lines, "line"))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+func numbered(n int64, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
 }
 
 func times(n int64) string {

@@ -76,7 +76,7 @@ func runWord(run restart.Run) string {
 		text += " (" + restart.Escape(string(run.Cause)) + ")"
 	}
 	if run.Control != restart.ControlNone && !run.State.Final() {
-		text += ", " + restart.Escape(string(run.Control)) + " asked for"
+		text += ", " + strings.ReplaceAll(restart.Escape(string(run.Control)), "_", "-") + " asked for"
 	}
 	if run.Explanation != "" {
 		text += ": " + restart.Escape(run.Explanation)

@@ -105,3 +105,9 @@ func TestAFreezeToComeSaysWhenItEnds(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
+
+func TestAWishIsNamedAsItsCommand(t *testing.T) {
+	if got := runWord(restart.Run{State: restart.RunRunning, Control: restart.ControlForceAbort}); got != "running, force-abort asked for" {
+		t.Error(got)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/review"
 	"github.com/restartilka/restartilka/internal/scenario"
@@ -64,6 +65,21 @@ func (c *Control) usable(ctx context.Context, digest string, work restart.Work) 
 			WithHint("it is older than review: signed; ask for a new run")
 	}
 	return j.Usable(work == restart.WorkUndrain)
+}
+
+// Signed gives the bytes and signatures of a version, to be laid on hosts that
+// trust signatures: CodeNotFound where it may not be used, and where the folder
+// is in force. Who calls is the server itself.
+func (c *Control) Signed(ctx context.Context, digest string) ([]byte, []protocol.ScenarioSignature, error) {
+	if !c.cfg.Review.Signed || c.usable(ctx, digest, restart.WorkUndrain) != nil { // a host that is told nothing says itself what it lacks
+		return nil, nil, restart.Errorf(restart.CodeNotFound, "no such version is to be laid on hosts")
+	}
+	body, sigs, err := c.cfg.Store.Version(ctx, digest)
+	out := make([]protocol.ScenarioSignature, len(sigs))
+	for i, sig := range sigs {
+		out[i] = protocol.ScenarioSignature(sig)
+	}
+	return body, out, err
 }
 
 // mayStillUse is usable for the next host of a run that is under way: that its

@@ -89,7 +89,8 @@ func (s *Server) open(ctx context.Context) error {
 	if s.agents, err = dispatch.New(dispatch.Config{
 		Certificate: s.cfg.Agents.Certificate, Key: s.cfg.Agents.Key, CA: s.cfg.Agents.CA, Port: s.cfg.Agents.Port,
 		Observe: s.meters.called, Refuse: s.revoked.Check,
-		Chain: func(h restart.Host, head protocol.ChainHead) { s.hostwork.Seen(h, head) },
+		Chain:     func(h restart.Host, head protocol.ChainHead) { s.hostwork.Seen(h, head) },
+		Scenarios: signedVersions{s},
 	}); err != nil {
 		return err
 	}
@@ -155,8 +156,8 @@ func (s *Server) open(ctx context.Context) error {
 		Store: s.store, Inventory: inv, Scenarios: s.shelf, Agents: s.agents, Enrol: enrol, Hub: hub,
 		Wake: s.orch.Wake, Committed: s.trail.Wake, Logger: s.log,
 		Rights: s.rules.inForce, People: s.door.people, Hasher: s.door.hasher, Zone: localZone(), URL: strings.TrimRight(s.cfg.URL, "/"), Channels: receivers.For, Announced: s.notifier.Wake,
-		Review: s.cfg.review(),
-		Ended:  s.meters.neverBegan,
+		Review: s.cfg.review(), Lays: s.cfg.review().Signed,
+		Ended: s.meters.neverBegan,
 	})
 	if s.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Listen); err != nil {
 		return restart.Errorf(restart.CodeUnavailable, "can't listen on %s: %v", s.cfg.Listen, err).WithHint("another program may have the port; choose another with listen:").Because(err)
@@ -178,6 +179,14 @@ func (s *Server) open(ctx context.Context) error {
 	return nil
 }
 
+// signedVersions are what control has to lay on hosts, for agents that are
+// called before control is made.
+type signedVersions struct{ s *Server }
+
+func (v signedVersions) Signed(ctx context.Context, digest string) ([]byte, []protocol.ScenarioSignature, error) {
+	return v.s.control.Signed(ctx, digest)
+}
+
 func (s *Server) handler() http.Handler {
 	tokens, sessions := s.door.tokens(s), s.door.sessions(s)
 	chain := authn.Chain{newScraper(authn.Chain{tokens, sessions, s.door.proxy})}
@@ -185,7 +194,7 @@ func (s *Server) handler() http.Handler {
 		Control: s.control, Authn: chain, Logger: s.log, Ready: s.ready, Metrics: s.metrics(),
 	})
 	pages := web.Handler(web.Config{
-		Control: s.control, Auth: authn.Chain{sessions, s.door.proxy}, Tokens: tokens, Sessions: sessions, Logger: s.log, Notice: s.notice(),
+		Control: s.control, Auth: authn.Chain{sessions, s.door.proxy}, Tokens: tokens, Sessions: sessions, Logger: s.log, NoRemoteLog: s.noRemoteLog(),
 		Entrance: s.door.entrance(), Redirects: s.door.redirects, People: s.door.people,
 		Record: func(ctx context.Context, rec audit.Record) error {
 			if err := s.store.AppendAudit(ctx, rec); err != nil {
@@ -203,14 +212,15 @@ func (s *Server) handler() http.Handler {
 	return s.meters.measured(securityHeaders(mux))
 }
 
-// notice is what every page must say while no remote log is configured.
-func (s *Server) notice() string {
+// noRemoteLog tells whether no remote log is configured, which every page must
+// say.
+func (s *Server) noRemoteLog() bool {
 	for _, sink := range s.cfg.Audit.Sinks {
 		if sink.Kind != "file" {
-			return ""
+			return false
 		}
 	}
-	return "No remote log: records stay on this server's own disk (audit.require: spool)."
+	return true
 }
 
 // Address is where the server listens.

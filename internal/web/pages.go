@@ -222,7 +222,10 @@ func (s *site) show(w http.ResponseWriter, v *visit, status int, name string, pa
 
 // layout starts a page for a visit.
 func (s *site) layout(v *visit, title string) layout {
-	l := layout{Lang: v.lang, Title: title, Actor: v.actor.Name, Notice: s.cfg.Notice, RequestID: v.id}
+	l := layout{Lang: v.lang, Title: title, Actor: v.actor.Name, RequestID: v.id}
+	if s.cfg.NoRemoteLog {
+		l.Notice = say(v.lang, "notice.local")
+	}
 	var err error
 	if l.ToApprove, err = s.cfg.Control.ToApprove(v.Context(), v.actor); err != nil && v.Context().Err() == nil {
 		s.cfg.Logger.WarnContext(v.Context(), "count approvals", "request_id", v.id, "error", err) // the page is worth more than the number

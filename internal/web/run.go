@@ -224,7 +224,11 @@ func (b *board) view(run restart.Run, now time.Time) runView {
 	for _, t := range []tone{toneDone, toneNow, toneFail, toneUnknown, toneSkip, toneWait} {
 		switch {
 		case t == toneDone:
-			x.Counts = append(x.Counts, counted{t, say(b.lang, "progress.done", counts[t], b.total)})
+			shown := toneDone
+			if counts[t] == 0 {
+				shown = toneWait // nothing is done: no tick
+			}
+			x.Counts = append(x.Counts, counted{shown, say(b.lang, "progress.done", counts[t], b.total)})
 		case counts[t] > 0:
 			x.Counts = append(x.Counts, counted{t, say(b.lang, "progress."+string(t), counts[t])})
 		}

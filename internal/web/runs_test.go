@@ -37,9 +37,11 @@ func lacks(t *testing.T, page string, texts ...string) {
 }
 
 func TestNoRunsYet(t *testing.T) {
-	f := newFixture(t, func(c *Config) { c.Notice = "No remote log." })
+	f := newFixture(t, func(c *Config) { c.NoRemoteLog = true })
+	wants(t, f.do("GET", "/sign-in", "").body, "No remote log:") // every page says so
+	wants(t, f.do("GET", "/runs", "", "Cookie", f.signIn(), "Accept-Language", "ru").body, "Журнал не уходит на другой сервер")
 	res := f.do("GET", "/runs", "", "Cookie", f.signIn())
-	wants(t, res.body, "<title>Runs", "No remote log.", "Nothing has been restarted yet", "restartilka restart SERVICE")
+	wants(t, res.body, "<title>Runs", "No remote log:", "Nothing has been restarted yet", "restartilka restart SERVICE")
 	if res := f.do("GET", "/", "", "Cookie", f.signIn()); res.Header.Get("Location") != "/runs" {
 		t.Errorf("/ leads to %q", res.Header.Get("Location"))
 	}
@@ -177,4 +179,28 @@ func TestOneHost(t *testing.T) {
 	f.apply(store.Change{RunID: run.ID, NewTasks: []restart.Task{{ID: restart.NewID(time.Now()), RunID: run.ID, Host: "web1.nginx.example.com", Attempt: 2, State: restart.TaskPlanned}}})
 	wants(t, f.do("GET", path, "", "Cookie", cookie).body, "Attempt 2", "Waiting", "Attempt 1", "exit status 3")
 	wants(t, f.do("GET", "/runs/"+run.ID, "", "Cookie", cookie).body, `id="host-0"`, "Waiting", "attempt 2", `id="host-1"`)
+}
+
+// What has not happened is not ticked, and what went past its safeguards is not
+// praised.
+func TestTonesOfARunsSummary(t *testing.T) {
+	f := newFixture(t)
+	cookie := f.signIn()
+	run := f.running(1)
+	lacks(t, f.page(cookie, run.ID), `<p class="counts"><span class="done">`)
+	f.task(run, 0, restart.TaskSucceeded, store.TaskChange{}, nil)
+	wants(t, f.page(cookie, run.ID), `<p class="counts"><span class="done">`, "1 of 1")
+
+	run.State = restart.RunCompleted
+	templates := parsePages(embeddedAssets())
+	for _, past := range []bool{true, false} {
+		run.BreakGlass, run.Explanation = past, "all is well"
+		var out strings.Builder
+		if err := templates[english][pageRun].ExecuteTemplate(&out, "summary", newBoard(english, run).view(run, time.Now())); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(out.String(), `<div class="callout hold">`); got != past {
+			t.Errorf("past its safeguards %v: %s", past, out.String())
+		}
+	}
 }

@@ -109,8 +109,9 @@ var catalogue = map[string]text{
 
 	"freezes.title":     {"Freezes", "Заморозки"},
 	"freezes.about":     {"While a freeze applies, no run that changes a service starts there, and one that is under way goes on to no further host. Thread dumps may be taken, and drained hosts put back.", "Пока действует заморозка, ни один запуск, меняющий сервис, там не начинается, а начатый не переходит к следующему хосту. Снимать дампы потоков и возвращать выведенные хосты можно."},
-	"freezes.now":       {"Frozen until", "Заморожено до"},
-	"freezes.later":     {"From", "С"},
+	"notice.local":      {"No remote log: records stay on this server's own disk (audit.require: spool).", "Журнал не уходит на другой сервер: записи остаются на диске этого (audit.require: spool)."},
+	"freezes.now":       {"frozen until", "заморожено до"},
+	"freezes.later":     {"from", "с"},
 	"freezes.to":        {"to", "до"},
 	"freezes.weekly":    {"every week: %s, %s", "каждую неделю: %s, %s"},
 	"freezes.every":     {"every environment", "все окружения"},

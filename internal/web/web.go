@@ -24,8 +24,8 @@ type Config struct {
 	People    authn.People     // who takes in whom they send back
 	// Record adds a record to the audit trail: of a refused sign-in.
 	Record func(ctx context.Context, rec audit.Record) error
-	// Notice is a sentence that every page shows; "" is none.
-	Notice string
+	// NoRemoteLog is said on every page.
+	NoRemoteLog bool
 	// Keepalive is how often an event stream says that it is alive; 0 is 15 s.
 	Keepalive time.Duration
 	Logger    *slog.Logger
