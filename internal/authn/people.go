@@ -125,9 +125,7 @@ func (p People) refreshed(ctx context.Context, user store.User) (store.User, err
 	case user.Method == MethodLocal:
 		return user, nil
 	case i < 0:
-		if age > groupsLife {
-			user.Groups = nil
-		}
+		user.Stale = age > groupsLife
 		return user, nil
 	case age <= groupsFresh:
 		return user, nil
@@ -181,10 +179,14 @@ func (p People) actor(user store.User) restart.Actor {
 	if user.Disabled() || user.Gone {
 		return actor
 	}
-	actor.Teams = user.Groups
+	if user.Stale {
+		actor.Former = user.Groups
+	} else {
+		actor.Teams = user.Groups
+	}
 	actor.Roles = slices.Clone(user.Roles)
 	if p.RolesFor != nil {
-		for _, role := range p.RolesFor(user.Name, user.Groups) {
+		for _, role := range p.RolesFor(user.Name, actor.Teams) {
 			if !actor.Has(role) {
 				actor.Roles = append(actor.Roles, role)
 			}
@@ -195,8 +197,8 @@ func (p People) actor(user store.User) restart.Actor {
 
 // present gives a user who asks for something just now, or CodeNotFound where
 // there is none of that name, and CodeUnauthorised for one who is disabled or
-// gone. While his directory does not answer he is known without groups: he can
-// look, and do what he may without them.
+// gone. While his directory does not answer his groups allow nothing any more:
+// he can look, and do what he may without them.
 func (p People) present(ctx context.Context, name string) (restart.Actor, error) {
 	user, err := p.Store.User(ctx, name)
 	if err != nil {
@@ -205,7 +207,7 @@ func (p People) present(ctx context.Context, name string) (restart.Actor, error)
 	now, err := p.refreshed(ctx, user)
 	if restart.CodeOf(err) == restart.CodeUnavailable {
 		now, err = user, nil
-		now.Groups = nil
+		now.Stale = true
 	}
 	if err != nil {
 		return restart.Actor{}, err
@@ -228,7 +230,7 @@ func (p People) holder(ctx context.Context, token store.Token) (restart.Actor, e
 	case err != nil:
 		return restart.Actor{}, err
 	}
-	actor.Teams = owner.Teams
+	actor.Teams, actor.Former = owner.Teams, owner.Former
 	actor.Roles = slices.DeleteFunc(slices.Clone(token.Roles), func(r restart.Role) bool { return !Covers(owner, r) })
 	return actor, nil
 }
@@ -261,6 +263,9 @@ func (p People) Admit(ctx context.Context, id Identity) (restart.Actor, error) {
 	var records []audit.Record
 	switch {
 	case restart.CodeOf(err) == restart.CodeNotFound && id.Method != MethodLocal:
+		if err := p.program(ctx, id.Name, now); err != nil {
+			return restart.Actor{}, err
+		}
 		user = store.User{Name: id.Name, Method: id.Method, Subject: id.Subject, CreatedAt: now}
 		records = append(records, audit.Record{Time: now, Actor: id.Name, Origin: id.Method, Action: audit.UserCreated, Detail: "signed in for the first time"})
 	case err != nil:
@@ -285,4 +290,18 @@ func (p People) Admit(ctx context.Context, id Identity) (restart.Actor, error) {
 		}
 	}
 	return p.actor(user), nil
+}
+
+// program refuses a name that belongs to a program: who comes under it from
+// elsewhere is not it.
+func (p People) program(ctx context.Context, name string, now time.Time) error {
+	tokens, err := p.Store.Tokens(ctx, name)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(tokens, func(t store.Token) bool { return t.Valid(now) }) {
+		return nil
+	}
+	return restart.Errorf(restart.CodeUnauthorised, "the name %s belongs to a program, which has tokens", name).
+		WithHint("if it is this person, an admin says so: restartilka user add %s, and then user method", name)
 }

@@ -94,6 +94,7 @@ type Object struct {
 	Service     restart.Service
 	Environment string
 	Group       string
+	For         Action // of an approval: what it would let start; "" = anything
 }
 
 // OfService is a service, wherever it runs.

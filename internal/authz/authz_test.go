@@ -77,7 +77,7 @@ func TestOnlyOwnersAndAdminsTouch(t *testing.T) {
 		for _, o := range owners {
 			owns = owns || o == actor.Name
 			for _, team := range actor.Teams {
-				owns = owns || o == "team:"+team || o == team
+				owns = owns || o == "team:"+team
 			}
 		}
 		want := actor.Has(restart.RoleAdmin) || owns && actor.Has(restart.RoleDeveloper)

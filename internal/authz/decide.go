@@ -98,7 +98,7 @@ func (r *Rules) Decide(actor restart.Actor, action Action, object Object) Decisi
 		if x.effect != deny || !x.concerns(action, object) {
 			continue
 		}
-		if i := slices.IndexFunc(x.to, func(s subject) bool { return s.fits(actor, object) }); i >= 0 {
+		if i := slices.IndexFunc(x.to, func(s subject) bool { return s.denies(actor, object) }); i >= 0 {
 			why := fmt.Sprintf("%s denies it to %s", x.name, x.to[i].say())
 			return Decision{Why: why, Rule: x.name, Who: r.Who(action, object)}
 		}
@@ -118,7 +118,7 @@ func (r *Rules) Decide(actor restart.Actor, action Action, object Object) Decisi
 // may approve is said where approval is asked for, if it is said there.
 func (r *Rules) allowing(action Action, object Object) []rule {
 	if action == Approve {
-		if a, ok := r.approval("", object); ok && len(a.approvers) > 0 {
+		if a, ok := r.approval(object.For, object); ok && len(a.approvers) > 0 {
 			return []rule{{name: a.name, effect: allow, actions: []Action{Approve}, to: a.approvers}}
 		}
 	}

@@ -41,6 +41,13 @@ func (s subject) fits(actor restart.Actor, object Object) bool {
 	return false
 }
 
+// denies is fits for a rule that denies: a team denies it to those too of whom
+// nobody can say any more whether they are in it.
+func (s subject) denies(actor restart.Actor, object Object) bool {
+	actor.Teams = slices.Concat(actor.Teams, actor.Former)
+	return s.fits(actor, object)
+}
+
 // allows is fits for a rule that allows: who is not named by a role needs the
 // one that the action belongs to. Whether somebody owns anything is not known
 // here, so that anybody may own something anywhere.
@@ -70,7 +77,7 @@ func ownerAmong(actor restart.Actor, owners []string) (string, bool) {
 		switch {
 		case isTeam && slices.Contains(actor.Teams, team):
 			return o, true
-		case !isTeam && (o == actor.Name || slices.Contains(actor.Teams, o)):
+		case !isTeam && o == actor.Name:
 			return o, true
 		}
 	}

@@ -58,7 +58,7 @@ func (c *Control) approvers(object authz.Object) string {
 
 // approvalWarning says before a start that it will wait; "" = it will not.
 func (c *Control) approvalWarning(p restart.Plan) string {
-	object := authz.Object{Service: p.Service, Environment: p.Environment, Group: p.Group}
+	object := authz.Object{Service: p.Service, Environment: p.Environment, Group: p.Group, For: authz.ActionFor(p.Kind)}
 	rule, asks := c.rights().Approval(authz.ActionFor(p.Kind), object)
 	if !asks || !restart.ApprovalBinds(p.Work) {
 		return ""
@@ -209,11 +209,18 @@ func (c *Control) settled(ctx context.Context, change store.Change, run restart.
 	return nil
 }
 
+// ownRequest tells whether somebody asked for the run himself, and does not
+// come with a token that was made for less.
+func ownRequest(actor restart.Actor, run restart.Run) bool {
+	whole := actor.Token == "" || actor.Has(restart.RoleDeveloper) || actor.Has(restart.RoleAdmin)
+	return actor.Name == run.Actor && whole && actor.Scope.Covers(string(authz.Control), run.Service, run.Environment)
+}
+
 // withdraw ends a run that waits for an approval, for who asked for it or may
 // stop it.
 func (c *Control) withdraw(ctx context.Context, actor restart.Actor, run restart.Run, seen int64) (restart.Run, error) {
 	rec := about(c.record(actor, audit.RunApprovalWithdrawn), run)
-	if actor.Name != run.Actor {
+	if !ownRequest(actor, run) {
 		if err := c.mayControl(ctx, actor, run, authz.Control); err != nil {
 			return restart.Run{}, c.refused(ctx, rec, err)
 		}

@@ -22,7 +22,7 @@ const discoverTimeout = 30 * time.Second
 func (c *Control) DiscoverHosts(ctx context.Context, actor restart.Actor, req wire.HostDiscoverRequest) ([]wire.HostDiscovery, error) {
 	rec := c.record(actor, audit.HostsDiscovered)
 	rec.Detail = clip(req.Hosts)
-	if err := c.rights().Require(actor, authz.Administer, authz.Object{}); err != nil {
+	if err := c.requireNow(actor, authz.Administer); err != nil {
 		return nil, c.refused(ctx, rec, err)
 	}
 	if _, err := path.Match(req.Unit, ""); err != nil {

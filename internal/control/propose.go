@@ -306,7 +306,7 @@ func (c *Control) stored(ctx context.Context, digest string) (restart.ScenarioVe
 func (c *Control) WithdrawScenario(ctx context.Context, actor restart.Actor, digest, reason string) (wire.ScenarioVersion, error) {
 	rec := c.record(actor, audit.ScenarioWithdrawn)
 	rec.ScenarioDigest, rec.Reason = clip(digest), clip(reason)
-	err := c.rights().Require(actor, authz.Review, authz.Object{})
+	err := c.requireNow(actor, authz.Review)
 	if err == nil {
 		err = c.needSigned("take the file away from the hosts and from the folder")
 	}

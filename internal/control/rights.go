@@ -33,7 +33,7 @@ func (c *Control) objectOf(ctx context.Context, run restart.Run) authz.Object {
 			service.Owners = run.Plan.Service.Owners
 		}
 	}
-	return authz.Object{Service: service, Environment: run.Environment, Group: run.Group}
+	return authz.Object{Service: service, Environment: run.Environment, Group: run.Group, For: authz.ActionFor(run.Kind)}
 }
 
 // mayFreeze checks that somebody may freeze each service in each environment

@@ -27,6 +27,7 @@ type User struct {
 	CreatedAt  time.Time
 	DisabledAt time.Time // zero = may sign in
 	Gone       bool      // his directory knows him no more; not stored
+	Stale      bool      // Groups are too old to allow anything; not stored
 }
 
 // Disabled tells whether the user may not sign in any more.

@@ -53,7 +53,7 @@ func TestApproval(t *testing.T) {
 	lead.until("document.querySelector('#run-" + run.ID + "') !== null")
 	f.fits(lead, "approvals")
 	lead.visit("/runs")
-	if text := eval[string](lead, "document.querySelector('nav').innerText.replaceAll(/\\s+/g, ' ')"); text != "Runs Approvals 1 (1 run waits for you)" {
+	if text := eval[string](lead, "document.querySelector('nav').innerText.replaceAll(/\\s+/g, ' ')"); text != "Runs Scenarios Approvals 1 (1 run waits for you)" {
 		t.Errorf("the navigation says %q", text)
 	}
 	lead.press("nav a[href='/approvals']")

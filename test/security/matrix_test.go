@@ -42,6 +42,8 @@ administer   0      -      -     -     -        -        -       -       +     0
 others-token 0      .      .     .     .        .        .       .       +     0       0
 ask-of       0      -      -     -     -        -        +       -       +     0       0
 nothing      0      .      .     .     .        .        .       .       .     0       0
+propose      0      -      +     +     +        +        -       +       +     0       0
+review       0      -      -     -     -        +        -       -       +     0       0
 `
 
 // expected gives the matrix by row and person.
@@ -107,6 +109,13 @@ func verbs() []verb {
 		{"look", "GET", v1 + "/scenarios", ""},
 		{"look", "GET", v1 + "/scenarios/{digest}", ""},
 		{"look", "GET", v1 + "/locks", ""},
+		{"look", "GET", v1 + "/scenario-versions", ""},
+		{"look", "GET", v1 + "/scenario-versions/{digest}", ""},
+		{"look", "GET", v1 + "/scenario-problems", ""},
+		{"look", "GET", v1 + "/scenario-coverage?without=kate", ""},
+		{"propose", "POST", v1 + "/scenario-versions", `{"body":"name: x"}`},
+		{"look", "POST", v1 + "/scenario-versions/{digest}/signatures", `{"principal":"kate","signature":"x"}`}, // the signature itself is judged
+		{"review", "POST", v1 + "/scenario-versions/{digest}/withdraw", `{` + reasonJSON + `}`},
 		{"look", "GET", v1 + "/runs", ""},
 		{"look", "GET", v1 + "/freezes", ""},
 		{"look", "GET", v1 + "/approvals", ""},

@@ -192,6 +192,10 @@ func (d *Directory) findAndBind(c *conn, name, password string) (authn.Identity,
 	return d.identity(c, entry, name)
 }
 
+// principalName is the attribute of Active Directory that a user_template such
+// as {name}@corp.example.com fills.
+const principalName = "userPrincipalName"
+
 // nowhere is the name of an entry that no directory has.
 func (d *Directory) nowhere() string { return "cn=" + rand.Text() + "," + d.cfg.UserBase }
 
@@ -214,6 +218,8 @@ func (d *Directory) bindAsTemplate(c *conn, name, password string) (authn.Identi
 		return authn.Identity{}, refused(err)
 	case err != nil:
 		return authn.Identity{}, err
+	case !strings.Contains(dn, "=") && !strings.EqualFold(dn, entry.GetAttributeValue(principalName)):
+		return authn.Identity{}, refused(fmt.Errorf("user_filter finds %s, whose %s is not %s, who signed in", entry.DN, principalName, dn))
 	case strings.Contains(dn, "=") && !sameDN(dn, entry.DN):
 		return authn.Identity{}, refused(fmt.Errorf("user_filter finds %s, but who signed in is %s", entry.DN, dn))
 	}
@@ -227,7 +233,7 @@ func (d *Directory) find(c *conn, name string) (*ldap.Entry, error) {
 	if d.cfg.DisabledFilter != "" {
 		filter = "(&" + filter + "(!" + d.cfg.DisabledFilter + "))"
 	}
-	attributes := []string{d.cfg.NameAttribute, d.cfg.SubjectAttribute, d.cfg.MailAttribute, d.cfg.DisplayAttribute}
+	attributes := []string{principalName, d.cfg.NameAttribute, d.cfg.SubjectAttribute, d.cfg.MailAttribute, d.cfg.DisplayAttribute}
 	if d.cfg.MemberOf != "" {
 		attributes = append(attributes, d.cfg.MemberOf)
 	}
