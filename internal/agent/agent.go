@@ -283,8 +283,13 @@ func (a *Agent) receive(ctx context.Context, e protocol.Envelope, s protocol.Sub
 	if err := a.room(e, s.Epoch, now); err != nil {
 		return none, err
 	}
-	if err := a.raiseSerial(by); err != nil {
-		return none, err
+	if id := a.holder(e.Service); id != "" { // before anything is recorded of it
+		return none, a.busy(e.Service, id)
+	}
+	if e.Only == "" { // a rehearsal, or an end of what was begun, leaves what may run here as it is
+		if err := a.raiseSerial(by); err != nil {
+			return none, err
+		}
 	}
 	r := spool.Received{Sealed: s.Sealed, Epoch: s.Epoch, ReceivedAt: now, BootID: a.cfg.BootID}
 	local := protocol.IsLocal(s.Sealed)

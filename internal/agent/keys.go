@@ -27,8 +27,13 @@ const learnedMark = "# as a server said at "
 type Keyring struct {
 	File string
 
-	turn sync.Mutex
+	turn    sync.Mutex
+	learned []time.Time // within the last hour
 }
+
+// mostLists is how many lists are learned within an hour, so that whoever has a
+// server's key can't fill the disk with records of them.
+const mostLists = 20
 
 // LearnKeys takes a list of envelope keys from a server (PUT /v1/envelope-keys):
 // signed by a key that is good now, and later than the last one. From then on
@@ -69,7 +74,11 @@ func (a *Agent) learnKeys(m protocol.SealedKeys) (protocol.KeyReport, error) {
 		return report, nil
 	}
 	now := a.cfg.Now()
+	ring.learned = slices.DeleteFunc(ring.learned, func(at time.Time) bool { return now.Sub(at) >= time.Hour })
 	switch last := ring.last(); {
+	case len(ring.learned) >= mostLists:
+		return none, restart.Errorf(restart.CodeTooMany, "this host has learned %d lists of envelope keys within the last hour", len(ring.learned)).
+			WithHint("no change-over needs so many; it learns again later")
 	case list.At.After(now.Add(protocol.MaxSkew)):
 		return none, restart.Errorf(restart.CodeClockSkew, "the list of envelope keys was made %s from now, by this host's clock", list.At.Sub(now).Round(time.Second)).
 			WithHint("set the clocks (chrony, systemd-timesyncd)")
@@ -79,6 +88,7 @@ func (a *Agent) learnKeys(m protocol.SealedKeys) (protocol.KeyReport, error) {
 	if err := ring.write(list); err != nil {
 		return none, diskFull(err)
 	}
+	ring.learned = append(ring.learned, now)
 	a.noteAsked(audit.Record{Action: audit.EnvelopeKeysLearned, Detail: "good from now on: " + strings.Join(report.Keys, ", ")})
 	a.cfg.Logger.Info("envelope keys learned", "keys", report.Keys)
 	return report, nil

@@ -186,7 +186,7 @@ func TestPushGoesForward(t *testing.T) {
 		"what lint refuses":            {d.anna, "format: 1\nname: x\n", 422, "", ""},
 		"not YAML":                     {d.anna, "{", 422, "", ""},
 		"empty":                        {d.anna, "", 422, "", ""},
-		"too long":                     {d.anna, text(4) + strings.Repeat("# x\n", 300_000), 413, "at most 1048576", ""},
+		"too long":                     {d.anna, text(4) + strings.Repeat("# x\n", 300_000), 413, "at most 524288", ""},
 	} {
 		p := d.send("POST", "scenario-versions", c.token, wire.ScenarioProposal{Body: c.body}, c.status, nil)
 		if !strings.Contains(p.Detail, c.says) || !strings.Contains(p.Hint, c.hint) {
@@ -523,8 +523,12 @@ func TestExpiredVersion(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 	run := restart.Run{Actor: "anna", Service: "shop", Environment: "production", Scenario: "shop-restart", Digest: v.Digest, Kind: restart.KindRestart, Plan: &restart.Plan{Service: restart.Service{Name: "shop", Owners: []string{"anna"}}}}
+	if cause, why := d.Control.MayGoOn(t.Context(), run); cause != restart.CauseGate || !strings.Contains(why, "used no more") {
+		t.Errorf("a run under way, which hosts would refuse: %s %s", cause, why)
+	}
+	run.Work = restart.WorkUndrain
 	if cause, why := d.Control.MayGoOn(t.Context(), run); cause != "" {
-		t.Errorf("a run under way: %s %s", cause, why)
+		t.Errorf("drained hosts are put back: %s %s", cause, why)
 	}
 	counts, err := d.Control.CountScenarios(t.Context())
 	if err != nil || counts.Expired != 1 || counts.InForce != 0 {

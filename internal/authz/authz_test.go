@@ -106,3 +106,60 @@ func TestScopesBoundWhatIsDone(t *testing.T) {
 		}
 	})
 }
+
+// A team of which nobody can say any more whether somebody is in it allows
+// nothing, and denies what it denied.
+func TestTeamsOfOnce(t *testing.T) {
+	rules, err := authz.Parse("rules.yaml", []byte(`format: 1
+rules:
+  - {allow: [restart], to: [owners, "team:web"]}
+  - {deny: [restart], to: ["team:contractors"], environments: [production]}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	shop := restart.Service{Name: "shop", Owners: []string{"vera", "team:db"}}
+	dev := []restart.Role{restart.RoleDeveloper}
+	for name, c := range map[string]struct {
+		actor       restart.Actor
+		environment string
+		want        bool
+	}{
+		"an owner":                             {restart.Actor{Name: "vera", Roles: dev}, "production", true},
+		"denied to his team":                   {restart.Actor{Name: "vera", Roles: dev, Teams: []string{"contractors"}}, "production", false},
+		"denied to his team of once":           {restart.Actor{Name: "vera", Roles: dev, Former: []string{"contractors"}}, "production", false},
+		"not denied elsewhere":                 {restart.Actor{Name: "vera", Roles: dev, Former: []string{"contractors"}}, "testing", true},
+		"a team of once allows nothing":        {restart.Actor{Name: "anna", Roles: dev, Former: []string{"web"}}, "testing", false},
+		"a team of once owns nothing":          {restart.Actor{Name: "anna", Roles: dev, Former: []string{"db"}}, "testing", false},
+		"a team that is called like the owner": {restart.Actor{Name: "anna", Roles: dev, Teams: []string{"vera"}}, "testing", false},
+	} {
+		if d := rules.Decide(c.actor, authz.Restart, authz.Object{Service: shop, Environment: c.environment}); d.Allowed != c.want {
+			t.Errorf("%s: %+v", name, d)
+		}
+	}
+}
+
+// Who may approve is said by the entry that asks for the approval, and by no
+// other that holds there for something else.
+func TestApproversAreOfTheEntryThatAsks(t *testing.T) {
+	rules, err := authz.Parse("rules.yaml", []byte(`format: 1
+rules: [{allow: [approve], to: [owners]}]
+approval:
+  - {environments: [production], actions: [dump], approvers: [everybody]}
+  - {environments: [production], approvers: ["team:leads"]}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dev := []restart.Role{restart.RoleDeveloper}
+	of := func(action authz.Action) authz.Object {
+		return authz.Object{Service: restart.Service{Name: "shop", Owners: []string{"vera"}}, Environment: "production", For: action}
+	}
+	vera, lead := restart.Actor{Name: "vera", Roles: dev}, restart.Actor{Name: "lena", Roles: dev, Teams: []string{"leads"}}
+	if rules.Decide(vera, authz.Approve, of(authz.Restart)).Allowed || !rules.Decide(lead, authz.Approve, of(authz.Restart)).Allowed {
+		t.Error("a restart is approved by others than the leads")
+	}
+	if !rules.Decide(vera, authz.Approve, of(authz.Dump)).Allowed {
+		t.Error("a dump is not approved by everybody")
+	}
+}

@@ -116,7 +116,7 @@ func showReview(w io.Writer, s restart.Scenario, r wire.ScenarioReview) {
 	before := ""
 	if r.InForce != nil {
 		before = r.InForce.Body
-		fmt.Fprintf(w, "\nAgainst serial %d, which is in force:\n\n", r.InForce.Serial)
+		fmt.Fprintf(w, "\nAgainst serial %d, which the server says is in force (%s); read the whole text, not the differences alone:\n\n", r.InForce.Serial, r.InForce.Digest)
 	} else {
 		fmt.Fprint(w, "\nNo version of it is in force: all of it is new.\n\n")
 	}

@@ -7,7 +7,6 @@ import (
 
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
-	"github.com/restartilka/restartilka/internal/review"
 	"github.com/restartilka/restartilka/internal/scenario"
 )
 
@@ -82,8 +81,8 @@ func (c *Control) Signed(ctx context.Context, digest string) ([]byte, []protocol
 	return body, out, err
 }
 
-// mayStillUse is usable for the next host of a run that is under way: that its
-// version's time is over meanwhile does not stop it half-way.
+// mayStillUse is usable for the next host of a run that is under way. Hosts
+// judge by the same: what they would refuse waits here for a person instead.
 func (c *Control) mayStillUse(ctx context.Context, run restart.Run) (restart.Cause, string) {
 	err := c.usable(ctx, run.Digest, run.Work)
 	if err == nil {
@@ -92,11 +91,6 @@ func (c *Control) mayStillUse(ctx context.Context, run restart.Run) (restart.Cau
 	if restart.CodeOf(err) != restart.CodeNotReviewed {
 		c.cfg.Logger.ErrorContext(ctx, "look at the review of a scenario", "run_id", run.ID, "error", err)
 		return restart.CauseGate, fmt.Sprintf("whether scenario %s is reviewed still could not be found out", run.Scenario)
-	}
-	if s, lookup := c.versions(ctx); lookup == nil {
-		if j, ok := s.find(run.Digest); ok && j.Standing == review.Expired {
-			return "", ""
-		}
 	}
 	return restart.CauseGate, personal(err).Message
 }

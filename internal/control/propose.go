@@ -9,6 +9,7 @@ import (
 
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/authz"
+	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/scenario"
 	"github.com/restartilka/restartilka/internal/scenario/signing"
@@ -45,8 +46,8 @@ func (c *Control) propose(ctx context.Context, actor restart.Actor, rec *audit.R
 	if err := c.needSigned("take the file into the folder by your configuration management, after its merge review"); err != nil {
 		return none, err
 	}
-	if len(req.Body) > scenario.MaxSize {
-		return none, restart.Errorf(restart.CodeTooLarge, "the scenario has %d bytes; at most %d are read", len(req.Body), scenario.MaxSize)
+	if len(req.Body) > protocol.MaxLaidBody {
+		return none, restart.Errorf(restart.CodeTooLarge, "the scenario has %d bytes; at most %d can be laid on a host", len(req.Body), protocol.MaxLaidBody)
 	}
 	if len(req.Signatures) > signing.MaxSignatures {
 		return none, restart.Errorf(restart.CodeTooLarge, "%d signatures came with it; at most %d are looked at", len(req.Signatures), signing.MaxSignatures)
@@ -71,10 +72,34 @@ func (c *Control) propose(ctx context.Context, actor restart.Actor, rec *audit.R
 		if v = known[i]; v.State == restart.VersionWithdrawn {
 			return none, restart.Errorf(restart.CodeConflict, "these bytes were withdrawn by %s: %s", v.WithdrawnBy, v.Reason).WithHint("a withdrawn version never comes back: raise the serial")
 		}
+	} else if err := c.mayAdd(ctx, actor); err != nil {
+		return none, err
 	} else if err := mayFollow(v, known, p); err != nil {
 		return none, err
 	}
 	return v, c.keepProposal(ctx, actor, *rec, v, req.Signatures, p)
+}
+
+// mostProposals is how many versions of one person may wait for a review.
+const mostProposals = 20
+
+// mayAdd bounds how much somebody can make others keep and judge.
+func (c *Control) mayAdd(ctx context.Context, actor restart.Actor) error {
+	all, err := c.cfg.Store.Versions(ctx, store.VersionFilter{})
+	if err != nil {
+		return err
+	}
+	waiting := 0
+	for _, v := range all {
+		if v.State == restart.VersionProposed && v.ProposedBy == actor.Name {
+			waiting++
+		}
+	}
+	if waiting < mostProposals {
+		return nil
+	}
+	return restart.Errorf(restart.CodeTooMany, "%d versions that %s has pushed wait for a review; at most %d may", waiting, actor.Name, mostProposals).
+		WithHint("have them reviewed, or withdrawn by a reviewer: restartilka scenario list --waiting")
 }
 
 // keepProposal stores a version that may be proposed, with its signatures.

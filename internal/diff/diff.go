@@ -12,7 +12,7 @@ import "strings"
 
 // maxCells bounds the table of the longest common subsequence: old lines times
 // new lines.
-const maxCells = 4 << 20
+const maxCells = 1 << 18
 
 // Op says what became of a line.
 type Op byte

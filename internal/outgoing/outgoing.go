@@ -142,7 +142,7 @@ func (c Config) control(_ context.Context, _, address string, _ syscall.RawConn)
 
 // metadata are services of clouds that give keys to whoever asks, at addresses
 // that are not link-local.
-var metadata = []netip.Addr{netip.MustParseAddr("fd00:ec2::254"), netip.MustParseAddr("100.100.100.200")}
+var metadata = []netip.Addr{netip.MustParseAddr("fd00:ec2::254"), netip.MustParseAddr("100.100.100.200"), netip.MustParseAddr("168.63.129.16"), netip.MustParseAddr("192.0.0.192")}
 
 // translated are IPv6 addresses that lead to the IPv4 address in their end.
 var translated = netip.MustParsePrefix("64:ff9b::/96")

@@ -29,6 +29,8 @@ type Host struct {
 	Scenarios    string   `json:"scenarios"`              // folder: scenarios.d
 	Services     string   `json:"services"`               // folder: services.d
 	Review       *Review  `json:"review,omitempty"`       // nil = what lies in Scenarios was reviewed
+
+	ending bool // only what was begun is to be ended: a version that is over, or older, will do
 }
 
 // Trusted gives the scenario with that digest, where the host trusts it now, by
@@ -38,10 +40,12 @@ func (h Host) Trusted(digest string, now time.Time) (restart.Scenario, error) {
 		return restart.Scenario{}, err
 	}
 	if h.Review != nil {
-		return h.Review.find(h.Scenarios, digest, now)
+		r := *h.Review
+		r.ending = h.ending
+		return r.find(h.Scenarios, digest, now)
 	}
 	s, err := ReadScenario(h.Scenarios, digest)
-	if err != nil {
+	if err != nil || h.ending {
 		return s, err
 	}
 	return s, checkExpiry(s, now)
@@ -84,6 +88,7 @@ func (h Host) Resolve(e protocol.Envelope) (Work, error) {
 		return Work{}, restart.Errorf(restart.CodeWrongHost, "the envelope is for host %s, and this is %s", restart.Quote(e.Host), h.Name).
 			WithHint("compare the inventory's name and address of the host with host: in its agent.yaml")
 	}
+	h.ending = e.Only == protocol.OnlyUndrain
 	w, err := h.Find(e.Service, e.Digest, e.Environment, e.Group, e.Project)
 	if err != nil {
 		return Work{}, err

@@ -103,6 +103,8 @@ func TestVerify(t *testing.T) {
 		{"a name in another line", "", []signing.Signature{sign(t, "olga@example.com", olga2), sign(t, "o.petrova", olga)}, "", false, "signed already"},
 		{"the author", "", []signing.Signature{byOlga, sign(t, "anna@example.com", anna)}, "", false, "the author"},
 		{"the author, with his name before his mail", "Ivan <IVAN@example.com>", []signing.Signature{byOlga, byIvan}, "", false, "the author"},
+		{"one of two authors", "Anna <anna@example.com>, Ivan <ivan@example.com>", []signing.Signature{byOlga, byIvan}, "", false, "the author"},
+		{"the author, with a remark", "ivan@example.com (Ivan)", []signing.Signature{byOlga, byIvan}, "", false, "the author"},
 		{"the author by another of his names", "o.petrova", []signing.Signature{byIvan, sign(t, "olga@example.com", olga2)}, "", false, "the author"},
 		{"not for scenarios", "", []signing.Signature{byOlga, sign(t, "eve@example.com", eve)}, "", false, "not among those"},
 		{"a stranger", "", []signing.Signature{byOlga, sign(t, "ivan@example.com", newKey(t))}, "", false, "not among those"},

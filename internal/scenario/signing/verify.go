@@ -216,8 +216,8 @@ func (a Allowed) names(who int) []string {
 	return out
 }
 
-// wrote tells whether a person is the author, who is named as in author:, with
-// or without his mail address in angle brackets.
+// wrote tells whether a person is the author, or one of several: author: names
+// each with or without a mail address in angle brackets.
 func (a Allowed) wrote(author string, who int) bool {
 	var is []string
 	if name, mail, ok := strings.Cut(author, "<"); ok {
@@ -225,6 +225,7 @@ func (a Allowed) wrote(author string, who int) bool {
 		is = append(is, strings.TrimSpace(name), strings.TrimSpace(mail))
 	}
 	is = append(is, strings.TrimSpace(author))
+	is = append(is, strings.FieldsFunc(author, func(r rune) bool { return strings.ContainsRune(" \t,;<>()\"'/&", r) })...) // of several authors, or with a remark
 	return slices.ContainsFunc(a.names(who), func(p string) bool {
 		return slices.ContainsFunc(is, func(s string) bool { return strings.EqualFold(s, p) })
 	})
