@@ -223,7 +223,7 @@ func (c *Control) mayAskOf(actor restart.Actor) error {
 		return nil
 	}
 	if err := c.rights().Require(actor, authz.Administer, authz.Object{}); err != nil {
-		return restart.Errorf(restart.CodeForbidden, "what others may, those are told who audit or administer").
+		return restart.Errorf(restart.CodeForbidden, "only who audits or administers is told what others may").
 			WithHint("who can do something everybody may ask: restartilka whocan ACTION SERVICE")
 	}
 	return nil
