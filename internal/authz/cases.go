@@ -48,7 +48,7 @@ func ParseCases(b []byte) ([]Case, error) {
 	}
 	for _, c := range d.Cases {
 		if err := c.check(); err != nil {
-			return nil, at(c.line, err)
+			return nil, strict.AtLine(c.line, err)
 		}
 	}
 	return d.Cases, nil

@@ -1,7 +1,6 @@
 package authz
 
 import (
-	"errors"
 	"time"
 
 	yaml "go.yaml.in/yaml/v4"
@@ -111,35 +110,9 @@ func read(b []byte) (document, error) {
 	if err := strict.Load(b, &tree, ""); err != nil {
 		return d, err
 	}
-	if line := aliasLine(&tree); line > 0 {
-		return d, lineError(line, "aliases are not allowed here").WithHint("write the list out")
+	if line := strict.AliasLine(&tree); line > 0 {
+		return d, strict.LineError(line, "aliases are not allowed here").WithHint("write the list out")
 	}
 	err := strict.Load(b, &d, "every key: docs/reference/rules.md")
 	return d, err
-}
-
-// aliasLine finds the first alias; 0 when there is none.
-func aliasLine(n *yaml.Node) int {
-	if n.Kind == yaml.AliasNode {
-		return n.Line
-	}
-	for _, c := range n.Content {
-		if line := aliasLine(c); line > 0 {
-			return line
-		}
-	}
-	return 0
-}
-
-func lineError(line int, format string, args ...any) *restart.Error {
-	return restart.Errorf(restart.CodeInvalid, "line %d: "+format, append([]any{line}, args...)...)
-}
-
-// at puts a line before the sentence of an error, and keeps its hint.
-func at(line int, err error) error {
-	e, ok := errors.AsType[*restart.Error](err)
-	if !ok {
-		return err
-	}
-	return lineError(line, "%s", e.Message).WithHint("%s", e.Hint)
 }

@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/strict"
 )
 
 // Shipped is the file of rules that `restartilka server init` writes.
@@ -70,7 +71,7 @@ func Parse(file string, b []byte) (*Rules, error) {
 
 func (r *Rules) addRole(e roleEntry) error {
 	if err := checkRole(e.role.text); err != nil {
-		return at(e.role.line, err)
+		return strict.AtLine(e.role.line, err)
 	}
 	for _, w := range e.to {
 		s, err := parseSubject(w)
@@ -78,7 +79,7 @@ func (r *Rules) addRole(e roleEntry) error {
 			return err
 		}
 		if s.kind == owners || s.kind == role {
-			return lineError(w.line, "a role is given to people and teams, not to %s", restart.Quote(w.text)).WithHint("such as anna, team:web or everybody")
+			return strict.LineError(w.line, "a role is given to people and teams, not to %s", restart.Quote(w.text)).WithHint("such as anna, team:web or everybody")
 		}
 		r.roles[restart.Role(e.role.text)] = append(r.roles[restart.Role(e.role.text)], s)
 	}
@@ -104,7 +105,7 @@ func (r *Rules) addRule(number int, e ruleEntry) error {
 	actions := e.Allow
 	switch {
 	case e.given["allow"] == e.given["deny"]:
-		return lineError(e.line, "a rule either allows or denies").WithHint("such as: {allow: [restart], to: [owners]}")
+		return strict.LineError(e.line, "a rule either allows or denies").WithHint("such as: {allow: [restart], to: [owners]}")
 	case e.given["deny"]:
 		x.effect, actions = deny, e.Deny
 	}
@@ -130,16 +131,16 @@ func (x rule) check(line int) error {
 	for _, a := range x.actions {
 		switch {
 		case !x.scope.everywhere() && (a == All || !a.Narrow()):
-			return lineError(line, "%s is about the product as a whole: it can't be narrowed to services, environments or groups", a).
+			return strict.LineError(line, "%s is about the product as a whole: it can't be narrowed to services, environments or groups", a).
 				WithHint("a rule of its own for it; actions that can be narrowed: %s", strings.Join(words(narrow()), ", "))
 		case a == Freeze && len(x.scope.groups) > 0:
-			return lineError(line, "a freeze is of environments and services, not of groups").WithHint("leave groups out, or freeze in a rule of its own")
+			return strict.LineError(line, "a freeze is of environments and services, not of groups").WithHint("leave groups out, or freeze in a rule of its own")
 		}
 		if x.effect == deny || a != All && a.Needs() != restart.RoleAuditor && a.Needs() != restart.RoleReviewer && a.Needs() != restart.RoleAdmin {
 			continue
 		}
 		if i := slices.IndexFunc(x.to, func(s subject) bool { return s.kind != role }); i >= 0 {
-			return lineError(line, "%s is allowed to roles only, not to %s", a, restart.Quote(x.to[i].String())).
+			return strict.LineError(line, "%s is allowed to roles only, not to %s", a, restart.Quote(x.to[i].String())).
 				WithHint("give the role to people and teams under roles: and allow it to \"role:%s\"", a.Needs())
 		}
 	}
@@ -153,7 +154,7 @@ func narrow() []Action {
 
 func parseActions(line int, key string, list []word) ([]Action, error) {
 	if len(list) == 0 {
-		return nil, lineError(line, "%s names no action", key).WithHint("one of: %s, or %s for each", strings.Join(words(Actions()), ", "), All)
+		return nil, strict.LineError(line, "%s names no action", key).WithHint("one of: %s, or %s for each", strings.Join(words(Actions()), ", "), All)
 	}
 	var out []Action
 	for _, w := range list {
@@ -161,7 +162,7 @@ func parseActions(line int, key string, list []word) ([]Action, error) {
 		if a != All {
 			var err error
 			if a, err = ParseAction(w.text); err != nil {
-				return nil, at(w.line, err)
+				return nil, strict.AtLine(w.line, err)
 			}
 		}
 		out = append(out, a)
@@ -177,7 +178,7 @@ var personName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompil
 
 func parseSubjects(line int, key string, list []word) ([]subject, error) {
 	if len(list) == 0 {
-		return nil, lineError(line, "%s names nobody", key).WithHint("owners, everybody, a name, team:NAME or role:NAME")
+		return nil, strict.LineError(line, "%s names nobody", key).WithHint("owners, everybody, a name, team:NAME or role:NAME")
 	}
 	var out []subject
 	for _, w := range list {
@@ -193,13 +194,13 @@ func parseSubjects(line int, key string, list []word) ([]subject, error) {
 func parseSubject(w word) (subject, error) {
 	if name, ok := strings.CutPrefix(w.text, rolePrefix); ok {
 		if err := checkRole(name); err != nil {
-			return subject{}, at(w.line, err)
+			return subject{}, strict.AtLine(w.line, err)
 		}
 		return subject{role, name}, nil
 	}
 	if name, ok := strings.CutPrefix(w.text, teamPrefix); ok {
 		if name == "" || len(name) > maxName || strings.TrimSpace(name) != name || restart.Escape(name) != name {
-			return subject{}, lineError(w.line, "%s is not a team's name", restart.Quote(w.text)).WithHint("team: and the name of a group of LDAP or OIDC, such as team:web")
+			return subject{}, strict.LineError(w.line, "%s is not a team's name", restart.Quote(w.text)).WithHint("team: and the name of a group of LDAP or OIDC, such as team:web")
 		}
 		return subject{team, name}, nil
 	}
@@ -207,7 +208,7 @@ func parseSubject(w word) (subject, error) {
 	case string(everybody), string(owners):
 		return subject{kind: kind(w.text)}, nil
 	}
-	bad := lineError(w.line, "%s is nobody's name", restart.Quote(w.text))
+	bad := strict.LineError(w.line, "%s is nobody's name", restart.Quote(w.text))
 	switch {
 	case slices.Contains(restart.Roles(), restart.Role(w.text)):
 		return subject{}, bad.WithHint("the role is written \"%s%s\"", rolePrefix, w.text)
@@ -229,11 +230,11 @@ func parseScope(given map[string]bool, line int, services, environments, groups 
 		into  *[]string
 	}{{"services", services, &out.services}, {"environments", environments, &out.environments}, {"groups", groups, &out.groups}} {
 		if given[list.key] && len(list.words) == 0 {
-			return out, lineError(line, "%s is empty", list.key).WithHint("leave it out where it does not matter")
+			return out, strict.LineError(line, "%s is empty", list.key).WithHint("leave it out where it does not matter")
 		}
 		for _, w := range list.words {
 			if !glob().MatchString(w.text) {
-				return out, lineError(w.line, "%s is not a name of %s, nor a glob", restart.Quote(w.text), list.key).WithHint("lower-case letters, digits and @ . _ -; * stands for any characters, ? for one")
+				return out, strict.LineError(w.line, "%s is not a name of %s, nor a glob", restart.Quote(w.text), list.key).WithHint("lower-case letters, digits and @ . _ -; * stands for any characters, ? for one")
 			}
 			*list.into = append(*list.into, w.text)
 		}
@@ -254,7 +255,7 @@ func (r *Rules) addApproval(e approvalEntry) error {
 	}
 	for _, x := range a.actions {
 		if x != Restart && x != Dump {
-			return lineError(e.line, "%s is nothing that a run does", x).WithHint("actions: [restart], [dump] or both")
+			return strict.LineError(e.line, "%s is nothing that a run does", x).WithHint("actions: [restart], [dump] or both")
 		}
 	}
 	if e.given["approvers"] {
@@ -266,7 +267,7 @@ func (r *Rules) addApproval(e approvalEntry) error {
 	case !e.given["within"]:
 		a.within = DefaultWithin
 	case a.within < MinWithin || a.within > MaxWithin:
-		return lineError(e.line, "within: %s is not from 1m to 24h", a.within)
+		return strict.LineError(e.line, "within: %s is not from 1m to 24h", a.within)
 	}
 	r.approvals = append(r.approvals, a)
 	return nil

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/restartilka/restartilka/internal/client"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/wire"
 )
@@ -99,27 +100,7 @@ func joinTokenListCommand() *cobra.Command {
 }
 
 func joinTokenRevokeCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "revoke ID",
-		Short: "End a join token at once; hosts that have joined with it stay",
-		Args:  exactly("ID"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := restart.CheckID(args[0]); err != nil {
-				return err
-			}
-			c, err := connect()
-			if err != nil {
-				return err
-			}
-			if err := c.RevokeJoinToken(cmd.Context(), args[0]); err != nil {
-				return err
-			}
-			return data(cmd, struct {
-				ID      string `json:"id"`
-				Revoked bool   `json:"revoked"`
-			}{args[0], true}, func(w io.Writer) { fmt.Fprintf(w, "join token %s is revoked\n", args[0]) })
-		},
-	}
+	return revokeCommand("End a join token at once; hosts that have joined with it stay", "join token %s is revoked", (*client.Client).RevokeJoinToken)
 }
 
 func hostCertificatesCommand() *cobra.Command {

@@ -1,12 +1,11 @@
 package cli
 
 import (
-	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
 
-	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/client"
 	"github.com/restartilka/restartilka/internal/wire"
 )
 
@@ -43,25 +42,5 @@ func sessionListCommand() *cobra.Command {
 }
 
 func sessionRevokeCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "revoke ID",
-		Short: "End a session at once: your own, or anybody's as an admin",
-		Args:  exactly("ID"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := restart.CheckID(args[0]); err != nil {
-				return err
-			}
-			c, err := connect()
-			if err != nil {
-				return err
-			}
-			if err := c.RevokeSession(cmd.Context(), args[0]); err != nil {
-				return err
-			}
-			return data(cmd, struct {
-				ID      string `json:"id"`
-				Revoked bool   `json:"revoked"`
-			}{args[0], true}, func(w io.Writer) { fmt.Fprintf(w, "session %s has ended\n", args[0]) })
-		},
-	}
+	return revokeCommand("End a session at once: your own, or anybody's as an admin", "session %s has ended", (*client.Client).RevokeSession)
 }

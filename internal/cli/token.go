@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/restartilka/restartilka/internal/client"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/wire"
 )
@@ -131,9 +133,14 @@ func tokenListCommand() *cobra.Command {
 }
 
 func tokenRevokeCommand() *cobra.Command {
+	return revokeCommand("End a token, and every session opened with it, at once", "token %s is revoked", (*client.Client).RevokeToken)
+}
+
+// revokeCommand ends what has an id.
+func revokeCommand(short, said string, revoke func(*client.Client, context.Context, string) error) *cobra.Command {
 	return &cobra.Command{
 		Use:   "revoke ID",
-		Short: "End a token, and every session opened with it, at once",
+		Short: short,
 		Args:  exactly("ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := restart.CheckID(args[0]); err != nil {
@@ -143,13 +150,13 @@ func tokenRevokeCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := c.RevokeToken(cmd.Context(), args[0]); err != nil {
+			if err := revoke(c, cmd.Context(), args[0]); err != nil {
 				return err
 			}
 			return data(cmd, struct {
 				ID      string `json:"id"`
 				Revoked bool   `json:"revoked"`
-			}{args[0], true}, func(w io.Writer) { fmt.Fprintf(w, "token %s is revoked\n", args[0]) })
+			}{args[0], true}, func(w io.Writer) { fmt.Fprintf(w, said+"\n", args[0]) })
 		},
 	}
 }

@@ -2,11 +2,9 @@ package inventory
 
 import (
 	"bytes"
-	"errors"
 
 	"go.yaml.in/yaml/v4"
 
-	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/strict"
 )
 
@@ -102,39 +100,13 @@ func parseDocument(b []byte) (document, error) {
 	if err := yaml.Load(b, &tree); err != nil {
 		return d, yamlError(err)
 	}
-	if line := aliasLine(&tree); line > 0 {
-		return d, lineError(line, "aliases are not allowed here").WithHint("write the list out")
+	if line := strict.AliasLine(&tree); line > 0 {
+		return d, strict.LineError(line, "aliases are not allowed here").WithHint("write the list out")
 	}
 	if err := tree.Load(&d, yaml.WithKnownFields()); err != nil {
 		return document{}, yamlError(err)
 	}
 	return d, nil
-}
-
-// aliasLine finds the first alias; 0 when there is none.
-func aliasLine(n *yaml.Node) int {
-	if n.Kind == yaml.AliasNode {
-		return n.Line
-	}
-	for _, c := range n.Content {
-		if line := aliasLine(c); line > 0 {
-			return line
-		}
-	}
-	return 0
-}
-
-func lineError(line int, format string, args ...any) *restart.Error {
-	return restart.Errorf(restart.CodeInvalid, "line %d: "+format, append([]any{line}, args...)...)
-}
-
-// at puts a line before the sentence of an error, and keeps its hint.
-func at(line int, err error) error {
-	e, ok := errors.AsType[*restart.Error](err)
-	if !ok {
-		return err
-	}
-	return lineError(line, "%s", e.Message).WithHint("%s", e.Hint)
 }
 
 // yamlError says what the parser found, in our words where we have better ones.

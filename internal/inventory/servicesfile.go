@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/strict"
 )
 
 // servicesFile describes services for a source that knows groups and hosts
@@ -43,11 +44,11 @@ func parseServices(b []byte) (described, error) {
 		return described{}, err
 	}
 	if len(d.Hosts) > 0 {
-		return described{}, lineError(d.Hosts[0].line, "a services file has no hosts section").WithHint("the hosts come from the source itself")
+		return described{}, strict.LineError(d.Hosts[0].line, "a services file has no hosts section").WithHint("the hosts come from the source itself")
 	}
 	for _, e := range d.Groups {
 		if len(e.Hosts) > 0 || len(e.Children) > 0 || e.DataCentre != "" {
-			return described{}, lineError(e.line, "group %s has hosts, children or a data centre", restart.Quote(e.Name)).
+			return described{}, strict.LineError(e.line, "group %s has hosts, children or a data centre", restart.Quote(e.Name)).
 				WithHint("in a services file a group has name, project, environment and services; its hosts come from the source itself")
 		}
 	}

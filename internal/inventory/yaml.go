@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/strict"
 )
 
 // The source "yaml": one file with services, groups and hosts.
@@ -68,7 +69,7 @@ func (d document) compile() (Snapshot, error) {
 			return Snapshot{}, err
 		}
 		if first, twice := n.entries[e.Name]; twice {
-			return Snapshot{}, lineError(e.line, "group %s is there already, in line %d", e.Name, first.line)
+			return Snapshot{}, strict.LineError(e.line, "group %s is there already, in line %d", e.Name, first.line)
 		}
 		n.entries[e.Name] = e
 		n.names = append(n.names, e.Name)
@@ -99,10 +100,10 @@ func (d document) compileServices() ([]restart.Service, error) {
 			Port: e.Port, Runtime: e.Runtime, Project: e.Project, Owners: e.Owners,
 		}
 		if err := checkService(service); err != nil {
-			return nil, at(e.line, err)
+			return nil, strict.AtLine(e.line, err)
 		}
 		if first, twice := lines[e.Name]; twice {
-			return nil, lineError(e.line, "service %s is there already, in line %d", e.Name, first)
+			return nil, strict.LineError(e.line, "service %s is there already, in line %d", e.Name, first)
 		}
 		lines[e.Name] = e.line
 		out = append(out, service)
@@ -113,21 +114,21 @@ func (d document) compileServices() ([]restart.Service, error) {
 // check holds the rules of a group but for its members.
 func (e groupEntry) check(services []string) error {
 	if err := checkGroup(restart.Group{Name: e.Name, Project: e.Project, Environment: e.Environment}); err != nil {
-		return at(e.line, err)
+		return strict.AtLine(e.line, err)
 	}
 	if e.DataCentre != "" {
 		if err := checkDataCentre(e.DataCentre); err != nil {
-			return at(e.line, err)
+			return strict.AtLine(e.line, err)
 		}
 	}
 	seen := map[string]bool{}
 	for _, w := range e.Services {
 		if !slices.Contains(services, w.text) {
-			return lineError(w.line, "group %s names an unknown service %s", e.Name, restart.Quote(w.text)).
+			return strict.LineError(w.line, "group %s names an unknown service %s", e.Name, restart.Quote(w.text)).
 				WithHint("%s", suggest("service", w.text, services))
 		}
 		if seen[w.text] {
-			return lineError(w.line, "group %s names service %s twice", e.Name, w.text)
+			return strict.LineError(w.line, "group %s names service %s twice", e.Name, w.text)
 		}
 		seen[w.text] = true
 	}
@@ -151,18 +152,18 @@ func (d document) compileHosts() (*hostTable, error) {
 	for _, e := range d.Hosts {
 		expanded, err := expand(e.Name, mostFromRanges)
 		if err != nil {
-			return nil, at(e.line, err)
+			return nil, strict.AtLine(e.line, err)
 		}
 		if len(expanded) > 1 && e.Address != "" {
-			return nil, lineError(e.line, "%s is a range, and can't have one address", restart.Quote(e.Name))
+			return nil, strict.LineError(e.line, "%s is a range, and can't have one address", restart.Quote(e.Name))
 		}
 		for _, name := range expanded {
 			h := restart.Host{Name: name, Address: e.Address, DataCentre: e.DataCentre, Tags: e.Tags}
 			if err := checkHost(h); err != nil {
-				return nil, at(e.line, err)
+				return nil, strict.AtLine(e.line, err)
 			}
 			if first, twice := t.lines[name]; twice {
-				return nil, lineError(e.line, "host %s is there already, in line %d", name, first)
+				return nil, strict.LineError(e.line, "host %s is there already, in line %d", name, first)
 			}
 			if len(t.list) == mostHosts {
 				return nil, restart.Errorf(restart.CodeTooLarge, "line %d: more than %d hosts", e.line, mostHosts)
@@ -186,7 +187,7 @@ func (t *hostTable) settle(e groupEntry, members []string) error {
 	for _, name := range members {
 		h := &t.list[t.index[name]]
 		if h.DataCentre != "" && h.DataCentre != e.DataCentre {
-			return lineError(e.line, "host %s is in two data centres: %s here, and %s by line %d", name, e.DataCentre, h.DataCentre, t.said[name])
+			return strict.LineError(e.line, "host %s is in two data centres: %s here, and %s by line %d", name, e.DataCentre, h.DataCentre, t.said[name])
 		}
 		if h.DataCentre == "" {
 			h.DataCentre, t.said[name] = e.DataCentre, e.line
@@ -212,10 +213,10 @@ func (n *nest) members(name string, hosts *hostTable) ([]string, error) {
 	}
 	e := n.entries[name]
 	if i := slices.Index(n.path, name); i >= 0 {
-		return nil, lineError(e.line, "group %s holds itself: %s", name, list(append(n.path[i:], name), 10))
+		return nil, strict.LineError(e.line, "group %s holds itself: %s", name, list(append(n.path[i:], name), 10))
 	}
 	if len(n.path) == deepestNest {
-		return nil, lineError(e.line, "group %s is nested more than %d deep", name, deepestNest)
+		return nil, strict.LineError(e.line, "group %s is nested more than %d deep", name, deepestNest)
 	}
 	n.path = append(n.path, name)
 	defer func() { n.path = n.path[:len(n.path)-1] }()
@@ -246,7 +247,7 @@ func (n *nest) members(name string, hosts *hostTable) ([]string, error) {
 	}
 	for _, w := range e.Children {
 		if _, ok := n.entries[w.text]; !ok {
-			return nil, lineError(w.line, "group %s names an unknown group %s", name, restart.Quote(w.text)).
+			return nil, strict.LineError(w.line, "group %s names an unknown group %s", name, restart.Quote(w.text)).
 				WithHint("%s", suggest("group", w.text, n.names))
 		}
 		inner, err := n.members(w.text, hosts)
@@ -265,12 +266,12 @@ func (n *nest) members(name string, hosts *hostTable) ([]string, error) {
 func (t *hostTable) known(group string, w word) ([]string, error) {
 	expanded, err := expand(w.text, mostFromRanges)
 	if err != nil {
-		return nil, at(w.line, err)
+		return nil, strict.AtLine(w.line, err)
 	}
 	for _, h := range expanded {
 		if _, ok := t.index[h]; !ok {
 			all := names(t.list, func(h restart.Host) string { return h.Name })
-			return nil, lineError(w.line, "group %s names a host that the hosts section does not list: %s", group, restart.Quote(h)).
+			return nil, strict.LineError(w.line, "group %s names a host that the hosts section does not list: %s", group, restart.Quote(h)).
 				WithHint("%s", suggest("host", h, all))
 		}
 	}
