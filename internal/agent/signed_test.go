@@ -147,6 +147,19 @@ func TestSerialNeverFalls(t *testing.T) {
 	e, err := r.ask(old)
 	b.must(err)
 	r.finish(e)
+	only := func(body []byte, what string) (protocol.Envelope, error) {
+		e := r.envelope(scenario.Digest(body))
+		e.Only = what
+		_, err := r.put(r.seal(e), e.Task)
+		return e, err
+	}
+	// Who rehearses the next version can still go back.
+	e, err = only(later, protocol.OnlyRehearse)
+	b.must(err)
+	r.until(e.Task, done)
+	e, err = r.ask(old)
+	b.must(err)
+	r.finish(e)
 	if e, err = r.ask(later); err != nil {
 		t.Fatal(err)
 	}
@@ -160,6 +173,11 @@ func TestSerialNeverFalls(t *testing.T) {
 		}
 	}
 	refused("after it was forgotten")
+	// What was begun by it may still be ended: the version is trusted, and has no
+	// such step.
+	if _, err := only(old, protocol.OnlyUndrain); restart.CodeOf(err) != restart.CodeInvalid || !strings.Contains(err.Error(), "no undrain step") {
+		t.Errorf("undrain alone: %v", err)
+	}
 	if _, err := r.lay(old, sigs(old)); restart.CodeOf(err) != restart.CodeNotReviewed {
 		t.Errorf("laid again: %v", err)
 	}

@@ -145,7 +145,9 @@ func TestANameBelongsToOneMethod(t *testing.T) {
 	if err != nil || !actor.Has(developer) || !slices.Equal(actor.Teams, []string{"web"}) {
 		t.Fatalf("%+v, %v", actor, err)
 	}
+	w.must(w.store.CreateToken(t.Context(), store.Token{ID: restart.NewID(w.now), Name: "pipeline", Owner: "deploy", Roles: []restart.Role{developer}, Hash: "x", CreatedAt: w.now, ExpiresAt: w.now.Add(time.Hour)}))
 	for what, id := range map[string]authn.Identity{
+		"a program's name":       {Name: "deploy", Method: authn.MethodOIDC, Subject: "00u9"},
 		"another method":         {Name: "boris", Method: authn.MethodOIDC, Subject: "uid=boris"},
 		"another person":         {Name: "boris", Method: authn.MethodLDAP, Subject: "uid=boris2"},
 		"an admin's name":        {Name: "anna", Method: authn.MethodProxy},

@@ -53,7 +53,7 @@ func TestReviewPages(t *testing.T) {
 	path := "/scenarios/" + digest + "/review"
 	page := f.do("GET", path, "", "Cookie", olga).body
 	has(t, page, "against serial 1", `<td class="code removed"`, `<td class="code added"`, "holds: group", "systemctl restart shop.service &amp;&amp; echo web1", "&lt;script&gt;alert(1)", digest)
-	has(t, page, "restartilka scenario approve "+digest, "olga@example.com.sig", r.Fingerprint("ivan@example.com"), "Who could sign: olga@example.com", "Withdraw this version")
+	has(t, page, "restartilka scenario approve "+digest, "olga@example.com.sig", strings.ReplaceAll(r.Fingerprint("ivan@example.com"), "+", "&#43;"), "Who could sign: olga@example.com", "Withdraw this version")
 	lacks(t, page, "<script>alert(1)")
 	has(t, f.do("GET", path+"?service=shop&host=web3", "", "Cookie", olga).body, "echo web3")
 	has(t, f.do("GET", path+"?service=shop&host=web4", "", "Cookie", olga).body, "echo web1") // of another service
