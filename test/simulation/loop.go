@@ -29,6 +29,7 @@ type loop struct {
 	now     time.Duration // since began: true time, which no clock in the history need show
 	threads []*thread
 	current *thread
+	can     []*thread // those that can go on, of one step
 	events  eventHeap
 	made    int // events made, for their order
 
@@ -203,12 +204,13 @@ func (l *loop) unwind(t *thread) {
 func (l *loop) step() bool {
 	l.steps++
 	for {
-		var can []*thread
+		can := l.can[:0]
 		for _, t := range l.threads {
 			if !t.of.frozen && t.awake(l.now) {
 				can = append(can, t)
 			}
 		}
+		l.can = can
 		due := len(l.events) > 0 && l.events[0].at <= l.now
 		switch {
 		case due && (len(can) == 0 || l.chance(len(can)+1)):
