@@ -15,7 +15,6 @@ import (
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/review"
 	"github.com/restartilka/restartilka/internal/scenario"
-	"github.com/restartilka/restartilka/internal/scenario/signing"
 	"github.com/restartilka/restartilka/internal/wire"
 )
 
@@ -64,25 +63,16 @@ The key never leaves this machine.`,
 			if err := confirmSigning(ctx, cmd, yes, fmt.Sprintf("\nSign %s serial %d, %s?", s.Name, s.Serial, short(digest))); err != nil {
 				return err
 			}
-			key, done, err := who.open(cmd)
+			made, err := who.sign(cmd, body)
 			if err != nil {
 				return err
 			}
-			defer done.Close() // ssh-agent's connection
-			principal, err := who.principal()
-			if err != nil {
-				return err
-			}
-			armored, err := signing.Sign(body, key)
-			if err != nil {
-				return err
-			}
-			v, err := c.SignScenario(ctx, digest, wire.SignatureRequest{Principal: principal, Armored: string(armored)})
+			v, err := c.SignScenario(ctx, digest, wire.SignatureRequest{Principal: made.Principal, Armored: string(made.Armored)})
 			if err != nil {
 				return err
 			}
 			return data(cmd, v, func(w io.Writer) {
-				fmt.Fprintf(w, "%s serial %d signed as %s with %s: %s\n", v.Name, v.Serial, principal, ssh.FingerprintSHA256(key.PublicKey()), standing(v))
+				fmt.Fprintf(w, "%s serial %d signed as %s with %s: %s\n", v.Name, v.Serial, made.Principal, made.key, standing(v))
 			})
 		},
 	}

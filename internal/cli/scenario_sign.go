@@ -46,16 +46,7 @@ Without --as the comment of the key's .pub file is the principal.`,
 			if err != nil {
 				return err
 			}
-			key, done, err := who.open(cmd)
-			if err != nil {
-				return err
-			}
-			defer done.Close() // ssh-agent's connection
-			principal, err := who.principal()
-			if err != nil {
-				return err
-			}
-			armored, err := signing.Sign(body, key)
+			made, err := who.sign(cmd, body)
 			if err != nil {
 				return err
 			}
@@ -63,21 +54,21 @@ Without --as the comment of the key's .pub file is the principal.`,
 			if err := os.MkdirAll(dir, 0o755); err != nil {
 				return fmt.Errorf("make the folder of signatures: %w", err)
 			}
-			path := filepath.Join(dir, principal+signing.FileSuffix)
-			if err := writeFile(path, armored, 0o644); err != nil {
+			path := filepath.Join(dir, made.Principal+signing.FileSuffix)
+			if err := writeFile(path, made.Armored, 0o644); err != nil {
 				return err
 			}
-			if strings.EqualFold(s.Author, principal) {
-				say(cmd, "%s is the author of %s: this signature does not count", principal, s.Name)
+			if strings.EqualFold(s.Author, made.Principal) {
+				say(cmd, "%s is the author of %s: this signature does not count", made.Principal, s.Name)
 			}
 			out := struct {
 				File        string `json:"file"`
 				Principal   string `json:"principal"`
 				Fingerprint string `json:"fingerprint"`
 				Digest      string `json:"digest"`
-			}{path, principal, ssh.FingerprintSHA256(key.PublicKey()), s.Digest}
+			}{path, made.Principal, made.key, s.Digest}
 			return data(cmd, out, func(w io.Writer) {
-				fmt.Fprintf(w, "%s serial %d signed as %s with %s: %s\n", s.Name, s.Serial, principal, out.Fingerprint, restart.Escape(path))
+				fmt.Fprintf(w, "%s serial %d signed as %s with %s: %s\n", s.Name, s.Serial, made.Principal, made.key, restart.Escape(path))
 			})
 		},
 	}
@@ -87,6 +78,27 @@ Without --as the comment of the key's .pub file is the principal.`,
 
 // keyNames are the files in ~/.ssh that are tried where --key names none.
 var keyNames = []string{"id_ed25519", "id_ecdsa", "id_rsa"}
+
+// signed is a signature, and by which key it was made.
+type signed struct {
+	signing.Signature
+	key string // its fingerprint
+}
+
+// sign signs a scenario's bytes with the key and the principal of the flags.
+func (s *signer) sign(cmd *cobra.Command, body []byte) (signed, error) {
+	key, done, err := s.open(cmd)
+	if err != nil {
+		return signed{}, err
+	}
+	defer done.Close() // ssh-agent's connection
+	principal, err := s.principal()
+	if err != nil {
+		return signed{}, err
+	}
+	armored, err := signing.Sign(body, key)
+	return signed{signing.Signature{Principal: principal, Armored: armored}, ssh.FingerprintSHA256(key.PublicKey())}, err
+}
 
 // open gives the key. One that ssh-agent holds is taken from there, so that
 // nobody types a passphrase that he has given already.

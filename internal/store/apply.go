@@ -120,7 +120,7 @@ func (s *Store) Apply(ctx context.Context, c Change) (version int64, err error) 
 			}
 		}
 		if c.Approval != nil {
-			if err := approval(ctx, t, run, *c.Approval, at); err != nil {
+			if err := approval(ctx, t, run, c, at); err != nil {
 				return err
 			}
 		}

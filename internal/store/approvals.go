@@ -42,10 +42,14 @@ func (c Change) CheckApproval(from restart.RunState) error {
 	return restart.CheckApproval(from, to, c.Approval.asks(), c.Approval.verdict(), c.BreakGlass != nil)
 }
 
-// Asked gives the approval that a run has after the change has asked for it.
-func (a Approval) Asked(at, now time.Time) (restart.Approval, error) {
+// Asked gives the approval that a run has after the change has asked for it: of
+// the plan that the run is to have, and of no other.
+func (a Approval) Asked(plan *restart.Plan, at, now time.Time) (restart.Approval, error) {
 	if a.Digest == "" || a.Within <= 0 {
 		return restart.Approval{}, restart.Errorf(restart.CodeInvalid, "an approval is of a plan, and within some time")
+	}
+	if plan == nil || a.Digest != plan.Frozen() {
+		return restart.Approval{}, restart.Errorf(restart.CodePlanChanged, "an approval is asked for of another plan than the run's").WithHint("ask for the run anew")
 	}
 	out := restart.Approval{Digest: a.Digest, Rule: a.Rule, AskedAt: at, Until: now.Add(a.Within)}
 	if a.Verdict != restart.ApprovalPending {
@@ -56,9 +60,17 @@ func (a Approval) Asked(at, now time.Time) (restart.Approval, error) {
 
 // approval carries out the part of a change that is about an approval. The run's
 // row is locked: of two verdicts at once, the second finds that there is one.
-func approval(ctx context.Context, t tx, run lockedRun, a Approval, at int64) error {
+func approval(ctx context.Context, t tx, run lockedRun, c Change, at int64) error {
+	a := *c.Approval
 	if run.state == restart.RunDraft {
-		asked, err := a.Asked(fromMicros(at), fromMicros(run.now))
+		plan := c.Run.Plan // CheckApproval lets no draft come here that stays one
+		if plan == nil {
+			var err error
+			if plan, err = loadPlan(ctx, t, run.id); err != nil {
+				return err
+			}
+		}
+		asked, err := a.Asked(plan, fromMicros(at), fromMicros(run.now))
 		if err != nil {
 			return err
 		}

@@ -21,7 +21,7 @@ func exerciseRunPairs(t *testing.T, newDSN storetest.NewDSN) {
 		for _, to := range restart.RunStates() {
 			run := newRun(0)
 			path := toRun(from)
-			run.State = path[0]
+			run.State, run.Plan = path[0], planOf("web0.example.com")
 			mustCreate(t, s, run)
 			for _, state := range path[1:] {
 				mustApply(t, s, stepTo(mustRun(t, s, run.ID), state))

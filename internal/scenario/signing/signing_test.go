@@ -188,7 +188,7 @@ func TestParseAllowed(t *testing.T) {
 	ed := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key.PublicKey())))
 	short, err := rsa.GenerateKey(rand.Reader, 1024) // it is to be refused
 	if err != nil {
-		t.Skipf("this Go makes no short keys: %v", err)
+		t.Fatalf("this Go makes no short keys: %v", err)
 	}
 	weak := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signerOf(t, short).PublicKey())))
 	for text, want := range map[string]string{

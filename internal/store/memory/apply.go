@@ -2,6 +2,7 @@ package memory
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -127,7 +128,7 @@ func (s *Store) change(r *run, c store.Change, at time.Time) error {
 		r.BreakGlass = true
 	}
 	if c.Approval != nil {
-		if err := r.approval(*c.Approval, at, s.now()); err != nil {
+		if err := r.approval(c, at, s.now()); err != nil {
 			return err
 		}
 	}
@@ -147,9 +148,10 @@ func (s *Store) change(r *run, c store.Change, at time.Time) error {
 }
 
 // approval asks for an approval of the run, or settles it.
-func (r *run) approval(a store.Approval, at, now time.Time) error {
+func (r *run) approval(c store.Change, at, now time.Time) error {
+	a := *c.Approval
 	if r.State == restart.RunDraft {
-		asked, err := a.Asked(at, now)
+		asked, err := a.Asked(cmp.Or(c.Run.Plan, r.Plan), at, now)
 		r.Approval = &asked
 		return err
 	}
