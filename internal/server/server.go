@@ -133,9 +133,7 @@ func (s *Server) open(ctx context.Context) error {
 		return err
 	}
 	s.renewer = s.newRenewer(enrol, inv)
-	if s.teller, err = s.newTeller(envelopeKeys, inv); err != nil {
-		return err
-	}
+	s.teller = s.newTeller(envelopeKeys, inv)
 	receivers, err := s.cfg.Notify.Open()
 	if err != nil {
 		return err
