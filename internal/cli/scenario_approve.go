@@ -20,18 +20,26 @@ import (
 
 func scenarioApproveCommand() *cobra.Command {
 	var who signer
+	var trusted lists
 	var service, host string
 	var yes bool
 	cmd := &cobra.Command{
-		Use:   "approve NAME|DIGEST [--key PATH]",
+		Use:   "approve NAME|DIGEST [--key PATH] [--signers FILE]",
 		Short: "Read a proposed version, and sign it with your own SSH key",
 		Long: `Fetch a version, show how it differs from the one in force, what lint says and what
 a host would run; ask; sign it here, with your own key, and send the signature.
-The key never leaves this machine.`,
-		Example: "  restartilka scenario approve nginx-restart --key ~/.ssh/id_ed25519",
-		Args:    exactly("NAME|DIGEST"),
+The key never leaves this machine. With --signers the version in force is no longer
+the server's word: its signatures are checked here first, and where those of that
+file don't make it trusted, nothing is shown and nothing is signed.`,
+		Example: `  restartilka scenario approve nginx-restart --key ~/.ssh/id_ed25519
+  restartilka scenario approve nginx-restart --key ~/.ssh/id_ed25519 --signers allowed_signers`,
+		Args: exactly("NAME|DIGEST"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
+			policy, err := trusted.policy()
+			if err != nil {
+				return err
+			}
 			c, err := connect()
 			if err != nil {
 				return err
@@ -40,34 +48,26 @@ The key never leaves this machine.`,
 			if err != nil {
 				return err
 			}
-			digest, err := versionNamed(cmd, c, args[0], "waiting")
-			if err != nil {
-				return err
-			}
-			r, err := c.ReviewScenario(ctx, digest, service, host)
-			if err != nil {
-				return err
-			}
-			body := []byte(r.Version.Body)
-			if scenario.Digest(body) != digest {
-				return restart.Errorf(restart.CodeBadSignature, "the server has sent other bytes than those of %s", digest).WithHint("sign nothing; tell whoever runs the server")
-			}
-			s, err := scenario.Parse(body)
+			r, s, err := fetchReview(cmd, c, args[0], service, host)
 			if err != nil {
 				return err
 			}
 			if who.as == "" {
 				who.as = principalOf(me.Name, r.Version.Missing)
 			}
-			showReview(cmd.ErrOrStderr(), s, r)
-			if err := confirmSigning(ctx, cmd, yes, fmt.Sprintf("\nSign %s serial %d, %s?", s.Name, s.Serial, short(digest))); err != nil {
-				return err
-			}
-			made, err := who.sign(cmd, body)
+			against, err := trusted.inForce(s.Name, r.InForce, policy)
 			if err != nil {
 				return err
 			}
-			v, err := c.SignScenario(ctx, digest, wire.SignatureRequest{Principal: made.Principal, Armored: string(made.Armored)})
+			showReview(cmd.ErrOrStderr(), s, r, against)
+			if err := confirmSigning(ctx, cmd, yes, fmt.Sprintf("\nSign %s serial %d, %s?", s.Name, s.Serial, short(s.Digest))); err != nil {
+				return err
+			}
+			made, err := who.sign(cmd, []byte(r.Version.Body))
+			if err != nil {
+				return err
+			}
+			v, err := c.SignScenario(ctx, s.Digest, wire.SignatureRequest{Principal: made.Principal, Armored: string(made.Armored)})
 			if err != nil {
 				return err
 			}
@@ -77,10 +77,28 @@ The key never leaves this machine.`,
 		},
 	}
 	who.flags(cmd)
+	trusted.flags(cmd, "allowed_signers file, to check the version in force with")
 	cmd.Flags().StringVar(&service, "service", "", "show it for this service")
 	cmd.Flags().StringVar(&host, "host", "", "show it for this host")
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "sign without asking")
 	return cmd
+}
+
+// fetchReview gives the version that NAME|DIGEST means, for a service and host as
+// an example, and what its bytes say, which are those of the digest.
+func fetchReview(cmd *cobra.Command, c *client.Client, name, service, host string) (r wire.ScenarioReview, s restart.Scenario, err error) {
+	digest, err := versionNamed(cmd, c, name, "waiting")
+	if err != nil {
+		return r, s, err
+	}
+	if r, err = c.ReviewScenario(cmd.Context(), digest, service, host); err != nil {
+		return r, s, err
+	}
+	if scenario.Digest([]byte(r.Version.Body)) != digest {
+		return r, s, restart.Errorf(restart.CodeBadSignature, "the server has sent other bytes than those of %s", digest).WithHint("sign nothing; tell whoever runs the server")
+	}
+	s, err = scenario.Parse([]byte(r.Version.Body))
+	return r, s, err
 }
 
 // principalOf finds somebody among those who could sign; "" where he is not.
@@ -95,8 +113,9 @@ func principalOf(name string, missing []string) string {
 
 // showReview prints what a reviewer reads: the whole text with what differs,
 // lint's findings, and what an example host would do. All of it is worked out
-// here, from the bytes that are to be signed.
-func showReview(w io.Writer, s restart.Scenario, r wire.ScenarioReview) {
+// here, from the bytes that are to be signed. Against says what it is compared
+// with.
+func showReview(w io.Writer, s restart.Scenario, r wire.ScenarioReview, against string) {
 	v := r.Version
 	by := v.ProposedBy
 	if by == "" {
@@ -106,10 +125,8 @@ func showReview(w io.Writer, s restart.Scenario, r wire.ScenarioReview) {
 	before := ""
 	if r.InForce != nil {
 		before = r.InForce.Body
-		fmt.Fprintf(w, "\nAgainst serial %d, which the server says is in force (%s); read the whole text, not the differences alone:\n\n", r.InForce.Serial, r.InForce.Digest)
-	} else {
-		fmt.Fprint(w, "\nNo version of it is in force: all of it is new.\n\n")
 	}
+	fmt.Fprintf(w, "\n%s\n\n", against)
 	printDiff(w, before, v.Body)
 	fmt.Fprint(w, "\nLint: ")
 	findings := scenario.Lint([]byte(v.Body))

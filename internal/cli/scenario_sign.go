@@ -155,31 +155,24 @@ func (s *signer) principal() (string, error) {
 }
 
 func scenarioVerifyCommand() *cobra.Command {
-	var signers, revoked string
-	var quorum int
+	var trusted lists
 	cmd := &cobra.Command{
 		Use:   "verify FILE… --signers FILE [--revoked FILE] [--quorum N]",
 		Short: "Check the signatures beside scenarios; exit code 3 where one has not enough",
 		Long:  "Check the signatures in FILE.sigs, as a host with review: signed does. No server is asked.",
 		Args:  cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if signers == "" {
+			if trusted.signers == "" {
 				return usage(errors.New("--signers FILE is needed: an allowed_signers file, as ssh-keygen(1) describes it"))
 			}
-			if quorum < 1 {
-				return usage(errors.New("--quorum is 1 or more"))
-			}
-			policy, err := readPolicy(signers, revoked, quorum)
+			policy, err := trusted.policy()
 			if err != nil {
 				return err
 			}
 			return verifyFiles(cmd, args, policy)
 		},
 	}
-	flags := cmd.Flags()
-	flags.StringVar(&signers, "signers", "", "allowed_signers file (needed)")
-	flags.StringVar(&revoked, "revoked", "", "file of revocations")
-	flags.IntVar(&quorum, "quorum", 2, "how many people must have signed, beside the author")
+	trusted.flags(cmd, "allowed_signers file (needed)")
 	return cmd
 }
 
