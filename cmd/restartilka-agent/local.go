@@ -115,6 +115,7 @@ func (f *flags) names(args []string) ([]string, bool) {
 // runHere runs a reviewed scenario on this host, without a server.
 func runHere(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 	f := newLocalFlags("run", stderr)
+	f.BoolVar(&f.ask.Rehearse, "rehearse", false, "make every check for real, and run no script of the scenario")
 	names, ok := f.names(args)
 	if !ok {
 		return exitUsage
@@ -166,15 +167,42 @@ func dumpHere(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 
 // workHere shows what will be done, asks, begins it and follows it.
 func workHere(f *localFlags, stdin *os.File, stdout, stderr io.Writer) int {
-	supervisor.KeepDescriptors()
 	if _, err := restart.CheckReason(f.ask.Reason); err != nil { // before anything is opened
 		return failLocal(stderr, err)
 	}
+	return onHost(f.flags, stdout, stderr, func(ctx context.Context, w *watcher) int {
+		f.ask.Actor = agent.Invoker(w.settings.Host)
+		plan, err := w.here.Plan(ctx, f.ask)
+		if err != nil {
+			return failLocal(stderr, err)
+		}
+		printPlan(stderr, plan)
+		if !f.yes {
+			if err := confirm(ctx, stdin, stderr); err != nil {
+				return failLocal(stderr, err)
+			}
+		}
+		status, err := w.here.Begin(ctx, plan.Ask) // with the digest that was shown
+		if err != nil {
+			return failLocal(stderr, err)
+		}
+		begun := "has begun"
+		if f.ask.Rehearse {
+			begun = "has begun, a rehearsal"
+		}
+		fmt.Fprintf(stderr, "task %s %s\n", status.Task, begun)
+		return w.follow(ctx, status)
+	})
+}
+
+// onHost opens what works on this host, the agent that runs or one in this
+// process, for a command, and gives its exit status. A signal ends ctx.
+func onHost(f *flags, stdout, stderr io.Writer, do func(ctx context.Context, w *watcher) int) int {
+	supervisor.KeepDescriptors()
 	settings, err := agent.LoadSettings(f.config)
 	if err != nil {
 		return failLocal(stderr, err)
 	}
-	f.ask.Actor = agent.Invoker(settings.Host)
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
 	defer stop()
 	w := &watcher{settings: settings, stdout: stdout, stderr: stderr, json: f.json}
@@ -182,22 +210,7 @@ func workHere(f *localFlags, stdin *os.File, stdout, stderr io.Writer) int {
 		return failLocal(stderr, err)
 	}
 	defer w.close()
-	plan, err := w.here.Plan(ctx, f.ask)
-	if err != nil {
-		return failLocal(stderr, err)
-	}
-	printPlan(stderr, plan)
-	if !f.yes {
-		if err := confirm(ctx, stdin, stderr); err != nil {
-			return failLocal(stderr, err)
-		}
-	}
-	status, err := w.here.Begin(ctx, plan.Ask) // with the digest that was shown
-	if err != nil {
-		return failLocal(stderr, err)
-	}
-	fmt.Fprintf(stderr, "task %s has begun\n", status.Task)
-	return w.follow(ctx, status)
+	return do(ctx, w)
 }
 
 // printPlan shows what would be done.
@@ -206,6 +219,9 @@ func printPlan(w io.Writer, p agent.LocalPlan) {
 		fmt.Fprintf(w, "%-12s %s\n", name, fmt.Sprintf(format, args...))
 	}
 	line("here", "%s, without a server: freezes, locks and rights of servers do not count here", p.Host)
+	if p.Rehearse {
+		line("work", "a rehearsal: every check is for real, and nothing below is run")
+	}
 	line("service", "%s", p.Service)
 	line("scenario", "%s, serial %d, digest %s", p.Scenario, p.Serial, p.Digest)
 	if p.Description != "" {
@@ -230,7 +246,10 @@ func printPlan(w io.Writer, p agent.LocalPlan) {
 			fmt.Fprintf(w, "    %s\n", restart.Escape(strings.TrimRight(text, "\n")))
 		}
 	}
-	if p.Health {
+	switch {
+	case p.Health && p.Rehearse:
+		fmt.Fprintln(w, "it looks once whether the service is healthy now")
+	case p.Health:
 		fmt.Fprintln(w, "then it waits until the service is healthy")
 	}
 }

@@ -5,12 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os/signal"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/restartilka/restartilka/internal/agent"
-	"github.com/restartilka/restartilka/internal/agent/supervisor"
 	"github.com/restartilka/restartilka/internal/restart"
 )
 
@@ -26,32 +22,22 @@ func reviewHere(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, `restartilka-agent review: forget and a scenario are wanted, such as: review forget nginx-restart --reason "serial 4 hangs, back to serial 3"`)
 		return exitUsage
 	}
-	supervisor.KeepDescriptors()
 	if _, err := restart.CheckReason(*reason); err != nil { // before anything is opened
 		return failLocal(stderr, err)
 	}
-	settings, err := agent.LoadSettings(f.config)
-	if err != nil {
-		return failLocal(stderr, err)
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
-	defer stop()
-	w := &watcher{settings: settings, stdout: stdout, stderr: stderr, json: f.json}
-	if err := w.open(ctx); err != nil {
-		return failLocal(stderr, err)
-	}
-	defer w.close()
-	was, err := w.here.ForgetReviewed(ctx, names[1], agent.Invoker(settings.Host), *reason)
-	if err != nil {
-		return failLocal(stderr, err)
-	}
-	if f.json {
-		err = json.NewEncoder(stdout).Encode(was)
-	} else {
-		_, err = fmt.Fprintf(stdout, "serial %d of scenario %s is forgotten here: a version with any serial that is signed is trusted again\n", was.Serial, was.Scenario)
-	}
-	if err != nil {
-		return fail(stderr, err)
-	}
-	return exitFine
+	return onHost(f, stdout, stderr, func(ctx context.Context, w *watcher) int {
+		was, err := w.here.ForgetReviewed(ctx, names[1], agent.Invoker(w.settings.Host), *reason)
+		if err != nil {
+			return failLocal(stderr, err)
+		}
+		if f.json {
+			err = json.NewEncoder(stdout).Encode(was)
+		} else {
+			_, err = fmt.Fprintf(stdout, "serial %d of scenario %s is forgotten here: a version with any serial that is signed is trusted again\n", was.Serial, was.Scenario)
+		}
+		if err != nil {
+			return fail(stderr, err)
+		}
+		return exitFine
+	})
 }

@@ -5,14 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os/signal"
 	"text/tabwriter"
 	"time"
 
-	"golang.org/x/sys/unix"
-
-	"github.com/restartilka/restartilka/internal/agent"
-	"github.com/restartilka/restartilka/internal/agent/supervisor"
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
 )
@@ -31,32 +26,28 @@ func taskHere(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "restartilka-agent task: at most one task is named; without one, they are listed")
 		return exitUsage
 	}
-	supervisor.KeepDescriptors()
-	settings, err := agent.LoadSettings(f.config)
-	if err != nil {
-		return failLocal(stderr, err)
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
-	defer stop()
-	w := &watcher{settings: settings, stdout: stdout, stderr: stderr, json: f.json}
-	if err := w.open(ctx); err != nil {
-		return failLocal(stderr, err)
-	}
-	defer w.close()
-	if len(names) == 0 {
-		return listTasks(ctx, w)
-	}
+	return onHost(f, stdout, stderr, func(ctx context.Context, w *watcher) int {
+		if len(names) == 0 {
+			return listTasks(ctx, w)
+		}
+		return oneTask(ctx, w, names[0], cancel)
+	})
+}
+
+// oneTask follows a task, or ends it first.
+func oneTask(ctx context.Context, w *watcher, id string, cancel bool) int {
 	var status protocol.TaskStatus
+	var err error
 	if cancel {
-		status, err = w.here.CancelHere(ctx, names[0])
+		status, err = w.here.CancelHere(ctx, id)
 	} else {
-		status, err = w.here.Wait(ctx, names[0], -1, 0)
+		status, err = w.here.Wait(ctx, id, -1, 0)
 	}
 	if restart.CodeOf(err) == restart.CodeTombstone {
-		return w.takenOver(ctx, names[0])
+		return w.takenOver(ctx, id)
 	}
 	if err != nil {
-		return failLocal(stderr, err)
+		return failLocal(w.stderr, err)
 	}
 	return w.follow(ctx, status)
 }
@@ -83,6 +74,9 @@ func listTasks(ctx context.Context, w *watcher) int {
 		outcome, reported := string(t.Outcome), "no"
 		if outcome == "" {
 			outcome = "goes on"
+		}
+		if t.Rehearse {
+			outcome += ", a rehearsal"
 		}
 		if t.Reported {
 			reported = "yes"

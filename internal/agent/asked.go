@@ -39,7 +39,11 @@ func (a *Agent) noteTaken(e protocol.Envelope, now time.Time) error {
 	}
 	r := recordOf(e, audit.TaskTaken, now)
 	r.Origin, r.Detail = serverOrigin, "scenario "+e.Scenario
-	if e.Only != "" {
+	switch e.Only {
+	case "":
+	case protocol.OnlyRehearse:
+		r.Detail += rehearsed
+	default:
 		r.Detail += ", its " + e.Only + " step alone"
 	}
 	return diskFull(a.cfg.Asked.Note(r))

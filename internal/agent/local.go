@@ -30,6 +30,7 @@ type Ask struct {
 	Group       string            `json:"group,omitempty"`
 	Project     string            `json:"project,omitempty"`
 	Params      map[string]string `json:"params,omitempty"`
+	Rehearse    bool              `json:"rehearse,omitempty"` // every check for real, and no script of the scenario
 	Reason      string            `json:"reason"`
 	Actor       string            `json:"actor"` // see Invoker; root can say what it likes
 }
@@ -110,6 +111,9 @@ func (a *Agent) Begin(ctx context.Context, ask Ask) (protocol.TaskStatus, error)
 		Version: protocol.Version, Task: restart.NewID(now), Run: restart.NewID(now), Attempt: 1, Host: a.cfg.Host.Name, Service: ask.Service,
 		Environment: ask.Environment, Project: ask.Project, Group: ask.Group, Scenario: work.Scenario.Name, Digest: work.Scenario.Digest,
 		Params: ask.Params, Actor: ask.Actor, Reason: ask.Reason, NotBefore: now, Expiry: now.Add(protocol.Lifetime),
+	}
+	if ask.Rehearse {
+		e.Only = protocol.OnlyRehearse
 	}
 	sealed, err := protocol.SealLocal(e, key)
 	if err != nil {
@@ -301,6 +305,7 @@ type LocalSummary struct {
 	Task     string           `json:"task"`
 	Run      string           `json:"run"`
 	Service  string           `json:"service"`
+	Rehearse bool             `json:"rehearse,omitempty"` // no script was run
 	Digest   string           `json:"digest"`
 	Actor    string           `json:"actor"`
 	Reason   string           `json:"reason"`
@@ -321,6 +326,7 @@ func (a *Agent) Tasks(context.Context) ([]LocalSummary, error) {
 			Task: e.Intent.Task, Run: e.Intent.Run, Service: e.Intent.Service, Digest: e.Intent.ScenarioDigest,
 			Actor: e.Intent.Actor, Reason: e.Intent.Reason, At: e.Intent.Time,
 		}
+		s.Rehearse = strings.HasSuffix(e.Intent.Detail, rehearsed)
 		if e.Outcome != nil {
 			s.Outcome = protocol.Outcome(e.Outcome.Outcome)
 		}

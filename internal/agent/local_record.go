@@ -16,6 +16,9 @@ import (
 // localOrigin is the way in of what root begins on the host.
 const localOrigin = "host"
 
+// rehearsed ends the detail of a record of a rehearsal.
+const rehearsed = ", a rehearsal: no script is run"
+
 // intend makes durable what is about to be begun on the host. It is called in
 // turn, after everything else was found in order; what is not recorded is not
 // begun.
@@ -25,6 +28,9 @@ func (a *Agent) intend(e protocol.Envelope, now time.Time) error {
 	}
 	r := recordOf(e, audit.TaskIntent, now)
 	r.Detail = "scenario " + e.Scenario
+	if e.Only == protocol.OnlyRehearse {
+		r.Detail += rehearsed
+	}
 	return diskFull(a.cfg.Local.Ledger.Append(r))
 }
 

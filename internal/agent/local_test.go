@@ -334,6 +334,44 @@ func TestPlanOfLocalWork(t *testing.T) {
 	wantCode(t, err, restart.CodeInvalid)
 }
 
+// Root rehearses on the host as a server does: all checks, no script, and its
+// record says so.
+func TestARehearsalOnTheHost(t *testing.T) {
+	b := newBed(t)
+	b.script("touch " + b.path("ran"))
+	b.start()
+	h := b.here()
+	a := ask()
+	a.Rehearse = true
+	p, err := h.Plan(t.Context(), a)
+	b.must(err)
+	if !p.Rehearse {
+		t.Errorf("the plan: %+v", p)
+	}
+	s, err := h.Begin(t.Context(), p.Ask)
+	b.must(err)
+	if s = ended(t, h, s.Task); s.Outcome != protocol.OutcomeSucceeded {
+		t.Errorf("%+v", s)
+	}
+	if _, err := os.Stat(b.path("ran")); err == nil {
+		t.Error("the script was run")
+	}
+	list, err := h.Tasks(t.Context())
+	b.must(err)
+	if len(list) != 1 || !list[0].Rehearse {
+		t.Errorf("%+v", list)
+	}
+	s, err = h.Begin(t.Context(), ask())
+	b.must(err)
+	ended(t, h, s.Task)
+	if list, err = h.Tasks(t.Context()); err != nil || len(list) != 2 || list[0].Rehearse {
+		t.Errorf("%+v, %v", list, err)
+	}
+	if _, err := os.Stat(b.path("ran")); err != nil {
+		t.Error("a run that is none was taken for a rehearsal")
+	}
+}
+
 // What can't be recorded is not begun.
 func TestNothingBeginsWithoutItsRecord(t *testing.T) {
 	b := newBed(t)

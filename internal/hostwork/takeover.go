@@ -137,6 +137,9 @@ func (k *Keeper) imported(ctx context.Context, host restart.Host, t protocol.Loc
 		Actor: actorOf(e.Actor, host.Name), Via: origin, Reason: reasonOf(e.Reason), Epoch: 1, Version: 1,
 		CreatedAt: *at(&e.NotBefore), StartedAt: at(s.StartedAt), FinishedAt: at(s.FinishedAt),
 	}
+	if e.Only == protocol.OnlyRehearse {
+		run.Work = restart.WorkRehearse
+	}
 	if restart.CheckScenarioName(run.Scenario) != nil {
 		run.Scenario = "unknown"
 	}

@@ -57,6 +57,20 @@ func begin(t *testing.T, c *company.Company, h demo.Host) protocol.TaskStatus {
 	return s
 }
 
+// rehearse rehearses the witness on a host, and gives its status.
+func rehearse(t *testing.T, c *company.Company, h demo.Host) (s protocol.TaskStatus) {
+	t.Helper()
+	out, talk, code := runOnHost(t, c, h, "run", "witness", demo.ServiceName, "--rehearse", "--reason", reason, "--yes", "--json")
+	if err := json.Unmarshal([]byte(out), &s); err != nil || code != 0 || s.Outcome != protocol.OutcomeSucceeded || !strings.Contains(talk, "a rehearsal: every check is for real") || !strings.Contains(talk, "nothing below was run") {
+		t.Fatalf("exit %d, %v\n%s\n%s", code, err, out, talk)
+	}
+	list, _, _ := runOnHost(t, c, h, "task")
+	if !strings.Contains(list, "succeeded, a rehearsal") {
+		t.Errorf("listed as\n%s", list)
+	}
+	return s
+}
+
 // imported waits for the run of a task that was done on a host, and insists
 // that there is one of it, whole.
 func imported(t *testing.T, c *company.Company, h demo.Host, s protocol.TaskStatus) restart.Run {
@@ -104,6 +118,7 @@ func TestWorkOnTheHostWhileTheServerIsDown(t *testing.T) {
 	c := company.New(t, company.Options{Hosts: 2, Work: 20 * time.Millisecond})
 	c.StopServer()
 	beside := begin(t, c, c.Hosts[0]) // through the agent's socket
+	rehearsed := rehearse(t, c, c.Hosts[0])
 	c.StopAgent(c.Hosts[1])
 	alone := begin(t, c, c.Hosts[1]) // in the command's own process
 	if got := c.Witnessed(); len(got) != 4 || got[beside.Task+" "+c.Hosts[0].Name+" end"] != 1 || got[alone.Task+" "+c.Hosts[1].Name+" end"] != 1 {
@@ -131,8 +146,11 @@ func TestWorkOnTheHostWhileTheServerIsDown(t *testing.T) {
 			t.Errorf("the task on its host, exit %d: %s", code, talk)
 		}
 	}
+	if run := c.Until(rehearsed.Run, restart.RunCompleted); run.Work != restart.WorkRehearse || run.Via != restart.ViaHost {
+		t.Errorf("the rehearsal that was taken over: %+v", run)
+	}
 	runs, _, _ := c.CLI("runs")
-	if strings.Count(runs, "made on the host") != 2 {
+	if strings.Count(runs, "made on the host") != 3 {
 		t.Errorf("the list of runs:\n%s", runs)
 	}
 	show, _, _ := c.CLI("show", beside.Run)
