@@ -69,6 +69,9 @@ func (*lines) interrupted() {}
 
 func runWord(run restart.Run) string {
 	text := string(run.State)
+	if run.Work == restart.WorkRehearse {
+		text += ", a rehearsal"
+	}
 	if a := run.Approval; a != nil && run.State == restart.RunAwaitingApproval {
 		text += " until " + a.Until.Local().Format("2006-01-02 15:04")
 	}

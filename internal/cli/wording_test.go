@@ -107,6 +107,9 @@ func TestAFreezeToComeSaysWhenItEnds(t *testing.T) {
 }
 
 func TestAWishIsNamedAsItsCommand(t *testing.T) {
+	if got := runWord(restart.Run{State: restart.RunCompleted, Work: restart.WorkRehearse}); got != "completed, a rehearsal" {
+		t.Errorf("a rehearsal: %s", got)
+	}
 	if got := runWord(restart.Run{State: restart.RunRunning, Control: restart.ControlForceAbort}); got != "running, force-abort asked for" {
 		t.Error(got)
 	}

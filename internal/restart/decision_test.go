@@ -62,7 +62,7 @@ func TestWhatIsLeftOfARun(t *testing.T) {
 	if run.Failures() != 2 {
 		t.Errorf("%d failures, want 2: c and e", run.Failures())
 	}
-	if s := (restart.Run{ID: "1", Scenario: "nginx-restart", Service: "nginx", State: restart.RunCompleted, Work: restart.WorkRehearse}).Summary(); s != "run 1 (a rehearsal) of nginx-restart on nginx: completed" {
+	if s := (restart.Run{ID: "1", Scenario: "nginx-restart", Service: "nginx", State: restart.RunCompleted, Work: restart.WorkRehearse}).Summary(); s != "run 1 of nginx-restart on nginx: completed, a rehearsal" {
 		t.Errorf("summary of a rehearsal: %s", s)
 	}
 	if s := run.Summary(); !strings.Contains(s, "4 unknown (decided: 1 happened, 1 did-not, 1 again)") {

@@ -270,11 +270,10 @@ func (r Run) Summary() string {
 	for _, t := range r.Tasks {
 		counts[t.State]++
 	}
-	of := "of"
+	s := fmt.Sprintf("run %s of %s on %s: %s", r.ID, r.Scenario, r.Service, r.State)
 	if r.Work == WorkRehearse {
-		of = "(a rehearsal) of"
+		s += ", a rehearsal"
 	}
-	s := fmt.Sprintf("run %s %s %s on %s: %s", r.ID, of, r.Scenario, r.Service, r.State)
 	if r.Cause != "" {
 		s += fmt.Sprintf(" (%s)", r.Cause)
 	}

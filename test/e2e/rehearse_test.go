@@ -19,7 +19,7 @@ func TestARehearsal(t *testing.T) {
 	t.Parallel()
 	c := company.New(t, company.Options{Hosts: 2})
 	out, talk, code := c.CLI("rehearse", demo.ServiceName, "--reason", reason, "--yes", "--json")
-	if code != 0 || !strings.Contains(talk, "a rehearsal: every check is made") || !strings.Contains(talk, "(a rehearsal) of ") {
+	if code != 0 || !strings.Contains(talk, "a rehearsal: every check is made") || !strings.Contains(talk, ": completed, a rehearsal\n") {
 		t.Fatalf("exit %d\n%s\n%s", code, out, talk)
 	}
 	var run restart.Run
