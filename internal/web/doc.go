@@ -25,6 +25,10 @@
 //	POST /scenarios/{digest}/withdraw
 //	GET  /assets/…                style, scripts and icon; their names carry their hash
 //
+// Rooms: templates/pages has a file for each page, templates/ what they share;
+// static/style has the stylesheet in parts, in the order of their names; texts_*.go
+// have the words in both languages; static/vendor is others' and unchanged.
+//
 // The table in routes.go has each of them with its policy; what is not in it
 // does not exist. A handler decodes, makes one call of package control and
 // replies, or returns an error, which one place turns into a page.

@@ -5,7 +5,9 @@ import (
 	"embed"
 	"fmt"
 	"html/template"
+	"io/fs"
 	"net/http"
+	"path"
 	"strings"
 	"time"
 
@@ -159,7 +161,7 @@ type (
 // pages are the parsed templates: by language, then by name.
 type pages map[language]map[string]*template.Template
 
-// The names of the templates' files.
+// The names of the files in templates/pages.
 const (
 	pageSignIn  = "sign-in"
 	pageRuns    = "runs"
@@ -191,10 +193,14 @@ func parsePages(a *assets) pages {
 			"whole": func(d time.Duration) int { return int(d / time.Second) },
 			"mark":  markOf,
 		})
-		template.Must(base.ParseFS(templates, "templates/layout.html", "templates/parts.html", "templates/acts.html"))
+		template.Must(base.ParseFS(templates, "templates/*.html"))
 		p[l] = map[string]*template.Template{}
-		for _, name := range []string{pageSignIn, pageRuns, pageRun, pageHost, pageProblem, pageFreezes, pageGlass, pageBreak, pageApprovals, pageProfile, pageLogin, pageScenarios, pageVersions, pageQueue, pageReview} {
-			p[l][name] = template.Must(template.Must(base.Clone()).ParseFS(templates, "templates/"+name+".html"))
+		files, err := fs.Glob(templates, "templates/pages/*.html")
+		if err != nil {
+			panic(err) // a pattern of ours
+		}
+		for _, file := range files {
+			p[l][strings.TrimSuffix(path.Base(file), ".html")] = template.Must(template.Must(base.Clone()).ParseFS(templates, file))
 		}
 	}
 	return p
