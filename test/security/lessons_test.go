@@ -113,7 +113,11 @@ func unlistedMethods(t *testing.T, c *company.Company) {
 	unchanged("the walk")
 }
 
-// What is no id is refused as such, by the right hand too.
+// What is no id is refused as such, by the right hand too. Two protections stand
+// behind each other: the form of an id is checked before anything is looked up
+// (restart.CheckID and its like), and what is looked up is a row by a parameter,
+// or a file of the program by its name, and never a path that is made of it.
+// Either alone keeps this green; it is red once an id becomes a path.
 func traversal(t *testing.T, c *company.Company) {
 	s := siteOf(t, c)
 	for _, id := range []string{"..%2f..%2f..%2fetc%2fpasswd", "%2e%2e%2fserver.yaml", "..%5c..%5cserver.yaml", "%00", strings.Repeat("a", 5000), "-rf", "01m8%0a", "0000000000000000000000000%2f"} {
@@ -175,7 +179,11 @@ func skippedAuthorisation(t *testing.T, c *company.Company) {
 
 // Whatever a parameter or a reason says reaches the script as text, or not at
 // all; see also CVE-2023-39059 (Semaphore), CVE-2019-15107 (Webmin), and those
-// of Rundeck and Puppet tasks.
+// of Rundeck and Puppet tasks. Two protections: the alphabet of a string
+// parameter (restart.Param.Check, on the server and on the host), without which
+// some values don't arrive, and that values travel as environment
+// (supervisor.environment), without which the alphabet still stops them. A
+// command is run only with both out.
 func injection(t *testing.T, c *company.Company) {
 	sprung := filepath.Join(c.Dir, "sprung")
 	taken := 0
@@ -213,6 +221,9 @@ func injection(t *testing.T, c *company.Company) {
 
 // The very bytes that a host has taken once, sent again by who has the server's
 // certificate: while it is known, after it is forgotten, and to another host.
+// Which host an envelope is for is judged twice, by the agent when it comes and
+// by the host's own facts when its work is found: red with both out. That an id
+// is over only its tombstone says.
 func replay(t *testing.T, c *company.Company) {
 	folder := c.ServerDir()
 	key, err := pki.LoadEnvelopeKey(filepath.Join(folder, "envelope.key"))
