@@ -28,9 +28,10 @@ type (
 		Actor     string // who is signed in; "" = nobody
 		Notice    string
 		RequestID string
-		Reload    bool // a browser without JavaScript loads the page again by itself
-		Scripts   bool // the page is live
-		ToApprove int  // runs that the reader may approve or reject
+		Reload    bool     // a browser without JavaScript loads the page again by itself
+		Scripts   bool     // the page is live
+		Files     []string // scripts of its own, by their names in static
+		ToApprove int      // runs that the reader may approve or reject
 	}
 	signInPage struct {
 		layout
