@@ -21,7 +21,7 @@ type asking struct {
 
 // The field of a parameter in the form, where each scenario has its own, and in
 // an address, where it belongs to the scenario that is chosen.
-func formField(scenario, name string) string { return scenario + "/" + restart.ParamField(name) }
+func formField(scenario, name string) string { return scenario + "." + restart.ParamField(name) }
 
 func askingOf(v url.Values, posted bool) asking {
 	return asking{

@@ -4,7 +4,6 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -136,5 +135,5 @@ func placeNotes(l language, p control.Place, now moments) []noteLine {
 	if p.Held != nil {
 		out = append(out, noteLine{Tone: toneNow, Text: say(l, "start.held", restart.Escape(p.Held.Actor), now(p.Held.Since).Short)})
 	}
-	return slices.Clip(out)
+	return out
 }

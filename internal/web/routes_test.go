@@ -111,7 +111,7 @@ func TestOtherSitesAreRefused(t *testing.T) {
 	} {
 		headers = append(headers, "Cookie", cookie, "Content-Type", "application/x-www-form-urlencoded")
 		for _, path := range []string{
-			"/sign-in", "/sign-out", "/runs/" + run.ID + "/abort", "/runs/" + run.ID + "/decide",
+			"/sign-in", "/sign-out", "/start", "/runs/" + run.ID + "/abort", "/runs/" + run.ID + "/decide",
 			"/runs/" + run.ID + "/start", "/runs/" + run.ID + "/break-glass", "/break-glass/" + run.ID + "/review",
 		} {
 			if res := f.do("POST", path, form, headers...); res.StatusCode != http.StatusForbidden || len(res.Cookies()) > 0 {

@@ -51,7 +51,6 @@ func (s *site) startForm(w http.ResponseWriter, v *visit) error {
 func (s *site) chooseService(w http.ResponseWriter, v *visit, a asking, wrong error) error {
 	page := startPage{layout: s.layout(v, say(v.lang, "start.title"))}
 	status := http.StatusOK
-	text := a.q
 	if e := personalOf(wrong); wrong != nil {
 		if e == nil || e.Code == restart.CodeInternal {
 			return wrong
@@ -61,7 +60,7 @@ func (s *site) chooseService(w http.ResponseWriter, v *visit, a asking, wrong er
 			page.Trouble = troubleOf(e)
 		}
 	}
-	chooser, err := s.chooser(v, a, text)
+	chooser, err := s.chooser(v, a, a.q)
 	if err != nil {
 		return err
 	}
@@ -168,31 +167,28 @@ func (s *site) makeDraft(w http.ResponseWriter, v *visit) error {
 	switch {
 	case slices.ContainsFunc(wrongs, func(x wrong) bool { return x.Field == field }):
 	case field != "" && field != control.FieldService:
-		wrongs = append(wrongs, wrong{Field: field, Label: s.label(v.lang, field), Message: restart.Escape(e.Message), Hint: sentences(e.Hint)})
+		wrongs = append(wrongs, wrong{Field: field, Label: labelOf(v.lang, field), Message: restart.Escape(e.Message), Hint: sentences(e.Hint)})
 	default:
 		trouble = troubleOf(e)
 	}
 	if len(wrongs) > 0 {
-		order := fieldOrder(wrongs)
-		slices.SortStableFunc(wrongs, func(x, y wrong) int { return order(x) - order(y) })
+		slices.SortStableFunc(wrongs, func(x, y wrong) int { return placeOf(x) - placeOf(y) })
 		wrongs[0].First = true
 	}
 	return s.showStart(w, v, protocol.StatusOf(e.Code), a, choice, wrongs, trouble)
 }
 
-// fieldOrder gives the place of a field in the form.
-func fieldOrder([]wrong) func(x wrong) int {
+// placeOf gives the place of a field in the form.
+func placeOf(x wrong) int {
 	fields := []string{control.FieldEnvironment, control.FieldGroup, control.FieldHosts, control.FieldExcept, control.FieldScenario, "", control.FieldReason, control.FieldTicket}
-	return func(x wrong) int {
-		if i := slices.Index(fields, x.Field); i >= 0 {
-			return i
-		}
-		return slices.Index(fields, "") // a parameter's
+	if i := slices.Index(fields, x.Field); i >= 0 {
+		return i
 	}
+	return slices.Index(fields, "") // a parameter's
 }
 
-// label names a field in a sentence.
-func (s *site) label(l language, field string) string {
+// labelOf names a field in a sentence.
+func labelOf(l language, field string) string {
 	key := "start." + field
 	if _, ok := catalogue[key]; !ok {
 		_, name, _ := strings.Cut(field, "param.")

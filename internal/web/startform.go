@@ -56,7 +56,7 @@ func (s *site) places(l language, a asking, c control.Choice) []placeLine {
 				here, hosts = append(here, p), hosts+p.Hosts
 			}
 		}
-		line := placeLine{Name: name, Value: name, Checked: a.environment == name || len(environments) == 1, Second: here[0].Deliberate}
+		line := placeLine{Name: name, Value: name, Checked: a.environment == name || len(environments) == 1, Second: slices.ContainsFunc(here, func(p control.Place) bool { return p.Deliberate })}
 		if name == "" {
 			line.Name = say(l, "start.env.none")
 		}
@@ -68,7 +68,16 @@ func (s *site) places(l language, a asking, c control.Choice) []placeLine {
 		} else {
 			line.Text = count(l, "start.groups", len(here))
 		}
-		line.Notes = placeNotes(l, here[0], func(t time.Time) moment { return momentOf(t, now) })
+		for _, p := range here {
+			for _, n := range placeNotes(l, p, func(t time.Time) moment { return momentOf(t, now) }) {
+				if len(here) > 1 {
+					n.Text = p.Group + ": " + n.Text
+				}
+				if !slices.ContainsFunc(line.Notes, func(x noteLine) bool { return x.Text == n.Text }) {
+					line.Notes = append(line.Notes, n)
+				}
+			}
+		}
 		out = append(out, line)
 	}
 	return out

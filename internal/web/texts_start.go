@@ -102,6 +102,7 @@ var startTexts = map[string]text{
 	"plan.last":             {"Last restart", "Последний перезапуск"},
 	"plan.never":            {"none known", "не было"},
 	"plan.batch":            {"batch %d", "порция %d"},
+	"plan.remarks":          {"%d remark|%d remarks", "%d замечание|%d замечания|%d замечаний"},
 	"plan.leftout":          {"Left out:", "Не трогаем:"},
 	"plan.unlisted":         {"%d more host of the plan is not listed here, and is touched as well. To leave out some, change what is asked for.|%d more hosts of the plan are not listed here, and are touched as well. To leave out some, change what is asked for.", "Ещё %d хост плана здесь не показан, но будет затронут. Чтобы исключить его, измените запрос.|Ещё %d хоста плана здесь не показаны, но будут затронуты. Чтобы исключить часть, измените запрос.|Ещё %d хостов плана здесь не показаны, но будут затронуты. Чтобы исключить часть, измените запрос."},
 	"plan.beside":           {"%d other host of the group is not touched, and counts for how many stay healthy.|%d other hosts of the group are not touched, and count for how many stay healthy.", "Ещё %d хост группы не затронут, но учитывается при подсчёте здоровых.|Ещё %d хоста группы не затронуты, но учитываются при подсчёте здоровых.|Ещё %d хостов группы не затронуты, но учитываются при подсчёте здоровых."},

@@ -107,7 +107,7 @@ func TestFromTheFirstPageToARun(t *testing.T) {
 	b.press("[name=env][value=testing]")
 	b.press("#ask button.main")
 	b.until("document.querySelectorAll('.wrong').length === 2 && document.readyState === 'complete'") // mode and reason
-	if id := eval[string](b, "document.activeElement.id"); id != "tuned/param.mode" {
+	if id := eval[string](b, "document.activeElement.id"); id != "tuned.param.mode" {
 		t.Errorf("the focus is on %q, want the first field that is wrong", id)
 	}
 	f.fits(b, "start-wrong")
@@ -115,7 +115,7 @@ func TestFromTheFirstPageToARun(t *testing.T) {
 	b.visit(prefilled("testing", "too short"))
 	b.press("#ask button.main")
 	b.until("document.querySelector('#reason-wrong') !== null && document.readyState === 'complete'")
-	kept := eval[string](b, `['ticket', 'reason', 'tuned/param.workers', 'tuned/param.mode'].map(id => document.getElementById(id).value).join(' ') + ' ' + document.querySelector('[name=env]:checked').value + ' ' + document.activeElement.id`)
+	kept := eval[string](b, `['ticket', 'reason', 'tuned.param.workers', 'tuned.param.mode'].map(id => document.getElementById(id).value).join(' ') + ' ' + document.querySelector('[name=env]:checked').value + ' ' + document.activeElement.id`)
 	if kept != "WEB-17 too short 3 quick testing reason" {
 		t.Errorf("kept: %q", kept)
 	}
@@ -223,8 +223,8 @@ func TestTheWholeWayWithoutJavaScript(t *testing.T) {
 	b.until("document.querySelector('#ask') !== null && document.readyState === 'complete'")
 	b.press("[name=env][value=production]")
 	b.press("[name=scenario][value=tuned]")
-	b.choose(`[name="tuned/param.mode"]`, "gentle")
-	b.press(`[name="tuned/param.warm"]`)
+	b.choose(`[name="tuned.param.mode"]`, "gentle")
+	b.press(`[name="tuned.param.warm"]`)
 	b.fill("#reason", "workers hang since noon")
 	b.press("#ask button.main")
 	b.until("document.querySelector('#plan') !== null && document.readyState === 'complete'")
