@@ -65,6 +65,9 @@ func holds(actor restart.Actor, needed restart.Role) bool {
 	return needed == "" || actor.Has(needed) || actor.Has(restart.RoleAdmin)
 }
 
+// Owns tells whether a service is the actor's own, by name or by team.
+func Owns(actor restart.Actor, service restart.Service) bool { return owns(actor, service) }
+
 func owns(actor restart.Actor, service restart.Service) bool {
 	_, ok := ownerAmong(actor, service.Owners)
 	return ok

@@ -50,7 +50,7 @@ func (c *Control) link(ctx context.Context, actor restart.Actor, parent restart.
 	if err := checkKey(key); err != nil {
 		return restart.Run{}, err
 	}
-	if err := checkTicket(req.Ticket); err != nil {
+	if err := CheckTicket(req.Ticket); err != nil {
 		return refuse(err)
 	}
 	before, err := c.madeBefore(ctx, actor, restart.Run{Parent: parent.ID, Work: work}, linkedRequest(parent, req), key)
@@ -68,14 +68,20 @@ func (c *Control) link(ctx context.Context, actor restart.Actor, parent restart.
 	if err != nil {
 		return refuse(err)
 	}
-	if work == restart.WorkUndrain {
-		for _, h := range p.Chosen() {
-			if h.Health == restart.HealthUnhealthy {
-				p.Warnings = append(p.Warnings, h.Name+" is not healthy now, and would take traffic all the same")
-			}
+	warnOfUndrain(&p)
+	return c.keep(ctx, actor, p, file, key)
+}
+
+// warnOfUndrain says of an undrain by itself which hosts are put back sick.
+func warnOfUndrain(p *restart.Plan) {
+	if p.Work != restart.WorkUndrain {
+		return
+	}
+	for _, h := range p.Chosen() {
+		if h.Health == restart.HealthUnhealthy {
+			p.Warnings = append(p.Warnings, h.Name+" is not healthy now, and would take traffic all the same")
 		}
 	}
-	return c.keep(ctx, actor, p, file, key)
 }
 
 // resolveLinked is resolve for a run that is made from another.

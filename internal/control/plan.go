@@ -21,6 +21,30 @@ func (c *Control) Plan(ctx context.Context, actor restart.Actor, req restart.Req
 	return p, err
 }
 
+// The fields of a request, as restart.FieldOf names them; a parameter's is
+// restart.ParamField.
+const (
+	FieldService     = "service"
+	FieldEnvironment = "env"
+	FieldGroup       = "group"
+	FieldHosts       = "hosts"
+	FieldExcept      = "except"
+	FieldScenario    = "scenario"
+	FieldReason      = "reason"
+	FieldTicket      = "ticket"
+)
+
+// whereField is the field by which a request says where.
+func whereField(req restart.Request) string {
+	switch {
+	case req.Hosts != "":
+		return FieldHosts
+	case req.Group != "":
+		return FieldGroup
+	}
+	return FieldEnvironment
+}
+
 // resolved is a request's answer from inventory and shelf, before any host is
 // looked at. The same request on the same facts gives the same hash.
 type resolved struct {
@@ -64,25 +88,25 @@ func (c *Control) resolve(ctx context.Context, actor restart.Actor, req *restart
 	}
 	var err error
 	if req.Reason, err = restart.CheckReason(req.Reason); err != nil {
-		return none, err
+		return none, restart.InField(err, FieldReason)
 	}
 	service, err := c.cfg.Inventory.Service(ctx, req.Service)
 	if err != nil {
-		return none, err
+		return none, restart.InField(err, FieldService)
 	}
 	file, err := c.choose(ctx, service.Name, req)
 	if err != nil {
-		return none, err
+		return none, restart.InField(err, FieldScenario)
 	}
 	values, err := c.allowedValues(actor, service, file.Scenario, req)
 	if err != nil {
 		return none, err
 	}
 	group, hosts, err := c.hostsFor(ctx, service, req)
-	if err == nil {
-		err = c.mayRun(actor, service, file.Scenario, group)
-	}
 	if err != nil {
+		return none, restart.InField(err, whereField(*req))
+	}
+	if err := c.mayRun(actor, service, file.Scenario, group); err != nil {
 		return none, err
 	}
 	r, err := c.assemble(ctx, *req, service, file, values, group, hosts)
@@ -148,7 +172,7 @@ func (c *Control) assemble(
 		p.Hosts = append(p.Hosts, restart.PlannedHost{Host: h, Health: restart.HealthUnknown})
 	}
 	if err := c.leaveOut(ctx, &p, req.Except); err != nil {
-		return none, err
+		return none, restart.InField(err, FieldExcept)
 	}
 	return resolved{plan: p, file: file}, nil
 }
@@ -362,7 +386,11 @@ func (c *Control) warn(ctx context.Context, p *restart.Plan) error {
 	if waits := c.approvalWarning(*p); waits != "" {
 		p.Warnings = append(p.Warnings, waits)
 	}
-	return nil
+	failed, err := c.failedLately(ctx, *p)
+	if failed != "" {
+		p.Warnings = append(p.Warnings, failed)
+	}
+	return err
 }
 
 // lockedGroup is the group that a plan's run would hold; "" = the whole environment.

@@ -28,8 +28,8 @@ func (c *Control) Draft(ctx context.Context, actor restart.Actor, req restart.Re
 	if err := checkKey(idempotencyKey); err != nil {
 		return restart.Run{}, err
 	}
-	if err := checkTicket(req.Ticket); err != nil {
-		return restart.Run{}, c.refused(ctx, rec, err)
+	if err := CheckTicket(req.Ticket); err != nil {
+		return restart.Run{}, c.refused(ctx, rec, restart.InField(err, FieldTicket))
 	}
 	if before, err := c.madeBefore(ctx, actor, restart.Run{}, req, idempotencyKey); before != nil || err != nil {
 		return orZero(before), err
@@ -60,7 +60,8 @@ func (c *Control) keep(ctx context.Context, actor restart.Actor, p restart.Plan,
 	return run, nil
 }
 
-func checkTicket(ticket string) error {
+// CheckTicket accepts the key of a ticket, or nothing.
+func CheckTicket(ticket string) error {
 	if len(ticket) > 64 || restart.Escape(ticket) != ticket {
 		return restart.Errorf(restart.CodeInvalid, "ticket %s is not a key such as WEB-123", restart.Quote(ticket))
 	}
@@ -260,26 +261,31 @@ func (c *Control) resolveAgain(ctx context.Context, actor restart.Actor, run res
 	return c.resolve(ctx, actor, req)
 }
 
-// changed says how what is true now differs from what was shown.
+// changed refuses to start what is not any more what was shown.
 func changed(shown, now restart.Plan) *restart.Error {
-	var differences []string
+	return restart.Errorf(restart.CodePlanChanged, "the plan is not true any more: %s", strings.Join(differences(shown, now), "; ")).WithHint("look at it again: plan anew")
+}
+
+// differences says how what is true now differs from what was shown.
+func differences(shown, now restart.Plan) []string {
+	var out []string
 	if shown.Digest != now.Digest {
-		differences = append(differences, fmt.Sprintf("scenario %s has another version now", shown.Scenario))
+		out = append(out, fmt.Sprintf("scenario %s has another version now", shown.Scenario))
 	}
 	gone, come := "is not in the group any more", "has joined the group"
 	if shown.Parent != "" {
 		gone, come = "is not left to do any more, or not in the group", "is left to do now"
 	}
-	differences = append(differences, missing(shown.Asked(), now.Asked(), gone)...)
-	differences = append(differences, missing(now.Asked(), shown.Asked(), come)...)
-	if len(differences) == 0 { // then of those that are only counted
-		differences = append(differences, missing(shown.Hosts, now.Hosts, "is not in the group any more")...)
-		differences = append(differences, missing(now.Hosts, shown.Hosts, "has joined the group")...)
+	out = append(out, missing(shown.Asked(), now.Asked(), gone)...)
+	out = append(out, missing(now.Asked(), shown.Asked(), come)...)
+	if len(out) == 0 { // then of those that are only counted
+		out = append(out, missing(shown.Hosts, now.Hosts, "is not in the group any more")...)
+		out = append(out, missing(now.Hosts, shown.Hosts, "has joined the group")...)
 	}
-	if len(differences) == 0 {
-		differences = append(differences, "the inventory describes the service or the order of its hosts otherwise now")
+	if len(out) == 0 {
+		out = append(out, "the inventory describes the service or the order of its hosts otherwise now")
 	}
-	return restart.Errorf(restart.CodePlanChanged, "the plan is not true any more: %s", strings.Join(differences, "; ")).WithHint("look at it again: plan anew")
+	return out
 }
 
 // missing says of each host of a that is not in b what has become of it.

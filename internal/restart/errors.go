@@ -52,6 +52,7 @@ type Error struct {
 	Code    Code   `json:"code"`
 	Message string `json:"message"`
 	Hint    string `json:"hint,omitempty"`
+	field   string
 	cause   error
 }
 
@@ -74,6 +75,27 @@ func (e *Error) Because(cause error) *Error {
 	c := *e
 	c.cause = cause
 	return &c
+}
+
+// InField returns err, told of a field of the form or request that it is about,
+// so that a page shows it there. The innermost telling holds. What is nobody's
+// slip (CodeUnavailable, CodeInternal) is about no field.
+func InField(err error, field string) error {
+	e, ok := errors.AsType[*Error](err)
+	if !ok || e.field != "" || e.Code == CodeUnavailable || e.Code == CodeInternal {
+		return err
+	}
+	c := *e
+	c.field = field
+	return &c
+}
+
+// FieldOf gives the field that err is about; "" = none, or not known.
+func FieldOf(err error) string {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.field
+	}
+	return ""
 }
 
 func (e *Error) Error() string {

@@ -324,6 +324,9 @@ func (p Param) bounds() string {
 	}
 }
 
+// ParamField is the field of a parameter, as InField knows it.
+func ParamField(name string) string { return "param." + name }
+
 // Values checks what was given against the declared parameters and returns the
 // full set, defaults included. An unknown or missing parameter is an error.
 func (s Scenario) Values(given map[string]string) (map[string]string, error) {
@@ -332,13 +335,13 @@ func (s Scenario) Values(given map[string]string) (map[string]string, error) {
 		v, ok := given[p.Name]
 		if !ok {
 			if p.Default == nil {
-				return nil, Errorf(CodeParam, "parameter %s is needed by scenario %s", p.Name, s.Name).WithHint("give it with --param %s=VALUE", p.Name)
+				return nil, InField(Errorf(CodeParam, "parameter %s is needed by scenario %s", p.Name, s.Name).WithHint("give it with --param %s=VALUE", p.Name), ParamField(p.Name))
 			}
 			v = *p.Default
 		}
 		checked, err := p.Check(v)
 		if err != nil {
-			return nil, err
+			return nil, InField(err, ParamField(p.Name))
 		}
 		out[p.Name] = checked
 	}

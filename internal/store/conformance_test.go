@@ -20,6 +20,7 @@ func TestConformance(t *testing.T) {
 // Exercise is the whole of what a database has to do for us, whichever it is.
 func Exercise(t *testing.T, newDSN storetest.NewDSN) {
 	for name, test := range map[string]func(*testing.T, storetest.NewDSN){
+		"before a run":                exerciseBefore,
 		"open twice":                  exerciseReopen,
 		"newer schema":                exerciseNewerSchema,
 		"errors after close":          exerciseClosed,

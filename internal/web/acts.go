@@ -15,8 +15,7 @@ type acts struct {
 	Run      string
 	Version  int64  // of the run that is shown: what is pressed is meant for it
 	Key      string // of the request that a form makes, so that a double click is one
-	Warnings []string
-	Start    bool
+	Start    bool   // a draft, on its own page
 	Hosts    int    // that a start would touch
 	Frozen   bool   // it would be started, but a freeze stands in the way
 	MayBreak bool   // past which the one who looks may start it
@@ -49,9 +48,6 @@ func (s *site) acts(ctx context.Context, actor restart.Actor, run restart.Run, f
 	if run.State == restart.RunDraft && run.Actor == actor.Name && run.Plan != nil {
 		a.Start, a.Frozen, a.Hosts = mayAct && !frozen, mayAct && frozen, len(run.Plan.Chosen())
 		a.MayBreak = a.Frozen && s.cfg.Control.MayBreakGlass(ctx, actor, run)
-		for _, w := range run.Plan.Warnings {
-			a.Warnings = append(a.Warnings, restart.Escape(w))
-		}
 	}
 	if run.State == restart.RunAwaitingApproval && run.Plan != nil {
 		own := run.Actor == actor.Name

@@ -152,9 +152,9 @@ func TestRetryOnThePage(t *testing.T) {
 		t.Fatalf("a double click made %v", drafts)
 	}
 	page = f.page(cookie, drafts[0])
-	wants(t, page, "Draft", "the disk has room again", "0 of 2 hosts done", "whether the script ran on web3.nginx.example.com is not known", `/start"`, "web2.nginx.example.com", `href="/runs/`+run.ID+`">a retry of another run`)
+	wants(t, page, "Draft", "the disk has room again", "whether the script ran on web3.nginx.example.com is not known", `/start"`, `value="web2.nginx.example.com" checked`, `href="/runs/`+run.ID+`">a retry of another run`)
 	lacks(t, f.page(f.signInAs("root", restart.RoleAdmin), drafts[0]), `/start"`) // another's plan
-	if res := f.post("/runs/"+drafts[0]+"/start", url.Values{"version": {shownVersion(t, page)}}, "Cookie", cookie); res.StatusCode != http.StatusSeeOther {
+	if res := f.post("/runs/"+drafts[0]+"/start", url.Values{"version": {shownVersion(t, page)}, "typed": {"nginx"}}, "Cookie", cookie); res.StatusCode != http.StatusSeeOther {
 		t.Fatalf("start: %s\n%s", res.Status, res.body)
 	}
 	wants(t, f.page(cookie, run.ID), `href="/runs/`+drafts[0]+`">retried by dana: Queued`)
@@ -163,7 +163,7 @@ func TestRetryOnThePage(t *testing.T) {
 	if res.StatusCode != http.StatusSeeOther {
 		t.Fatalf("undrain: %s\n%s", res.Status, res.body)
 	}
-	wants(t, f.do("GET", res.Header.Get("Location"), "", "Cookie", cookie).body, "Only puts hosts back", "0 of 1 hosts done", "puts back hosts of another run")
+	wants(t, f.do("GET", res.Header.Get("Location"), "", "Cookie", cookie).body, "Only puts hosts back", "puts back hosts of another run", "Put back 1 host of nginx in production")
 }
 
 // The live page: what can be pressed comes when it changes, and with it the

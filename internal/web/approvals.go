@@ -54,7 +54,12 @@ func (s *site) steps(v *visit, run restart.Run) (*stepsView, error) {
 	if run.State != restart.RunAwaitingApproval {
 		return nil, nil
 	}
-	found, err := s.cfg.Control.Steps(v.Context(), v.actor, run.ID, "")
+	return s.stepsOn(v, run, "")
+}
+
+// stepsOn gives the scripts of a run as a host would run them; "" = its first.
+func (s *site) stepsOn(v *visit, run restart.Run, host string) (*stepsView, error) {
+	found, err := s.cfg.Control.Steps(v.Context(), v.actor, run.ID, host)
 	if err != nil {
 		return nil, err
 	}

@@ -75,10 +75,10 @@ func (s *site) listFreezes(w http.ResponseWriter, v *visit) error {
 
 // glassForm is the second, deliberate step of a start past a freeze.
 func (s *site) glassForm(w http.ResponseWriter, v *visit) error {
-	return s.showGlassForm(w, v, http.StatusOK, false)
+	return s.showGlassForm(w, v, http.StatusOK, false, nil)
 }
 
-func (s *site) showGlassForm(w http.ResponseWriter, v *visit, status int, failed bool) error {
+func (s *site) showGlassForm(w http.ResponseWriter, v *visit, status int, failed bool, hosts []string) error {
 	run, err := s.run(v)
 	if err != nil {
 		return err
@@ -89,7 +89,10 @@ func (s *site) showGlassForm(w http.ResponseWriter, v *visit, status int, failed
 	}
 	page := breakPage{
 		layout: s.layout(v, say(v.lang, "break.title")), ID: run.ID, Service: run.Service, Environment: run.Environment,
-		Hosts: len(newBoard(v.lang, run).hosts), Failed: failed, Awaiting: run.State == restart.RunAwaitingApproval,
+		Hosts: len(newBoard(v.lang, run).hosts), Ticked: hosts, Failed: failed, Awaiting: run.State == restart.RunAwaitingApproval,
+	}
+	if len(hosts) > 0 {
+		page.Hosts = len(hosts)
 	}
 	if page.Frozen, err = s.frozen(v, run, s.cfg.Now()); err != nil {
 		return err
@@ -97,18 +100,35 @@ func (s *site) showGlassForm(w http.ResponseWriter, v *visit, status int, failed
 	return s.show(w, v, status, pageBreak, page)
 }
 
-// breakGlass starts a draft past its safeguards, once the service's name has
-// been typed.
+// breakGlass starts a draft past its safeguards, over the hosts that are ticked,
+// once the service's name has been typed. The plan's own page asks without one.
 func (s *site) breakGlass(w http.ResponseWriter, v *visit) error {
+	v.Body = http.MaxBytesReader(w, v.Body, maxPressed)
+	if err := v.ParseForm(); err != nil {
+		return restart.Errorf(restart.CodeInvalid, "the form can't be read").Because(err)
+	}
 	run, err := s.run(v)
 	if err != nil {
 		return err
 	}
-	v.Body = http.MaxBytesReader(w, v.Body, maxForm)
-	if strings.TrimSpace(v.PostFormValue("service")) != run.Service {
-		return s.showGlassForm(w, v, http.StatusUnprocessableEntity, true)
+	form := v.PostForm
+	hosts := form["hosts"]
+	if form.Has("ticked") && run.State == restart.RunDraft && run.Plan != nil {
+		d := drawing{run: run, ticked: set(hosts)}
+		all := d.chosen()
+		if len(all) == 0 {
+			d.noneTicked = true
+			return s.drawPlan(w, v, http.StatusUnprocessableEntity, d)
+		}
+		hosts = unlessAll(all, *run.Plan)
 	}
-	if _, err := s.cfg.Control.Start(v.Context(), v.actor, run.ID, wire.StartRequest{BreakGlass: true}); err != nil {
+	if !form.Has("service") {
+		return s.showGlassForm(w, v, http.StatusOK, false, hosts)
+	}
+	if strings.TrimSpace(form.Get("service")) != run.Service {
+		return s.showGlassForm(w, v, http.StatusUnprocessableEntity, true, hosts)
+	}
+	if _, err := s.cfg.Control.Start(v.Context(), v.actor, run.ID, wire.StartRequest{BreakGlass: true, Hosts: hosts}); err != nil {
 		return err
 	}
 	http.Redirect(w, v.Request, "/runs/"+run.ID, http.StatusSeeOther)

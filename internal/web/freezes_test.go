@@ -76,7 +76,7 @@ func TestADoubleClickStartsOneRun(t *testing.T) {
 	run := f.draft(s)
 	mine, other := f.as("anna", developer), f.as("vera", developer)
 	button := `action="/runs/` + run.ID + `/start"`
-	wants(t, f.do("GET", "/runs/"+run.ID, "", "Cookie", mine).body, button, "Start on 3 hosts")
+	wants(t, f.do("GET", "/runs/"+run.ID, "", "Cookie", mine).body, button, "Restart 3 hosts of shop in production")
 	lacks(t, f.do("GET", "/runs/"+run.ID, "", "Cookie", other).body, button)
 	if res := f.post("/runs/"+run.ID+"/start", nil, "Cookie", other); res.StatusCode != http.StatusForbidden {
 		t.Errorf("another starts it: %s", res.Status)
@@ -84,7 +84,7 @@ func TestADoubleClickStartsOneRun(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 6 {
 		wg.Go(func() {
-			if res := f.post("/runs/"+run.ID+"/start", nil, "Cookie", mine); res.StatusCode != http.StatusSeeOther || res.Header.Get("Location") != "/runs/"+run.ID {
+			if res := f.post("/runs/"+run.ID+"/start", url.Values{"typed": {"shop"}}, "Cookie", mine); res.StatusCode != http.StatusSeeOther || res.Header.Get("Location") != "/runs/"+run.ID {
 				t.Errorf("%s to %q\n%s", res.Status, res.Header.Get("Location"), res.body)
 			}
 		})
@@ -127,7 +127,7 @@ func TestBreakGlassOnPages(t *testing.T) {
 	plain, sure := f.as("anna", developer), f.as("anna", developer, restart.RoleBreakGlass)
 
 	page := f.do("GET", "/runs/"+run.ID, "", "Cookie", plain).body
-	wants(t, page, "Frozen until", "the big sale is on", "until an admin lifts the freeze")
+	wants(t, page, "Frozen until", "the big sale is on", "wait until then; or an admin lifts it")
 	lacks(t, page, path, "/start\"")
 	if res := f.post("/runs/"+run.ID+"/start", nil, "Cookie", plain); res.StatusCode != http.StatusConflict || !strings.Contains(res.body, "This is frozen now") || !strings.Contains(res.body, "the big sale is on") {
 		t.Errorf("start: %s\n%s", res.Status, res.body)
@@ -135,18 +135,22 @@ func TestBreakGlassOnPages(t *testing.T) {
 	if res := f.post(path, url.Values{"service": {"shop"}}, "Cookie", plain); res.StatusCode != http.StatusForbidden {
 		t.Errorf("without the right: %s", res.Status)
 	}
-	wants(t, f.do("GET", "/runs/"+run.ID, "", "Cookie", sure).body, "Frozen until", `href="`+path+`"`)
+	wants(t, f.do("GET", "/runs/"+run.ID, "", "Cookie", sure).body, "Frozen until", `action="`+path+`"`, "It can&#39;t wait: break the glass")
 	wants(t, f.do("GET", path, "", "Cookie", sure).body, "Break the glass", "the big sale is on", "3 hosts although", `action="`+path+`"`, "type the name of the service: shop")
+	wants(t, f.post(path, url.Values{"ticked": {"yes"}, "hosts": {"web1", "web3"}}, "Cookie", sure).body, "2 hosts although", `name="hosts" value="web1"`, `name="hosts" value="web3"`)
 	for _, typed := range []string{"", "shopp", "yes"} {
 		if res := f.post(path, url.Values{"service": {typed}}, "Cookie", sure); res.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(res.body, "not the name of the service") {
 			t.Errorf("%q: %s", typed, res.Status)
 		}
 	}
-	if res := f.post(path, url.Values{"service": {" shop "}}, "Cookie", sure); res.StatusCode != http.StatusSeeOther {
+	if res := f.post(path, url.Values{"service": {" shop "}, "hosts": {"web1", "web3"}}, "Cookie", sure); res.StatusCode != http.StatusSeeOther {
 		t.Fatalf("%s\n%s", res.Status, res.body)
 	}
-	if res := f.post(path, url.Values{"service": {"shop"}}, "Cookie", sure); res.StatusCode != http.StatusSeeOther { // a double click
+	if res := f.post(path, url.Values{"service": {"shop"}, "hosts": {"web1", "web3"}}, "Cookie", sure); res.StatusCode != http.StatusSeeOther { // a double click
 		t.Errorf("again: %s", res.Status)
+	}
+	if got, err := s.Store.Run(t.Context(), run.ID); err != nil || len(got.Tasks) != 2 {
+		t.Errorf("%d tasks, %v: the host that was unticked is touched past the freeze", len(got.Tasks), err)
 	}
 	wants(t, f.do("GET", "/runs/"+run.ID, "", "Cookie", plain).body, "the glass was broken")
 	if res := f.do("GET", path, "", "Cookie", sure); res.StatusCode != http.StatusSeeOther {

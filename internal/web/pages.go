@@ -106,6 +106,7 @@ type (
 		layout
 		ID, Service, Environment string
 		Hosts                    int
+		Ticked                   []string      // where not all are
 		Frozen                   *frozenNotice // nil = nothing is, just now
 		Awaiting                 bool          // it waits for an approval
 		Failed                   bool          // another name was typed

@@ -63,9 +63,6 @@ func (s *site) presses() []route {
 		return route{pattern: "POST /runs/{id}/" + name, policy: signedIn, handle: s.press(ask)}
 	}
 	return []route{
-		form("start", func(ctx context.Context, actor restart.Actor, p pressed) (restart.Run, error) {
-			return c.Start(ctx, actor, p.run, wire.StartRequest{Seen: wire.Seen{Version: p.seen}})
-		}),
 		form("approve", func(ctx context.Context, actor restart.Actor, p pressed) (restart.Run, error) {
 			return c.Approve(ctx, actor, p.run, wire.ApprovalRequest{Reason: p.reason, Seen: wire.Seen{Version: p.seen}})
 		}),

@@ -34,14 +34,13 @@ type route struct {
 
 // routes is everything that there is.
 func (s *site) routes() []route {
-	return slices.Concat(s.presses(), s.frameRoutes(), s.peopleRoutes(), s.runRoutes(), s.reviewRoutes())
+	return slices.Concat(s.presses(), s.frameRoutes(), s.peopleRoutes(), s.runRoutes(), s.reviewRoutes(), s.startRoutes())
 }
 
 // frameRoutes are those that belong to no page.
 func (s *site) frameRoutes() []route {
 	return []route{
 		{pattern: "GET /assets/{name}", policy: anybody, handle: s.asset},
-		{pattern: "GET /{$}", policy: signedIn, handle: s.home},
 		{pattern: "/", policy: anybody, handle: s.nothing},
 	}
 }
@@ -176,16 +175,13 @@ func (s *site) fail(w http.ResponseWriter, v *visit, err error) {
 
 // pressedOn is the page that has the form of a path.
 func pressedOn(form string) string {
-	if strings.HasPrefix(form, "/break-glass/") { // of any run in its list
+	switch {
+	case strings.HasPrefix(form, "/break-glass/"): // of any run in its list
 		return "/break-glass"
+	case form == "/start": // where it stands
+		return form
 	}
 	return path.Dir(form)
-}
-
-// home is where people come in.
-func (s *site) home(w http.ResponseWriter, v *visit) error {
-	http.Redirect(w, v.Request, "/runs", http.StatusSeeOther)
-	return nil
 }
 
 // nothing answers for every path that no route has.

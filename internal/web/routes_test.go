@@ -54,8 +54,11 @@ func TestNobodyGetsInUnsigned(t *testing.T) {
 			if method == "POST" { // to the page that it was pressed on
 				next = path[:strings.LastIndex(path, "/")]
 			}
-			if strings.HasPrefix(path, "/break-glass/") {
+			switch {
+			case strings.HasPrefix(path, "/break-glass/"):
 				next = "/break-glass"
+			case path == "/start":
+				next = path
 			}
 			for _, cookie := range []string{"", "__Host-restartilka=rtk_" + strings.Repeat("0", 32), "__Host-restartilka=x"} {
 				res := f.do(method, path, "", "Cookie", cookie, "Sec-Fetch-Site", "same-origin")
@@ -108,7 +111,7 @@ func TestOtherSitesAreRefused(t *testing.T) {
 	} {
 		headers = append(headers, "Cookie", cookie, "Content-Type", "application/x-www-form-urlencoded")
 		for _, path := range []string{
-			"/sign-in", "/sign-out", "/runs/" + run.ID + "/abort", "/runs/" + run.ID + "/decide",
+			"/sign-in", "/sign-out", "/start", "/runs/" + run.ID + "/abort", "/runs/" + run.ID + "/decide",
 			"/runs/" + run.ID + "/start", "/runs/" + run.ID + "/break-glass", "/break-glass/" + run.ID + "/review",
 		} {
 			if res := f.do("POST", path, form, headers...); res.StatusCode != http.StatusForbidden || len(res.Cookies()) > 0 {

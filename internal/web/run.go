@@ -35,7 +35,7 @@ type runView struct {
 	Counts                    []counted
 	Done, Total               int
 	Bar                       []segment // nil where the strip shows each host
-	Draft, Paused, HasUnknown bool
+	Paused, HasUnknown        bool
 	Frozen                    bool // a freeze has paused it
 	OnHost                    bool // begun on the host itself, without a server
 	Reason, By                string
@@ -100,6 +100,9 @@ func (s *site) showRun(w http.ResponseWriter, v *visit) error {
 	run, err := s.run(v)
 	if err != nil {
 		return err
+	}
+	if run.State == restart.RunDraft && run.Plan != nil {
+		return s.showPlan(w, v, run)
 	}
 	now := s.cfg.Now()
 	b := newBoard(v.lang, run)
@@ -202,7 +205,7 @@ func (b *board) view(run restart.Run, now time.Time) runView {
 		Created: momentOf(run.CreatedAt, now), Started: maybeMoment(run.StartedAt, now), Finished: maybeMoment(run.FinishedAt, now),
 		Took: lasted(run.StartedAt, run.FinishedAt, now), Ticking: run.StartedAt != nil && run.FinishedAt == nil,
 		Done: counts[toneDone], Total: b.total,
-		Draft: run.State == restart.RunDraft, Paused: run.State == restart.RunPaused, Frozen: run.Cause == restart.CauseFreeze, HasUnknown: counts[toneUnknown] > 0,
+		Paused: run.State == restart.RunPaused, Frozen: run.Cause == restart.CauseFreeze, HasUnknown: counts[toneUnknown] > 0,
 		Reason: restart.Escape(run.Reason), By: run.Actor, Density: b.density(), Glass: run.BreakGlass, Approval: approvalOf(b.lang, run, now),
 	}
 	if run.Work == restart.WorkUndrain {

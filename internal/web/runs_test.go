@@ -42,9 +42,6 @@ func TestNoRunsYet(t *testing.T) {
 	wants(t, f.do("GET", "/runs", "", "Cookie", f.signIn(), "Accept-Language", "ru").body, "Журнал не уходит на другой сервер")
 	res := f.do("GET", "/runs", "", "Cookie", f.signIn())
 	wants(t, res.body, "<title>Runs", "No remote log:", "Nothing has been restarted yet", "restartilka restart SERVICE")
-	if res := f.do("GET", "/", "", "Cookie", f.signIn()); res.Header.Get("Location") != "/runs" {
-		t.Errorf("/ leads to %q", res.Header.Get("Location"))
-	}
 }
 
 func TestListOfRuns(t *testing.T) {
@@ -120,7 +117,7 @@ func TestDraftShowsItsPlan(t *testing.T) {
 	run := f.newRun("nginx", 1, 1)
 	run.State, run.Tasks = restart.RunDraft, nil
 	f.create(run)
-	wants(t, f.do("GET", "/runs/"+run.ID, "", "Cookie", f.signIn()).body, "Draft", "nobody has started", "0 of 2 hosts done", `id="host-0"`, "Waiting", `id="host-1"`)
+	wants(t, f.do("GET", "/runs/"+run.ID, "", "Cookie", f.signIn()).body, "Draft", "Restart nginx?", `value="web1.nginx.example.com" checked`, `value="web2.nginx.example.com" checked`)
 	if res := f.do("GET", "/runs/"+run.ID+"/hosts/web1.nginx.example.com", "", "Cookie", f.signIn()); res.StatusCode != http.StatusOK || !strings.Contains(res.body, "Nothing has happened") {
 		t.Errorf("its host: %s\n%s", res.Status, res.body)
 	}

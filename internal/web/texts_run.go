@@ -33,9 +33,6 @@ var runTexts = map[string]text{
 	"freezes.command":   {"restartilka freeze add --env production --weekly 'fri 18:00-mon 08:00' --reason TEXT", "restartilka freeze add --env production --weekly 'fri 18:00-mon 08:00' --reason ТЕКСТ"},
 	"freezes.glass":     {"Runs that were started past their safeguards", "Запуски в обход защиты"},
 	"freeze.until":      {"Frozen until", "Заморожено до"},
-	"freeze.draft":      {"It can't be started until then, or until an admin lifts the freeze.", "До тех пор, или пока администратор не снимет заморозку, запустить его нельзя."},
-	"freeze.break":      {"It can't wait: break the glass", "Ждать нельзя: запустить в обход"},
-	"start.button":      {"Start on %d host|Start on %d hosts", "Запустить на %d хосте|Запустить на %d хостах|Запустить на %d хостах"},
 	"glass.title":       {"Started past safeguards", "Запуски в обход защиты"},
 	"glass.about":       {"Each of these was started past a freeze. An auditor or admin who did not start it notes what he has found.", "Каждый из этих запусков начат в обход заморозки. Аудитор или администратор, который его не начинал, записывает, что он выяснил."},
 	"glass.waived":      {"Waived: %s", "В обход: %s"},
@@ -159,7 +156,6 @@ var runTexts = map[string]text{
 	"next.break":   {"Where it can't wait, end it here, and start what is left past the freeze:", "Если ждать нельзя, закончить на этом и запустить остаток в обход заморозки:"},
 	"next.decide":  {"To say what became of it:", "Чтобы сказать, что с ним стало:"},
 	"next.abort":   {"To end it here:", "Чтобы закончить на этом:"},
-	"next.start":   {"This is a plan that nobody has started.", "Это план, который никто не запустил."},
 	"next.unknown": {"Whether the script ran on an unknown host is for a person to find out: it is never run again by itself.", "Выполнился ли скрипт на хосте с неизвестным исходом, выясняет человек: сам он не запускается повторно."},
 
 	"host.title":         {"%s, %s", "%s, %s"},

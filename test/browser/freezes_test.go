@@ -37,7 +37,7 @@ func TestBreakGlass(t *testing.T) {
 	if n := eval[int](b, "document.querySelectorAll('form[action$=\"/start\"]').length"); n != 0 {
 		t.Error("a frozen plan can be started with one press")
 	}
-	b.press("a[href$='/break-glass']")
+	b.press("form[action$='/break-glass'] button.break")
 	b.until("document.querySelector('#service') !== null && document.readyState === 'complete'")
 	f.fits(b, "break")
 	b.fill("#service", "another")

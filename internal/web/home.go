@@ -1,0 +1,92 @@
+package web
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/store"
+)
+
+// Bounds of what the first page lists.
+const (
+	homeRuns     = 10
+	homeLookBack = 20 // of one's own runs that are over, for hosts that are unknown still
+)
+
+// moments shows times as of now.
+type moments func(t time.Time) moment
+
+// home is where people come in: what waits for them, what goes on, and a service
+// to choose.
+func (s *site) home(w http.ResponseWriter, v *visit) error {
+	now := s.cfg.Now()
+	page := homePage{layout: s.layout(v, say(v.lang, "home.title")), Poll: "/"}
+	list, err := s.cfg.Control.Approvals(v.Context(), v.actor)
+	if err != nil {
+		return err
+	}
+	for _, a := range list {
+		if a.MayDecide && len(page.Approvals) < homeRuns {
+			page.Approvals = append(page.Approvals, awaitingLine{
+				ID: a.Run, Service: a.Service, Environment: a.Environment, Scenario: a.Scenario, By: a.Actor, Reason: restart.Escape(a.Reason), Who: a.Who,
+				Hosts: a.Hosts, AskedAt: momentOf(a.AskedAt, now), Until: momentOf(a.Until, now), Mine: true,
+			})
+		}
+	}
+	if err := s.homeRuns(v, &page, now); err != nil {
+		return err
+	}
+	chooser, err := s.chooser(v, askingOf(nil, false), "")
+	if err != nil {
+		return err
+	}
+	page.Chooser, page.Scripts, page.Files = *chooser, true, []string{"start.js"}
+	return s.show(w, v, http.StatusOK, pageHome, page)
+}
+
+// homeRuns lists the reader's runs that wait for a person, and what goes on.
+func (s *site) homeRuns(v *visit, page *homePage, now time.Time) error {
+	runs := func(limit int, actor string, states ...restart.RunState) ([]restart.Run, string, error) {
+		return s.cfg.Control.Runs(v.Context(), v.actor, store.RunFilter{Actor: actor, States: states, Limit: limit})
+	}
+	mine, _, err := runs(homeRuns, v.actor.Name, restart.RunPaused, restart.RunAwaitingApproval)
+	if err != nil {
+		return err
+	}
+	over, _, err := runs(homeLookBack, v.actor.Name, restart.RunFailed, restart.RunAborted)
+	if err != nil {
+		return err
+	}
+	for _, run := range over {
+		if len(run.Undecided()) > 0 {
+			mine = append(mine, run)
+		}
+	}
+	for _, run := range mine {
+		line := lineOf(v.lang, run, now)
+		if run.State.Final() {
+			line.Cause = count(v.lang, "home.unknown", len(run.Undecided()))
+		}
+		page.Mine = append(page.Mine, line)
+	}
+	going, next, err := runs(homeRuns, "", restart.RunRunning, restart.RunQueued)
+	for _, run := range going {
+		page.Now = append(page.Now, lineOf(v.lang, run, now))
+	}
+	page.More = next != ""
+	return err
+}
+
+// part renders a piece of a page, for a page that has the rest.
+func (s *site) part(w http.ResponseWriter, v *visit, page, name string, data any) error {
+	var b bytes.Buffer
+	if err := s.pages[v.lang][page].ExecuteTemplate(&b, name, data); err != nil {
+		return fmt.Errorf("render %s of %s: %w", name, page, err)
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Write(b.Bytes()) //nolint:errcheck // the reader has gone
+	return nil
+}

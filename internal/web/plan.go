@@ -1,0 +1,456 @@
+package web
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/restartilka/restartilka/internal/control"
+	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/store"
+	"github.com/restartilka/restartilka/internal/wire"
+)
+
+// mostDifferences bounds what is listed of how a plan has changed.
+const mostDifferences = 20
+
+// drawing is how a plan is to be shown: what was ticked, and what came of it.
+type drawing struct {
+	run        restart.Run
+	ticked     map[string]bool // nil = as the plan has it
+	noneTicked bool
+}
+
+// showPlan shows a draft to whoever looks: all that is to be known before the
+// button is pressed.
+func (s *site) showPlan(w http.ResponseWriter, v *visit, run restart.Run) error {
+	d := drawing{run: run}
+	if query := v.URL.Query(); query.Has("ticked") { // from this page, to look at something else
+		d.ticked = set(query["hosts"])
+	}
+	return s.drawPlan(w, v, http.StatusOK, d)
+}
+
+func set(names []string) map[string]bool {
+	out := map[string]bool{}
+	for _, name := range names {
+		out[name] = true
+	}
+	return out
+}
+
+func (s *site) drawPlan(w http.ResponseWriter, v *visit, status int, d drawing) error {
+	run, now := d.run, s.cfg.Now()
+	b := newBoard(v.lang, run)
+	page := planPage{
+		layout: s.layout(v, b.title(run)), ID: run.ID, Service: run.Service, Environment: run.Environment, Heading: heading(v.lang, run),
+		Tone: toneOfRun(run.State), State: say(v.lang, "runstate."+string(run.State)), Reason: restart.Escape(run.Reason), By: run.Actor,
+		Created: momentOf(run.CreatedAt, now), Looked: momentOf(run.Plan.MadeAt, now), Version: run.Version, NoneTicked: d.noneTicked,
+		Mine: run.Actor == v.actor.Name, Own: formFor(run), Second: s.cfg.Control.Deliberate(v.Context(), run), Check: "/runs/" + run.ID + "/check",
+	}
+	page.Only = onlyOf(v.lang, run)
+	if page.Mine && run.Via != "" {
+		page.By = say(v.lang, "run.via", run.Actor, run.Via)
+	}
+	for _, step := range []func(*visit, *planPage, drawing, time.Time) error{s.standsInTheWay, s.planChanged, s.plannedHosts, s.planNumbers, s.planSteps, s.checkInPage} {
+		if err := step(v, &page, d, now); err != nil {
+			return err
+		}
+	}
+	n := len(run.Plan.Chosen())
+	if d.ticked != nil {
+		n = len(d.chosen())
+	}
+	page.Button, page.Forms = buttonOf(v.lang, run, n)
+	page.Scripts, page.Files = true, []string{"start.js"}
+	return s.show(w, v, status, pagePlan, page)
+}
+
+// chosen gives the hosts that a start would touch: those that are ticked, and
+// those that are not listed.
+func (d drawing) chosen() []string {
+	var out []string
+	for i, h := range d.run.Plan.Asked() {
+		if d.ticks(i, h) {
+			out = append(out, h.Name)
+		}
+	}
+	return out
+}
+
+func (d drawing) ticks(i int, h restart.PlannedHost) bool {
+	if d.ticked == nil || i >= control.MaxLooked {
+		return !h.LeftOut
+	}
+	return d.ticked[h.Name]
+}
+
+// verbOf is what a run does, as a part of a text's key.
+func verbOf(run restart.Run) string {
+	switch {
+	case run.Work == restart.WorkUndrain:
+		return "undrain"
+	case run.Work == restart.WorkRehearse:
+		return "rehearse"
+	case run.Kind == restart.KindThreadDump:
+		return "dump"
+	case run.Kind == restart.KindCustom:
+		return "custom"
+	}
+	return "restart"
+}
+
+func heading(l language, run restart.Run) string {
+	return say(l, "planverb."+verbOf(run), run.Service)
+}
+
+// onlyOf says that a run does not do the whole scenario.
+func onlyOf(l language, run restart.Run) string {
+	switch run.Work {
+	case restart.WorkUndrain:
+		return say(l, "run.only")
+	case restart.WorkRehearse:
+		return say(l, "run.rehearsal")
+	}
+	return ""
+}
+
+// buttonOf gives the text of the green button, and all its forms for other
+// numbers, which take the place of what "#" stands for.
+func buttonOf(l language, run restart.Run, n int) (text, forms string) {
+	of := say(l, "plan.of", run.Service, run.Environment)
+	if run.Environment == "" {
+		of = say(l, "plan.of.service", run.Service)
+	}
+	key := "planbutton." + verbOf(run)
+	text = count(l, key, n) + " " + of
+	var all []string
+	for form := range strings.SplitSeq(catalogue[key].in(l), "|") {
+		all = append(all, strings.Replace(form, "%d", "#", 1)+" "+of)
+	}
+	return text, strings.Join(all, "|")
+}
+
+// standsInTheWay says before the button what keeps the run from starting: a
+// freeze, a right, another person's plan.
+func (s *site) standsInTheWay(v *visit, page *planPage, d drawing, now time.Time) error {
+	var err error
+	if page.Frozen, err = s.frozen(v, d.run, now); err != nil {
+		return err
+	}
+	a := s.acts(v.Context(), v.actor, d.run, page.Frozen != nil, now)
+	page.Start, page.MayBreak = a.Start, a.MayBreak
+	if page.Frozen != nil {
+		page.FrozenHow = sentences(s.cfg.Control.PastFreeze(v.Context(), v.actor, d.run))
+	}
+	if e := personalOf(s.cfg.Control.MayStart(v.Context(), v.actor, d.run)); e != nil && page.Mine {
+		page.Denied = troubleOf(e)
+	}
+	for _, w := range warningsOf(d.run.Plan) {
+		if page.Frozen == nil || !strings.Contains(w, d.run.Environment+" is frozen until ") { // is said by itself
+			page.Warnings = append(page.Warnings, w)
+		}
+	}
+	return nil
+}
+
+func warningsOf(p *restart.Plan) []string {
+	warnings := p.Warnings
+	if p.Resolved != nil {
+		warnings = slices.Concat(warnings, p.Resolved.Warnings)
+	}
+	var out []string
+	for _, w := range warnings {
+		out = append(out, restart.Escape(w))
+	}
+	return out
+}
+
+// planChanged compares with the plan that this one took the place of.
+func (s *site) planChanged(v *visit, page *planPage, d drawing, _ time.Time) error {
+	id := v.URL.Query().Get("instead")
+	if id == "" || restart.CheckID(id) != nil {
+		return nil
+	}
+	before, err := s.cfg.Control.Run(v.Context(), v.actor, id)
+	if restart.CodeOf(err) == restart.CodeNotFound || err == nil && (before.Plan == nil || before.Actor != d.run.Actor || before.Service != d.run.Service) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	page.Changed = &changedView{}
+	list := control.Differences(*before.Plan, *d.run.Plan)
+	page.Changed.More = max(len(list)-mostDifferences, 0)
+	for _, x := range list[:min(len(list), mostDifferences)] {
+		page.Changed.Differences = append(page.Changed.Differences, restart.Escape(x))
+	}
+	return nil
+}
+
+// plannedHosts lists the first hosts of the plan, each with what is known of it.
+func (s *site) plannedHosts(v *visit, page *planPage, d drawing, now time.Time) error {
+	plan := d.run.Plan
+	asked := plan.Asked()
+	page.Beside = len(plan.Hosts) - len(asked)
+	for _, h := range asked[min(len(asked), control.MaxLooked):] {
+		if !h.LeftOut {
+			page.Unlisted++
+		}
+	}
+	asked = asked[:min(len(asked), control.MaxLooked)]
+	var names []string
+	for _, h := range asked {
+		names = append(names, h.Name)
+	}
+	last, err := s.cfg.Control.LastRestarts(v.Context(), v.actor, d.run.Service, names)
+	if err != nil {
+		return err
+	}
+	domain, position := commonDomain(names), 0
+	for i, h := range asked {
+		line := plannedLine{
+			Position: i, Host: h.Name, Label: strings.TrimSuffix(h.Name, domain), DataCentre: restart.Escape(h.DataCentre), Ticked: d.ticks(i, h),
+			Version: restart.Escape(h.Version), Agent: plannedAgent(v.lang, i, h),
+		}
+		line.Domain = strings.TrimPrefix(h.Name, line.Label)
+		for _, tag := range h.Tags {
+			line.Tags = append(line.Tags, restart.Escape(tag))
+		}
+		line.HealthTone, line.Health = healthOf(v.lang, h)
+		if !h.LeftOut {
+			line.Batch = restart.BatchOf(plan.Batches, position) + 1
+			position++
+		} else if h.Why != h.Agent {
+			line.Why = restart.Escape(h.Why)
+		}
+		if l, ok := last[h.Name]; ok {
+			line.last(v.lang, l, now)
+		}
+		page.Hosts = append(page.Hosts, line)
+	}
+	return nil
+}
+
+func (p *plannedLine) last(l language, x store.LastOn, now time.Time) {
+	p.Last, p.Run, p.LastBy = &lastView{momentOf(x.At, now)}, x.Run, restart.Escape(x.Actor)
+	p.LastTone, p.LastState = toneOfTask(x.State), say(l, "taskstate."+string(x.State))
+}
+
+// plannedAgent is what the plan has of a host's agent.
+func plannedAgent(l language, position int, h restart.PlannedHost) agentView {
+	a := agentView{Position: position}
+	switch h.Agent {
+	case "ready":
+		a.Tone, a.State = toneDone, say(l, "hoststate.ready")
+	case "":
+		a.Tone, a.State = toneWait, say(l, "hoststate.unasked")
+	default:
+		a.Tone, a.State, a.Message = toneFail, say(l, "hoststate.not"), restart.Escape(h.Agent)
+	}
+	return a
+}
+
+func healthOf(l language, h restart.PlannedHost) (tone, string) {
+	switch h.Health {
+	case restart.HealthHealthy:
+		return toneDone, say(l, "health.healthy")
+	case restart.HealthUnhealthy:
+		return toneFail, say(l, "health.unhealthy")
+	}
+	return toneWait, say(l, "health.unknown")
+}
+
+// checkInPage asks the hosts again where somebody without JavaScript wants it.
+func (s *site) checkInPage(v *visit, page *planPage, d drawing, now time.Time) error {
+	if !v.URL.Query().Has("check") {
+		return nil
+	}
+	agents, err := s.askAgents(v, d.run)
+	if err != nil {
+		return err
+	}
+	for i, a := range agents {
+		a.Live = false
+		page.Hosts[i].Agent = a
+	}
+	page.Checked = new(momentOf(now, now))
+	return nil
+}
+
+// askAgents asks the hosts of a plan what they say now.
+func (s *site) askAgents(v *visit, run restart.Run) ([]agentView, error) {
+	checks, err := s.cfg.Control.CheckPlan(v.Context(), v.actor, run)
+	if err != nil {
+		return nil, err
+	}
+	var out []agentView
+	for i, c := range checks {
+		out = append(out, agentOf(v.lang, i, c))
+	}
+	return out, nil
+}
+
+func agentOf(l language, position int, c wire.HostCheck) agentView {
+	a := agentView{Live: true, Position: position, Tone: toneDone, State: say(l, "hoststate."+string(c.State))}
+	if c.State != wire.HostReady {
+		a.Tone = toneFail
+	}
+	if c.Error != nil {
+		a.Message, a.Hint = restart.Escape(c.Error.Message), sentences(c.Error.Hint)
+	}
+	for _, f := range c.Also {
+		a.Notes = append(a.Notes, restart.Escape(f.Error.Message))
+	}
+	for _, w := range c.Warnings {
+		a.Notes = append(a.Notes, restart.Escape(w.Message))
+	}
+	return a
+}
+
+// checkPlan answers, as parts of a plan's page, what its hosts say now.
+func (s *site) checkPlan(w http.ResponseWriter, v *visit) error {
+	run, err := s.run(v)
+	if err != nil {
+		return err
+	}
+	agents, err := s.askAgents(v, run)
+	if err != nil {
+		return err
+	}
+	now := s.cfg.Now()
+	return s.part(w, v, pagePlan, "checks", checksPage{ID: run.ID, At: momentOf(now, now), Agents: agents})
+}
+
+// planSteps shows the scripts as one of the hosts would run them.
+func (s *site) planSteps(v *visit, page *planPage, d drawing, _ time.Time) error {
+	chosen := d.run.Plan.Chosen()
+	wanted := v.URL.Query().Get("host")
+	if !slices.ContainsFunc(chosen, func(h restart.PlannedHost) bool { return h.Name == wanted }) {
+		wanted = ""
+	}
+	var err error
+	if page.Steps, err = s.stepsOn(v, d.run, wanted); err != nil {
+		if restart.CodeOf(err) == restart.CodeInternal {
+			return err
+		}
+		page.Warnings = append(page.Warnings, restart.Escape(personalOf(err).Message))
+		return nil
+	}
+	for _, h := range chosen[:min(len(chosen), control.MaxLooked)] {
+		page.StepHosts = append(page.StepHosts, choice{h.Name, h.Name == page.Steps.Host})
+	}
+	return nil
+}
+
+// planNumbers says what the plan means in numbers.
+func (s *site) planNumbers(v *visit, page *planPage, d drawing, now time.Time) error {
+	numbers, err := s.numbers(v, d.run, *d.run.Plan)
+	if err != nil {
+		return err
+	}
+	l, run := v.lang, d.run
+	page.Numbers = numbers
+	more := func(key string, values ...string) {
+		if len(values) > 0 && values[0] != "" {
+			page.Numbers = append(page.Numbers, numberLine{Name: say(l, key), Values: values})
+		}
+	}
+	scenario := numberLine{Name: say(l, "run.scenario"), Values: []string{run.Scenario}, Quiet: restart.Escape(run.Plan.Description)}
+	if run.Digest != "" {
+		scenario.URL = "/scenarios/" + run.Digest + "/review"
+	}
+	page.Numbers = append(page.Numbers, scenario)
+	more("run.group", run.Group)
+	more("run.project", run.Project)
+	var params []string
+	for _, name := range slices.Sorted(maps.Keys(run.Params)) {
+		params = append(params, restart.Escape(name+"="+run.Params[name]))
+	}
+	more("run.params", params...)
+	more("run.ticket", restart.Escape(run.Ticket))
+	page.Numbers = append(page.Numbers, numberLine{Name: say(l, "plan.inventory"), Values: []string{momentOf(run.Plan.InventoryAt, now).Exact}})
+	more("run.id", run.ID)
+	if run.Parent != "" {
+		for _, r := range relations(l, run) {
+			page.Numbers = append(page.Numbers, numberLine{Name: say(l, "run.relations"), Values: []string{r.Text}, URL: "/runs/" + r.ID})
+		}
+	}
+	return nil
+}
+
+// numbers are those that a person weighs before the button: how many at once,
+// how many stay, how long.
+func (s *site) numbers(v *visit, run restart.Run, plan restart.Plan) ([]numberLine, error) {
+	run.Plan = &plan
+	b := newBoard(v.lang, run)
+	out := []numberLine{{Name: say(v.lang, "run.batches"), Values: []string{b.batches()}}}
+	if len(plan.Batches) > 1 {
+		out[0].Quiet = count(v.lang, "plan.batches", len(plan.Batches))
+	}
+	out = append(out, numberLine{Name: say(v.lang, "plan.lowest"), Values: []string{lowestOf(v.lang, run, plan)}})
+	if r := plan.Resolved; r != nil {
+		if keep := b.keep(*r); keep != "" {
+			out = append(out, numberLine{Name: say(v.lang, "run.keep"), Values: []string{keep}})
+		}
+		if down := b.down(*r); down != "" {
+			out = append(out, numberLine{Name: say(v.lang, "run.down"), Values: []string{down}})
+		}
+	}
+	times, err := s.cfg.Control.Estimate(v.Context(), v.actor, plan)
+	if err != nil {
+		return nil, err
+	}
+	out = append(out, estimateLine(v.lang, run, plan, times))
+	if r := plan.Resolved; r != nil && r.Longest != 0 {
+		out = append(out, numberLine{Name: say(v.lang, "plan.longest"), Values: []string{b.limits(*r)}})
+	}
+	return out, nil
+}
+
+// lowestOf says how many hosts serve when fewest do: the strategy's own numbers,
+// if nothing fails.
+func lowestOf(l language, run restart.Run, plan restart.Plan) string {
+	if run.Kind == restart.KindThreadDump || run.Work != restart.WorkWhole {
+		return say(l, "plan.lowest.none")
+	}
+	total, healthy := 0, 0
+	for _, h := range plan.Hosts {
+		total++
+		if h.Health == restart.HealthHealthy {
+			healthy++
+		}
+	}
+	position, most, mostHealthy := 0, 0, 0
+	chosen := plan.Chosen()
+	for _, size := range plan.Batches {
+		n := 0
+		for _, h := range chosen[position:min(position+size, len(chosen))] {
+			if h.Health == restart.HealthHealthy {
+				n++
+			}
+		}
+		position, most, mostHealthy = min(position+size, len(chosen)), max(most, size), max(mostHealthy, n)
+	}
+	if healthy == 0 {
+		return say(l, "plan.lowest.unknown", total-most, total)
+	}
+	return say(l, "plan.lowest.healthy", healthy-mostHealthy, healthy)
+}
+
+// estimateLine says how long it is likely to take, and why that is believed.
+func estimateLine(l language, run restart.Run, plan restart.Plan, times store.HostTimes) numberLine {
+	line := numberLine{Name: say(l, "plan.estimate")}
+	if times.Hosts == 0 {
+		line.Values = []string{say(l, "plan.estimate.none")}
+		line.Quiet = say(l, "plan.estimate.never", run.Scenario, run.Service)
+		return line
+	}
+	n := time.Duration(len(plan.Batches))
+	all := n*times.Median + max(n-1, 0)*plan.Strategy.PauseBetween.Std()
+	line.Values = []string{say(l, "plan.estimate.about", took(l, all.Round(100*time.Millisecond)))}
+	line.Quiet = say(l, "plan.estimate.from", took(l, times.Median), count(l, "start.count", times.Hosts), count(l, "plan.estimate.runs", times.Runs))
+	return line
+}

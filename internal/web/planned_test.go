@@ -1,0 +1,227 @@
+package web
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/restartilka/restartilka/internal/api/apitest"
+	"github.com/restartilka/restartilka/internal/control"
+	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/wire"
+)
+
+// until waits until a run is in one of some states.
+func (f *fixture) until(s *apitest.Server, run restart.Run, states ...restart.RunState) {
+	f.t.Helper()
+	there := errors.New("there")
+	err := s.Control.Follow(f.t.Context(), anna, run.ID, 0, func(now restart.Run) error {
+		if slices.Contains(states, now.State) {
+			return there
+		}
+		return nil
+	})
+	if !errors.Is(err, there) {
+		f.t.Fatalf("run %s is never %v: %v", run.ID, states, err)
+	}
+}
+
+// What is known before the button is on the plan's page: of each host, in
+// numbers, and what happened before.
+func TestThePlanSaysWhatIsToBeKnown(t *testing.T) {
+	f, s := newStart(t, "")
+	s.Agents.Set("web2", apitest.Away)
+	cookie := f.as("anna", developer)
+	run := f.draft(s)
+	page := f.page(cookie, run.ID)
+	wants(t, page, "Restart shop?", "dc1", "edge", "ready", "1.2.3-1", "healthy", "none known")
+	wants(t, page, `value="web1" checked`, `value="web2"`, "not ready", "web2: nothing listens", `value="web3" checked`, "one host at a time", "2 batches", "At the lowest moment", "1 of 2 healthy hosts serve",
+		"Likely to take", "not known yet", "plain-restart has not run on shop here before", "What runs on each host", "systemctl restart shop.service", "Restart 2 hosts of shop in production")
+	lacks(t, page, `value="web2" checked`)
+
+	started, err := s.Control.Start(t.Context(), anna, run.ID, wire.StartRequest{})
+	f.must(err)
+	f.until(s, started, restart.RunCompleted)
+	s.Agents.Set("web2", apitest.Succeeds)
+	again := f.draft(s)
+	page = f.page(cookie, again.ID, "Accept-Language", "ru")
+	wants(t, page, "Перезапустить shop?", "Последний перезапуск", `href="/runs/`+run.ID+`"`, "Займёт примерно", "медиана последних раз (2 хоста, 1 запуск)", "Перезапустить 3 хоста сервиса shop в production")
+	wants(t, f.page(cookie, again.ID+"?host=web3"), `<option value="web3" selected>`, "Shown for web3")
+
+	// The same restart failed a moment ago; then it went well, and nothing is said.
+	s.Agents.Set("web1", apitest.Fails)
+	failing, err := s.Control.Start(t.Context(), anna, again.ID, wire.StartRequest{})
+	f.must(err)
+	f.until(s, failing, restart.RunPaused)
+	wants(t, f.page(cookie, f.draft(s).ID), "Know before you start", "run "+failing.ID+" has shop in production now; this one would wait for it")
+	wants(t, f.do("GET", "/start?service=shop", "", "Cookie", cookie).body, "A run of anna has it since", `<option value="502s since the 14:00 deploy">`)
+	_, err = s.Control.Abort(t.Context(), anna, failing.ID, 0)
+	f.must(err)
+	f.until(s, failing, restart.RunAborted)
+	wants(t, f.page(cookie, f.draft(s).ID), "the same was tried a moment ago and aborted: run "+failing.ID+" by anna")
+	s.Agents.Set("web1", apitest.Succeeds)
+	third, err := s.Control.Start(t.Context(), anna, f.draft(s).ID, wire.StartRequest{})
+	f.must(err)
+	f.until(s, third, restart.RunCompleted)
+	lacks(t, f.page(cookie, f.draft(s).ID), "the same was tried")
+}
+
+// The agents are asked again for the page, after it has come or within it.
+func TestThePlansHostsAreAskedAgain(t *testing.T) {
+	f, s := newStart(t, "")
+	cookie := f.as("anna", developer)
+	run := f.draft(s)
+	s.Agents.Set("web3", apitest.Away)
+	wants(t, f.page(cookie, run.ID), `hx-get="/runs/`+run.ID+`/check"`, `id="agent-2"`)
+	part := f.do("GET", "/runs/"+run.ID+"/check", "", "Cookie", cookie).body
+	wants(t, part, `id="asked"`, "Asked again at", `id="agent-0" hx-swap-oob="outerMorph"`, "ready", `id="agent-2" hx-swap-oob="outerMorph"`, "no agent listens", "web3")
+	lacks(t, part, "<html")
+	page := f.page(cookie, run.ID+"?ticked=yes&hosts=web1&hosts=nobody&check=now")
+	wants(t, page, "Asked again at", `value="web1" checked`, "no agent listens")
+	lacks(t, page, `value="web2" checked`, "hx-swap-oob", `hx-trigger="load"`)
+	wants(t, page, "Restart 1 host of shop")
+	if res := f.do("GET", "/runs/"+f.create(f.newRun("nginx", 1)).ID+"/check", "", "Cookie", cookie); res.StatusCode != http.StatusConflict {
+		t.Errorf("of a run that is no plan: %s", res.Status)
+	}
+}
+
+// The second step wants the service's name, over the hosts that are ticked.
+func TestProductionTakesASecondStep(t *testing.T) {
+	f, s := newStart(t, "")
+	cookie, vera := f.as("anna", developer), f.as("vera", developer)
+	run := f.draft(s)
+	path := "/runs/" + run.ID + "/start"
+	ticked := url.Values{"ticked": {"yes"}, "hosts": {"web1", "web3"}, "version": {"1"}}
+	res := f.post(path, ticked, "Cookie", cookie)
+	if res.StatusCode != http.StatusOK {
+		t.Fatalf("%s\n%s", res.Status, res.body)
+	}
+	wants(t, res.body, "Restart shop?", "production", "502s since the 14:00 deploy", "<li>web1</li><li>web3</li>", "1 host of the plan is left out", "2 batches", "2 of 3 healthy hosts serve",
+		`name="ticked" value="yes"`, `name="hosts" value="web1"`, `name="hosts" value="web3"`, "type the name of the service: shop", "Restart 2 hosts of shop in production")
+	typed := func(name string) answer {
+		form := url.Values{"typed": {name}}
+		for k, v := range ticked {
+			form[k] = v
+		}
+		return f.post(path, form, "Cookie", cookie)
+	}
+	for _, wrong := range []string{"", "Shop", "2"} {
+		if res := typed(wrong); res.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(res.body, "not the name of the service") || !strings.Contains(res.body, `aria-describedby="why"`) {
+			t.Errorf("%q: %s\n%s", wrong, res.Status, res.body)
+		}
+	}
+	if now, err := s.Store.Run(t.Context(), run.ID); err != nil || now.State != restart.RunDraft {
+		t.Fatalf("%s, %v", now.State, err)
+	}
+	if res := f.post(path, url.Values{"typed": {"shop"}}, "Cookie", vera); res.StatusCode != http.StatusForbidden {
+		t.Errorf("another starts it: %s", res.Status)
+	}
+	none := f.post(path, url.Values{"ticked": {"yes"}}, "Cookie", cookie)
+	if none.StatusCode != http.StatusUnprocessableEntity {
+		t.Errorf("nothing is ticked: %s", none.Status)
+	}
+	wants(t, none.body, "No host is ticked", `action="`+path+`"`)
+	lacks(t, none.body, `value="web1" checked`)
+	for range 2 { // a double click
+		if res := typed(" shop "); res.StatusCode != http.StatusSeeOther || res.Header.Get("Location") != "/runs/"+run.ID {
+			t.Fatalf("%s\n%s", res.Status, res.body)
+		}
+	}
+	if now, err := s.Store.Run(t.Context(), run.ID); err != nil || len(now.Tasks) != 2 {
+		t.Errorf("%d tasks, %v", len(now.Tasks), err)
+	}
+	wants(t, f.page(vera, f.draft(s).ID), "This is the plan of anna", `href="/start?`, "Make your own of the same")
+
+	// What changes nothing takes one step.
+	rehearsal, err := s.Control.Draft(t.Context(), anna, restart.Request{Service: "shop", Reason: goodReason, Rehearse: true}, "")
+	f.must(err)
+	wants(t, f.page(cookie, rehearsal.ID), "Rehearse on shop?", "no host is taken out of service", "Rehearse on 3 hosts of shop in production")
+	if res := f.post("/runs/"+rehearsal.ID+"/start", url.Values{"ticked": {"yes"}, "hosts": {"web1", "web2", "web3"}}, "Cookie", cookie); res.StatusCode != http.StatusSeeOther {
+		t.Errorf("a rehearsal: %s\n%s", res.Status, res.body)
+	}
+}
+
+// A plan that is not true any more is made anew and shown with the difference;
+// what was unticked stays so.
+func TestAPlanThatHasChangedIsShownAgain(t *testing.T) {
+	f, s := newStart(t, "")
+	cookie := f.as("anna", developer)
+	run := f.draft(s)
+	f.must(os.WriteFile(filepath.Join(s.Dir, "inventory.yaml"), []byte(strings.Replace(apitest.Inventory, "[web1, web2, web3]", "[web2, web3, web4]", 1)), 0o600))
+	res := f.post("/runs/"+run.ID+"/start", url.Values{"ticked": {"yes"}, "hosts": {"web1", "web3"}, "typed": {"shop"}}, "Cookie", cookie)
+	at := res.Header.Get("Location")
+	m := regexp.MustCompile(`^/runs/([0-9a-z]{26})\?instead=` + run.ID + `$`).FindStringSubmatch(at)
+	if res.StatusCode != http.StatusSeeOther || m == nil || m[1] == run.ID {
+		t.Fatalf("%s to %q\n%s", res.Status, at, res.body)
+	}
+	page := f.do("GET", at, "", "Cookie", cookie).body
+	wants(t, page, "The plan has changed since you looked at it", "web1 is not in the group any more", "web4 has joined the group", `value="web2"`, "unticked by anna", `value="web3" checked`, `value="web4" checked`)
+	lacks(t, page, `value="web2" checked`, `value="web1"`)
+	if old, err := s.Store.Run(t.Context(), run.ID); err != nil || old.State != restart.RunDraft {
+		t.Errorf("%s, %v", old.State, err)
+	}
+	// Another's plan, or one that is not there, is compared with nothing.
+	other, err := s.Control.Draft(t.Context(), restart.Actor{Name: "root", Roles: []restart.Role{admin}}, restart.Request{Service: "shop", Reason: goodReason}, "")
+	f.must(err)
+	for _, id := range []string{other.ID, strings.Repeat("0", 26), "../x", "<script>"} {
+		lacks(t, f.do("GET", "/runs/"+m[1]+"?instead="+url.QueryEscape(id), "", "Cookie", cookie).body, `id="changed"`, "<script>a")
+	}
+	if _, err := s.Control.Again(t.Context(), anna, other.ID, nil); restart.CodeOf(err) != restart.CodeForbidden {
+		t.Errorf("of another's plan: %v", err)
+	}
+}
+
+// Of a plan of very many hosts the first are listed; the others are touched, too.
+func TestAPlanOfManyHosts(t *testing.T) {
+	const hosts = control.MaxLooked + 50
+	var names []string
+	var all strings.Builder
+	for i := range hosts {
+		names = append(names, fmt.Sprintf("web%03d", i))
+		fmt.Fprintf(&all, "  - {name: web%03d}\n", i)
+	}
+	f, s := newStart(t, "services:\n  - {name: shop, unit: shop.service, owners: [anna]}\ngroups:\n  - {name: shop-testing, environment: testing, services: [shop], hosts: ["+strings.Join(names, ", ")+"]}\nhosts:\n"+all.String())
+	cookie := f.as("anna", developer)
+	run, err := s.Control.Draft(t.Context(), anna, restart.Request{Service: "shop", Scenario: "plain-restart", Reason: goodReason}, "")
+	f.must(err)
+	page := f.page(cookie, run.ID)
+	if n := strings.Count(page, `name="hosts" value=`); n != control.MaxLooked {
+		t.Errorf("%d hosts are listed", n)
+	}
+	wants(t, page, "50 more hosts of the plan are not listed here", "Restart 250 hosts of shop in testing")
+	form := url.Values{"ticked": {"yes"}, "hosts": names[1:control.MaxLooked]}
+	if res := f.post("/runs/"+run.ID+"/start", form, "Cookie", cookie); res.StatusCode != http.StatusSeeOther {
+		t.Fatalf("%s\n%s", res.Status, res.body)
+	}
+	if now, err := s.Store.Run(t.Context(), run.ID); err != nil || len(now.Tasks) != hosts-1 || now.Tasks[0].Host != names[1] {
+		t.Errorf("%d tasks, %v", len(now.Tasks), err)
+	}
+}
+
+// The first page says what waits for whom, and what goes on.
+func TestHome(t *testing.T) {
+	f, s := newStart(t, "")
+	cookie, root := f.as("anna", developer), f.as("root", admin)
+	wants(t, f.do("GET", "/", "", "Cookie", cookie).body, "What do you want to restart?", "shop", "Nothing is being restarted just now")
+	s.Agents.Set("web1", apitest.Hangs)
+	started, err := s.Control.Start(t.Context(), anna, f.draft(s).ID, wire.StartRequest{})
+	f.must(err)
+	home := f.do("GET", "/", "", "Cookie", root).body
+	wants(t, home, "Going on now", "/runs/"+started.ID, "shop", "502s since the 14:00 deploy")
+	lacks(t, home, "Waits for you")
+	s.Agents.Set("web1", apitest.Fails)
+	f.until(s, started, restart.RunPaused)
+	wants(t, f.do("GET", "/", "", "Cookie", cookie).body, "Waits for you", "Paused", "/runs/"+started.ID, "What do you want to restart?")
+	lacks(t, f.do("GET", "/", "", "Cookie", root).body, "/runs/"+started.ID)
+	s.AskApproval()
+	waiting, err := s.Control.Start(t.Context(), anna, f.draft(s).ID, wire.StartRequest{})
+	f.must(err)
+	wants(t, f.do("GET", "/", "", "Cookie", root, "Accept-Language", "ru").body, "Ждёт вас", "anna просит вашего одобрения", "/runs/"+waiting.ID)
+}

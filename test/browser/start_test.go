@@ -1,0 +1,249 @@
+package browser
+
+import (
+	"context"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+
+	"github.com/restartilka/restartilka/internal/demo"
+	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/test/company"
+)
+
+// tuned is a scenario with a parameter of each kind.
+const tuned = `format: 1
+name: tuned
+serial: 1
+author: test@restartilka.invalid
+kind: restart
+services: [hello]
+description: Restarts with settings
+params:
+  mode: {type: enum, values: [gentle, quick], description: How workers end}
+  warm: {type: bool, default: "true"}
+  workers: {type: int, min: 1, max: 8, default: "4"}
+  wait: {type: duration, default: 1s}
+  label: {type: string, default: blue}
+steps:
+  run: {script: "echo #host# $PARAM_MODE $PARAM_WARM $PARAM_WORKERS $PARAM_WAIT $PARAM_LABEL"}
+`
+
+// inventory of the server, which reads it again when it changes.
+func inventoryOf(c *company.Company) string { return filepath.Join(c.ServerDir(), "inventory.yaml") }
+
+// twoEnvironments adds a group in production with the same hosts, and tuned.
+func twoEnvironments(t *testing.T) func(c *company.Company) {
+	return func(c *company.Company) {
+		var names []string
+		for _, h := range c.Hosts {
+			names = append(names, h.Name)
+			change(t, filepath.Join(h.Dir, "agent.yaml"), "groups: [", "groups: [shop_hello-production, ", "environments: [", "environments: [production, ")
+			must(t, os.WriteFile(filepath.Join(h.Dir, "scenarios.d", "tuned.yaml"), []byte(tuned), 0o600))
+		}
+		must(t, os.WriteFile(filepath.Join(c.ServerDir(), "scenarios", "tuned.yaml"), []byte(tuned), 0o600))
+		change(t, inventoryOf(c), "\nhosts:\n", "\n  - {name: shop_hello-production, project: shop, environment: production, services: [hello], hosts: ["+strings.Join(names, ", ")+"]}\nhosts:\n")
+	}
+}
+
+func change(t *testing.T, file string, replacements ...string) {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	must(t, err)
+	text := strings.NewReplacer(replacements...).Replace(string(b))
+	if text == string(b) {
+		t.Fatalf("nothing to change in %s", file)
+	}
+	must(t, os.WriteFile(file, []byte(text), 0o600))
+}
+
+// prefilled is an address as an alert would have it.
+func prefilled(environment, reason string) string {
+	return "/start?" + url.Values{
+		"service": {demo.ServiceName}, "env": {environment}, "scenario": {"tuned"}, "ticket": {"WEB-17"}, "reason": {reason}, "param.workers": {"3"}, "param.mode": {"quick"},
+	}.Encode()
+}
+
+// retype types over what is in a field, and choose chooses an option.
+func (b *tab) retype(field, text string) {
+	b.t.Helper()
+	eval[bool](b, "(document.querySelector('"+field+"').select(), true)")
+	b.fill(field, text)
+}
+
+func (b *tab) choose(field, value string) {
+	b.t.Helper()
+	eval[bool](b, "(e => { e.value = '"+value+"'; return e.dispatchEvent(new Event('change', {bubbles: true})) })(document.querySelector('"+field+"'))")
+}
+
+// A developer goes the whole way: a service, the form, the plan, the green
+// button, the run; in production with a second step; and again when the plan has
+// changed meanwhile.
+func TestFromTheFirstPageToARun(t *testing.T) {
+	f := newFixtureWith(t, twoEnvironments(t))
+	b := f.signedIn()
+
+	b.visit("/")
+	f.fits(b, "home")
+	b.fill("#q", "zzz")
+	b.until("document.querySelector('#offers').innerText.includes('No service fits')")
+	b.retype("#q", "hel")
+	b.until("document.querySelectorAll('#offers a').length === 1 && document.querySelector('#offers a strong').textContent === 'hello'")
+	b.press("#offers a")
+	b.until("location.pathname === '/start' && document.readyState === 'complete'")
+	f.fits(b, "start")
+	shown := "[...document.querySelectorAll('.params')].filter(e => e.checkVisibility()).length"
+	if n := eval[int](b, shown); n != 0 {
+		t.Errorf("%d scenarios show parameters, though the first has none", n)
+	}
+	b.press("[name=scenario][value=tuned]")
+	b.until(shown + " === 1")
+	b.press("[name=env][value=testing]")
+	b.press("#ask button.main")
+	b.until("document.querySelectorAll('.wrong').length === 2 && document.readyState === 'complete'") // mode and reason
+	if id := eval[string](b, "document.activeElement.id"); id != "tuned.param.mode" {
+		t.Errorf("the focus is on %q, want the first field that is wrong", id)
+	}
+	f.fits(b, "start-wrong")
+
+	b.visit(prefilled("testing", "too short"))
+	b.press("#ask button.main")
+	b.until("document.querySelector('#reason-wrong') !== null && document.readyState === 'complete'")
+	kept := eval[string](b, `['ticket', 'reason', 'tuned.param.workers', 'tuned.param.mode'].map(id => document.getElementById(id).value).join(' ') + ' ' + document.querySelector('[name=env]:checked').value + ' ' + document.activeElement.id`)
+	if kept != "WEB-17 too short 3 quick testing reason" {
+		t.Errorf("kept: %q", kept)
+	}
+	b.retype("#reason", reason)
+	b.press("#ask button.main")
+	b.until("document.querySelector('#plan') !== null && document.readyState === 'complete'")
+	b.until("document.querySelector('#asked').innerText.includes('Asked again at')")
+	f.fits(b, "plan")
+	if said := eval[string](b, "document.querySelector('.summary .reason').textContent"); said != reason {
+		t.Errorf("the reason is shown as %q", said)
+	}
+	b.press(`[name=hosts][value="` + f.Hosts[1].Name + `"]`)
+	b.until("document.querySelector('button.green').textContent === 'Restart 2 hosts of hello in testing'")
+	b.choose("#step-host", f.Hosts[2].Name)
+	b.until("document.querySelector('#scripts-text').innerText.includes('echo " + f.Hosts[2].Name + "')")
+	b.press("button.green")
+	b.until(badge + " === 'Completed'")
+	run, err := f.Dev.Run(t.Context(), strings.TrimPrefix(eval[string](b, "location.pathname"), "/runs/"))
+	must(t, err)
+	if len(run.Tasks) != 2 || run.Ticket != "WEB-17" || run.Params["workers"] != "3" || run.Params["warm"] != "true" || run.Via != "web" {
+		t.Errorf("%+v", run)
+	}
+
+	f.throughProduction(t, b)
+	f.planChanges(t, b)
+	b.quiet("status of 422", "status of 409")
+}
+
+// throughProduction takes the second step.
+func (f *fixture) throughProduction(t *testing.T, b *tab) {
+	b.visit(prefilled("production", "502s since the 14:00 deploy"))
+	b.press("#ask button.main")
+	b.until("document.querySelector('#plan') !== null && document.readyState === 'complete'")
+	text := eval[string](b, "document.querySelector('main').innerText")
+	for _, want := range []string{"not known yet", "Last restart", "2 of 3 hosts are not being touched"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the plan does not say %q:\n%s", want, text)
+		}
+	}
+	b.press(`[name=hosts][value="` + f.Hosts[0].Name + `"]`)
+	b.press("button.green")
+	b.until("document.querySelector('#typed') !== null && document.readyState === 'complete'")
+	f.fits(b, "confirm")
+	b.fill("#typed", "world")
+	b.press("button.green")
+	b.until("document.querySelector('#why') !== null && document.readyState === 'complete'")
+	b.fill("#typed", demo.ServiceName)
+	b.press("button.green")
+	b.until(badge + " === 'Completed'")
+	run, err := f.Dev.Run(t.Context(), strings.TrimPrefix(eval[string](b, "location.pathname"), "/runs/"))
+	must(t, err)
+	if len(run.Tasks) != 2 || run.Environment != "production" {
+		t.Errorf("%s over %d hosts", run.Environment, len(run.Tasks))
+	}
+}
+
+// planChanges takes a host out of the group under a plan that is open.
+func (f *fixture) planChanges(t *testing.T, b *tab) {
+	b.visit(prefilled("testing", "502s since the 14:00 deploy"))
+	b.press("#ask button.main")
+	b.until("document.querySelector('#plan') !== null && document.readyState === 'complete'")
+	text := eval[string](b, "document.querySelector('.numbers').innerText")
+	if !strings.Contains(text, "the median of the last times (2 hosts, 1 run)") {
+		t.Errorf("the estimate is not of the run before: %s", text)
+	}
+	b.press(`[name=hosts][value="` + f.Hosts[1].Name + `"]`)
+	shown := eval[string](b, "location.pathname")
+	change(t, inventoryOf(f.Company), "services: [hello]\n    hosts: ["+f.Hosts[0].Name+", ", "services: [hello]\n    hosts: [")
+	b.press("button.green")
+	b.until("document.querySelector('#changed') !== null && document.readyState === 'complete'")
+	f.fits(b, "plan-changed")
+	said := eval[string](b, "document.querySelector('#changed').innerText")
+	ticks := eval[string](b, "[...document.querySelectorAll('[name=hosts]')].map(e => e.value + ' ' + e.checked).join(' ')")
+	if !strings.Contains(said, f.Hosts[0].Name+" is not in the group any more") || ticks != f.Hosts[1].Name+" false "+f.Hosts[2].Name+" true" {
+		t.Errorf("%q with %q", said, ticks)
+	}
+	if at := eval[string](b, "location.pathname"); at == shown {
+		t.Error("the old plan is shown again")
+	}
+	b.press("button.green")
+	b.until(badge + " === 'Completed'")
+	run, err := f.Dev.Run(t.Context(), strings.TrimPrefix(eval[string](b, "location.pathname"), "/runs/"))
+	must(t, err)
+	if len(run.Tasks) != 1 || run.Tasks[0].Host != f.Hosts[2].Name {
+		t.Errorf("%+v", run.Tasks)
+	}
+}
+
+// The same way without JavaScript.
+func TestTheWholeWayWithoutJavaScript(t *testing.T) {
+	f := newFixtureWith(t, twoEnvironments(t))
+	b := f.signedIn()
+	b.do(chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+		_, err := cdp.Call(ctx, target, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
+		return err
+	}))
+	b.visit("/")
+	if eval[bool](b, "window.htmx !== undefined") {
+		t.Fatal("scripts are run")
+	}
+	b.fill("#q", "hel")
+	b.press(".chooser button")
+	b.until("location.search === '?q=hel' && document.readyState === 'complete'")
+	b.press("#offers a")
+	b.until("document.querySelector('#ask') !== null && document.readyState === 'complete'")
+	b.press("[name=env][value=production]")
+	b.press("[name=scenario][value=tuned]")
+	b.choose(`[name="tuned.param.mode"]`, "gentle")
+	b.press(`[name="tuned.param.warm"]`)
+	b.fill("#reason", "workers hang since noon")
+	b.press("#ask button.main")
+	b.until("document.querySelector('#plan') !== null && document.readyState === 'complete'")
+	b.press(`[name=hosts][value="` + f.Hosts[1].Name + `"]`)
+	b.press(".asked button") // ask the hosts again: what was unticked stays so
+	b.until("document.querySelector('#asked').innerText.includes('Asked again at') && document.readyState === 'complete'")
+	if on := eval[bool](b, `document.querySelector('[name=hosts][value="`+f.Hosts[1].Name+`"]').checked`); on {
+		t.Error("the host that was unticked is ticked again")
+	}
+	b.press("button.green")
+	b.until("document.querySelector('#typed') !== null && document.readyState === 'complete'")
+	b.fill("#typed", demo.ServiceName)
+	b.press("button.green")
+	b.until("location.pathname.startsWith('/runs/') && !location.pathname.endsWith('/start') && document.readyState === 'complete'")
+	run := f.Until(strings.TrimPrefix(eval[string](b, "location.pathname"), "/runs/"), restart.RunCompleted)
+	if len(run.Tasks) != 2 || run.Params["warm"] != "false" || run.Params["mode"] != "gentle" {
+		t.Errorf("%d hosts, %v", len(run.Tasks), run.Params)
+	}
+	for _, trouble := range b.heard() {
+		t.Errorf("unexpected: %s", trouble)
+	}
+}
