@@ -36,6 +36,13 @@ func (c *Control) recent(actor restart.Actor) error {
 		WithHint("sign in again at this server's own page, and repeat it; or use the command line")
 }
 
+// SignedInLately tells whether somebody would not be asked to sign in again.
+// Pages ask before they show a form, so that nothing is typed in vain.
+func (c *Control) SignedInLately(actor restart.Actor) bool { return c.recent(actor) == nil }
+
+// Administers tells whether somebody is an admin, whenever he signed in.
+func (c *Control) Administers(actor restart.Actor) bool { return c.administers(actor) }
+
 // lasting is for what outlives a session or a token: it takes a sign-in that
 // is recent, and credentials without bounds.
 func (c *Control) lasting(actor restart.Actor) error {

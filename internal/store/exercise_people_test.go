@@ -44,10 +44,10 @@ func exerciseUsers(t *testing.T, newDSN storetest.NewDSN) {
 	wantCode(t, s.AdmitUser(t.Context(), other), restart.CodeConflict)
 	_, err := s.User(t.Context(), "nobody")
 	wantCode(t, err, restart.CodeNotFound)
-	if page, err := s.Users(t.Context(), "", 1); err != nil || len(page) != 1 || page[0].Name != "anna" {
+	if page, err := s.Users(t.Context(), "", "", 1); err != nil || len(page) != 1 || page[0].Name != "anna" {
 		t.Fatalf("%+v, %v", page, err)
 	}
-	if page, err := s.Users(t.Context(), "anna", 10); err != nil || len(page) != 1 || page[0].Name != "vera" {
+	if page, err := s.Users(t.Context(), "", "anna", 10); err != nil || len(page) != 1 || page[0].Name != "vera" {
 		t.Fatalf("%+v, %v", page, err)
 	}
 
