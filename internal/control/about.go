@@ -99,3 +99,6 @@ func (c *Control) Configuration(actor restart.Actor) (ServerFacts, string, error
 	text, err := c.cfg.Server.Configuration()
 	return c.cfg.Server.Facts(), text, err
 }
+
+// URL gives the address of this server, without a slash at its end.
+func (c *Control) URL() string { return c.cfg.URL }

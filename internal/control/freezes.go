@@ -349,3 +349,24 @@ func (c *Control) RemoveFreeze(ctx context.Context, actor restart.Actor, id, rea
 	c.cfg.Committed()
 	return nil
 }
+
+// MayFreeze tells whether somebody may freeze anything at all, and MayLift
+// whether he may lift a freeze. Pages ask, to show nobody what would be refused.
+func (c *Control) MayFreeze(actor restart.Actor) bool {
+	return c.rights().Decide(actor, authz.Freeze, authz.Wherever()).Allowed
+}
+
+// MayLift tells whether somebody may lift a freeze: who may make it may.
+func (c *Control) MayLift(ctx context.Context, actor restart.Actor, f restart.Freeze) bool {
+	return c.mayFreeze(ctx, actor, f) == nil
+}
+
+// FreezePlaces gives the environments that can be frozen, and the time zone in
+// which times are meant where none is named.
+func (c *Control) FreezePlaces(ctx context.Context, actor restart.Actor) (environments []string, zone string, err error) {
+	if err := c.rights().Require(actor, authz.See, authz.Object{}); err != nil {
+		return nil, "", err
+	}
+	now, err := c.cfg.Inventory.Snapshot(ctx)
+	return environmentsOf(now), c.cfg.Zone, err
+}

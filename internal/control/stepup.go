@@ -40,8 +40,11 @@ func (c *Control) recent(actor restart.Actor) error {
 // Pages ask before they show a form, so that nothing is typed in vain.
 func (c *Control) SignedInLately(actor restart.Actor) bool { return c.recent(actor) == nil }
 
-// Administers tells whether somebody is an admin, whenever he signed in.
-func (c *Control) Administers(actor restart.Actor) bool { return c.administers(actor) }
+// MustAdminister refuses who is no admin. Pages ask it for lists of which others
+// would see their own part: what is changed there asks by itself.
+func (c *Control) MustAdminister(actor restart.Actor) error {
+	return c.rights().Require(actor, authz.Administer, authz.Object{})
+}
 
 // lasting is for what outlives a session or a token: it takes a sign-in that
 // is recent, and credentials without bounds.

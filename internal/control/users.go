@@ -151,7 +151,7 @@ func checkUserChange(actor restart.Actor, name string, req wire.UserChange) erro
 	if req.Roles == nil {
 		return nil
 	}
-	return checkRoles(*req.Roles)
+	return at("roles", checkRoles(*req.Roles))
 }
 
 // SetPassword sets a local user's password and ends his sessions, except the
@@ -200,7 +200,7 @@ func (c *Control) setPassword(ctx context.Context, actor restart.Actor, name str
 	}
 	made, hash, err := c.newPassword(ctx, name, req.New)
 	if err != nil {
-		return "", err
+		return "", at("password", err)
 	}
 	keep := ""
 	if name == actor.Name {
