@@ -39,7 +39,8 @@ type (
 		PasswordAt      *moment
 		DisabledAt      *moment
 		Sessions        int
-		Password        string // made just now, and shown this once
+		Password        string   // made just now, and shown this once
+		Elsewhere       []string // forms that the page has not, for oneself
 	}
 	roleChoice struct {
 		Name, What string
@@ -129,6 +130,9 @@ func (s *site) userPage(v *visit) (userPage, error) {
 		adminPage: s.adminLayout(v, say(v.lang, "adminuser.title", u.Name)), User: s.userLine(v, u), Local: u.Method == authn.MethodLocal, Oneself: u.Name == v.actor.Name,
 		ByRules: strings.Join(roleNames(byRules), ", "), Groups: restart.Escape(strings.Join(u.Groups, ", ")), GroupsAt: maybeMoment(u.GroupsAt, now),
 		PasswordAt: maybeMoment(u.PasswordAt, now), DisabledAt: maybeMoment(u.DisabledAt, now), Sessions: len(sessions),
+	}
+	if page.Oneself {
+		page.Elsewhere = []string{"disable", "enable", "password", "sessions"}
 	}
 	for _, r := range restart.Roles() {
 		page.Given = append(page.Given, roleChoice{Name: string(r), What: say(v.lang, "role."+strings.ReplaceAll(string(r), "-", "_")), Given: slices.Contains(u.Roles, r)})

@@ -50,6 +50,8 @@ func TestPagesWithHostileValues(t *testing.T) {
 	frames := frame{}
 	for name, page := range map[string]any{
 		pageSignIn: &signInPage{}, pageRuns: &runsPage{}, pageRun: &runPage{}, pageHost: &hostPage{}, pageFreezes: &freezesPage{}, pageGlass: &glassPage{}, pageBreak: &breakPage{}, pageApprovals: &approvalsPage{}, pageProfile: &profilePage{}, pageLogin: &loginPage{}, pageScenarios: &scenariosPage{}, pageVersions: &versionsPage{}, pageQueue: &queuePage{}, pageReview: &reviewPage{}, pageProblem: &problemPage{}, "frame": &frames,
+		pageAdmin: &overviewPage{}, pageAdminUsers: &usersPage{}, pageAdminUser: &userPage{}, pageAdminTokens: &tokensPage{}, pageAdminSessions: &sessionsPage{}, pageAdminRules: &rulesPage{},
+		pageAdminHosts: &hostsPage{}, pageAdminLocks: &locksPage{}, pageAdminDelivery: &deliveryPage{}, pageAdminConfig: &configurationPage{},
 	} {
 		for _, full := range []bool{false, true} {
 			v := reflect.ValueOf(page).Elem()
