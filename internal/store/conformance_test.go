@@ -63,6 +63,7 @@ func Exercise(t *testing.T, newDSN storetest.NewDSN) {
 		"tokens":                      exerciseTokens,
 		"sessions":                    exerciseSessions,
 		"users":                       exerciseUsers,
+		"last admin":                  exerciseLastAdmin,
 		"logins":                      exerciseLogins,
 		"scenarios":                   exerciseScenarios,
 		"certificates":                exerciseCertificates,
