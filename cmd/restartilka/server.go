@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/cobra"
-	yaml "go.yaml.in/yaml/v4"
 
 	"github.com/restartilka/restartilka/internal/cli"
 	"github.com/restartilka/restartilka/internal/restart"
@@ -164,10 +163,9 @@ that user, or the one of --user.`,
 				if err != nil {
 					return err
 				}
-				shown := cfg.Redacted()
-				b, err := yaml.Dump(&shown)
+				b, err := cfg.Show()
 				if err != nil {
-					return fmt.Errorf("show the configuration: %w", err)
+					return err
 				}
 				_, err = cmd.OutOrStdout().Write(b)
 				return err

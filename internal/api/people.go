@@ -11,7 +11,7 @@ func (a *api) listUsers(ctx context.Context, actor restart.Actor, in *struct {
 	After string `query:"after" doc:"the next of the page before" maxLength:"64"`
 	Limit int    `query:"limit" minimum:"0" maximum:"200" doc:"0: 200"`
 }) (wire.List[wire.User], error) {
-	users, next, err := a.cfg.Control.Users(ctx, actor, in.After, in.Limit)
+	users, next, err := a.cfg.Control.Users(ctx, actor, "", in.After, in.Limit)
 	return wire.ListOf(users, next), err
 }
 

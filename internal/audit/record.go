@@ -41,6 +41,7 @@ const (
 	BreakGlassReviewed   Action = "run.break_glass_reviewed" // somebody else has looked at it afterwards
 	FreezeAdded          Action = "freeze.added"
 	FreezeRemoved        Action = "freeze.removed"
+	LockReleased         Action = "lock.released"         // an admin took a paused run's hold of its service away
 	MessageGivenUp       Action = "message.given_up"      // a message that its receiver has never taken
 	TaskIntent           Action = "task.intent"           // before the agent is called
 	TaskOutcome          Action = "task.outcome"          // what became of the host

@@ -97,27 +97,8 @@ func writeWhoCan(w io.Writer, list []wire.WhoCan) {
 
 func writeWhoCanCSV(w io.Writer, list []wire.WhoCan) error {
 	out := csv.NewWriter(w)
-	rows := [][]string{{"action", "service", "environment", "group", "kind", "name", "needs_role", "rule"}}
-	for _, line := range list {
-		for _, g := range line.Who {
-			rows = append(rows, []string{line.Action, line.Service, line.Environment, line.Group, g.Kind, plainCell(g.Name), string(g.Needs), g.Rule})
-		}
-		if len(line.Who) == 0 {
-			rows = append(rows, []string{line.Action, line.Service, line.Environment, line.Group, "nobody", "", "", ""})
-		}
-	}
-	if err := out.WriteAll(rows); err != nil {
+	if err := out.WriteAll(append([][]string{wire.WhoCanColumns()}, wire.WhoCanRows(list)...)); err != nil {
 		return fmt.Errorf("print: %w", err)
 	}
 	return nil
-}
-
-// plainCell keeps a name from being taken for a formula where the file is opened
-// as a sheet, and from holding anything that can't be printed.
-func plainCell(s string) string {
-	s = restart.Escape(s)
-	if s != "" && strings.ContainsAny(s[:1], "=+-@") {
-		return "'" + s
-	}
-	return s
 }

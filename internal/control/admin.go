@@ -2,7 +2,6 @@ package control
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -91,15 +90,18 @@ func (c *Control) MayAdminister(actor restart.Actor) bool {
 
 func (c *Control) checkTokenRequest(actor restart.Actor, req wire.TokenRequest) error {
 	if err := restart.CheckPerson(req.Owner); err != nil {
-		return err
+		return at("owner", err)
 	}
 	if n := len([]rune(strings.TrimSpace(req.Name))); n == 0 || n > 64 || restart.Escape(req.Name) != req.Name {
-		return restart.Errorf(restart.CodeInvalid, "the token's name is not 1 to 64 printable characters").WithHint("say what it is for, such as: deploy pipeline")
+		return at("name", restart.Errorf(restart.CodeInvalid, "the token's name is not 1 to 64 printable characters").WithHint("say what it is for, such as: deploy pipeline"))
 	}
 	if req.Life.Std() < time.Minute || req.Life.Std() > MaxTokenLife {
-		return restart.Errorf(restart.CodeInvalid, "a token can't live for %s", req.Life).WithHint("from 1m to %s", MaxTokenLife)
+		return at("life", restart.Errorf(restart.CodeInvalid, "a token can't live for %s", req.Life).WithHint("from 1m to %s", MaxTokenLife))
 	}
-	if err := errors.Join(checkRoles(req.Roles), authz.CheckScope(req.Scope)); err != nil {
+	if err := at("roles", checkRoles(req.Roles)); err != nil {
+		return err
+	}
+	if err := at("scope", authz.CheckScope(req.Scope)); err != nil {
 		return err
 	}
 	if c.MayAdminister(actor) {
@@ -130,8 +132,8 @@ func (c *Control) ownerCovers(ctx context.Context, req wire.TokenRequest) error 
 	}
 	for _, r := range req.Roles {
 		if !authn.Covers(owner, r) {
-			return restart.Errorf(restart.CodeConflict, "%s has not the role %s, and a token of his can't have it either", req.Owner, r).
-				WithHint("give it to him first, by the rules or with: restartilka user roles %s --role …", req.Owner)
+			return at("roles", restart.Errorf(restart.CodeConflict, "%s has not the role %s, and a token of his can't have it either", req.Owner, r).
+				WithHint("give it to him first, by the rules or with: restartilka user roles %s --role …", req.Owner))
 		}
 	}
 	return nil

@@ -186,7 +186,7 @@ func (c *Control) checkRevocation(actor restart.Actor, req wire.RevocationReques
 	case (req.Host == "") == (req.Serial == ""):
 		return "", restart.Errorf(restart.CodeInvalid, "name a host, or the serial number of one certificate")
 	case req.Host != "":
-		err = restart.CheckHost(req.Host)
+		err = at("host", restart.CheckHost(req.Host))
 	default:
 		err = checkSerial(req.Serial)
 	}

@@ -51,6 +51,7 @@ type Config struct {
 	People    Directory                   // nil = users, and who has a token
 	Hasher    *authn.Hasher               // of passwords; nil = one of its own
 	Review    Review                      // how scenarios come into force
+	Server    Server                      // tells admins of the process; nil = nobody does
 }
 
 // Directory knows who people are now, whether they are here or not: their
@@ -66,6 +67,7 @@ type Control struct {
 	cfg     Config
 	library library
 	guesses *authn.Throttle // of old passwords and of codes
+	book    hostBook        // how hosts were found last
 }
 
 // New returns a Control over its parts.

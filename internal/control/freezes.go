@@ -217,7 +217,7 @@ func (c *Control) freeze(ctx context.Context, actor restart.Actor, req wire.Free
 	}
 	zone, err := time.LoadLocation(f.Zone)
 	if err != nil || f.Zone == "Local" {
-		return f, restart.Errorf(restart.CodeInvalid, "there is no time zone %s", restart.Quote(req.Zone)).WithHint("an IANA name, such as Europe/Berlin or UTC")
+		return f, at("zone", restart.Errorf(restart.CodeInvalid, "there is no time zone %s", restart.Quote(req.Zone)).WithHint("an IANA name, such as Europe/Berlin or UTC"))
 	}
 	if req.Weekly != "" {
 		if req.From != "" || req.To != "" {
@@ -225,7 +225,7 @@ func (c *Control) freeze(ctx context.Context, actor restart.Actor, req wire.Free
 		}
 		weekly, err := restart.ParseWeekly(req.Weekly)
 		f.Weekly = weekly.String()
-		return f, err
+		return f, at("weekly", err)
 	}
 	return f, dates(&f, req, now, zone)
 }
@@ -233,7 +233,7 @@ func (c *Control) freeze(ctx context.Context, actor restart.Actor, req wire.Free
 // checkPlaces takes over environments and services, which the inventory knows.
 func (c *Control) checkPlaces(ctx context.Context, req wire.FreezeRequest, f *restart.Freeze) error {
 	if len(req.Environments) == 0 {
-		return restart.Errorf(restart.CodeInvalid, "no environment is named").WithHint("name some, or %s for every one", restart.EveryEnvironment)
+		return at("environments", restart.Errorf(restart.CodeInvalid, "no environment is named").WithHint("name some, or %s for every one", restart.EveryEnvironment))
 	}
 	snapshot, err := c.cfg.Inventory.Snapshot(ctx)
 	if err != nil {
@@ -248,7 +248,7 @@ func (c *Control) checkPlaces(ctx context.Context, req wire.FreezeRequest, f *re
 	}
 	if slices.Contains(req.Environments, restart.EveryEnvironment) {
 		if len(req.Environments) > 1 {
-			return restart.Errorf(restart.CodeInvalid, "%s names every environment: it stands alone", restart.EveryEnvironment)
+			return at("environments", restart.Errorf(restart.CodeInvalid, "%s names every environment: it stands alone", restart.EveryEnvironment))
 		}
 		f.Environments = req.Environments
 	} else if f.Environments, err = known("environment", req.Environments, environments); err != nil {
@@ -268,9 +268,9 @@ func known(what string, names, all []string) ([]string, error) {
 		if !slices.Contains(all, name) {
 			e := restart.Errorf(restart.CodeInvalid, "the inventory has no %s %s", what, restart.Quote(name))
 			if near := restart.Similar(name, all); len(near) > 0 {
-				return nil, e.WithHint("did you mean %s?", strings.Join(near, " or "))
+				return nil, at(what+"s", e.WithHint("did you mean %s?", strings.Join(near, " or ")))
 			}
-			return nil, e.WithHint("it has: %s", orNone(all[:min(len(all), 20)]))
+			return nil, at(what+"s", e.WithHint("it has: %s", orNone(all[:min(len(all), 20)])))
 		}
 		if !slices.Contains(out, name) {
 			out = append(out, name)
@@ -282,28 +282,28 @@ func known(what string, names, all []string) ([]string, error) {
 // dates reads the ends of a freeze by date.
 func dates(f *restart.Freeze, req wire.FreezeRequest, now time.Time, zone *time.Location) error {
 	if req.To == "" {
-		return restart.Errorf(restart.CodeInvalid, "it is not said when the freeze ends").WithHint("give to, or weekly")
+		return at("to", restart.Errorf(restart.CodeInvalid, "it is not said when the freeze ends").WithHint("give to, or weekly"))
 	}
 	to, err := instant(req.To, zone, restart.LastReading)
 	if err != nil {
-		return err
+		return at("to", err)
 	}
 	from := now
 	if req.From != "" {
 		if from, err = instant(req.From, zone, restart.FirstReading); err != nil {
-			return err
+			return at("from", err)
 		}
 		if from.Before(now.Add(-time.Minute)) { // what is typed as now is not past
-			return restart.Errorf(restart.CodeInvalid, "from is past: %s", readable(from.In(zone))).WithHint("leave it out to begin now")
+			return at("from", restart.Errorf(restart.CodeInvalid, "from is past: %s", readable(from.In(zone))).WithHint("leave it out to begin now"))
 		}
 	}
 	switch {
 	case !now.Before(to):
-		return restart.Errorf(restart.CodeInvalid, "to is past: %s", readable(to.In(zone)))
+		return at("to", restart.Errorf(restart.CodeInvalid, "to is past: %s", readable(to.In(zone))))
 	case !from.Before(to):
-		return restart.Errorf(restart.CodeInvalid, "to (%s) does not come after from (%s)", readable(to.In(zone)), readable(from.In(zone)))
+		return at("to", restart.Errorf(restart.CodeInvalid, "to (%s) does not come after from (%s)", readable(to.In(zone)), readable(from.In(zone))))
 	case to.Sub(now) > 2*MaxFreeze || to.Sub(from) > MaxFreeze:
-		return restart.Errorf(restart.CodeInvalid, "a freeze of more than %d days, or that far ahead, is taken for a slip", int(MaxFreeze.Hours()/24)).WithHint("is the year right?")
+		return at("to", restart.Errorf(restart.CodeInvalid, "a freeze of more than %d days, or that far ahead, is taken for a slip", int(MaxFreeze.Hours()/24)).WithHint("is the year right?"))
 	}
 	from, to = from.UTC(), to.UTC()
 	f.From, f.To = &from, &to
@@ -348,4 +348,25 @@ func (c *Control) RemoveFreeze(ctx context.Context, actor restart.Actor, id, rea
 	}
 	c.cfg.Committed()
 	return nil
+}
+
+// MayFreeze tells whether somebody may freeze anything at all, and MayLift
+// whether he may lift a freeze. Pages ask, to show nobody what would be refused.
+func (c *Control) MayFreeze(actor restart.Actor) bool {
+	return c.rights().Decide(actor, authz.Freeze, authz.Wherever()).Allowed
+}
+
+// MayLift tells whether somebody may lift a freeze: who may make it may.
+func (c *Control) MayLift(ctx context.Context, actor restart.Actor, f restart.Freeze) bool {
+	return c.mayFreeze(ctx, actor, f) == nil
+}
+
+// FreezePlaces gives the environments that can be frozen, and the time zone in
+// which times are meant where none is named.
+func (c *Control) FreezePlaces(ctx context.Context, actor restart.Actor) (environments []string, zone string, err error) {
+	if err := c.rights().Require(actor, authz.See, authz.Object{}); err != nil {
+		return nil, "", err
+	}
+	now, err := c.cfg.Inventory.Snapshot(ctx)
+	return environmentsOf(now), c.cfg.Zone, err
 }

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/restartilka/restartilka/internal/authz"
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/wire"
@@ -52,7 +51,11 @@ func (c *Control) checkHost(ctx context.Context, ask checker, h restart.Host, re
 	sent := c.cfg.Now()
 	report, err := ask(lctx, h, req)
 	l := look{host: h, service: req.Service, sent: sent, took: c.cfg.Now().Sub(sent), program: c.cfg.Program, shelf: shelf, keys: c.cfg.Enrol.keyIDs(), lays: c.cfg.Lays}
-	return l.judge(report, err)
+	hc := l.judge(report, err)
+	if ctx.Err() == nil { // otherwise it is not the host that gave no answer
+		c.book.note(hc, sent, req.Service != "")
+	}
+	return hc
 }
 
 // lookAt fills in what each host of a plan says now: whether its agent would
@@ -116,20 +119,4 @@ func personal(err error) *restart.Error {
 		return e
 	}
 	return restart.Errorf(restart.CodeUnreachable, "%s", restart.Escape(err.Error()))
-}
-
-// Locks lists which run has which service.
-func (c *Control) Locks(ctx context.Context, actor restart.Actor) ([]wire.Lock, error) {
-	if err := c.rights().Require(actor, authz.See, authz.Object{}); err != nil {
-		return nil, err
-	}
-	held, err := c.cfg.Store.Locks(ctx)
-	if err != nil {
-		return nil, err
-	}
-	out := []wire.Lock{}
-	for _, l := range held {
-		out = append(out, wire.Lock{Service: l.Service, Environment: l.Environment, Group: l.Group, Run: l.RunID, Actor: l.Actor, Since: l.Since})
-	}
-	return out, nil
 }

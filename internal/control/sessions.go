@@ -20,6 +20,21 @@ func (c *Control) Sessions(ctx context.Context, actor restart.Actor, all bool) (
 	if err := c.rights().Require(actor, action, authz.Object{}); err != nil {
 		return nil, err
 	}
+	return c.sessions(ctx, actor, owner)
+}
+
+// SessionsOf lists somebody's sessions, for admins.
+func (c *Control) SessionsOf(ctx context.Context, actor restart.Actor, owner string) ([]wire.Session, error) {
+	if err := c.rights().Require(actor, authz.Administer, authz.Object{}); err != nil {
+		return nil, err
+	}
+	if err := restart.CheckPerson(owner); err != nil {
+		return nil, err
+	}
+	return c.sessions(ctx, actor, owner)
+}
+
+func (c *Control) sessions(ctx context.Context, actor restart.Actor, owner string) ([]wire.Session, error) {
 	list, err := c.cfg.Store.Sessions(ctx, owner, authn.SessionIdle, wire.MaxPage)
 	if err != nil {
 		return nil, err
@@ -66,4 +81,23 @@ func (c *Control) RevokeSession(ctx context.Context, actor restart.Actor, id str
 	}
 	c.cfg.Committed()
 	return nil
+}
+
+// RevokeSessions ends all sessions of somebody at once, for admins, and tells
+// how many those were. The one that asks lives on.
+func (c *Control) RevokeSessions(ctx context.Context, actor restart.Actor, owner string) (ended int, err error) {
+	rec := c.record(actor, audit.SessionRevoked)
+	rec.Detail = clip("all of " + owner)
+	err = c.requireNow(actor, authz.Administer)
+	if err == nil {
+		err = restart.CheckPerson(owner)
+	}
+	if err == nil {
+		ended, err = c.cfg.Store.RevokeSessions(ctx, owner, actor.Session, rec)
+	}
+	if err != nil {
+		return 0, c.refused(ctx, rec, err)
+	}
+	c.cfg.Committed()
+	return ended, nil
 }

@@ -36,6 +36,16 @@ func (c *Control) recent(actor restart.Actor) error {
 		WithHint("sign in again at this server's own page, and repeat it; or use the command line")
 }
 
+// SignedInLately tells whether somebody would not be asked to sign in again.
+// Pages ask before they show a form, so that nothing is typed in vain.
+func (c *Control) SignedInLately(actor restart.Actor) bool { return c.recent(actor) == nil }
+
+// MustAdminister refuses who is no admin. Pages ask it for lists of which others
+// would see their own part: what is changed there asks by itself.
+func (c *Control) MustAdminister(actor restart.Actor) error {
+	return c.rights().Require(actor, authz.Administer, authz.Object{})
+}
+
 // lasting is for what outlives a session or a token: it takes a sign-in that
 // is recent, and credentials without bounds.
 func (c *Control) lasting(actor restart.Actor) error {

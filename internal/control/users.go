@@ -13,16 +13,17 @@ import (
 	"github.com/restartilka/restartilka/internal/wire"
 )
 
-// Users lists the people that were seen, by name. next is the name to go on
-// after; "" at the end.
-func (c *Control) Users(ctx context.Context, actor restart.Actor, after string, limit int) (users []wire.User, next string, err error) {
+// Users lists the people that were seen, by name: those whose name, display
+// name or mail address has text in it. next is the name to go on after; "" at
+// the end.
+func (c *Control) Users(ctx context.Context, actor restart.Actor, text, after string, limit int) (users []wire.User, next string, err error) {
 	if err := c.rights().Require(actor, authz.Administer, authz.Object{}); err != nil {
 		return nil, "", err
 	}
 	if limit <= 0 || limit > wire.MaxPage {
 		limit = wire.MaxPage
 	}
-	list, err := c.cfg.Store.Users(ctx, after, limit+1)
+	list, err := c.cfg.Store.Users(ctx, text, after, limit+1)
 	if err != nil {
 		return nil, "", err
 	}
@@ -36,6 +37,18 @@ func (c *Control) Users(ctx context.Context, actor restart.Actor, after string, 
 	return users, next, nil
 }
 
+// User gives one of them, with the roles that the rules give him now.
+func (c *Control) User(ctx context.Context, actor restart.Actor, name string) (wire.User, []restart.Role, error) {
+	if err := c.rights().Require(actor, authz.Administer, authz.Object{}); err != nil {
+		return wire.User{}, nil, err
+	}
+	if err := restart.CheckPerson(name); err != nil {
+		return wire.User{}, nil, err
+	}
+	u, err := c.cfg.Store.User(ctx, name)
+	return userInfo(u), c.rights().Roles(u.Name, u.Groups), err
+}
+
 // CreateUser makes a local user. Without a password one is made, and given
 // back this once.
 func (c *Control) CreateUser(ctx context.Context, actor restart.Actor, req wire.UserRequest) (wire.NewUser, error) {
@@ -43,14 +56,15 @@ func (c *Control) CreateUser(ctx context.Context, actor restart.Actor, req wire.
 	rec.Detail = clip(fmt.Sprintf("%s, roles %v", req.Name, req.Roles))
 	err := c.requireNow(actor, authz.Administer)
 	if err == nil {
-		err = restart.CheckPerson(req.Name)
+		err = at("name", restart.CheckPerson(req.Name))
 	}
 	if err == nil {
-		err = checkRoles(req.Roles)
+		err = at("roles", checkRoles(req.Roles))
 	}
 	var made, hash string
 	if err == nil {
 		made, hash, err = c.newPassword(ctx, req.Name, req.Password)
+		err = at("password", err)
 	}
 	if err != nil {
 		return wire.NewUser{}, c.refused(ctx, rec, err)
@@ -58,7 +72,7 @@ func (c *Control) CreateUser(ctx context.Context, actor restart.Actor, req wire.
 	now := c.now()
 	u := store.User{Name: req.Name, Method: authn.MethodLocal, Roles: req.Roles, Password: hash, PasswordAt: now, CreatedAt: now}
 	if err := c.cfg.Store.CreateUser(ctx, u, rec); err != nil {
-		return wire.NewUser{}, c.refused(ctx, rec, err)
+		return wire.NewUser{}, c.refused(ctx, rec, at("name", err))
 	}
 	c.cfg.Committed()
 	return wire.NewUser{User: userInfo(u), Password: made}, nil
@@ -80,11 +94,12 @@ func (c *Control) newPassword(ctx context.Context, name, given string) (made, ha
 
 // ChangeUser changes roles or method of a user, or disables him, which ends his
 // sessions and the use of his tokens at once. Nobody disables himself, or takes
-// his own role of admin: so there is always one left.
+// his own role of admin; and nobody, a program with a token neither, takes the
+// last admin away.
 func (c *Control) ChangeUser(ctx context.Context, actor restart.Actor, name string, req wire.UserChange) (wire.User, error) {
 	rec := c.record(actor, audit.UserChanged)
 	rec.Detail = clip(name)
-	change := store.UserChange{Roles: req.Roles, Disabled: req.Disabled}
+	change := store.UserChange{Roles: req.Roles, Disabled: req.Disabled, Admin: c.isAdmin}
 	switch {
 	case req.Disabled != nil && *req.Disabled:
 		rec.Action = audit.UserDisabled
@@ -114,6 +129,12 @@ func (c *Control) ChangeUser(ctx context.Context, actor restart.Actor, name stri
 	return userInfo(u), err
 }
 
+// isAdmin tells whether a user is an admin: as another admin made him, or by
+// the rules.
+func (c *Control) isAdmin(u store.User) bool {
+	return slices.Contains(u.Roles, restart.RoleAdmin) || slices.Contains(c.rights().Roles(u.Name, u.Groups), restart.RoleAdmin)
+}
+
 func checkUserChange(actor restart.Actor, name string, req wire.UserChange) error {
 	if err := restart.CheckPerson(name); err != nil {
 		return err
@@ -130,7 +151,7 @@ func checkUserChange(actor restart.Actor, name string, req wire.UserChange) erro
 	if req.Roles == nil {
 		return nil
 	}
-	return checkRoles(*req.Roles)
+	return at("roles", checkRoles(*req.Roles))
 }
 
 // SetPassword sets a local user's password and ends his sessions, except the
@@ -179,7 +200,7 @@ func (c *Control) setPassword(ctx context.Context, actor restart.Actor, name str
 	}
 	made, hash, err := c.newPassword(ctx, name, req.New)
 	if err != nil {
-		return "", err
+		return "", at("password", err)
 	}
 	keep := ""
 	if name == actor.Name {

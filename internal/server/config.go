@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"go.yaml.in/yaml/v4"
+
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/authn"
 	"github.com/restartilka/restartilka/internal/authn/ldap"
@@ -171,6 +173,16 @@ func (c Config) Redacted() Config {
 		}
 	}
 	return c
+}
+
+// Show prints the configuration with every default filled in, redacted.
+func (c Config) Show() ([]byte, error) {
+	shown := c.Redacted()
+	b, err := yaml.Dump(&shown)
+	if err != nil {
+		return nil, fmt.Errorf("show the configuration: %w", err)
+	}
+	return b, nil
 }
 
 func (c *Config) files() []*string {

@@ -87,6 +87,7 @@ type rulesFile struct {
 
 type rulesState struct {
 	rules   *authz.Rules
+	text    []byte    // of these
 	loaded  time.Time // when these were read
 	refused string    // why the file as it is now can't be used; "" = it is in force
 }
@@ -94,7 +95,7 @@ type rulesState struct {
 // openRules reads the rules for the first time: a server does not start without
 // good ones.
 func openRules(path string, in SignInConfig, log *slog.Logger) (*rulesFile, error) {
-	f := &rulesFile{path: path, in: in, log: log, now: rulesState{rules: authz.Default(), loaded: time.Now()}}
+	f := &rulesFile{path: path, in: in, log: log, now: rulesState{rules: authz.Default(), text: authz.Shipped, loaded: time.Now()}}
 	if path == "" {
 		return f, nil
 	}
@@ -102,7 +103,7 @@ func openRules(path string, in SignInConfig, log *slog.Logger) (*rulesFile, erro
 	if err != nil {
 		return nil, err
 	}
-	f.last = b
+	f.last, f.now.text = b, b
 	f.now.rules, err = parseRules(path, b, in)
 	return f, err
 }
@@ -134,7 +135,7 @@ func (f *rulesFile) look() *audit.Record {
 	}
 	f.last = b
 	again := rules.Digest() == f.now.rules.Digest() // it was wrong for a while, and is as it was
-	f.now = rulesState{rules: rules, loaded: time.Now()}
+	f.now = rulesState{rules: rules, text: b, loaded: time.Now()}
 	f.log.Info("the rules of rights were read anew", "file", f.path, "digest", rules.Digest())
 	rec := &audit.Record{Action: audit.RulesChanged, Detail: "sha256 " + rules.Digest()}
 	if again {

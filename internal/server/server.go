@@ -57,12 +57,13 @@ type Server struct {
 	inventory *inventoryWatch
 	meters    *meters
 	state     *readiness
+	opened    time.Time
 }
 
 // Open reads every credential, opens the database and starts to listen, so
 // that whatever is wrong is told before anything runs.
 func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Server, error) {
-	s := &Server{cfg: cfg, log: log, meters: newMeters(), state: newReadiness()}
+	s := &Server{cfg: cfg, log: log, meters: newMeters(), state: newReadiness(), opened: time.Now()}
 	if err := s.open(ctx); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
@@ -155,7 +156,7 @@ func (s *Server) open(ctx context.Context) error {
 		Wake: s.orch.Wake, Committed: s.trail.Wake, Logger: s.log,
 		Rights: s.rules.inForce, People: s.door.people, Hasher: s.door.hasher, Zone: localZone(), URL: strings.TrimRight(s.cfg.URL, "/"), Channels: receivers.For, Announced: s.notifier.Wake,
 		Review: s.cfg.review(), Lays: s.cfg.review().Signed,
-		Ended: s.meters.neverBegan,
+		Ended: s.meters.neverBegan, Server: self{s},
 	})
 	if s.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Listen); err != nil {
 		return restart.Errorf(restart.CodeUnavailable, "can't listen on %s: %v", s.cfg.Listen, err).WithHint("another program may have the port; choose another with listen:").Because(err)
@@ -250,6 +251,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	walking.Go(func() { s.control.WatchScenarios(ctx) })
 	walking.Go(func() { s.control.WatchApprovals(ctx) })
+	walking.Go(func() { s.control.WatchHosts(ctx) })
 	if s.renewer != nil {
 		walking.Go(func() { s.renewer.Run(ctx) })
 	}

@@ -23,6 +23,23 @@ func (s *Store) AppendAudit(ctx context.Context, records ...audit.Record) error 
 	})
 }
 
+// LastRecord gives the record that was stored last; nil = there is none.
+func (s *Store) LastRecord(ctx context.Context) (*audit.Record, error) {
+	var body []byte
+	err := s.read(ctx, "find the last audit record", func(ctx context.Context, t tx) error {
+		err := t.row(ctx, "SELECT body FROM audit_records ORDER BY id DESC LIMIT 1").Scan(&body)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		return err
+	})
+	if err != nil || body == nil {
+		return nil, err
+	}
+	record, err := audit.Decode(body)
+	return &record, err
+}
+
 // insertRecords stores records without a place in the trail. at is the time of
 // those that have none; 0 = now. A record that has a source, by itself or by
 // Config.Source, is sequenced for that source only; the others for whichever

@@ -79,15 +79,46 @@ func (s *Store) Certificates(ctx context.Context) (out []Certificate, err error)
 	err = s.read(ctx, "list certificates", func(ctx context.Context, t tx) error {
 		rows, err := t.rows(ctx, `SELECT c.serial, c.host, c.issued_at, c.not_after, c.revoked_at, c.revocation, c.pending, COALESCE(e.failure, '')
 			FROM certificates c LEFT JOIN enrolments e ON e.host = c.host ORDER BY c.host, c.issued_at, c.serial`)
-		out, err = collect(rows, err, func(r *sql.Rows) (Certificate, error) {
-			var failure string
-			c, err := scanCertificate(r, &failure)
-			c.Failure = failure
-			return c, err
-		})
+		out, err = collect(rows, err, scanWithFailure)
 		return err
 	})
 	return out, err
+}
+
+// CertificatesOf lists the certificates of some hosts, by host, the oldest first.
+func (s *Store) CertificatesOf(ctx context.Context, hosts []string) (out []Certificate, err error) {
+	if len(hosts) == 0 {
+		return nil, nil
+	}
+	args := make([]any, len(hosts))
+	for i, h := range hosts {
+		args[i] = h
+	}
+	err = s.read(ctx, "list certificates of hosts", func(ctx context.Context, t tx) error {
+		rows, err := t.rows(ctx, `SELECT c.serial, c.host, c.issued_at, c.not_after, c.revoked_at, c.revocation, c.pending, COALESCE(e.failure, '')
+			FROM certificates c LEFT JOIN enrolments e ON e.host = c.host WHERE c.host IN (`+marks(len(hosts))+`) ORDER BY c.host, c.issued_at, c.serial`, args...)
+		out, err = collect(rows, err, scanWithFailure)
+		return err
+	})
+	return out, err
+}
+
+// EndingHosts names up to limit hosts whose newest certificate, of those that
+// are not revoked, ends by a moment; those that end first come first.
+func (s *Store) EndingHosts(ctx context.Context, by time.Time, limit int) (hosts []string, err error) {
+	err = s.read(ctx, "list hosts whose certificate ends", func(ctx context.Context, t tx) error {
+		rows, err := t.rows(ctx, "SELECT host FROM certificates WHERE revoked_at = 0 GROUP BY host HAVING MAX(not_after) <= ? ORDER BY MAX(not_after), host LIMIT ?", micros(by), limit)
+		hosts, err = collect(rows, err, func(r *sql.Rows) (host string, err error) { return host, r.Scan(&host) })
+		return err
+	})
+	return hosts, err
+}
+
+func scanWithFailure(r *sql.Rows) (Certificate, error) {
+	var failure string
+	c, err := scanCertificate(r, &failure)
+	c.Failure = failure
+	return c, err
 }
 
 // RevokedCertificates lists those that were revoked and would not be over at

@@ -64,6 +64,7 @@ func Exercise(t *testing.T, newDSN storetest.NewDSN) {
 		"tokens":                      exerciseTokens,
 		"sessions":                    exerciseSessions,
 		"users":                       exerciseUsers,
+		"last admin":                  exerciseLastAdmin,
 		"logins":                      exerciseLogins,
 		"many logins":                 exerciseManyLogins,
 		"scenarios":                   exerciseScenarios,

@@ -46,11 +46,23 @@ func exerciseUsers(t *testing.T, newDSN storetest.NewDSN) {
 	wantCode(t, s.AdmitUser(t.Context(), other), restart.CodeConflict)
 	_, err := s.User(t.Context(), "nobody")
 	wantCode(t, err, restart.CodeNotFound)
-	if page, err := s.Users(t.Context(), "", 1); err != nil || len(page) != 1 || page[0].Name != "anna" {
+	if page, err := s.Users(t.Context(), "", "", 1); err != nil || len(page) != 1 || page[0].Name != "anna" {
 		t.Fatalf("%+v, %v", page, err)
 	}
-	if page, err := s.Users(t.Context(), "anna", 10); err != nil || len(page) != 1 || page[0].Name != "vera" {
+	if page, err := s.Users(t.Context(), "", "anna", 10); err != nil || len(page) != 1 || page[0].Name != "vera" {
 		t.Fatalf("%+v, %v", page, err)
+	}
+
+	for text, names := range map[string][]string{"VER": {"vera"}, "@example": {"vera"}, "a": {"anna", "vera"}, "%": nil, "_": nil, "a%": nil, "!": nil, "'": nil} {
+		got := []string(nil)
+		list, err := s.Users(t.Context(), text, "", 10)
+		ok(err)
+		for _, u := range list {
+			got = append(got, u.Name)
+		}
+		if !slices.Equal(got, names) {
+			t.Errorf("%q finds %v", text, got)
+		}
 	}
 
 	open := func(ids ...string) {
@@ -89,9 +101,20 @@ func exerciseUsers(t *testing.T, newDSN storetest.NewDSN) {
 		t.Errorf("%d records", n)
 	}
 	wantCode(t, s.RevokeSession(t.Context(), "a", audit.Record{Action: audit.SessionRevoked}), restart.CodeNotFound)
+	open("e", "f", "g")
+	if n, err := s.RevokeSessions(t.Context(), "anna", "f", audit.Record{Action: audit.SessionRevoked}); err != nil || n != 2 || !slices.Equal(alive(), []string{"f"}) {
+		t.Errorf("%d, %v, left: %v", n, err, alive())
+	}
+	for range 2 { // the second finds none, and records nothing
+		_, err = s.RevokeSessions(t.Context(), "anna", "", audit.Record{Action: audit.SessionRevoked})
+		ok(err)
+	}
+	if n := countRecords(t, s, audit.SessionRevoked); n != 2 {
+		t.Errorf("%d records", n)
+	}
 	open("d")
 	ok(s.RevokeSession(t.Context(), "d", audit.Record{Action: audit.SessionRevoked}))
-	if len(alive()) != 0 || countRecords(t, s, audit.SessionRevoked) != 1 {
+	if len(alive()) != 0 || countRecords(t, s, audit.SessionRevoked) != 3 {
 		t.Errorf("%v", alive())
 	}
 	for i := range 60 { // however often somebody signs in
@@ -104,6 +127,55 @@ func exerciseUsers(t *testing.T, newDSN storetest.NewDSN) {
 	ok(s.CreateToken(t.Context(), scoped))
 	if got, err := s.TokenByID(t.Context(), "t1"); err != nil || !cmp.Equal(got.Scope, scoped.Scope) {
 		t.Errorf("%+v, %v", got.Scope, err)
+	}
+}
+
+// exerciseLastAdmin: whatever two admins do to each other at once, one is left.
+func exerciseLastAdmin(t *testing.T, newDSN storetest.NewDSN) {
+	s := storetest.Open(t, newDSN(t))
+	isAdmin := func(u store.User) bool { return slices.Contains(u.Roles, restart.RoleAdmin) }
+	yes, no := true, false
+	for _, name := range []string{"anna", "boris", "vera"} {
+		u := store.User{Name: name, Method: "local", Roles: []restart.Role{restart.RoleAdmin}, CreatedAt: epochStart}
+		if name == "vera" {
+			u.Roles = nil
+		}
+		if err := s.CreateUser(t.Context(), u); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for round := range 10 {
+		var left atomic.Int32
+		var both sync.WaitGroup
+		for _, name := range []string{"anna", "boris"} {
+			both.Go(func() {
+				change := store.UserChange{Disabled: &yes, Admin: isAdmin, Records: []audit.Record{{Action: audit.UserDisabled}}}
+				if round%2 == 1 {
+					change.Disabled, change.Roles = nil, &[]restart.Role{restart.RoleViewer}
+				}
+				switch err := s.ChangeUser(t.Context(), name, change); {
+				case restart.CodeOf(err) == restart.CodeConflict:
+					left.Add(1)
+				case err != nil:
+					t.Error(err)
+				}
+			})
+		}
+		both.Wait()
+		if left.Load() != 1 {
+			t.Fatalf("round %d: %d were refused", round, left.Load())
+		}
+		for _, name := range []string{"anna", "boris"} {
+			if err := s.ChangeUser(t.Context(), name, store.UserChange{Disabled: &no, Roles: &[]restart.Role{restart.RoleAdmin}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if n := countRecords(t, s, audit.UserDisabled); n != 10 {
+		t.Errorf("%d changes are recorded", n)
+	}
+	if err := s.ChangeUser(t.Context(), "vera", store.UserChange{Disabled: &yes, Admin: isAdmin}); err != nil { // no admin
+		t.Error(err)
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/audit"
@@ -116,15 +118,26 @@ func (s *Store) User(ctx context.Context, name string) (u User, err error) {
 	return u, err
 }
 
-// Users lists up to limit users by name, those after the one given.
-func (s *Store) Users(ctx context.Context, after string, limit int) (users []User, err error) {
+// Users lists up to limit users by name, those after the one given. text narrows
+// them to those in whose name, display name or mail address it is, the case of
+// ASCII letters aside; "" = all.
+func (s *Store) Users(ctx context.Context, text, after string, limit int) (users []User, err error) {
 	err = s.read(ctx, "list users", func(ctx context.Context, t tx) error {
-		rows, err := t.rows(ctx, "SELECT "+userColumns+" FROM users WHERE name > ? ORDER BY name LIMIT ?", after, limit)
+		where, args := "name > ?", []any{after}
+		if text != "" {
+			like := "%" + likeEscaper.Replace(strings.ToLower(text)) + "%"
+			where += ` AND (lower(name) LIKE ? ESCAPE '!' OR lower(display) LIKE ? ESCAPE '!' OR lower(mail) LIKE ? ESCAPE '!')`
+			args = append(args, like, like, like)
+		}
+		rows, err := t.rows(ctx, "SELECT "+userColumns+" FROM users WHERE "+where+" ORDER BY name LIMIT ?", append(args, limit)...)
 		users, err = collect(rows, err, func(r *sql.Rows) (User, error) { return scanUser(r) })
 		return err
 	})
 	return users, err
 }
+
+// likeEscaper makes text stand for itself in LIKE … ESCAPE '!'.
+var likeEscaper = strings.NewReplacer("!", "!!", "%", "!%", "_", "!_")
 
 // UserChange says what is to become of a user; what is nil stays.
 type UserChange struct {
@@ -135,7 +148,10 @@ type UserChange struct {
 	// Keep is the id of the session that outlives a new password: that of
 	// whoever sets his own. All others of the user end with a change of method
 	// or password, and all of them when he is disabled.
-	Keep    string
+	Keep string
+	// Admin tells who is an admin. Where it is set, a change that would leave no
+	// enabled user who is one is refused (CodeConflict); nil = nobody asks.
+	Admin   func(User) bool
 	Records []audit.Record
 }
 
@@ -149,13 +165,22 @@ func (s *Store) ChangeUser(ctx context.Context, name string, c UserChange) error
 		if err := t.row(ctx, "SELECT $now").Scan(&now); err != nil {
 			return err
 		}
+		if c.Admin != nil { // of two admins who disable each other, the second waits here for the first
+			if _, err := t.exec(ctx, `UPDATE users SET name = name WHERE disabled_at = 0 AND roles LIKE '%"admin"%'`); err != nil {
+				return err
+			}
+		}
 		// An update that changes nothing holds the row until the commit.
 		if u, err = scanUser(t.row(ctx, "UPDATE users SET name = name WHERE name = ? RETURNING "+userColumns, name)); errors.Is(err, sql.ErrNoRows) {
 			return restart.Errorf(restart.CodeNotFound, "there is no user %s", restart.Quote(name))
 		} else if err != nil {
 			return err
 		}
+		before := u
 		ends := c.apply(&u, fromMicros(now))
+		if err := c.leavesAdmin(ctx, t, before, u); err != nil {
+			return err
+		}
 		values, err := u.values()
 		if err != nil {
 			return err
@@ -171,6 +196,19 @@ func (s *Store) ChangeUser(ctx context.Context, name string, c UserChange) error
 		}
 		return insertRecords(ctx, t, c.Records, now)
 	})
+}
+
+// leavesAdmin refuses a change that takes the last admin away.
+func (c UserChange) leavesAdmin(ctx context.Context, t tx, before, after User) error {
+	if c.Admin == nil || before.Disabled() || !c.Admin(before) || !after.Disabled() && c.Admin(after) {
+		return nil
+	}
+	rows, err := t.rows(ctx, "SELECT "+userColumns+" FROM users WHERE disabled_at = 0 AND name <> ?", before.Name)
+	others, err := collect(rows, err, func(r *sql.Rows) (User, error) { return scanUser(r) })
+	if err != nil || slices.ContainsFunc(others, c.Admin) {
+		return err
+	}
+	return restart.Errorf(restart.CodeConflict, "%s is the last admin who may sign in", before.Name).WithHint("make somebody else an admin first")
 }
 
 // apply changes u, and tells whether sessions end with it.

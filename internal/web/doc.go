@@ -17,6 +17,7 @@
 //	POST /runs/{id}/break-glass
 //	GET  /approvals               runs that wait for an approval
 //	GET  /freezes                 which apply now, when the others begin
+//	POST /freezes/add  /freezes/end
 //	GET  /break-glass             runs that broke the glass and that nobody has reviewed
 //	POST /break-glass/{id}/review
 //	GET  /scenarios               which are in force, and until when
@@ -24,6 +25,7 @@
 //	GET  /review                  versions that wait for signatures
 //	GET  /scenarios/{digest}/review    one version: how it differs, what lint says, what a host would do, who has signed
 //	POST /scenarios/{digest}/withdraw
+//	GET  /admin  /admin/…         what admins do, each with its forms: admin.go has the list
 //	GET  /assets/…                style, scripts and icon; their names carry their hash
 //
 // Rooms: templates/pages has a file for each page, templates/ what they share;

@@ -20,6 +20,8 @@ type freezeLine struct {
 	ID, Where, Rule, Reason, By string
 	Applies                     bool
 	Begins, Ends                moment
+	MayEnd                      bool
+	Form                        filled // by which it is lifted
 }
 
 // glassLine is one run that broke the glass.
@@ -54,23 +56,38 @@ func whereOf(l language, f restart.Freeze) string {
 }
 
 func (s *site) listFreezes(w http.ResponseWriter, v *visit) error {
-	list, err := s.cfg.Control.Freezes(v.Context(), v.actor)
+	page, err := s.freezesPage(v)
 	if err != nil {
 		return err
 	}
+	return s.show(w, v, http.StatusOK, pageFreezes, page)
+}
+
+func (s *site) freezesPage(v *visit) (freezesPage, error) {
+	list, err := s.cfg.Control.Freezes(v.Context(), v.actor)
+	if err != nil {
+		return freezesPage{}, err
+	}
 	now := s.cfg.Now()
 	page := freezesPage{layout: s.layout(v, say(v.lang, "freezes.title"))}
+	if key := "done." + v.URL.Query().Get("done"); catalogue[key] != (text{}) {
+		page.Done = say(v.lang, key)
+	}
+	if page.Add, err = s.freezeForm(v); err != nil {
+		return page, err
+	}
 	for _, f := range list {
 		line := freezeLine{
 			ID: f.ID, Where: whereOf(v.lang, f.Freeze), Reason: restart.Escape(f.Reason), By: f.CreatedBy,
 			Applies: f.Applies, Begins: momentOf(f.Begins, now), Ends: momentOf(f.Ends, now),
+			MayEnd: page.Add != nil && s.cfg.Control.MayLift(v.Context(), v.actor, f.Freeze),
 		}
 		if f.Weekly != "" {
 			line.Rule = say(v.lang, "freezes.weekly", f.Weekly, f.Zone)
 		}
 		page.Freezes = append(page.Freezes, line)
 	}
-	return s.show(w, v, http.StatusOK, pageFreezes, page)
+	return page, nil
 }
 
 // glassForm is the second, deliberate step of a start past a freeze.

@@ -97,6 +97,8 @@ type (
 	freezesPage struct {
 		layout
 		Freezes []freezeLine
+		Done    string      // what was done
+		Add     *freezeForm // nil = the reader freezes nothing
 	}
 	glassPage struct {
 		layout

@@ -53,6 +53,8 @@ func TestPagesWithHostileValues(t *testing.T) {
 	for name, page := range map[string]any{
 		pageSignIn: &signInPage{}, pageRuns: &runsPage{}, pageRun: &runPage{}, pageHost: &hostPage{}, pageFreezes: &freezesPage{}, pageGlass: &glassPage{}, pageBreak: &breakPage{}, pageApprovals: &approvalsPage{}, pageProfile: &profilePage{}, pageLogin: &loginPage{}, pageScenarios: &scenariosPage{}, pageVersions: &versionsPage{}, pageQueue: &queuePage{}, pageReview: &reviewPage{}, pageProblem: &problemPage{}, "frame": &frames,
 		pageHome: &homePage{}, pageStart: &startPage{}, pagePlan: &planPage{}, pageConfirm: &confirmPage{},
+		pageAdmin: &overviewPage{}, pageAdminUsers: &usersPage{}, pageAdminUser: &userPage{}, pageAdminTokens: &tokensPage{}, pageAdminSessions: &sessionsPage{}, pageAdminRules: &rulesPage{},
+		pageAdminHosts: &hostsPage{}, pageAdminLocks: &locksPage{}, pageAdminDelivery: &deliveryPage{}, pageAdminConfig: &configurationPage{},
 	} {
 		for _, full := range []bool{false, true} {
 			v := reflect.ValueOf(page).Elem()

@@ -18,8 +18,8 @@ import (
 	"github.com/restartilka/restartilka/internal/wire"
 )
 
-// until waits until a run is in one of some states.
-func (f *fixture) until(s *apitest.Server, run restart.Run, states ...restart.RunState) {
+// untilOneOf waits until a run is in one of some states.
+func (f *fixture) untilOneOf(s *apitest.Server, run restart.Run, states ...restart.RunState) {
 	f.t.Helper()
 	there := errors.New("there")
 	err := s.Control.Follow(f.t.Context(), anna, run.ID, 0, func(now restart.Run) error {
@@ -48,7 +48,7 @@ func TestThePlanSaysWhatIsToBeKnown(t *testing.T) {
 
 	started, err := s.Control.Start(t.Context(), anna, run.ID, wire.StartRequest{})
 	f.must(err)
-	f.until(s, started, restart.RunCompleted)
+	f.untilOneOf(s, started, restart.RunCompleted)
 	s.Agents.Set("web2", apitest.Succeeds)
 	again := f.draft(s)
 	page = f.page(cookie, again.ID, "Accept-Language", "ru")
@@ -59,17 +59,17 @@ func TestThePlanSaysWhatIsToBeKnown(t *testing.T) {
 	s.Agents.Set("web1", apitest.Fails)
 	failing, err := s.Control.Start(t.Context(), anna, again.ID, wire.StartRequest{})
 	f.must(err)
-	f.until(s, failing, restart.RunPaused)
+	f.untilOneOf(s, failing, restart.RunPaused)
 	wants(t, f.page(cookie, f.draft(s).ID), "Know before you start", "run "+failing.ID+" has shop in production now; this one would wait for it")
 	wants(t, f.do("GET", "/start?service=shop", "", "Cookie", cookie).body, "A run of anna has it since", `<option value="502s since the 14:00 deploy">`)
 	_, err = s.Control.Abort(t.Context(), anna, failing.ID, 0)
 	f.must(err)
-	f.until(s, failing, restart.RunAborted)
+	f.untilOneOf(s, failing, restart.RunAborted)
 	wants(t, f.page(cookie, f.draft(s).ID), "the same was tried a moment ago and aborted: run "+failing.ID+" by anna")
 	s.Agents.Set("web1", apitest.Succeeds)
 	third, err := s.Control.Start(t.Context(), anna, f.draft(s).ID, wire.StartRequest{})
 	f.must(err)
-	f.until(s, third, restart.RunCompleted)
+	f.untilOneOf(s, third, restart.RunCompleted)
 	lacks(t, f.page(cookie, f.draft(s).ID), "the same was tried")
 }
 
@@ -217,7 +217,7 @@ func TestHome(t *testing.T) {
 	wants(t, home, "Going on now", "/runs/"+started.ID, "shop", "502s since the 14:00 deploy")
 	lacks(t, home, "Waits for you")
 	s.Agents.Set("web1", apitest.Fails)
-	f.until(s, started, restart.RunPaused)
+	f.untilOneOf(s, started, restart.RunPaused)
 	wants(t, f.do("GET", "/", "", "Cookie", cookie).body, "Waits for you", "Paused", "/runs/"+started.ID, "What do you want to restart?")
 	lacks(t, f.do("GET", "/", "", "Cookie", root).body, "/runs/"+started.ID)
 	s.AskApproval()

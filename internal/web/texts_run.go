@@ -29,7 +29,7 @@ var runTexts = map[string]text{
 	"freezes.every":     {"every environment", "все окружения"},
 	"freezes.by":        {"by %s", "%s"},
 	"freezes.empty":     {"Nothing is frozen, now or later.", "Ничего не заморожено ни сейчас, ни потом."},
-	"freezes.empty.how": {"An admin freezes environments from the command line, by date or weekly:", "Администратор замораживает окружения в командной строке, на даты или по неделям:"},
+	"freezes.empty.how": {"An admin freezes environments on this page or from the command line, by date or weekly:", "Администратор замораживает окружения на этой странице или в командной строке, на даты или по неделям:"},
 	"freezes.command":   {"restartilka freeze add --env production --weekly 'fri 18:00-mon 08:00' --reason TEXT", "restartilka freeze add --env production --weekly 'fri 18:00-mon 08:00' --reason ТЕКСТ"},
 	"freezes.glass":     {"Runs that were started past their safeguards", "Запуски в обход защиты"},
 	"freeze.until":      {"Frozen until", "Заморожено до"},

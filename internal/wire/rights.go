@@ -2,6 +2,7 @@ package wire
 
 import (
 	"net/url"
+	"strings"
 
 	"github.com/restartilka/restartilka/internal/restart"
 )
@@ -44,6 +45,36 @@ type Grant struct {
 	Needs restart.Role `json:"needs,omitempty" doc:"the role that is needed as well"`
 	Say   string       `json:"say" doc:"in words, such as: team web"`
 	Rule  string       `json:"rule" doc:"that says so"`
+}
+
+// WhoCanColumns and WhoCanRows give answers as a sheet has them, a line for each
+// who can.
+func WhoCanColumns() []string {
+	return []string{"action", "service", "environment", "group", "kind", "name", "needs_role", "rule"}
+}
+
+// WhoCanRows gives the lines without their heading.
+func WhoCanRows(list []WhoCan) [][]string {
+	var rows [][]string
+	for _, line := range list {
+		for _, g := range line.Who {
+			rows = append(rows, []string{line.Action, line.Service, line.Environment, line.Group, g.Kind, plainCell(g.Name), string(g.Needs), g.Rule})
+		}
+		if len(line.Who) == 0 {
+			rows = append(rows, []string{line.Action, line.Service, line.Environment, line.Group, "nobody", "", "", ""})
+		}
+	}
+	return rows
+}
+
+// plainCell keeps a name from being taken for a formula where the file is opened
+// as a sheet, and from holding anything that can't be printed.
+func plainCell(s string) string {
+	s = restart.Escape(s)
+	if s != "" && strings.ContainsAny(s[:1], "=+-@") {
+		return "'" + s
+	}
+	return s
 }
 
 // WhyQuery asks whether somebody may do something, and why.

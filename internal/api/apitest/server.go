@@ -82,6 +82,7 @@ type Server struct {
 	Agents  *Agents
 	API     api.Config
 	HTTP    *httptest.Server
+	Process *Process
 
 	t     testing.TB
 	teams sync.Map                    // person → []string
@@ -178,7 +179,7 @@ func StartReviewed(t testing.TB, review control.Review, changes ...func(*control
 func start(t testing.TB, over *store.Store, change func(*api.Config), below ...func(*control.Config)) *Server {
 	t.Helper()
 	dir := t.TempDir()
-	s := &Server{t: t, Dir: dir, Agents: NewAgents("restarted\n"), Store: over}
+	s := &Server{t: t, Dir: dir, Agents: NewAgents("restarted\n"), Store: over, Process: newProcess()}
 	s.Shelf = s.writeAll(dir)
 	shelf, err := control.NewShelf(s.Shelf, slog.New(slog.DiscardHandler))
 	s.must(err)
@@ -201,7 +202,7 @@ func start(t testing.TB, over *store.Store, change func(*api.Config), below ...f
 	service := control.Config{
 		Store: s.Store, Inventory: inv, Scenarios: shelf, Agents: s.Agents, Hub: hub, Wake: o.Wake, Committed: func() {},
 		Channels: func(string) []string { return []string{"test"} }, URL: "https://restartilka.example.com",
-		Rights: s.inForce, People: directory{authn.People{Store: s.Store}, s},
+		Rights: s.inForce, People: directory{authn.People{Store: s.Store}, s}, Server: s.Process,
 		Enrol: &control.Enrolment{
 			CA: ca, CAPEM: s.CAPEM, Server: "test", EnvelopeKeys: []ed25519.PublicKey{key.Public().(ed25519.PublicKey)},
 			Pin: func() (pki.Pin, error) { return pki.PinOf(s.HTTP.Certificate()), nil },
