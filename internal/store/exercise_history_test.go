@@ -105,7 +105,9 @@ func exerciseFilters(t *testing.T, newDSN storetest.NewDSN) {
 			func() { f.Actor = pick0(r, "anna", "boris") }, func() { f.Kind = pick0(r, restart.KindRestart, restart.KindThreadDump) }, func() { f.Host = fmt.Sprintf("h0-%d.example.com", r.IntN(4)) },
 			func() { f.States = pick0(r, []restart.RunState{"completed"}, []restart.RunState{"failed", "queued"}) },
 			func() { f.Since = p.now.Add(-time.Duration(r.Int64N(int64(50 * 24 * time.Hour)))) }, func() { f.Until = p.now.Add(-time.Duration(r.Int64N(int64(3 * 24 * time.Hour)))) },
-			func() { f.Text = pick0(r, "УТЕЧКА", "502S deploy", "web-1", "%", "_", `\`, "100% disk", "k_f", "nothing of the kind", "' OR 1=1 --") },
+			func() {
+				f.Text = pick0(r, "УТЕЧКА", "502S deploy", "web-1", "%", "_", `\`, "100% disk", "k_f", "nothing of the kind", "' OR 1=1 --")
+			},
 		} {
 			if r.IntN(4) == 0 {
 				set()
@@ -301,7 +303,9 @@ func (p past) figures(t *testing.T, f store.FiguresFilter) store.Figures {
 	for _, x := range reasons {
 		out.Reasons = append(out.Reasons, *x)
 	}
-	slices.SortFunc(out.Reasons, func(a, b store.Recurrence) int { return cmp.Or(cmp.Compare(b.Runs, a.Runs), strings.Compare(b.Run, a.Run)) })
+	slices.SortFunc(out.Reasons, func(a, b store.Recurrence) int {
+		return cmp.Or(cmp.Compare(b.Runs, a.Runs), strings.Compare(b.Run, a.Run))
+	})
 	if f.Service == "" {
 		p.hosts(f, &out)
 	}
@@ -371,7 +375,9 @@ func (p past) hosts(f store.FiguresFilter, out *store.Figures) {
 			out.Hosts = append(out.Hosts, *n)
 		}
 	}
-	slices.SortFunc(out.Hosts, func(a, b store.HostTally) int { return cmp.Or(cmp.Compare(b.Mean, a.Mean), strings.Compare(a.Host, b.Host)) })
+	slices.SortFunc(out.Hosts, func(a, b store.HostTally) int {
+		return cmp.Or(cmp.Compare(b.Mean, a.Mean), strings.Compare(a.Host, b.Host))
+	})
 }
 
 func inOrder(m map[string]*store.Tally) []store.Tally {
@@ -379,7 +385,9 @@ func inOrder(m map[string]*store.Tally) []store.Tally {
 	for _, n := range m {
 		out = append(out, *n)
 	}
-	slices.SortFunc(out, func(a, b store.Tally) int { return cmp.Or(cmp.Compare(b.Runs, a.Runs), strings.Compare(a.Name, b.Name)) })
+	slices.SortFunc(out, func(a, b store.Tally) int {
+		return cmp.Or(cmp.Compare(b.Runs, a.Runs), strings.Compare(a.Name, b.Name))
+	})
 	return out
 }
 
