@@ -350,3 +350,9 @@ func (f FiguresFilter) hosts(ctx context.Context, t tx, out *Figures) error {
 	})
 	return err
 }
+
+// Join adds another tally up into this one, but for the times, which can't be.
+func (n *Tally) Join(x Tally) {
+	n.Runs, n.Completed, n.Failed, n.Aborted, n.Hosts = n.Runs+x.Runs, n.Completed+x.Completed, n.Failed+x.Failed, n.Aborted+x.Aborted, n.Hosts+x.Hosts
+	n.Restarts, n.Dumps, n.Restarted, n.Again = n.Restarts+x.Restarts, n.Dumps+x.Dumps, n.Restarted+x.Restarted, n.Again+x.Again
+}
