@@ -75,8 +75,8 @@ func recount(ctx context.Context, t tx) error {
 		if err != nil {
 			return err
 		}
-		for _, id := range n.addAll(runs) {
-			if _, err := t.exec(ctx, "UPDATE runs SET again = 1 WHERE id = ?", id); err != nil {
+		for ids := range slices.Chunk(n.addAll(runs), taskBatch) {
+			if _, err := t.exec(ctx, "UPDATE runs SET again = 1 WHERE id IN ("+marks(len(ids))+")", ids...); err != nil {
 				return err
 			}
 		}
@@ -85,7 +85,7 @@ func recount(ctx context.Context, t tx) error {
 }
 
 // addAll counts all runs of one service, and names those that did not help.
-func (n counts) addAll(runs []ended) (unhelpful []string) {
+func (n counts) addAll(runs []ended) (unhelpful []any) {
 	type place struct{ environment, group string }
 	restarts, reasons := map[place][]ended{}, map[string][]ended{} // that were completed; by reason
 	slices.SortFunc(runs, func(a, b ended) int { return int(a.finished - b.finished) })

@@ -25,7 +25,7 @@ type History struct {
 }
 
 const (
-	historyServices = 200
+	historyServices = 500
 	historyHosts    = 5000
 	historyActors   = 50
 	historySpan     = 2 * 365 * 24 * time.Hour

@@ -43,7 +43,7 @@ func TestFillHistory(t *testing.T) {
 			}
 		}
 		f, err := s.Figures(t.Context(), store.FiguresFilter{Window: store.WindowYear, Now: time.Now()})
-		if err != nil || f.Total.Runs < runs*2/5 || len(f.Services) != 200 || f.Total.P50 == 0 {
+		if err != nil || f.Total.Runs < runs*2/5 || len(f.Services) != 500 || f.Total.P50 == 0 {
 			t.Errorf("%+v, %v", f.Total, err)
 		}
 	})

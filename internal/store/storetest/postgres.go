@@ -119,15 +119,8 @@ func (p *Postgres) url(schema string) string {
 // version, outside PATH.
 func programs(t T) string {
 	t.Helper()
-	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
-	slices.SortFunc(found, func(a, b string) int { return version(b) - version(a) })
-	if len(found) == 0 {
-		if path, err := exec.LookPath("initdb"); err == nil {
-			found = []string{path}
-		}
-	}
-	if len(found) > 0 {
-		return filepath.Dir(found[0])
+	if dir := installed(); dir != "" {
+		return dir
 	}
 	const what = "PostgreSQL is not installed, so nothing of it was tested (Debian: apt-get install postgresql)"
 	if os.Getenv("CI") == "true" {
@@ -135,6 +128,24 @@ func programs(t T) string {
 	}
 	t.Skip("SKIPPED: " + what)
 	return ""
+}
+
+// HavePostgres tells whether StartPostgres finds its programs.
+func HavePostgres() bool { return installed() != "" }
+
+// installed gives the folder of the newest programs, "" where there are none.
+func installed() string {
+	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
+	slices.SortFunc(found, func(a, b string) int { return version(b) - version(a) })
+	if len(found) == 0 {
+		if path, err := exec.LookPath("initdb"); err == nil {
+			found = []string{path}
+		}
+	}
+	if len(found) == 0 {
+		return ""
+	}
+	return filepath.Dir(found[0])
 }
 
 func version(initdb string) int {
