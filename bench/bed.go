@@ -67,6 +67,9 @@ func (b *bed) Fatal(args ...any) {
 // Fatalf is Fatal with a format.
 func (b *bed) Fatalf(format string, args ...any) { b.Fatal(fmt.Sprintf(format, args...)) }
 
+// Skip is for what a test could do without: a measurement can't.
+func (b *bed) Skip(args ...any) { b.Fatal(args...) }
+
 // pause waits, or gives up with the measurement's context.
 func (b *bed) pause(d time.Duration) {
 	select {

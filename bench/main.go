@@ -7,6 +7,7 @@
 //	go run ./bench                      everything; a few minutes
 //	go run ./bench --only page_p99_ms   one figure, and those that come with it; writes nothing
 //	go run ./bench --only hosts_10000_s --fleet 2000   the same with fewer hosts
+//	go run ./bench --only page_p99_ms --history 50000  the same with a shorter history
 //	go run ./bench --quick              tiny sizes, to see that it works; writes nothing
 package main
 
@@ -91,6 +92,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	only := flags.String("only", "", "measure this figure, and those that come with it")
 	out := flags.String("out", "", "write the results to this file (default bench/results.json; with --only and --quick: none)")
 	hosts := flags.Int("fleet", full.fleet, "with --only: so many simulated hosts")
+	history := flags.Int("history", full.history, "with --only: so many runs in the history")
 	small := flags.Bool("quick", false, "tiny sizes, to see that it works")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -107,6 +109,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			return errors.New("--fleet is a number of hosts, and goes with --only hosts_10000_s")
 		}
 		s.fleet = *hosts
+	}
+	if *history != full.history {
+		if *only == "" || *history < 1 {
+			return errors.New("--history is a number of runs, and goes with --only page_p99_ms")
+		}
+		s.history = *history
 	}
 	if *out == "" && *only == "" && !*small {
 		*out = official

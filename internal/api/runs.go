@@ -6,7 +6,6 @@ import (
 
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
-	"github.com/restartilka/restartilka/internal/store"
 	"github.com/restartilka/restartilka/internal/wire"
 )
 
@@ -15,10 +14,7 @@ func (a *api) plan(ctx context.Context, actor restart.Actor, in *struct{ Body re
 }
 
 func (a *api) listRuns(ctx context.Context, actor restart.Actor, in *struct{ wire.RunQuery }) (wire.List[restart.Run], error) {
-	q := in.RunQuery
-	runs, next, err := a.cfg.Control.Runs(ctx, actor, store.RunFilter{
-		Service: q.Service, Environment: q.Environment, Host: q.Host, Actor: q.Actor, States: q.States, Before: q.Cursor, Limit: q.Limit,
-	})
+	runs, next, err := a.cfg.Control.FindRuns(ctx, actor, in.RunQuery)
 	return wire.ListOf(runs, next), err
 }
 

@@ -118,3 +118,6 @@ func (r *Rules) wouldBeOwners(action Action, object Object) bool {
 		return slices.Contains(x.to, subject{kind: owners})
 	})
 }
+
+// TeamOwner is how an inventory names a team that owns a service.
+func TeamOwner(team string) string { return teamPrefix + team }

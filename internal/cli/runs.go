@@ -16,10 +16,11 @@ import (
 func runsCommand() *cobra.Command {
 	var q wire.RunQuery
 	var states []string
+	var kind string
 	cmd := &cobra.Command{
 		Use:     "runs",
 		Short:   "List runs, the newest first",
-		Example: "  restartilka runs --service nginx --state paused,failed",
+		Example: "  restartilka runs --service nginx --state paused,failed\n  restartilka runs --env production --since 2026-11-01 --text \"memory leak\"",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			for _, s := range states {
@@ -27,6 +28,13 @@ func runsCommand() *cobra.Command {
 					return usage(fmt.Errorf("--state %s: one of %v", restart.Quote(s), restart.RunStates()))
 				}
 				q.States = append(q.States, restart.RunState(s))
+			}
+			if kind != "" && !slices.Contains(restart.Kinds(), restart.Kind(kind)) {
+				return usage(fmt.Errorf("--kind %s: one of %v", restart.Quote(kind), restart.Kinds()))
+			}
+			q.Kind = restart.Kind(kind)
+			if _, _, err := q.Bounds(); err != nil {
+				return usage(err)
 			}
 			if q.Limit < 1 || q.Limit > wire.MaxPage {
 				return usage(fmt.Errorf("--limit is a number from 1 to %d", wire.MaxPage))
@@ -52,7 +60,11 @@ func runsCommand() *cobra.Command {
 				return err
 			}
 			if list.Next != "" && !asJSON(cmd) {
-				say(cmd, "there are more: --cursor %s", list.Next)
+				if len(list.Items) < q.Limit { // it has looked through as many as one page may
+					say(cmd, "looked back to %s; to look further: --cursor %s", restart.TimeOfID(list.Next).Format(time.DateOnly), list.Next)
+				} else {
+					say(cmd, "there are more: --cursor %s", list.Next)
+				}
 			}
 			return nil
 		},
@@ -60,9 +72,14 @@ func runsCommand() *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringVar(&q.Service, "service", "", "of this service")
 	flags.StringVar(&q.Environment, "env", "", "of this environment")
+	flags.StringVar(&q.Group, "group", "", "over this group")
 	flags.StringVar(&q.Host, "host", "", "with this host")
 	flags.StringVar(&q.Actor, "actor", "", "asked for by this person")
 	flags.StringSliceVar(&states, "state", nil, "in these states")
+	flags.StringVar(&kind, "kind", "", "of this kind: restart, thread-dump or custom")
+	flags.StringVar(&q.Since, "since", "", "asked for on this day or later, in UTC: 2026-11-22, or 2026-11-22T20:00:00Z")
+	flags.StringVar(&q.Until, "until", "", "asked for on this day or earlier, or before this moment")
+	flags.StringVar(&q.Text, "text", "", "with these words, or parts of words, in reason or ticket")
 	flags.StringVar(&q.Cursor, "cursor", "", "go on after the page before")
 	flags.IntVar(&q.Limit, "limit", 50, "at most so many, up to 200")
 	return cmd

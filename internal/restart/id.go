@@ -3,6 +3,7 @@ package restart
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"strings"
 	"time"
 )
 
@@ -23,4 +24,39 @@ func NewID(now time.Time) string {
 		hi >>= 5
 	}
 	return string(out[:])
+}
+
+// idTime is how many characters of an id are its time.
+const idTime = 10
+
+// FirstID gives the least id that can be made at a moment: ids of before it
+// sort before, all others do not.
+func FirstID(at time.Time) string {
+	ms := uint64(max(at.UnixMilli(), 0))
+	var out [26]byte
+	for i := range out {
+		out[i] = base32[0]
+	}
+	for i := idTime - 1; i >= 0; i-- {
+		out[i] = base32[ms&31]
+		ms >>= 5
+	}
+	return string(out[:])
+}
+
+// TimeOfID gives when an id was made, to the millisecond; the zero time where
+// it is none.
+func TimeOfID(id string) time.Time {
+	if CheckID(id) != nil {
+		return time.Time{}
+	}
+	ms := int64(0)
+	for i := range idTime {
+		digit := strings.IndexByte(base32, id[i])
+		if digit < 0 {
+			return time.Time{}
+		}
+		ms = ms<<5 | int64(digit)
+	}
+	return time.UnixMilli(ms).UTC()
 }

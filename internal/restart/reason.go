@@ -85,3 +85,27 @@ func repeats(s string) bool {
 	}
 	return false
 }
+
+// FoldReason gives a text as it is searched: in lower case, with single spaces.
+func FoldReason(reason string) string {
+	return strings.Join(strings.Fields(strings.ToLower(reason)), " ")
+}
+
+// SameReason gives what two reasons have in common that are one reason, given
+// twice: words in lower case, and # for whatever has a digit in it (times,
+// versions, tickets, counts).
+func SameReason(reason string) string {
+	words := strings.FieldsFunc(strings.ToLower(reason), func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '-' && r != '.' && r != ':' && r != '_'
+	})
+	out := words[:0]
+	for _, w := range words {
+		if strings.ContainsFunc(w, unicode.IsDigit) {
+			w = "#"
+		}
+		if w = strings.Trim(w, "-.:_"); w != "" && (w != "#" || len(out) == 0 || out[len(out)-1] != "#") {
+			out = append(out, w)
+		}
+	}
+	return strings.Join(out, " ")
+}

@@ -19,6 +19,9 @@ const (
 	KindCustom     Kind = "custom"
 )
 
+// Kinds lists the kinds there are.
+func Kinds() []Kind { return []Kind{KindRestart, KindThreadDump, KindCustom} }
+
 // HoldsService tells whether a run of this kind keeps other runs away from its
 // service: a dump changes nothing, and holds only its hosts.
 func (k Kind) HoldsService() bool { return k != KindThreadDump }

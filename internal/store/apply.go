@@ -218,6 +218,9 @@ func changeRun(ctx context.Context, t tx, run lockedRun, c RunChange, at int64) 
 	if active > 0 {
 		return restart.Errorf(restart.CodeConflict, "run %s can't become %s while %d of its tasks may be running", run.id, c.To, active)
 	}
+	if err := countEnd(ctx, t, run.id); err != nil {
+		return err
+	}
 	return releaseService(ctx, t, run.id)
 }
 
@@ -323,6 +326,11 @@ func (s *Store) changeTask(ctx context.Context, t tx, run lockedRun, task restar
 	}
 	if n != 1 {
 		return restart.Errorf(restart.CodeConflict, "task %s is no longer %s, or has changed since", c.ID, task.State)
+	}
+	if countsTask(to) && !task.State.Final() {
+		if err := countTask(ctx, t, c.ID); err != nil {
+			return err
+		}
 	}
 	if c.Decision != nil {
 		if err := decideTask(ctx, t, task, to, *c.Decision); err != nil {

@@ -211,3 +211,16 @@ func revoke(ctx context.Context, t tx, column, value string, r Revocation) ([]Ce
 	}
 	return out, insertRecords(ctx, t, records, micros(r.At))
 }
+
+// mostCertificates bounds those of one host that are told.
+const mostCertificates = 10
+
+// NewestCertificates lists the newest certificates of one host, the newest first.
+func (s *Store) NewestCertificates(ctx context.Context, host string) (out []Certificate, err error) {
+	err = s.read(ctx, "list certificates of "+host, func(ctx context.Context, t tx) error {
+		rows, err := t.rows(ctx, "SELECT "+certificateColumns+" FROM certificates WHERE host = ? ORDER BY not_after DESC, serial LIMIT ?", host, mostCertificates)
+		out, err = collect(rows, err, func(r *sql.Rows) (Certificate, error) { return scanCertificate(r) })
+		return err
+	})
+	return out, err
+}

@@ -111,6 +111,9 @@ func Exercise(t *testing.T, newDSN storetest.NewDSN) {
 		"messages":                    exerciseMessages,
 		"same request":                exerciseSameRequest,
 		"fifth migration":             exerciseFifthMigration,
+		"random filters":              exerciseFilters,
+		"statistics":                  exerciseFigures,
+		"history of before":           exerciseHistoryMigration,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -111,6 +111,13 @@ func fill(t *testing.T, s *store.Store) (open, waiting restart.Run) {
 	onHost.Run.Service = "varnish"
 	_, err = s.ImportRun(t.Context(), onHost)
 	ok(err)
+	for range 2 { // the same reason again
+		done := newRun(0)
+		done.Service = "squid"
+		mustCreate(t, s, done)
+		mustApply(t, s, store.Change{RunID: done.ID, Run: &store.RunChange{To: restart.RunRunning, SetStarted: true}})
+		mustApply(t, s, store.Change{RunID: done.ID, Run: &store.RunChange{To: restart.RunCompleted, SetFinished: true}})
+	}
 	ok(s.MoveLocalHead(t.Context(), "web0.example.com", protocol.ChainHead{}, protocol.ChainHead{Seq: 2, Hash: "h"}))
 	version := newVersion("nginx-restart", 3, odd)
 	version.Signatures = []restart.ScenarioSignature{newSignature("olga@example.com", "SHA256:1")}

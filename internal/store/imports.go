@@ -70,6 +70,12 @@ func (s *Store) ImportRun(ctx context.Context, in Import) (taken bool, err error
 		if _, err := t.exec(ctx, "INSERT INTO local_tasks (host, task_id, imported_at) VALUES (?, ?, ?)", task.Host, task.ID, micros(in.At)); err != nil {
 			return err
 		}
+		if err := countTask(ctx, t, task.ID); err != nil {
+			return err
+		}
+		if err := countEnd(ctx, t, run.ID); err != nil {
+			return err
+		}
 		taken = true
 		return insertRecords(ctx, t, in.Records, micros(in.At))
 	})

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/audit"
@@ -73,11 +72,12 @@ func (s *Store) CreateRun(ctx context.Context, run restart.Run, idempotencyKey s
 // insertRun stores a run's own row, not started yet.
 func insertRun(ctx context.Context, t tx, run restart.Run, params, key string) error {
 	_, err := t.exec(ctx, `INSERT INTO runs (id, state, cause, explanation, control, scenario, digest, kind, service, environment, project,
-		host_group, params, actor, via, reason, ticket, idempotency_key, parent, work, epoch, version, turned, owner, lease_until, acknowledged, held, created_at, holds)
-		VALUES (`+marks(20)+`, 0, 1, 1, '', 0, 0, 0, ?, ?)`,
+		host_group, params, actor, via, reason, ticket, idempotency_key, parent, work, epoch, version, turned, owner, lease_until, acknowledged, held, created_at, holds,
+		search, reason_key)
+		VALUES (`+marks(20)+`, 0, 1, 1, '', 0, 0, 0, ?, ?, ?, ?)`,
 		run.ID, string(run.State), string(run.Cause), run.Explanation, string(run.Control), run.Scenario, run.Digest, string(run.Kind), run.Service,
 		run.Environment, run.Project, run.Group, params, run.Actor, run.Via, run.Reason, run.Ticket, key,
-		run.Parent, string(run.Work), micros(run.CreatedAt), holds(run.Plan))
+		run.Parent, string(run.Work), micros(run.CreatedAt), holds(run.Plan), searched(run.Reason, run.Ticket), reasonKey(run.Reason))
 	return err
 }
 
@@ -305,119 +305,4 @@ func (s *Store) Wish(ctx context.Context, runID string, c restart.Control, seen 
 		return err
 	})
 	return run, err
-}
-
-// RunFilter narrows a list of runs; empty fields do not.
-type RunFilter struct {
-	Service, Environment string
-	Host                 string // a run with a task on this host
-	Actor                string
-	States               []restart.RunState
-	Before               string // the cursor that an earlier page returned
-	Limit                int    // 1 to 200; 0 = 50
-}
-
-// Bounds of a page of any list.
-const (
-	defaultPage = 50
-	maxPage     = 200
-)
-
-func page(limit int) int {
-	if limit <= 0 {
-		return defaultPage
-	}
-	return min(limit, maxPage)
-}
-
-// Runs lists runs, newest first, with their tasks and without their plans;
-// drafts are left out. next is the cursor of the following page, "" at the end.
-func (s *Store) Runs(ctx context.Context, f RunFilter) (runs []restart.Run, next string, err error) {
-	if f.Before != "" {
-		if err := restart.CheckID(f.Before); err != nil {
-			return nil, "", restart.Errorf(restart.CodeInvalid, "%s is not a cursor", restart.Quote(f.Before)).WithHint("use next of the page before")
-		}
-	}
-	limit := page(f.Limit)
-	text, args := f.query(limit + 1)
-	err = s.read(ctx, "list runs", func(ctx context.Context, t tx) error {
-		rows, err := t.rows(ctx, text, args...)
-		runs, err = collect(rows, err, func(r *sql.Rows) (restart.Run, error) { return scanRun(r) })
-		if err != nil {
-			return err
-		}
-		if len(runs) > limit {
-			runs, next = runs[:limit], runs[limit-1].ID
-		}
-		return loadTasks(ctx, t, runs)
-	})
-	if err != nil {
-		return nil, "", err
-	}
-	return runs, next, nil
-}
-
-// query asks for each state by itself, so that each part is read from an index
-// in the order of the page, however long the history is.
-func (f RunFilter) query(limit int) (text string, args []any) {
-	conditions, values := f.conditions()
-	states := f.States
-	if len(states) == 0 {
-		states = []restart.RunState{""}
-	}
-	var parts []string
-	for _, state := range states {
-		where := append([]string{"state <> 'draft'"}, conditions...)
-		if state != "" {
-			where = append(where, "state = ?")
-			args = append(args, values...)
-			args = append(args, string(state))
-		} else {
-			args = append(args, values...)
-		}
-		parts = append(parts, "SELECT * FROM (SELECT * FROM runs WHERE "+strings.Join(where, " AND ")+" ORDER BY id DESC LIMIT ?) AS part")
-		args = append(args, limit)
-	}
-	return "SELECT " + runColumns + " FROM (" + strings.Join(parts, " UNION ALL ") + ") AS runs ORDER BY id DESC LIMIT ?", append(args, limit)
-}
-
-func (f RunFilter) conditions() (where []string, args []any) {
-	equal := func(column, value string) {
-		if value != "" {
-			where, args = append(where, column+" = ?"), append(args, value)
-		}
-	}
-	equal("service", f.Service)
-	equal("environment", f.Environment)
-	equal("actor", f.Actor)
-	if f.Host != "" {
-		where, args = append(where, "id IN (SELECT run_id FROM tasks WHERE host = ?)"), append(args, f.Host)
-	}
-	if f.Before != "" {
-		where, args = append(where, "id < ?"), append(args, f.Before)
-	}
-	return where, args
-}
-
-// loadTasks fetches the tasks of a whole page in one query.
-func loadTasks(ctx context.Context, t tx, runs []restart.Run) error {
-	if len(runs) == 0 {
-		return nil
-	}
-	at := make(map[string]int, len(runs))
-	ids := make([]any, len(runs))
-	for i := range runs {
-		runs[i].Tasks = []restart.Task{}
-		ids[i], at[runs[i].ID] = runs[i].ID, i
-	}
-	rows, err := t.rows(ctx, "SELECT "+taskColumns+" FROM tasks WHERE run_id IN ("+marks(len(ids))+") ORDER BY run_id, position, attempt", ids...)
-	tasks, err := collect(rows, err, scanTask)
-	if err != nil {
-		return err
-	}
-	for _, task := range tasks {
-		run := &runs[at[task.RunID]]
-		run.Tasks = append(run.Tasks, task)
-	}
-	return nil
 }

@@ -36,6 +36,7 @@ type Store struct {
 	lock    *fileLock
 	log     *slog.Logger
 	packer  packer
+	look    look // bounds of what one page of a list looks through
 	closing sync.Once
 	closed  atomic.Bool
 	failure error // of closing
@@ -49,7 +50,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
-	s := &Store{log: c.Logger, source: c.Source}
+	s := &Store{log: c.Logger, source: c.Source, look: look{lookThrough, lookThroughTasks}}
 	var err error
 	switch path, isFile := strings.CutPrefix(c.DSN, "sqlite:"); {
 	case isFile:

@@ -15,7 +15,7 @@ import (
 )
 
 type (
-	hostsPage struct {
+	agentsPage struct {
 		adminPage
 		Query, Show string
 		Shows       []showChoice
@@ -65,19 +65,19 @@ type (
 func joinHours() []int { return []int{1, 8, 24, 72, 168} }
 
 func (s *site) adminHosts(w http.ResponseWriter, v *visit) error {
-	page, err := s.hostsPage(v, v.URL.Query().Get("ask") == "1")
+	page, err := s.agentsPage(v, v.URL.Query().Get("ask") == "1")
 	if err != nil {
 		return err
 	}
 	return s.show(w, v, http.StatusOK, pageAdminHosts, page)
 }
 
-// hostsPage lists hosts as they were found last, or, where that is asked for,
+// agentsPage lists hosts as they were found last, or, where that is asked for,
 // as they are found now. An inventory that is down leaves the rest there.
-func (s *site) hostsPage(v *visit, ask bool) (hostsPage, error) {
+func (s *site) agentsPage(v *visit, ask bool) (agentsPage, error) {
 	query := v.URL.Query()
 	q := control.HostQuery{Text: strings.TrimSpace(query.Get("q")), Show: query.Get("show"), From: number(v, "from")}
-	page := hostsPage{Query: restart.Escape(q.Text), Show: q.Show}
+	page := agentsPage{Query: restart.Escape(q.Text), Show: q.Show}
 	found, err := s.cfg.Control.AdministeredHosts(v.Context(), v.actor, q)
 	if e, ok := asProblem(err); ok && e.Code == restart.CodeUnavailable {
 		page.Down, err = restart.Escape(e.Message), nil
@@ -113,7 +113,7 @@ func (s *site) hostsPage(v *visit, ask bool) (hostsPage, error) {
 	return page, s.joinTokens(v, &page)
 }
 
-func (s *site) joinTokens(v *visit, page *hostsPage) error {
+func (s *site) joinTokens(v *visit, page *agentsPage) error {
 	tokens, err := s.cfg.Control.JoinTokens(v.Context(), v.actor)
 	if err != nil {
 		return err
@@ -137,7 +137,7 @@ func (s *site) administeredLine(v *visit, h control.AdministeredHost) administer
 		Program: restart.Escape(n.Program), Review: restart.Escape(n.Review), Asked: lined(n.Asked, now), Contact: lined(n.Contact, now),
 	}
 	if n.State != "" {
-		line.State, line.Tone = say(v.lang, "hoststate."+strings.ReplaceAll(string(n.State), "-", "_")), toneFail
+		line.State, line.Tone = say(v.lang, "hoststate."+string(n.State)), toneFail
 	}
 	if n.State == wire.HostReady {
 		line.Tone = toneDone
@@ -166,7 +166,7 @@ func (s *site) hostsRefused(w http.ResponseWriter, v *visit, name string, err er
 	if err != nil {
 		return err
 	}
-	page, err := s.hostsPage(v, false)
+	page, err := s.agentsPage(v, false)
 	if err != nil {
 		return err
 	}
@@ -196,7 +196,7 @@ func (s *site) createJoinToken(w http.ResponseWriter, v *visit) error {
 	if err != nil {
 		return s.hostsRefused(w, v, form, err)
 	}
-	page, err := s.hostsPage(v, false)
+	page, err := s.agentsPage(v, false)
 	if err != nil {
 		return err
 	}

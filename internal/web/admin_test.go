@@ -277,7 +277,7 @@ func TestHostsAreAdministered(t *testing.T) {
 	f, s, root := administered(t)
 	s.Agents.Set("web2", apitest.Away)
 	page := f.do("GET", "/admin/hosts", "", "Cookie", root).body
-	wants(t, page, "4 hosts", "not asked yet", "web1", "web4", "no contact since the start")
+	wants(t, page, "4 hosts", "not asked", "web1", "web4", "no contact since the start")
 	page = f.do("GET", "/admin/hosts?ask=1", "", "Cookie", root).body
 	wants(t, page, "no agent listens", "agent 0.1.0", "review: files")
 	page = f.do("GET", "/admin/hosts?show=silent", "", "Cookie", root).body

@@ -126,6 +126,25 @@ func TestCatalogueIsUsed(t *testing.T) {
 	}
 }
 
+// TestPartsHaveOneHome: of two parts of one name, every page would have whichever comes last.
+func TestPartsHaveOneHome(t *testing.T) {
+	define := regexp.MustCompile(`{{-? *define "([^"]+)"`)
+	home := map[string]string{}
+	files, _ := fs.Glob(templates, "templates/*.html")
+	for _, file := range files {
+		b, err := fs.ReadFile(templates, file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range define.FindAllStringSubmatch(string(b), -1) {
+			if home[m[1]] != "" {
+				t.Errorf("%s is in %s and in %s", m[1], home[m[1]], file)
+			}
+			home[m[1]] = file
+		}
+	}
+}
+
 func TestCount(t *testing.T) {
 	for _, c := range []struct {
 		l    language

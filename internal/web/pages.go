@@ -70,14 +70,6 @@ type (
 		At, Ends                    moment
 		Failed, Confirmed, Refused  bool
 	}
-	runsPage struct {
-		layout
-		Runs  []runLine
-		Newer string // address of the newest runs, on later pages
-		Older string // address of the next page; "" = this is the last
-		Poll  string // address to ask again while a run goes on; "" = nothing goes on
-		Glass int    // runs that broke the glass, and that the reader should know of
-	}
 	runPage struct {
 		layout
 		Run    runView
@@ -181,6 +173,13 @@ const (
 	pageBreak   = "break"
 	pageProfile = "profile"
 	pageLogin   = "login"
+
+	pageServices   = "services"
+	pageService    = "service"
+	pageHosts      = "hosts"
+	pageMachine    = "machine"
+	pagePerson     = "person"
+	pageStatistics = "statistics"
 
 	pageApprovals = "approvals"
 	pageScenarios = "scenarios"

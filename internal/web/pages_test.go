@@ -51,10 +51,10 @@ func TestPagesWithHostileValues(t *testing.T) {
 	p := parsePages(embeddedAssets())
 	frames := frame{}
 	for name, page := range map[string]any{
-		pageSignIn: &signInPage{}, pageRuns: &runsPage{}, pageRun: &runPage{}, pageHost: &hostPage{}, pageFreezes: &freezesPage{}, pageGlass: &glassPage{}, pageBreak: &breakPage{}, pageApprovals: &approvalsPage{}, pageProfile: &profilePage{}, pageLogin: &loginPage{}, pageScenarios: &scenariosPage{}, pageVersions: &versionsPage{}, pageQueue: &queuePage{}, pageReview: &reviewPage{}, pageProblem: &problemPage{}, "frame": &frames,
 		pageHome: &homePage{}, pageStart: &startPage{}, pagePlan: &planPage{}, pageConfirm: &confirmPage{},
 		pageAdmin: &overviewPage{}, pageAdminUsers: &usersPage{}, pageAdminUser: &userPage{}, pageAdminTokens: &tokensPage{}, pageAdminSessions: &sessionsPage{}, pageAdminRules: &rulesPage{},
-		pageAdminHosts: &hostsPage{}, pageAdminLocks: &locksPage{}, pageAdminDelivery: &deliveryPage{}, pageAdminConfig: &configurationPage{},
+		pageAdminHosts: &agentsPage{}, pageAdminLocks: &locksPage{}, pageAdminDelivery: &deliveryPage{}, pageAdminConfig: &configurationPage{},
+		pageSignIn: &signInPage{}, pageRuns: &runsPage{}, pageServices: &servicesPage{}, pageService: &servicePage{}, pageHosts: &hostsPage{}, pageMachine: &machinePage{}, pagePerson: &personPage{}, pageStatistics: &statisticsPage{}, pageRun: &runPage{}, pageHost: &hostPage{}, pageFreezes: &freezesPage{}, pageGlass: &glassPage{}, pageBreak: &breakPage{}, pageApprovals: &approvalsPage{}, pageProfile: &profilePage{}, pageLogin: &loginPage{}, pageScenarios: &scenariosPage{}, pageVersions: &versionsPage{}, pageQueue: &queuePage{}, pageReview: &reviewPage{}, pageProblem: &problemPage{}, "frame": &frames,
 	} {
 		for _, full := range []bool{false, true} {
 			v := reflect.ValueOf(page).Elem()

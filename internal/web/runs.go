@@ -1,64 +1,120 @@
 package web
 
 import (
+	"context"
 	"net/http"
-	"net/url"
+	"slices"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/restart"
-	"github.com/restartilka/restartilka/internal/store"
+	"github.com/restartilka/restartilka/internal/wire"
 )
 
 // runsPerPage is how many runs one page of the list has.
 const runsPerPage = 30
 
-// runLine is one run of the list.
+// runsPage is the history.
+type runsPage struct {
+	layout
+	Filter filterView
+	Runs   []runLine
+	Newer  string  // address of the newest runs, on later pages
+	Older  string  // address of the next page; "" = this is the last
+	Looked *moment // back to when a page has looked that ended before it was full
+	Poll   string  // address to ask again while a run goes on; "" = nothing goes on
+	Glass  int     // runs that broke the glass, and that the reader should know of
+}
+
+// runLine is one run of a list.
 type runLine struct {
-	ID, Service, Environment, Actor, Reason string
-	Tone                                    tone
-	State, Cause                            string
-	Created                                 moment
-	Took                                    time.Duration
-	Started, Ticking                        bool
-	OnHost                                  bool // begun on the host itself, without a server
-	Rehearsal                               bool // no script was run
-	Done, Total                             int
-	Bar                                     []segment
+	ID, Service, Environment, Group, Actor, Reason string
+	Scenario, Kind                                 string
+	Tone                                           tone
+	State, Cause                                   string
+	Created                                        moment
+	Took                                           time.Duration
+	Started, Ticking                               bool
+	OnHost                                         bool // begun on the host itself, without a server
+	Rehearsal                                      bool // no script was run
+	Done, Total                                    int
+	Bar                                            []segment
 }
 
 func (s *site) listRuns(w http.ResponseWriter, v *visit) error {
-	cursor := v.URL.Query().Get("before")
-	runs, next, err := s.cfg.Control.Runs(v.Context(), v.actor, store.RunFilter{Before: cursor, Limit: runsPerPage})
+	query, filter := filterOf(v.lang, v.URL.Query())
+	page := runsPage{layout: s.layout(v, say(v.lang, "runs.title")), Filter: filter}
+	page.Filter.Environments = environmentChoices(v.lang, s.environments(v), query.Environment)
+	if filter.First != "" {
+		return s.show(w, v, http.StatusUnprocessableEntity, pageRuns, page)
+	}
+	runs, next, err := s.cfg.Control.FindRuns(v.Context(), v.actor, query)
 	if err != nil {
 		return err
 	}
-	now := s.cfg.Now()
-	page := runsPage{layout: s.layout(v, say(v.lang, "runs.title"))}
 	if page.Glass, err = s.cfg.Control.Concerned(v.Context(), v.actor); err != nil {
 		return err
 	}
-	going := false
-	for _, run := range runs {
-		page.Runs = append(page.Runs, lineOf(v.lang, run, now))
-		going = going || !run.State.Final()
-	}
-	if cursor != "" {
-		page.Newer = "/runs"
+	page.Runs = s.lines(v, runs)
+	address := queryValues(query)
+	if query.Cursor != "" {
+		page.Newer = withQuery("/runs", address)
 	}
 	if next != "" {
-		page.Older = "/runs?before=" + url.QueryEscape(next)
+		address.Set("before", next)
+		page.Older = withQuery("/runs", address)
+		if at := restart.TimeOfID(next); len(runs) < runsPerPage && !at.IsZero() {
+			looked := momentOf(at, s.cfg.Now())
+			page.Looked = &looked
+		}
 	}
-	if going || cursor == "" {
+	if query.Cursor == "" || slices.ContainsFunc(runs, func(r restart.Run) bool { return !r.State.Final() }) {
 		page.Poll, page.Scripts = v.URL.RequestURI(), true
 	}
 	return s.show(w, v, http.StatusOK, pageRuns, page)
+}
+
+// lines gives runs as lists show them.
+func (s *site) lines(v *visit, runs []restart.Run) (out []runLine) {
+	now := s.cfg.Now()
+	for _, run := range runs {
+		out = append(out, lineOf(v.lang, run, now))
+	}
+	return out
+}
+
+// recent gives the newest runs that a query names.
+func (s *site) recent(v *visit, q wire.RunQuery) ([]runLine, error) {
+	q.Limit = recentRuns
+	runs, _, err := s.cfg.Control.FindRuns(v.Context(), v.actor, q)
+	return s.lines(v, runs), err
+}
+
+// recentRuns is how many runs a page shows that is of something else.
+const recentRuns = 10
+
+// environments lists those of the inventory; none while it can't be read.
+func (s *site) environments(v *visit) []string {
+	now, err := s.cfg.Control.Inventory(v.Context(), v.actor)
+	if err != nil {
+		s.unread(v.Context(), v, err)
+		return nil
+	}
+	return statisticsEnvironments(now)
+}
+
+// unread logs that a page lacks what the inventory would tell.
+func (s *site) unread(ctx context.Context, v *visit, err error) {
+	if ctx.Err() == nil {
+		s.cfg.Logger.WarnContext(ctx, "read the inventory for a page", "request_id", v.id, "error", err)
+	}
 }
 
 func lineOf(l language, run restart.Run, now time.Time) runLine {
 	latest := restart.Latest(run.Tasks)
 	counts := tallyOf(latest)
 	return runLine{
-		ID: run.ID, Service: run.Service, Environment: run.Environment, Actor: run.Actor, Reason: restart.Escape(run.Reason),
+		ID: run.ID, Service: run.Service, Environment: run.Environment, Group: run.Group, Actor: run.Actor, Reason: restart.Escape(run.Reason),
+		Scenario: run.Scenario, Kind: known(l, "kind."+string(run.Kind), string(run.Kind)),
 		Tone: toneOfRun(run.State), State: say(l, "runstate."+string(run.State)), Cause: causeOf(l, run),
 		Created: momentOf(run.CreatedAt, now), Took: lasted(run.StartedAt, run.FinishedAt, now).Round(time.Millisecond),
 		Started: run.StartedAt != nil, Ticking: run.StartedAt != nil && run.FinishedAt == nil,

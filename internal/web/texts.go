@@ -5,7 +5,7 @@ import "maps"
 // catalogue is every text of the pages, each file of texts with its own keys.
 // Sentences of package restart's errors, explanations and names are shown as
 // they were recorded.
-var catalogue = merged(frameTexts, signInTexts, runTexts, reviewTexts, startTexts, adminTexts)
+var catalogue = merged(frameTexts, wordTexts, signInTexts, runTexts, reviewTexts, startTexts, adminTexts, historyTexts)
 
 func merged(parts ...map[string]text) map[string]text {
 	all := map[string]text{}

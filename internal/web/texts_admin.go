@@ -201,18 +201,6 @@ var adminHostTexts = map[string]text{
 	"hostshow.silent":      {"silent", "молчат"},
 	"hostshow.version":     {"another version", "другая версия"},
 	"hostshow.certificate": {"certificate ends soon", "сертификат истекает"},
-
-	"hoststate.unasked":     {"not asked yet", "ещё не опрошен"},
-	"hoststate.no_route":    {"no way there", "нет пути"},
-	"hoststate.silent":      {"silent", "молчит"},
-	"hoststate.closed":      {"no agent listens", "агент не слушает"},
-	"hoststate.no_agent":    {"not an agent", "не агент"},
-	"hoststate.certificate": {"certificate refused", "сертификат не принят"},
-	"hoststate.clock":       {"clock is off", "часы сбиты"},
-	"hoststate.version":     {"versions too far apart", "версии слишком разные"},
-	"hoststate.problem":     {"would refuse tasks", "откажется от задач"},
-	"hoststate.trust":       {"trusts other scenarios", "доверяет другим сценариям"},
-	"hoststate.ready":       {"ready", "готов"},
 }
 
 var adminServerTexts = map[string]text{

@@ -3,6 +3,7 @@ package wire
 import (
 	"net/url"
 	"strconv"
+	"time"
 
 	"github.com/restartilka/restartilka/internal/restart"
 )
@@ -11,8 +12,13 @@ import (
 type RunQuery struct {
 	Service     string             `query:"service"`
 	Environment string             `query:"environment"`
+	Group       string             `query:"group"`
 	Host        string             `query:"host" doc:"runs with a task on this host"`
 	Actor       string             `query:"actor"`
+	Kind        restart.Kind       `query:"kind" doc:"restart, thread-dump or custom"`
+	Since       string             `query:"since" doc:"asked for on that day or later, in UTC; or a moment of RFC 3339"`
+	Until       string             `query:"until" doc:"asked for on that day or earlier; or before a moment"`
+	Text        string             `query:"q" maxLength:"200" doc:"words, or parts of words, of reason and ticket, in any case"`
 	States      []restart.RunState `query:"state" doc:"several, separated by commas"`
 	Cursor      string             `query:"cursor" doc:"next of the page before"`
 	Limit       int                `query:"limit" minimum:"1" maximum:"200" doc:"50 where it is not given"`
@@ -25,6 +31,11 @@ func (q RunQuery) Values() url.Values {
 	v.set("environment", q.Environment)
 	v.set("host", q.Host)
 	v.set("actor", q.Actor)
+	v.set("group", q.Group)
+	v.set("kind", string(q.Kind))
+	v.set("since", q.Since)
+	v.set("until", q.Until)
+	v.set("q", q.Text)
 	v.set("cursor", q.Cursor)
 	v.set("limit", number(int64(q.Limit)))
 	states := ""
@@ -36,6 +47,35 @@ func (q RunQuery) Values() url.Values {
 	}
 	v.set("state", states)
 	return url.Values(v)
+}
+
+// Bounds gives the moments of Since and Until: a day counts whole. The zero
+// time is no bound.
+func (q RunQuery) Bounds() (since, until time.Time, err error) {
+	since, _, err = moment("since", q.Since)
+	if err != nil {
+		return since, until, err
+	}
+	until, day, err := moment("until", q.Until)
+	if day {
+		until = until.AddDate(0, 0, 1)
+	}
+	return since, until, err
+}
+
+// moment reads a day or a moment; "" is the zero time.
+func moment(name, text string) (at time.Time, day bool, err error) {
+	if text == "" {
+		return at, false, nil
+	}
+	if at, err = time.Parse(time.DateOnly, text); err == nil {
+		return at, true, nil
+	}
+	if at, err = time.Parse(time.RFC3339, text); err == nil {
+		return at.UTC(), false, nil
+	}
+	return time.Time{}, false, restart.Errorf(restart.CodeInvalid, "%s is no day and no moment: %s", name, restart.Quote(text)).
+		WithHint("such as 2026-11-22, or 2026-11-22T20:00:00Z")
 }
 
 // AuditQuery narrows a search of the audit trail; empty fields do not.

@@ -21,6 +21,18 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver
 )
 
+// T is what a server of PostgreSQL needs of a test: any testing.TB, or a program
+// that measures.
+type T interface {
+	Helper()
+	Context() context.Context
+	Cleanup(f func())
+	Errorf(format string, args ...any)
+	Fatal(args ...any) // does not return
+	Fatalf(format string, args ...any)
+	Skip(args ...any) // does not return
+}
+
 // Postgres is a private PostgreSQL server: its own cluster in a temporary
 // folder, reached by a Unix socket in it, stopped at the end of the test.
 type Postgres struct {
@@ -36,7 +48,7 @@ const startLimit = time.Minute
 // package. Where they are missing the test fails if CI is set, else it is
 // skipped and says so. Started by root, the server runs as user postgres or
 // nobody, because it refuses root.
-func StartPostgres(t testing.TB) *Postgres {
+func StartPostgres(t T) *Postgres {
 	t.Helper()
 	bin := programs(t)
 	dir, err := os.MkdirTemp("", "restartilka-pg-") //nolint:usetesting // short: a socket's path has at most 107 bytes
@@ -82,11 +94,20 @@ func StartPostgres(t testing.TB) *Postgres {
 // one that is seen.
 func (p *Postgres) NewDSN(t testing.TB) string {
 	t.Helper()
-	schema := "test" + strconv.FormatInt(p.schemas.Add(1), 10)
-	if _, err := p.admin.ExecContext(t.Context(), "CREATE SCHEMA "+schema); err != nil {
-		t.Fatalf("create schema: %v", err)
+	dsn, err := p.Schema(t.Context())
+	if err != nil {
+		t.Fatal(err)
 	}
-	return p.url(schema)
+	return dsn
+}
+
+// Schema is NewDSN outside of a test.
+func (p *Postgres) Schema(ctx context.Context) (dsn string, err error) {
+	schema := "test" + strconv.FormatInt(p.schemas.Add(1), 10)
+	if _, err := p.admin.ExecContext(ctx, "CREATE SCHEMA "+schema); err != nil {
+		return "", fmt.Errorf("create schema: %w", err)
+	}
+	return p.url(schema), nil
 }
 
 func (p *Postgres) url(schema string) string {
@@ -96,17 +117,10 @@ func (p *Postgres) url(schema string) string {
 
 // programs finds the folder of initdb and postgres: Debian keeps them by
 // version, outside PATH.
-func programs(t testing.TB) string {
+func programs(t T) string {
 	t.Helper()
-	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
-	slices.SortFunc(found, func(a, b string) int { return version(b) - version(a) })
-	if len(found) == 0 {
-		if path, err := exec.LookPath("initdb"); err == nil {
-			found = []string{path}
-		}
-	}
-	if len(found) > 0 {
-		return filepath.Dir(found[0])
+	if dir := installed(); dir != "" {
+		return dir
 	}
 	const what = "PostgreSQL is not installed, so nothing of it was tested (Debian: apt-get install postgresql)"
 	if os.Getenv("CI") == "true" {
@@ -114,6 +128,24 @@ func programs(t testing.TB) string {
 	}
 	t.Skip("SKIPPED: " + what)
 	return ""
+}
+
+// HavePostgres tells whether StartPostgres finds its programs.
+func HavePostgres() bool { return installed() != "" }
+
+// installed gives the folder of the newest programs, "" where there are none.
+func installed() string {
+	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
+	slices.SortFunc(found, func(a, b string) int { return version(b) - version(a) })
+	if len(found) == 0 {
+		if path, err := exec.LookPath("initdb"); err == nil {
+			found = []string{path}
+		}
+	}
+	if len(found) == 0 {
+		return ""
+	}
+	return filepath.Dir(found[0])
 }
 
 func version(initdb string) int {
@@ -149,7 +181,7 @@ func unprivileged(dir string) (*syscall.SysProcAttr, error) {
 // start runs the server until the test ends. It dies with the test binary: the
 // kernel sends it the signal when the thread that started it ends, so that
 // thread stays.
-func start(t testing.TB, dir string, server *exec.Cmd, process *syscall.SysProcAttr) {
+func start(t T, dir string, server *exec.Cmd, process *syscall.SysProcAttr) {
 	t.Helper()
 	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {

@@ -1,0 +1,210 @@
+package web
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/store"
+)
+
+func TestFilters(t *testing.T) {
+	f := newFixture(t)
+	cookie := f.signIn()
+	one := f.newRun("nginx", 1)
+	one.Reason = "Утечка памяти в воркерах"
+	f.create(one)
+	two := f.newRun("nginx", 1, 1)
+	two.Kind, two.Scenario, two.Environment, two.Ticket = restart.KindThreadDump, "jvm-dump", "testing", "WEB-7"
+	f.create(two)
+	f.to(two, restart.RunFailed, restart.CauseFailure, "no")
+	get := func(path string) answer { return f.do("GET", path, "", "Cookie", cookie) }
+
+	// Two runs of one service are told apart.
+	wants(t, get("/runs").body, two.ID, "Thread dump <code>jvm-dump</code>", one.ID, "Restart <code>nginx-restart</code>")
+	for path, want := range map[string]string{
+		"/runs?q=" + url.QueryEscape("УТЕЧКА"): one.ID, "/runs?q=web-7": two.ID, "/runs?kind=thread-dump": two.ID, "/runs?env=production&service=nginx": one.ID,
+		"/runs?state=failed": two.ID, "/runs?state=awaiting_approval,queued,running,paused": one.ID, "/runs?group=shop_nginx-production&host=web2.nginx.example.com": two.ID,
+		"/runs?person=dana&kind=restart&since=2020-01-01&until=2999-01-01": one.ID,
+	} {
+		other := one.ID
+		if want == one.ID {
+			other = two.ID
+		}
+		body := get(path).body
+		wants(t, body, "run-"+want)
+		lacks(t, body, "run-"+other)
+	}
+	wants(t, get("/runs?person=nobody").body, "No run fits these filters", `href="/runs"`)
+	wants(t, get("/runs?service=nginx&since=2999-01-01").body, `value="nginx"`, "No run fits")
+
+	// What is wrong is said beside its field, what was typed stays.
+	res := get("/runs?since=soon&until=2026-01-01&state=tired&q=" + url.QueryEscape(`"><b>`))
+	if res.StatusCode != http.StatusUnprocessableEntity {
+		t.Errorf("%s", res.Status)
+	}
+	wants(t, res.body, `value="&#34;&gt;&lt;b&gt;"`, `aria-invalid="true" aria-describedby="w-state"`, "autofocus", "There is no such state", `value="soon"`, "A day such as 2026-11-22")
+	lacks(t, res.body, "<b>\"", "run-"+one.ID)
+	wants(t, get("/runs?since=2026-02-02&until=2026-01-01").body, `value="2026-01-01"`, "This is before the first day")
+	if res := get("/runs.csv?state=tired"); res.StatusCode != http.StatusUnprocessableEntity || res.Header.Get("Content-Disposition") != "" {
+		t.Errorf("%s %v", res.Status, res.Header)
+	}
+}
+
+func TestFilesOfRuns(t *testing.T) {
+	f := newFixture(t)
+	cookie := f.signIn()
+	var ids []string
+	for i, reason := range []string{`=HYPERLINK("http://evil.example")`, "+1+1 is what it says", "-2 workers, \"quoted\", and\u202e more", "@SUM(A1:A9) of it", "  =1+1 with spaces", "plain; with, commas"} {
+		run := f.newRun("nginx", 1)
+		run.Reason, run.Ticket = reason, fmt.Sprint("T-", i)
+		ids = append(ids, f.create(run).ID)
+	}
+	res := f.do("GET", "/runs.csv?service=nginx", "", "Cookie", cookie)
+	if ct := res.Header.Get("Content-Type"); ct != "text/csv; charset=utf-8" || !strings.HasPrefix(res.body, "\xef\xbb\xbfid,") {
+		t.Fatalf("%s %q", ct, res.body)
+	}
+	rows, err := csv.NewReader(strings.NewReader(strings.TrimPrefix(res.body, "\xef\xbb\xbf"))).ReadAll()
+	if err != nil || len(rows) != 7 {
+		t.Fatalf("%d rows, %v", len(rows), err)
+	}
+	for i, row := range rows[1:] {
+		if row[0] != ids[5-i] {
+			t.Errorf("row %d is %s", i, row[0])
+		}
+		for _, x := range row {
+			if t2 := strings.TrimSpace(x); t2 != "" && strings.ContainsRune("=+-@", rune(t2[0])) {
+				t.Errorf("a formula: %q", x)
+			}
+		}
+	}
+	if rows[1][10] != "plain; with, commas" || rows[6][10] != `'=HYPERLINK("http://evil.example")` || !strings.Contains(rows[4][10], `\u{202e}`) {
+		t.Errorf("%q", rows)
+	}
+
+	var whole struct {
+		Items []exported
+		Next  string
+	}
+	res = f.do("GET", "/runs.json?q=quoted", "", "Cookie", cookie)
+	if err := json.Unmarshal([]byte(res.body), &whole); err != nil || len(whole.Items) != 1 || whole.Items[0].ID != ids[2] || whole.Next != "" {
+		t.Errorf("%v %+v\n%s", err, whole, res.body)
+	}
+	if res := f.do("GET", "/runs.json?q=nothing", "", "Cookie", cookie); res.body != "{\"items\":[],\"next\":\"\"}\n" {
+		t.Errorf("%q", res.body)
+	}
+	if res := f.do("GET", "/runs.csv", ""); res.StatusCode != http.StatusSeeOther {
+		t.Errorf("without signing in: %s", res.Status)
+	}
+}
+
+func FuzzSheetCell(f *testing.F) {
+	for _, s := range []string{"=1", "\t=1", "\r\n@x", "＝1", " -2", "ok", "\x00=", "|calc"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		got := sheetCell(s)
+		if strings.ContainsAny(got, "\r\n\t\x00") {
+			t.Errorf("%q becomes %q", s, got)
+		}
+		if first := strings.TrimLeft(got, " \u00a0\u3000"); first != "" && strings.ContainsRune("=+-@|＝＋－＠", []rune(first)[0]) {
+			t.Errorf("%q becomes a formula: %q", s, got)
+		}
+	})
+}
+
+func TestPagesOfWhatThereIs(t *testing.T) {
+	f := newFixture(t)
+	cookie := f.signIn()
+	run := f.newRun("nginx", 1)
+	f.create(run)
+	gone := f.newRun("old-service", 1)
+	f.create(gone)
+	get := func(path string) answer { return f.do("GET", path, "", "Cookie", cookie) }
+
+	wants(t, get("/services").body, "Your services", `href="/services/nginx"`, `href="/people/dana"`, "production")
+	wants(t, get("/services?q=nothing").body, "Nothing is found")
+	wants(t, get("/services/nginx").body, `<h1>nginx</h1>`, `href="/people/dana"`, "nginx.service", "production", "shop_nginx-production", "3 hosts", "dana", "/start?env=production&amp;group=shop_nginx-production&amp;service=nginx",
+		"/review\">nginx-restart", "run-"+run.ID, "/runs?service=nginx")
+	wants(t, get("/services/old-service").body, "does not have this service any more", "run-"+gone.ID)
+	wants(t, get("/hosts?q=web2").body, `href="/hosts/web2.nginx.example.com"`, "shop_nginx-production")
+	lacks(t, get("/hosts?q=web2").body, "web1.nginx")
+	wants(t, get("/hosts/web1.nginx.example.com").body, `hx-get="/hosts/web1.nginx.example.com?ask=now"`, "Ask the agent now", "run-"+run.ID)
+	wants(t, get("/hosts/web1.nginx.example.com?ask=now").body, `id="agent"`, "badge", "Ask again")
+	wants(t, get("/hosts/web1.old-service.example.com").body, "does not have this host any more", "run-"+gone.ID)
+	wants(t, get("/people/dana").body, "developer", "nginx", "run-"+run.ID)
+	f.user("boris", restart.RoleDeveloper)
+	other := f.enter("boris")
+	wants(t, f.do("GET", "/people/dana", "", "Cookie", other).body, "told to auditors and admins", "nginx", "run-"+run.ID)
+	lacks(t, f.do("GET", "/people/dana", "", "Cookie", other).body, "developer<")
+	for _, path := range []string{"/services/none", "/hosts/none.example.com", "/people/none"} {
+		if res := get(path); res.StatusCode != http.StatusNotFound {
+			t.Errorf("%s: %s", path, res.Status)
+		}
+	}
+	for _, path := range []string{"/services/%3Cb%3E", "/hosts/..%2f..", "/people/%00", "/people/%22%3E%3Cscript%3E"} {
+		if res := get(path); res.StatusCode < 400 || res.StatusCode >= 500 || strings.Contains(res.body, "<script>") {
+			t.Errorf("%s: %s\n%s", path, res.Status, res.body)
+		}
+	}
+}
+
+func TestStatistics(t *testing.T) {
+	f := newFixture(t)
+	cookie := f.signIn()
+	wants(t, f.do("GET", "/statistics", "", "Cookie", cookie).body, "Nothing ended in this time")
+	for i := range 3 {
+		run := f.newRun("nginx", 1, 1)
+		run.Reason = fmt.Sprintf("memory leak <b>after</b> build %d", i)
+		f.create(run)
+		f.to(run, restart.RunCompleted, "", "")
+	}
+	body := f.do("GET", "/statistics?window=week", "", "Cookie", cookie).body
+	wants(t, body, `value="week" selected`, "Runs</dt><dd>3", "100 %", `<svg class="plot"`, `role="img"`, "Bars over time: 3 restarts and 0 thread dumps", "The same as a table", "<th scope=\"row\">", "Most restarted services", "/statistics?service=nginx&amp;window=week",
+		"Reasons that came back", "memory leak &lt;b&gt;after", `class="n">2<`)
+	lacks(t, body, "<b>after")
+	wants(t, f.do("GET", "/statistics?window=12months&service=nginx&env=production&kind=restart", "", "Cookie", cookie, "Accept-Language", "ru").body, "Статистика", `value="nginx"`, "Повторяющиеся причины")
+	if res := f.do("GET", "/statistics?service=%3Cb%3E", "", "Cookie", cookie); res.StatusCode != http.StatusUnprocessableEntity || strings.Contains(res.body, "<b>") {
+		t.Errorf("%s", res.Status)
+	}
+	wants(t, f.do("GET", "/statistics?window=ages&kind=x&env=%22%3E%3Cb%3E", "", "Cookie", cookie).body, `value="4weeks" selected`, "Nothing ended")
+}
+
+func TestPercent(t *testing.T) {
+	for _, c := range []struct {
+		part, of int64
+		want     string
+	}{{0, 0, ""}, {0, 5, "0 %"}, {5, 5, "100 %"}, {1, 1000, "<1 %"}, {999, 1000, ">99 %"}, {1, 3, "33 %"}, {2, 3, "67 %"}} {
+		if got := percent(c.part, c.of); got != c.want {
+			t.Errorf("%d of %d: %q, want %q", c.part, c.of, got, c.want)
+		}
+	}
+}
+
+func TestChart(t *testing.T) {
+	for most, top := range map[int64]int64{1: 2, 2: 2, 3: 4, 5: 10, 11: 20, 399: 400, 401: 1000, 1_000_000: 1_000_000} {
+		if got := niceTop(most); got != top {
+			t.Errorf("the top of %d is %d, want %d", most, got, top)
+		}
+	}
+	c := newChart("x", "t", "d", []string{"a", "b"}, []chartRow{{"one", []int64{1, 1}}, {"two", []int64{0, 0}}, {"three", []int64{0, 4}}})
+	if len(c.Bars) != 3 || c.Bars[0].Fill == c.Bars[1].Fill || len(c.Rules) != 3 || c.Rules[2].Text != "4" || c.Bars[2].Title != "three: b 4" {
+		t.Errorf("%+v", c)
+	}
+	if empty := newChart("x", "t", "d", nil, nil); len(empty.Bars) != 0 {
+		t.Errorf("%+v", empty)
+	}
+}
+
+func TestWindowsHaveNames(t *testing.T) {
+	for _, w := range store.Windows() {
+		if _, ok := catalogue["window."+string(w)]; !ok {
+			t.Errorf("there is no text of %s", w)
+		}
+	}
+}
