@@ -65,6 +65,7 @@ func Exercise(t *testing.T, newDSN storetest.NewDSN) {
 		"users":                       exerciseUsers,
 		"last admin":                  exerciseLastAdmin,
 		"logins":                      exerciseLogins,
+		"many logins":                 exerciseManyLogins,
 		"scenarios":                   exerciseScenarios,
 		"certificates":                exerciseCertificates,
 		"second migration":            exerciseSecondMigration,
