@@ -72,3 +72,11 @@ func (a *api) listLocks(ctx context.Context, actor restart.Actor, _ *none) (wire
 	locks, err := a.cfg.Control.Locks(ctx, actor)
 	return wire.ListOf(locks, ""), err
 }
+
+func (a *api) releaseLock(ctx context.Context, actor restart.Actor, in *struct {
+	Run    string `path:"run" doc:"that holds the service, and is paused"`
+	Reason string `query:"reason" doc:"why it is released; needed" maxLength:"2000"`
+}) (wire.List[wire.Lock], error) {
+	locks, err := a.cfg.Control.ReleaseLock(ctx, actor, in.Run, in.Reason)
+	return wire.ListOf(locks, ""), err
+}

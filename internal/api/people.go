@@ -54,3 +54,10 @@ func (a *api) beginLogin(ctx context.Context, _ restart.Actor, in *struct{ Body 
 func (a *api) claimLogin(ctx context.Context, _ restart.Actor, in *struct{ Body wire.LoginClaim }) (wire.LoginAnswer, error) {
 	return a.cfg.Control.ClaimLogin(ctx, fromOf(ctx), in.Body)
 }
+
+func (a *api) revokeSessions(ctx context.Context, actor restart.Actor, in *struct {
+	Name string `path:"name"`
+}) error {
+	_, err := a.cfg.Control.RevokeSessions(ctx, actor, in.Name)
+	return err
+}

@@ -142,6 +142,7 @@ func TestAdministeringTakesARecentSignIn(t *testing.T) {
 		{"POST", "/api/v1/tokens", `{"name":"x","roles":["viewer"]}`}, {"POST", "/api/v1/tokens", `{"name":"x","owner":"boris","roles":["viewer"]}`}, {"DELETE", "/api/v1/tokens/" + tokens[0].ID, ""},
 		{"DELETE", "/api/v1/sessions/" + session.ID, ""}, {"POST", "/api/v1/join-tokens", `{"host":"web1.example.com"}`}, {"DELETE", "/api/v1/join-tokens/" + session.ID, ""},
 		{"POST", "/api/v1/certificates", `{"host":"web1.example.com","csr":"x"}`}, {"POST", "/api/v1/certificates/revoke", `{"host":"web1.example.com","reason":"the disk was stolen"}`},
+		{"DELETE", "/api/v1/users/boris/sessions", ""}, {"DELETE", "/api/v1/locks/" + session.ID + "?reason=anna+is+on+a+plane", ""},
 		{"POST", "/api/v1/freezes", freeze}, {"DELETE", "/api/v1/freezes/" + session.ID + "?reason=the+sale+is+over", ""},
 	}
 	ask := func(act struct{ method, path, body string }, token string, header http.Header) apitest.Answer {
@@ -170,6 +171,33 @@ func TestAdministeringTakesARecentSignIn(t *testing.T) {
 	if resp := s.Request("POST", "/api/v1/plans", "", []byte(plan), cookie(t, s, "anna", time.Hour)); resp.StatusCode == http.StatusForbidden && strings.Contains(read(t, resp), "sign_in_again") {
 		t.Error("a plan takes a recent sign-in")
 	}
+}
+
+// TestTheLastAdminStays: not even a program with an admin's token takes the last
+// admin away; one by the rules counts as one.
+func TestTheLastAdminStays(t *testing.T) {
+	s := apitest.Start(t, nil)
+	for name, roles := range map[string][]restart.Role{"root": {admin}, "rita": {admin}, "vera": {developer}} {
+		if err := s.Store.CreateUser(t.Context(), store.User{Name: name, Method: "local", Roles: roles, CreatedAt: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	robot := s.Token("robot", admin)
+	change := func(name, body string) apitest.Answer {
+		return s.Request("PATCH", "/api/v1/users/"+name, robot, []byte(body), nil)
+	}
+	decode[wire.User](t, change("rita", `{"disabled":true}`), 200)
+	for _, body := range []string{`{"disabled":true}`, `{"roles":["viewer"]}`} {
+		if p := problem(t, change("root", body), 409); !strings.Contains(p.Detail, "root is the last admin") {
+			t.Errorf("%s: %+v", body, p)
+		}
+	}
+	decode[wire.User](t, change("root", `{"roles":["admin","auditor"]}`), 200) // he stays one
+	decode[wire.User](t, change("vera", `{"disabled":true}`), 200)
+	decode[wire.User](t, change("vera", `{"disabled":false}`), 200)
+	s.Rights(strings.Replace(apitest.ApprovalRules, "developer: [everybody]", "developer: [everybody], admin: [vera]", 1))
+	decode[wire.User](t, change("root", `{"disabled":true}`), 200)
+	problem(t, change("vera", `{"disabled":true}`), 409)
 }
 
 func TestScopes(t *testing.T) {

@@ -37,6 +37,7 @@ func (a *api) routes() []route {
 		{id: "scenarioCoverage", method: "GET", path: v1 + "/scenario-coverage", policy: signedIn, summary: "How the scenarios in force would stand without a key", mount: answer(a, a.coverage)},
 		{id: "listScenarioProblems", method: "GET", path: v1 + "/scenario-problems", policy: signedIn, summary: "Files of the folder of scenarios that are not used, and why", mount: answer(a, a.listScenarioProblems)},
 		{id: "listLocks", method: "GET", path: v1 + "/locks", policy: signedIn, summary: "Which run holds which service", mount: answer(a, a.listLocks)},
+		{id: "releaseLock", method: "DELETE", path: v1 + "/locks/{run}", policy: signedIn, summary: "Take the hold of its service from a paused run; for admins", mount: answer(a, a.releaseLock)},
 
 		{id: "plan", method: "POST", path: v1 + "/plans", policy: signedIn, summary: "What a request would do; nothing is stored", mount: answer(a, a.plan)},
 		{id: "listRuns", method: "GET", path: v1 + "/runs", policy: signedIn, summary: "Runs, the newest first", mount: answer(a, a.listRuns)},
@@ -69,6 +70,7 @@ func (a *api) routes() []route {
 		{id: "revokeToken", method: "DELETE", path: v1 + "/tokens/{id}", policy: signedIn, summary: "End a token at once", mount: done(a, a.revokeToken)},
 		{id: "listSessions", method: "GET", path: v1 + "/sessions", policy: signedIn, summary: "One's sessions in browsers; everybody's with all=true, for admins", mount: answer(a, a.listSessions)},
 		{id: "revokeSession", method: "DELETE", path: v1 + "/sessions/{id}", policy: signedIn, summary: "End a session at once", mount: done(a, a.revokeSession)},
+		{id: "revokeSessions", method: "DELETE", path: v1 + "/users/{name}/sessions", policy: signedIn, summary: "End all sessions of somebody at once, but the one that asks; for admins", mount: done(a, a.revokeSessions)},
 		{id: "listUsers", method: "GET", path: v1 + "/users", policy: signedIn, summary: "People who may sign in; for admins", mount: answer(a, a.listUsers)},
 		{id: "createUser", method: "POST", path: v1 + "/users", policy: signedIn, summary: "Make a local user; for admins", mount: answer(a, a.createUser), status: http.StatusCreated},
 		{id: "changeUser", method: "PATCH", path: v1 + "/users/{name}", policy: signedIn, summary: "Change roles or method, disable or enable; for admins", mount: answer(a, a.changeUser)},

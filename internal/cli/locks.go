@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -9,7 +10,7 @@ import (
 )
 
 func locksCommand() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "locks",
 		Short: "List which run holds which service, and in which scope",
 		Args:  noArgs,
@@ -36,4 +37,38 @@ func locksCommand() *cobra.Command {
 			})
 		},
 	}
+	cmd.AddCommand(locksReleaseCommand())
+	return cmd
+}
+
+func locksReleaseCommand() *cobra.Command {
+	var reason string
+	cmd := &cobra.Command{
+		Use:   "release RUN --reason TEXT",
+		Short: "Take the hold of its service from a paused run",
+		Long: `Take the hold of its service from a run that is paused, so that others may start.
+It needs an admin, and never works while a host of the run is in hand. The run
+stays paused: who resumes it must get the service again. To end the run, and
+its hold with it: restartilka abort RUN.`,
+		Example: `  restartilka locks release 01k6p8w2zt3f9m4q7r5x1y0c8d --reason "anna is on a plane, and the shop hangs"`,
+		Args:    exactly("RUN"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := connect()
+			if err != nil {
+				return err
+			}
+			locks, err := c.ReleaseLock(cmd.Context(), args[0], reason)
+			if err != nil {
+				return err
+			}
+			return data(cmd, wire.ListOf(locks, ""), func(w io.Writer) {
+				for _, l := range locks {
+					fmt.Fprintf(w, "%s in %s is free; run %s stays paused\n", l.Service, l.Environment, l.Run)
+				}
+			})
+		},
+	}
+	cmd.Flags().StringVar(&reason, "reason", "", "why; it goes into the audit trail")
+	cmd.MarkFlagRequired("reason") //nolint:errcheck // the flag is there: the line above
+	return cmd
 }

@@ -1,16 +1,18 @@
 package cli
 
 import (
+	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
 
 	"github.com/restartilka/restartilka/internal/client"
+	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/wire"
 )
 
 func sessionCommand() *cobra.Command {
-	return Parent("session", "List and end sessions in browsers", sessionListCommand(), sessionRevokeCommand())
+	return Parent("session", "List and end sessions in browsers", sessionListCommand(), sessionRevokeCommand(), sessionRevokeAllCommand())
 }
 
 func sessionListCommand() *cobra.Command {
@@ -43,4 +45,25 @@ func sessionListCommand() *cobra.Command {
 
 func sessionRevokeCommand() *cobra.Command {
 	return revokeCommand("End a session at once: your own, or anybody's as an admin", "session %s has ended", (*client.Client).RevokeSession)
+}
+
+func sessionRevokeAllCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "revoke-all NAME",
+		Short: "End all sessions of a person at once; for admins",
+		Args:  exactly("NAME"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := connect()
+			if err != nil {
+				return err
+			}
+			if err := c.RevokeSessions(cmd.Context(), args[0]); err != nil {
+				return err
+			}
+			return data(cmd, struct {
+				Owner   string `json:"owner"`
+				Revoked bool   `json:"revoked"`
+			}{args[0], true}, func(w io.Writer) { fmt.Fprintf(w, "all sessions of %s have ended\n", restart.Escape(args[0])) })
+		},
+	}
 }

@@ -67,6 +67,12 @@ func (c *Client) RevokeSession(ctx context.Context, id string) error {
 	return err
 }
 
+// RevokeSessions ends all sessions of somebody at once.
+func (c *Client) RevokeSessions(ctx context.Context, name string) error {
+	_, err := ask[struct{}](ctx, c, http.MethodDelete, "users/"+segment(name)+"/sessions", nil, nil, nil)
+	return err
+}
+
 // BeginLogin asks that this command line be signed in by a page.
 func (c *Client) BeginLogin(ctx context.Context, req wire.LoginRequest) (wire.LoginStarted, error) {
 	return post[wire.LoginStarted](ctx, c, "logins", req, nil)
@@ -117,6 +123,12 @@ func (c *Client) Scenarios(ctx context.Context) ([]wire.Scenario, error) {
 // Scenario gives one version with its bytes.
 func (c *Client) Scenario(ctx context.Context, digest string) (wire.Scenario, error) {
 	return get[wire.Scenario](ctx, c, "scenarios/"+segment(digest), nil)
+}
+
+// ReleaseLock takes the hold of its service from a paused run.
+func (c *Client) ReleaseLock(ctx context.Context, run, reason string) ([]wire.Lock, error) {
+	list, err := ask[wire.List[wire.Lock]](ctx, c, http.MethodDelete, "locks/"+segment(run), url.Values{"reason": {reason}}, nil, nil)
+	return list.Items, err
 }
 
 // Locks lists which run holds which service.

@@ -364,6 +364,7 @@ func TestRulesAreExplained(t *testing.T) {
 
 func TestTheServerTellsOfItself(t *testing.T) {
 	f, s, root := administered(t)
+	f.as("anna", developer) // is in the trail
 	now := time.Now()
 	s.Process.Say(control.RulesState{}, audit.Stats{Source: "main", Sinks: []audit.SinkStats{
 		{Name: "file:trail", Level: audit.LevelSpool, Settled: 41},
