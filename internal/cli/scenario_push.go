@@ -190,7 +190,7 @@ person left. KEY is its fingerprint, SHA256:…, or a .pub file.`,
 				}
 				rows = append(rows, []string{v.Name, fmt.Sprint(v.Serial), fmt.Sprintf("%d of %d", v.Left, v.Quorum), word})
 			}
-			err = data(cmd, wire.ListOf(list, ""), func(w io.Writer) { table(w, []string{"SCENARIO", "SERIAL", "WITHOUT IT", ""}, rows) })
+			err = data(cmd, wire.ListOf(list, ""), func(w io.Writer) { table(w, []string{"SCENARIO", "SERIAL", "WITHOUT IT", "STANDING"}, rows) })
 			if err == nil && loses > 0 {
 				say(cmd, "have others sign first: restartilka scenario approve DIGEST")
 				err = Exit(ExitFailed)
