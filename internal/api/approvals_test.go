@@ -120,6 +120,30 @@ func TestApproval(t *testing.T) {
 	}
 }
 
+// TestWhyNotEverywhere: who may in one group and not in another is told so.
+func TestWhyNotEverywhere(t *testing.T) {
+	s := apitest.Start(t, nil)
+	anna := s.Token("anna", developer)
+	ask := func(query string) wire.Why {
+		t.Helper()
+		return decode[wire.Why](t, s.Request("GET", "/api/v1/rights/why?action=restart&service=shop"+query, anna, nil, nil), 200)
+	}
+	if why := ask(""); !why.Allowed || len(why.NotIn) != 0 {
+		t.Errorf("%+v", why)
+	}
+	s.Rights(strings.Replace(apitest.ApprovalRules, "approval:", "  - {deny: [restart], to: [anna], environments: [production]}\napproval:", 1))
+	if why := ask("&environment=production"); why.Allowed || len(why.NotIn) != 0 {
+		t.Errorf("%+v", why)
+	}
+	if why := ask(""); !why.Allowed || len(why.NotIn) != 1 || why.NotIn[0] != "shop-production" {
+		t.Errorf("%+v", why)
+	}
+	mistyped := problem(t, s.Request("GET", "/api/v1/rights/why?action=restart&service=shop&environment=prodction", anna, nil, nil), 404)
+	if !strings.Contains(mistyped.Hint, "production") {
+		t.Errorf("%+v", mistyped)
+	}
+}
+
 // TestWhoMayNotApprove: the one who asked, with whichever token, who has no
 // right to, and who does not say why.
 func TestWhoMayNotApprove(t *testing.T) {
