@@ -38,7 +38,7 @@ func envelopeKeyCommand() *cobra.Command {
 hosts know them. The key is changed in three steps, each followed by a restart of
 every server: new, use, drop. Until drop, use takes the step back.`
 	cmd.AddCommand(
-		verb("new", "Make the next key, for hosts to learn", "\nRestart the server: it tells the hosts. Then see that all know the new key:\n  restartilka hosts check\n", (*server.Config).NewEnvelopeKey),
+		verb("new", "Make the next key, for hosts to learn", "\nRestart the server: it tells the hosts. Then see that all know the new key:\n  restartilka hosts check %all\n", (*server.Config).NewEnvelopeKey),
 		verb("use", "Exchange the key in use and the other one", "\nRestart the server: it signs with the key in use. Hosts obey both.\n", (*server.Config).UseEnvelopeKey),
 		verb("drop", "Remove the key that is not in use", "\nRestart the server: hosts forget the one that was dropped.\n", (*server.Config).DropEnvelopeKey),
 	)

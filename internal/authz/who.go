@@ -87,11 +87,18 @@ func (r *Rules) denied(g Grant, action Action, object Object) bool {
 
 // Who says who can, in a sentence: "anna, team web or an admin".
 func (r *Rules) Who(action Action, object Object) string {
+	return r.WhoBut("", action, object)
+}
+
+// WhoBut is Who without one person, who is not to be asked: it does not tell
+// him to ask himself.
+func (r *Rules) WhoBut(name string, action Action, object Object) string {
 	const most = 8
 	var names []string
-	grants := r.WhoCan(action, object)
-	for _, g := range grants {
-		names = append(names, g.Say())
+	for _, g := range r.WhoCan(action, object) {
+		if g.Kind != string(person) || !restart.SamePerson(g.Name, name) {
+			names = append(names, g.Say())
+		}
 	}
 	if len(names) > most { // the last is an admin, as a rule
 		names = append(names[:most-1], "others", names[len(names)-1])

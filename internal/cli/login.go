@@ -46,6 +46,8 @@ The server's certificate is always verified.`,
 					return restart.Errorf(restart.CodeInvalid, "the CA's certificate can't be read: %w", err)
 				}
 				cfg.CAPEM = pem
+			} else if have, err := readSettings(); err == nil && have.URL == strings.TrimRight(args[0], "/") {
+				cfg.CAPEM = []byte(have.CA) // as it was given for this very server
 			}
 			return login(cmd, cfg, how)
 		},

@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -126,8 +127,11 @@ says, list it in their files of revocations.`,
 	return cmd
 }
 
+// shortDigest is how much of a digest is shown where there is no room for all.
+const shortDigest = 12
+
 // versionNamed finds the digest of what NAME|DIGEST names: of a name, the one
-// version with a standing.
+// version with a standing. A digest may be given as short as it is shown.
 func versionNamed(cmd *cobra.Command, c *client.Client, name, standing string) (string, error) {
 	if restart.CheckDigest(name) == nil {
 		return name, nil
@@ -135,24 +139,49 @@ func versionNamed(cmd *cobra.Command, c *client.Client, name, standing string) (
 	if err := restart.CheckScenarioName(name); err != nil {
 		return "", err
 	}
+	if len(name) >= shortDigest && strings.Trim(name, "0123456789abcdef") == "" {
+		if digest, err := versionBeginning(cmd, c, name); digest != "" || err != nil {
+			return digest, err
+		}
+	}
 	list, err := c.ScenarioVersions(cmd.Context(), name)
 	if err != nil {
 		return "", err
 	}
-	var found []string
-	for _, v := range list {
-		if v.Standing == standing {
-			found = append(found, v.Digest)
-		}
-	}
+	list = slices.DeleteFunc(list, func(v wire.ScenarioVersion) bool { return v.Standing != standing })
 	word := map[string]string{"in_force": "is in force", "waiting": "waits for signatures"}[standing]
-	switch len(found) {
+	switch len(list) {
 	case 1:
-		return found[0], nil
+		return list[0].Digest, nil
 	case 0:
 		return "", restart.Errorf(restart.CodeNotFound, "no version of %s %s", name, word).WithHint("all of them: restartilka scenario list %s --all", name)
 	}
-	return "", restart.Errorf(restart.CodeInvalid, "%d versions of %s are meant by its name", len(found), name).WithHint("name one by its digest: %s", strings.Join(found, ", "))
+	return "", restart.Errorf(restart.CodeInvalid, "%d versions of %s are meant by its name", len(list), name).WithHint("name one by its digest:\n%s", serials(list))
+}
+
+// versionBeginning finds the one version whose digest begins so; "" = none does.
+func versionBeginning(cmd *cobra.Command, c *client.Client, start string) (string, error) {
+	list, err := c.ScenarioVersions(cmd.Context(), "")
+	if err != nil {
+		return "", err
+	}
+	list = slices.DeleteFunc(list, func(v wire.ScenarioVersion) bool { return !strings.HasPrefix(v.Digest, start) })
+	switch len(list) {
+	case 0:
+		return "", nil
+	case 1:
+		return list[0].Digest, nil
+	}
+	return "", restart.Errorf(restart.CodeInvalid, "%d digests begin with %s", len(list), start).WithHint("give the whole of it:\n%s", serials(list))
+}
+
+// serials lists versions so that one of them can be chosen, a line each.
+func serials(list []wire.ScenarioVersion) string {
+	lines := make([]string, 0, len(list))
+	for _, v := range list {
+		lines = append(lines, fmt.Sprintf("%s  %s serial %d", v.Digest, v.Name, v.Serial))
+	}
+	return strings.Join(lines, "\n")
 }
 
 func scenarioCoverageCommand() *cobra.Command {
@@ -190,7 +219,7 @@ person left. KEY is its fingerprint, SHA256:…, or a .pub file.`,
 				}
 				rows = append(rows, []string{v.Name, fmt.Sprint(v.Serial), fmt.Sprintf("%d of %d", v.Left, v.Quorum), word})
 			}
-			err = data(cmd, wire.ListOf(list, ""), func(w io.Writer) { table(w, []string{"SCENARIO", "SERIAL", "WITHOUT IT", ""}, rows) })
+			err = data(cmd, wire.ListOf(list, ""), func(w io.Writer) { table(w, []string{"SCENARIO", "SERIAL", "WITHOUT IT", "STANDING"}, rows) })
 			if err == nil && loses > 0 {
 				say(cmd, "have others sign first: restartilka scenario approve DIGEST")
 				err = Exit(ExitFailed)

@@ -29,10 +29,11 @@ func tokenCreateCommand() *cobra.Command {
 		Use:   "create NAME",
 		Short: "Make a token; its secret is printed once",
 		Long: `Make a token and print its secret, which is stored nowhere and shown once.
-NAME says what it is for. Without --role it gets your own roles; a token for
-somebody else, or with other roles, needs an admin. A token of a person never has
-a role that its owner has not at the time; --service, --env and --action bound it
-further: what it may do, not what it may see.`,
+NAME says what it is for. Without --role it gets the roles of its owner; one of a
+program, which is no user, needs --role. A token for somebody else, or with other
+roles, needs an admin. A token of a person never has a role that its owner has not
+at the time; --service, --env and --action bound it further: what it may do, not
+what it may see.`,
 		Example: `  restartilka token create "deploy pipeline" --role developer --life 30d
   restartilka token create "shop's pipeline" --service 'shop-*' --env testing --action restart`,
 		Args: exactly("NAME"),

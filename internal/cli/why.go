@@ -64,10 +64,17 @@ func writeWhy(w io.Writer, why wire.Why) {
 	if why.Ask != "" {
 		fmt.Fprintf(w, "ask    %s\n", restart.Escape(why.Ask))
 	}
+	if len(why.NotIn) > 0 {
+		fmt.Fprintf(w, "but    not in %s (--group says why)\n", restart.Escape(strings.Join(why.NotIn, ", ")))
+	}
 	if why.Approval != "" {
 		fmt.Fprintf(w, "but    somebody else must approve it first (%s)\n", restart.Escape(why.Approval))
 	}
-	fmt.Fprintf(w, "roles  %s\n", roleNames(why.Roles))
+	roles := "-"
+	if len(why.Roles) > 0 {
+		roles = roleNames(why.Roles)
+	}
+	fmt.Fprintf(w, "roles  %s\n", roles)
 	teams := "-"
 	if len(why.Teams) > 0 {
 		teams = restart.Escape(strings.Join(why.Teams, ", "))

@@ -29,8 +29,9 @@ func (c *Control) CreateToken(ctx context.Context, actor restart.Actor, req wire
 	if req.Owner == "" {
 		req.Owner = actor.Name
 	}
-	if len(req.Roles) == 0 {
-		req.Roles = actor.Roles
+	rec.Detail = clip(fmt.Sprintf("%s for %s", req.Name, req.Owner))
+	if err := c.defaultRoles(ctx, actor, &req); err != nil {
+		return wire.Token{}, "", c.refused(ctx, rec, err)
 	}
 	most, err := c.mostLife(ctx, actor)
 	if err != nil {
@@ -116,6 +117,31 @@ func (c *Control) checkTokenRequest(actor restart.Actor, req wire.TokenRequest) 
 		}
 	}
 	return nil
+}
+
+// defaultRoles gives a token that names no roles those of its owner, who comes
+// with them. An owner who is no user has none: a program does not get an
+// admin's rights because nothing was said.
+func (c *Control) defaultRoles(ctx context.Context, actor restart.Actor, req *wire.TokenRequest) error {
+	if len(req.Roles) > 0 {
+		return nil
+	}
+	if req.Owner == actor.Name {
+		req.Roles = actor.Roles
+		return nil
+	}
+	if !c.MayAdminister(actor) {
+		return nil // who is no admin makes none for others, and is told so
+	}
+	if _, err := c.cfg.Store.User(ctx, req.Owner); restart.CodeOf(err) == restart.CodeNotFound {
+		return restart.Errorf(restart.CodeInvalid, "%s is no user, and the token would have no role", restart.Quote(req.Owner)).
+			WithHint("say what it may do: --role viewer, or --role developer")
+	} else if err != nil {
+		return err
+	}
+	owner, err := c.cfg.People.Person(ctx, req.Owner)
+	req.Roles = owner.Roles
+	return err
 }
 
 // ownerCovers refuses a token with a role that would be cut off at each use,

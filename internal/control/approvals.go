@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -45,25 +46,27 @@ func (c *Control) ask(ctx context.Context, change *store.Change, actor restart.A
 
 // mayApprove names who may approve a run, for people.
 func (c *Control) mayApprove(ctx context.Context, run restart.Run) string {
-	return c.approvers(c.objectOf(ctx, run)) + ", other than " + run.Actor
+	return c.approvers(run.Actor, c.objectOf(ctx, run)) + ", other than " + run.Actor
 }
 
-func (c *Control) approvers(object authz.Object) string {
-	stranger := restart.Actor{Name: "-"} // nobody's name, so that the answer says whom to ask
-	if who := c.rights().Decide(stranger, authz.Approve, object).Who; who != "" {
-		return who
+// approvers names who may approve what somebody asks for. That person is not
+// named, and may all the same be of a team or an admin.
+func (c *Control) approvers(asks string, object authz.Object) string {
+	stranger := restart.Actor{Name: "-"} // nobody's name, so that it is told whether everybody may
+	if c.rights().Decide(stranger, authz.Approve, object).Allowed {
+		return "anybody"
 	}
-	return "anybody"
+	return c.rights().WhoBut(asks, authz.Approve, object)
 }
 
-// approvalWarning says before a start that it will wait; "" = it will not.
-func (c *Control) approvalWarning(p restart.Plan) string {
+// approvalWarning says before a start by somebody that it will wait; "" = it will not.
+func (c *Control) approvalWarning(asks string, p restart.Plan) string {
 	object := authz.Object{Service: p.Service, Environment: p.Environment, Group: p.Group, For: authz.ActionFor(p.Kind)}
-	rule, asks := c.rights().Approval(authz.ActionFor(p.Kind), object)
-	if !asks || !restart.ApprovalBinds(p.Work) {
+	rule, waits := c.rights().Approval(authz.ActionFor(p.Kind), object)
+	if !waits || !restart.ApprovalBinds(p.Work) {
 		return ""
 	}
-	return fmt.Sprintf("it waits for an approval before it starts, for %s at most, by %s, other than who asks (rule %s)", span(rule.Within), c.approvers(object), restart.Quote(rule.Rule))
+	return fmt.Sprintf("it waits for an approval before it starts, for %s at most, by %s, other than who asks (rule %s)", span(rule.Within), c.approvers(asks, object), restart.Quote(rule.Rule))
 }
 
 // span writes a time without what is nought: 1h, 1h30m.
@@ -154,7 +157,11 @@ func (c *Control) stillTrue(ctx context.Context, run restart.Run) error {
 	if err := c.mayPassFreeze(ctx, requester, run); err != nil {
 		return err
 	}
-	return c.samePlan(ctx, requester, run)
+	err := c.samePlan(ctx, requester, run)
+	if e, ok := errors.AsType[*restart.Error](err); ok && e.Code == restart.CodePlanChanged {
+		return e.WithHint("nobody can approve it any more: %s has to ask anew\nto end this one: restartilka reject %s --reason TEXT", run.Actor, run.ID)
+	}
+	return err
 }
 
 // samePlan checks that a run's request means what it meant when it was asked for.

@@ -108,7 +108,7 @@ func (c *Control) Again(ctx context.Context, actor restart.Actor, id string, hos
 		return refuse(err)
 	}
 	untick(&r.plan, *run.Plan, hosts, actor.Name)
-	p, file, err := c.complete(ctx, r)
+	p, file, err := c.complete(ctx, actor, r)
 	if err != nil {
 		return refuse(err)
 	}

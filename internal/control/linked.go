@@ -64,7 +64,7 @@ func (c *Control) link(ctx context.Context, actor restart.Actor, parent restart.
 	if err != nil {
 		return refuse(err)
 	}
-	p, file, err := c.complete(ctx, r)
+	p, file, err := c.complete(ctx, actor, r)
 	if err != nil {
 		return refuse(err)
 	}

@@ -57,12 +57,12 @@ func (c *Control) plan(ctx context.Context, actor restart.Actor, req *restart.Re
 	if err != nil {
 		return restart.Plan{}, scenario.File{}, err
 	}
-	return c.complete(ctx, r)
+	return c.complete(ctx, actor, r)
 }
 
 // complete looks at the hosts of what was resolved, and lays them into order
-// and batches.
-func (c *Control) complete(ctx context.Context, r resolved) (restart.Plan, scenario.File, error) {
+// and batches, for somebody who asks for it.
+func (c *Control) complete(ctx context.Context, actor restart.Actor, r resolved) (restart.Plan, scenario.File, error) {
 	var err error
 	p := r.plan
 	c.lookAt(ctx, &p, r.file.Scenario)
@@ -73,7 +73,7 @@ func (c *Control) complete(ctx context.Context, r resolved) (restart.Plan, scena
 	if err := settle(&p, r.file.Scenario); err != nil {
 		return restart.Plan{}, scenario.File{}, err
 	}
-	if err := c.warn(ctx, &p); err != nil {
+	if err := c.warn(ctx, actor, &p); err != nil {
 		return restart.Plan{}, scenario.File{}, err
 	}
 	return p, r.file, nil
@@ -365,7 +365,7 @@ func nobodyLeft(hosts []restart.PlannedHost) error {
 }
 
 // warn adds what a person should know before pressing the button.
-func (c *Control) warn(ctx context.Context, p *restart.Plan) error {
+func (c *Control) warn(ctx context.Context, actor restart.Actor, p *restart.Plan) error {
 	locks, err := c.cfg.Store.Locks(ctx)
 	if err != nil {
 		return err
@@ -383,7 +383,7 @@ func (c *Control) warn(ctx context.Context, p *restart.Plan) error {
 	if frozen != nil {
 		p.Warnings = append(p.Warnings, frozen.sentence(p.Environment))
 	}
-	if waits := c.approvalWarning(*p); waits != "" {
+	if waits := c.approvalWarning(actor.Name, *p); waits != "" {
 		p.Warnings = append(p.Warnings, waits)
 	}
 	failed, err := c.failedLately(ctx, *p)

@@ -211,8 +211,33 @@ func (c *Control) Why(ctx context.Context, actor restart.Actor, q wire.WhyQuery)
 		Who: who.Name, Roles: append([]restart.Role{}, who.Roles...), Teams: append([]string{}, who.Teams...), Action: string(action),
 		Service: q.Service, Environment: q.Environment, Group: q.Group, Allowed: d.Allowed, Why: d.Why, Rule: d.Rule, Ask: d.Who,
 	}
+	if !d.Allowed && len(who.Roles) == 0 {
+		if _, err := c.cfg.Store.User(ctx, who.Name); restart.CodeOf(err) == restart.CodeNotFound {
+			out.Why = "nobody of this name has signed in yet, or has a token that is good"
+		}
+	}
 	if a, ok := rules.Approval(action, object); ok && d.Allowed {
 		out.Approval = a.Rule
+	}
+	if d.Allowed && q.Service != "" && q.Environment == "" && q.Group == "" {
+		out.NotIn, err = c.notIn(ctx, who, action, q.Service)
+	}
+	return out, err
+}
+
+// notIn names the groups of a service in which somebody may not do what he may
+// do in others.
+func (c *Control) notIn(ctx context.Context, who restart.Actor, action authz.Action, service string) ([]string, error) {
+	objects, err := c.objects(ctx, action, wire.WhoCanQuery{Service: service})
+	if err != nil {
+		return nil, err
+	}
+	rules := c.rights()
+	var out []string
+	for _, o := range objects {
+		if o.Group != "" && !rules.Decide(who, action, o).Allowed {
+			out = append(out, o.Group)
+		}
 	}
 	return out, nil
 }
@@ -241,6 +266,9 @@ func (c *Control) objectAsked(ctx context.Context, q wire.WhyQuery) (authz.Objec
 	}
 	o := authz.OfService(service)
 	if q.Environment != "" {
+		if err := c.hasEnvironment(ctx, service, q.Environment); err != nil {
+			return authz.Object{}, err
+		}
 		o.Environment = q.Environment
 	}
 	if q.Group == "" {
@@ -252,4 +280,24 @@ func (c *Control) objectAsked(ctx context.Context, q wire.WhyQuery) (authz.Objec
 	}
 	o.Group, o.Environment = g.Name, g.Environment
 	return o, err
+}
+
+// hasEnvironment refuses an environment in which a service has no group: what
+// the rules say of a mistyped one is no answer about the one that was meant.
+func (c *Control) hasEnvironment(ctx context.Context, service restart.Service, environment string) error {
+	now, err := c.cfg.Inventory.Snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	var known []string
+	for _, g := range now.Groups {
+		if slices.Contains(g.Services, service.Name) && !slices.Contains(known, g.Environment) {
+			known = append(known, g.Environment)
+		}
+	}
+	if slices.Contains(known, environment) {
+		return nil
+	}
+	return restart.Errorf(restart.CodeNotFound, "service %s has no group in environment %s", service.Name, restart.Quote(environment)).
+		WithHint("it has: %s", orNone(known))
 }

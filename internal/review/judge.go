@@ -176,7 +176,8 @@ type Covered struct {
 // Without tells of every version in force how it would stand if a key or a
 // person could not be trusted any more: revoked is the policy's file of
 // revocations as it is, what a fingerprint, SHA256:…, or a principal.
-// CodeInvalid where what is neither.
+// CodeInvalid where what is neither, CodeNotFound where no allowed signer is
+// meant: "stays in force" would be no answer about somebody else.
 func Without(judged []Judged, p signing.Policy, revoked []byte, what string) ([]Covered, error) {
 	kind := "principal "
 	if strings.HasPrefix(what, "SHA256:") {
@@ -186,6 +187,9 @@ func Without(judged []Judged, p signing.Policy, revoked []byte, what string) ([]
 	if err != nil || strings.ContainsAny(what, " \t\r\n") {
 		return nil, restart.Errorf(restart.CodeInvalid, "%s is neither a key nor a person", restart.Quote(what)).
 			WithHint("SHA256:… as ssh-keygen -l -f KEY.pub prints it, or a principal of the allowed signers").Because(err)
+	}
+	if err := isSigner(p.Allowed, what); err != nil {
+		return nil, err
 	}
 	p.Revoked = more
 	var out []Covered
@@ -197,6 +201,31 @@ func Without(judged []Judged, p signing.Policy, revoked []byte, what string) ([]
 		out = append(out, Covered{Judged: j, Left: len(v.Good), Loses: !v.Enough()})
 	}
 	return out, nil
+}
+
+// isSigner refuses a key and a person that no line of the allowed signers has.
+func isSigner(allowed signing.Allowed, what string) error {
+	var known, principals []string
+	for _, s := range allowed.Signers() {
+		principals = append(principals, s.Principals...)
+		known = append(append(known, s.Fingerprint()), s.Principals...)
+	}
+	if slices.ContainsFunc(known, func(k string) bool {
+		return k == what || !strings.HasPrefix(k, "SHA256:") && strings.EqualFold(k, what)
+	}) {
+		return nil
+	}
+	err := restart.Errorf(restart.CodeNotFound, "%s is none of the allowed signers", restart.Quote(what))
+	var near []string
+	for _, principal := range principals {
+		if local, _, _ := strings.Cut(principal, "@"); strings.EqualFold(local, what) {
+			near = append(near, principal)
+		}
+	}
+	if near = append(near, restart.Similar(what, principals)...); len(near) > 0 {
+		return err.WithHint("did you mean %s?", near[0])
+	}
+	return err.WithHint("they are listed in the file of scenario_signers: in server.yaml")
 }
 
 // thresholds are how many days ahead of its end a version is warned of.

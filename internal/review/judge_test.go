@@ -169,7 +169,7 @@ func TestWithout(t *testing.T) {
 	p := policy(t, people, "")
 	judged := review.Judge([]restart.ScenarioVersion{v, w, version("c", 1, "", nil)}, p)
 	for without, want := range map[string]string{
-		"olga": "a 1 true, b 2 false", "nobody": "a 2 false, b 3 false", ssh.FingerprintSHA256(keys[3].PublicKey()): "a 2 false, b 2 false",
+		"olga": "a 1 true, b 2 false", "anna": "a 2 false, b 3 false", ssh.FingerprintSHA256(keys[3].PublicKey()): "a 2 false, b 2 false",
 	} {
 		covered, err := review.Without(judged, p, []byte("principal gone\n"), without)
 		var got []string
@@ -178,6 +178,11 @@ func TestWithout(t *testing.T) {
 		}
 		if text := strings.Join(got, ", "); err != nil || text != want {
 			t.Errorf("without %s: %s (%v), want %s", without, text, err, want)
+		}
+	}
+	for unknown, hint := range map[string]string{"nobody": "scenario_signers", "olha": "did you mean olga?", "SHA256:" + strings.Repeat("A", 43): "scenario_signers"} {
+		if _, err := review.Without(judged, p, nil, unknown); restart.CodeOf(err) != restart.CodeNotFound || !strings.Contains(err.Error(), hint) {
+			t.Errorf("%q: %v, want %q", unknown, err, hint)
 		}
 	}
 	for _, bad := range []string{"", "a b", "SHA256:x", "x\nscenario " + v.Digest} {

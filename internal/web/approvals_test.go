@@ -33,7 +33,7 @@ func TestApprovingOnThePage(t *testing.T) {
 
 	// Who asked sees who can and until when, and can take it back.
 	own := f.page(dana, run.ID)
-	wants(t, own, "Awaiting approval", "an approval is needed, by dana or an admin, other than dana", "It is given up at <time", `action="/runs/`+run.ID+`/abort"`, "Take it back")
+	wants(t, own, "Awaiting approval", "an approval is needed, by an admin, other than dana", "It is given up at <time", `action="/runs/`+run.ID+`/abort"`, "Take it back")
 	lacks(t, own, `/approve"`, `/reject"`, `/break-glass"`, `http-equiv="refresh"`)
 	lacks(t, f.page(vera, run.ID), `method="post" action="/runs/`)
 	// Who may decide sees the plan, the scripts, and what follows from either.
@@ -43,7 +43,7 @@ func TestApprovingOnThePage(t *testing.T) {
 	lacks(t, f.page(dana, run.ID), "runs wait for you", "run waits for you")
 	wants(t, f.page(root, run.ID, "Accept-Language", "ru"), "(1 запуск ждёт вас)", "Ждёт одобрения", "После одобрения сразу начнётся на 3 хостах", "Одобрить", "Отклонить")
 	wants(t, f.do("GET", "/approvals", "", "Cookie", root).body, "/runs/"+run.ID, "502s since the 14:00 deploy", "3 hosts", "Look at the plan and decide")
-	wants(t, f.do("GET", "/approvals", "", "Cookie", dana).body, "/runs/"+run.ID, "Who may decide", "dana or an admin, other than dana")
+	wants(t, f.do("GET", "/approvals", "", "Cookie", dana).body, "/runs/"+run.ID, "Who may decide", "an admin, other than dana")
 
 	press := func(cookie, verb, reason, version string) answer {
 		return f.post("/runs/"+run.ID+"/"+verb, url.Values{"reason": {reason}, "version": {version}}, "Cookie", cookie)

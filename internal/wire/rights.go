@@ -110,5 +110,6 @@ type Why struct {
 	Why         string         `json:"why"`
 	Rule        string         `json:"rule,omitempty" doc:"that decided; empty: none allows it"`
 	Ask         string         `json:"ask,omitempty" doc:"of a refusal: who could, such as anna, team web or an admin"`
+	NotIn       []string       `json:"not_in,omitempty" doc:"where the question names no environment or group, and he may somewhere: the groups of the service in which he may not"`
 	Approval    string         `json:"approval,omitempty" doc:"the rule by which somebody else must approve it"`
 }

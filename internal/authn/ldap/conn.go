@@ -104,6 +104,9 @@ func (c *conn) search(base string, scope int, filter string, most int, attribute
 	if ldap.IsErrorWithCode(err, ldap.LDAPResultSizeLimitExceeded) && found != nil && len(found.Entries) >= most {
 		return found.Entries, nil // as many as were asked for; fewer would be a bound of the server's own
 	}
+	if ldap.IsErrorWithCode(err, ldap.LDAPResultNoSuchObject) {
+		err = fmt.Errorf("there is no such entry, or the account may not see it: %w", err)
+	}
 	if err != nil {
 		return nil, c.server.silent(fmt.Errorf("search %s for %s: %w", base, filter, err))
 	}

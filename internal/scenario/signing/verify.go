@@ -217,16 +217,41 @@ func (a Allowed) names(who int) []string {
 }
 
 // wrote tells whether a person is the author, or one of several: author: names
-// each with or without a mail address in angle brackets.
+// each by a principal, with or without a mail address in angle brackets, or by
+// the name that he signs in by, which is what stands before the @.
 func (a Allowed) wrote(author string, who int) bool {
-	var is []string
+	is := strings.FieldsFunc(author, func(r rune) bool { return strings.ContainsRune(" \t,;<>()\"'/&", r) }) // of several authors, or with a remark
+	is = append(is, strings.TrimSpace(author))
 	if name, mail, ok := strings.Cut(author, "<"); ok {
 		mail, _, _ = strings.Cut(mail, ">")
 		is = append(is, strings.TrimSpace(name), strings.TrimSpace(mail))
 	}
-	is = append(is, strings.TrimSpace(author))
-	is = append(is, strings.FieldsFunc(author, func(r rune) bool { return strings.ContainsRune(" \t,;<>()\"'/&", r) })...) // of several authors, or with a remark
-	return slices.ContainsFunc(a.names(who), func(p string) bool {
-		return slices.ContainsFunc(is, func(s string) bool { return strings.EqualFold(s, p) })
+	return slices.ContainsFunc(a.names(who), func(principal string) bool {
+		return slices.ContainsFunc(is, func(s string) bool { return strings.EqualFold(s, principal) }) ||
+			slices.ContainsFunc(loginNames(author), func(s string) bool { return sameLogin(s, principal) })
 	})
+}
+
+// loginNames gives those of several authors who are one word or one address:
+// the first name in "Anna Petrova" says nothing of anna@example.com.
+func loginNames(author string) []string {
+	var out []string
+	for _, one := range strings.FieldsFunc(author, func(r rune) bool { return strings.ContainsRune(",;/&", r) }) {
+		one, _, _ = strings.Cut(one, "(")
+		if _, mail, ok := strings.Cut(one, "<"); ok {
+			one, _, _ = strings.Cut(mail, ">")
+		}
+		if one = strings.TrimSpace(one); one != "" && !strings.ContainsAny(one, " \t") {
+			out = append(out, one)
+		}
+	}
+	return out
+}
+
+// sameLogin tells whether one of two names is what stands before the @ of the
+// other. Two addresses of different domains are two people.
+func sameLogin(a, b string) bool {
+	localA, _, mailA := strings.Cut(a, "@")
+	localB, _, mailB := strings.Cut(b, "@")
+	return mailA != mailB && strings.EqualFold(localA, localB)
 }
