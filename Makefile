@@ -53,7 +53,7 @@ check: ## the quick tests, without the whole programs and the browser: no root, 
 test: deps build lint ## everything, after installing what it needs: lint, all tests with the race detector, 100,000 simulated histories
 	@rm -rf $(PACKAGES) && VERSION='$(VERSION)' COMMIT='$(COMMIT)' packaging/build.sh --arch $$($(GO) env GOARCH) --out $(PACKAGES)
 	RESTARTILKA_PACKAGES=$(PACKAGES) CGO_ENABLED=1 GORACE=atexit_sleep_ms=0 $(GO) test $(RACE) -count=1 -timeout 14m $$($(GO) list ./... | grep -v /test/mutants)
-	$(GO) test -p 1 -count=1 -timeout 10m -v -run 'TestHistories|TestMutants' ./test/simulation ./test/mutants
+	$(GO) test -p 2 -count=1 -timeout 10m -v -run 'TestHistories|TestMutants|TestAnyCrash' ./test/simulation ./test/mutants ./internal/agent/spool
 
 .PHONY: deps
 deps: ## install the Debian packages that the tests need; asks first at a terminal
