@@ -7,6 +7,7 @@ import (
 	"embed"
 	"encoding/hex"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"path"
 	"strings"
@@ -36,21 +37,52 @@ type assets struct {
 
 var media = map[string]string{".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 
-// files are those that pages load; what else is in the folder is not served.
-var files = []string{"style.css", "restartilka.js", "favicon.svg", "vendor/htmx-4.0.1.min.js", "vendor/hx-sse-4.0.1.min.js"}
+// served are the files that pages load as they are; what else is in the folder
+// is not served, but for the stylesheet.
+var served = []string{"*.js", "*.svg", "vendor/*.js"}
+
+// stylesheet is the one that every page loads: the files of static/style, in
+// the order of their names.
+const stylesheet = "style.css"
 
 // embeddedAssets reads the files, which are part of the program.
 func embeddedAssets() *assets {
 	a := &assets{byName: map[string]asset{}, names: map[string]string{}}
-	for _, file := range files {
-		body, _ := static.ReadFile("static/" + file) // a test reads each
-		sum := sha256.Sum256(body)
-		ext, base := path.Ext(file), path.Base(file)
-		name := strings.TrimSuffix(base, ext) + "-" + hex.EncodeToString(sum[:6]) + ext
-		a.names[base] = name
-		a.byName[name] = asset{media: media[ext], body: body, small: compress(body)}
+	for _, pattern := range served {
+		for _, file := range embedded(pattern) {
+			a.add(path.Base(file), read(file))
+		}
 	}
+	var style bytes.Buffer
+	for _, file := range embedded("style/*.css") {
+		style.Write(read(file))
+	}
+	a.add(stylesheet, style.Bytes())
 	return a
+}
+
+func embedded(pattern string) []string {
+	files, err := fs.Glob(static, "static/"+pattern)
+	if err != nil {
+		panic(err) // a pattern of ours
+	}
+	return files
+}
+
+func read(file string) []byte {
+	body, err := static.ReadFile(file)
+	if err != nil {
+		panic(err) // of a file that was just listed
+	}
+	return body
+}
+
+func (a *assets) add(base string, body []byte) {
+	sum := sha256.Sum256(body)
+	ext := path.Ext(base)
+	name := strings.TrimSuffix(base, ext) + "-" + hex.EncodeToString(sum[:6]) + ext
+	a.names[base] = name
+	a.byName[name] = asset{media: media[ext], body: body, small: compress(body)}
 }
 
 // url gives the address of a file by its own name.

@@ -16,31 +16,29 @@ var vendored = map[string]string{
 }
 
 func TestAssets(t *testing.T) {
-	small := 0
-	for _, file := range files {
-		b, err := static.ReadFile("static/" + file)
-		if err != nil || len(b) == 0 {
-			t.Fatalf("%s: %d bytes, %v", file, len(b), err)
+	for file, want := range vendored {
+		if sum := sha256.Sum256(read("static/" + file)); hex.EncodeToString(sum[:]) != want {
+			t.Errorf("%s is not what npm has", file)
 		}
-		if want, ok := vendored[file]; ok {
-			if sum := sha256.Sum256(b); hex.EncodeToString(sum[:]) != want {
-				t.Errorf("%s is not what npm has", file)
-			}
-		}
-		small += len(compress(b))
 	}
-	if css, _ := static.ReadFile("static/style.css"); len(css) > 16<<10 {
-		t.Errorf("the stylesheet has %d bytes; it is to stay below 16 KiB", len(css))
+	a := embeddedAssets()
+	small := 0
+	for _, name := range []string{stylesheet, "restartilka.js", "favicon.svg", "htmx-4.0.1.min.js", "hx-sse-4.0.1.min.js"} {
+		asset := a.byName[a.names[name]]
+		if len(asset.body) == 0 || asset.media == "" {
+			t.Errorf("%s: %d bytes of %q", name, len(asset.body), asset.media)
+		}
+		small += len(asset.small)
 	}
 	if small > 48<<10 {
-		t.Errorf("the files have %d bytes compressed; with a page they are to stay below 60 KiB", small)
+		t.Errorf("the files that every page loads have %d bytes compressed; with a page they are to stay below 60 KiB", small)
 	}
 }
 
 func TestAssetsAreKeptForEver(t *testing.T) {
 	f := newFixture(t)
-	for _, file := range files {
-		url, err := f.site.assets.url(file[strings.LastIndex(file, "/")+1:])
+	for file, name := range f.site.assets.names {
+		url, err := f.site.assets.url(file)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -48,7 +46,7 @@ func TestAssetsAreKeptForEver(t *testing.T) {
 		if res.StatusCode != http.StatusOK || !strings.Contains(res.Header.Get("Cache-Control"), "immutable") || res.Header.Get("Content-Encoding") != "gzip" {
 			t.Errorf("%s: %s %v", url, res.Status, res.Header)
 		}
-		if want, _ := static.ReadFile("static/" + file); f.do("GET", url, "", "Accept-Encoding", "identity").body != string(want) {
+		if f.do("GET", url, "", "Accept-Encoding", "identity").body != string(f.site.assets.byName[name].body) {
 			t.Errorf("%s is not the file's content", url)
 		}
 	}

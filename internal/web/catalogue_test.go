@@ -43,6 +43,31 @@ func TestCatalogueHasBothLanguages(t *testing.T) {
 	}
 }
 
+// TestTextsHaveOneHome: a key in two files would be whichever comes last.
+func TestTextsHaveOneHome(t *testing.T) {
+	once := regexp.MustCompile(`(?m)^\t"([a-z0-9_.-]+)":`)
+	home := map[string]string{}
+	files, err := fs.Glob(os.DirFS("."), "texts*.go")
+	if err != nil || len(files) < 2 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range once.FindAllStringSubmatch(string(b), -1) {
+			if home[m[1]] != "" {
+				t.Errorf("%s is in %s and in %s", m[1], home[m[1]], file)
+			}
+			home[m[1]] = file
+		}
+	}
+	if len(home) != len(catalogue) {
+		t.Errorf("%d texts in the files, %d in the catalogue: is a file not merged?", len(home), len(catalogue))
+	}
+}
+
 // TestCatalogueKnowsEveryState: a state that is added to the domain needs its word.
 func TestCatalogueKnowsEveryState(t *testing.T) {
 	var keys []string
@@ -88,8 +113,9 @@ func TestCatalogueIsUsed(t *testing.T) {
 			}
 		}
 	}
-	pages, _ := fs.Glob(templates, "templates/*.html")
-	read(templates, pages...)
+	parts, _ := fs.Glob(templates, "templates/*.html")
+	pages, _ := fs.Glob(templates, "templates/pages/*.html")
+	read(templates, append(parts, pages...)...)
 	code, _ := fs.Glob(os.DirFS("."), "*.go")
 	read(os.DirFS("."), slices.DeleteFunc(code, func(n string) bool { return strings.HasSuffix(n, "_test.go") })...)
 	for key := range catalogue {

@@ -7,6 +7,7 @@
 //
 //	GET  /sign-in                 form; ?next= is where to go afterwards
 //	POST /sign-in  /sign-out
+//	POST /profile/display         language and theme of this browser
 //	GET  /runs                    the newest runs, page by page
 //	GET  /runs/{id}               one run: summary, strip of hosts, list of hosts
 //	POST /runs/{id}/…             approve, reject, pause, resume, abort, force-abort, decide, retry, undrain, start
@@ -24,6 +25,10 @@
 //	GET  /scenarios/{digest}/review    one version: how it differs, what lint says, what a host would do, who has signed
 //	POST /scenarios/{digest}/withdraw
 //	GET  /assets/…                style, scripts and icon; their names carry their hash
+//
+// Rooms: templates/pages has a file for each page, templates/ what they share;
+// static/style has the stylesheet in parts, in the order of their names; texts_*.go
+// have the words in both languages; static/vendor is others' and unchanged.
 //
 // The table in routes.go has each of them with its policy; what is not in it
 // does not exist. A handler decodes, makes one call of package control and

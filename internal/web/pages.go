@@ -5,7 +5,9 @@ import (
 	"embed"
 	"fmt"
 	"html/template"
+	"io/fs"
 	"net/http"
+	"path"
 	"strings"
 	"time"
 
@@ -26,9 +28,12 @@ type (
 		Actor     string // who is signed in; "" = nobody
 		Notice    string
 		RequestID string
-		Reload    bool // a browser without JavaScript loads the page again by itself
-		Scripts   bool // the page is live
-		ToApprove int  // runs that the reader may approve or reject
+		Reload    bool     // a browser without JavaScript loads the page again by itself
+		Scripts   bool     // the page is live
+		Files     []string // scripts of its own, by their names in static
+		Theme     theme
+		Nav       []navLine
+		ToApprove int // runs that the reader may approve or reject
 	}
 	signInPage struct {
 		layout
@@ -36,6 +41,7 @@ type (
 		Again           bool // by somebody who is signed in already
 		Password, Token bool // forms that there are
 		Redirects       []redirectLine
+		Look            displayView
 		Failed          bool
 		At, Why         string // which form has failed, and what it says
 		Out             string // where to sign out elsewhere too
@@ -47,6 +53,7 @@ type (
 		Name, Method, Display, Mail, Teams string
 		Roles                              []string
 		SignedIn, Until                    *moment
+		Look                               displayView
 		Local                              bool // has a password here
 		PasswordSet                        bool
 		OldWrong, NewWrong                 string
@@ -159,7 +166,7 @@ type (
 // pages are the parsed templates: by language, then by name.
 type pages map[language]map[string]*template.Template
 
-// The names of the templates' files.
+// The names of the files in templates/pages.
 const (
 	pageSignIn  = "sign-in"
 	pageRuns    = "runs"
@@ -191,10 +198,14 @@ func parsePages(a *assets) pages {
 			"whole": func(d time.Duration) int { return int(d / time.Second) },
 			"mark":  markOf,
 		})
-		template.Must(base.ParseFS(templates, "templates/layout.html", "templates/parts.html", "templates/acts.html"))
+		template.Must(base.ParseFS(templates, "templates/*.html"))
 		p[l] = map[string]*template.Template{}
-		for _, name := range []string{pageSignIn, pageRuns, pageRun, pageHost, pageProblem, pageFreezes, pageGlass, pageBreak, pageApprovals, pageProfile, pageLogin, pageScenarios, pageVersions, pageQueue, pageReview} {
-			p[l][name] = template.Must(template.Must(base.Clone()).ParseFS(templates, "templates/"+name+".html"))
+		files, err := fs.Glob(templates, "templates/pages/*.html")
+		if err != nil {
+			panic(err) // a pattern of ours
+		}
+		for _, file := range files {
+			p[l][strings.TrimSuffix(path.Base(file), ".html")] = template.Must(template.Must(base.Clone()).ParseFS(templates, file))
 		}
 	}
 	return p
@@ -222,13 +233,16 @@ func (s *site) show(w http.ResponseWriter, v *visit, status int, name string, pa
 
 // layout starts a page for a visit.
 func (s *site) layout(v *visit, title string) layout {
-	l := layout{Lang: v.lang, Title: title, Actor: v.actor.Name, RequestID: v.id}
+	l := layout{Lang: v.lang, Title: title, Actor: v.actor.Name, RequestID: v.id, Theme: v.theme}
 	if s.cfg.NoRemoteLog {
 		l.Notice = say(v.lang, "notice.local")
 	}
 	var err error
 	if l.ToApprove, err = s.cfg.Control.ToApprove(v.Context(), v.actor); err != nil && v.Context().Err() == nil {
 		s.cfg.Logger.WarnContext(v.Context(), "count approvals", "request_id", v.id, "error", err) // the page is worth more than the number
+	}
+	if v.actor.Name != "" {
+		l.Nav = navigation(v.lang, v.URL.Path, s.cfg.Control.MayAdminister(v.actor), l.ToApprove)
 	}
 	return l
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/restartilka/restartilka/internal/authn"
@@ -33,30 +34,28 @@ type route struct {
 
 // routes is everything that there is.
 func (s *site) routes() []route {
-	return append(s.presses(), []route{
+	return slices.Concat(s.presses(), s.frameRoutes(), s.peopleRoutes(), s.runRoutes(), s.reviewRoutes())
+}
+
+// frameRoutes are those that belong to no page.
+func (s *site) frameRoutes() []route {
+	return []route{
 		{pattern: "GET /assets/{name}", policy: anybody, handle: s.asset},
+		{pattern: "GET /{$}", policy: signedIn, handle: s.home},
+		{pattern: "/", policy: anybody, handle: s.nothing},
+	}
+}
+
+// peopleRoutes are of signing in, and of what is one's own.
+func (s *site) peopleRoutes() []route {
+	return []route{
 		{pattern: "GET /sign-in", policy: anybody, handle: s.signInForm},
 		{pattern: "POST /sign-in", policy: anybody, handle: s.signIn},
 		{pattern: "GET /sign-in/{method}", policy: anybody, handle: s.beginRedirect},
 		{pattern: "GET /sign-in/{method}/callback", policy: anybody, handle: s.finishRedirect},
 		{pattern: "POST /sign-out", policy: anybody, handle: s.signOut},
-		{pattern: "GET /{$}", policy: signedIn, handle: s.home},
-		{pattern: "GET /runs", policy: signedIn, handle: s.listRuns},
-		{pattern: "GET /runs/{id}", policy: signedIn, handle: s.showRun},
-		{pattern: "GET /runs/{id}/events", policy: signedIn, stream: true, handle: s.streamRun},
-		{pattern: "GET /runs/{id}/hosts/{host}", policy: signedIn, handle: s.showHost},
-		{pattern: "GET /runs/{id}/break-glass", policy: signedIn, handle: s.glassForm},
-		{pattern: "POST /runs/{id}/break-glass", policy: signedIn, handle: s.breakGlass},
-		{pattern: "GET /approvals", policy: signedIn, handle: s.listApprovals},
-		{pattern: "GET /freezes", policy: signedIn, handle: s.listFreezes},
-		{pattern: "GET /break-glass", policy: signedIn, handle: s.listGlass},
-		{pattern: "POST /break-glass/{id}/review", policy: signedIn, handle: s.reviewGlass},
-		{pattern: "GET /scenarios", policy: signedIn, handle: s.listScenarios},
-		{pattern: "GET /scenarios/{name}", policy: signedIn, handle: s.listVersions},
-		{pattern: "GET /scenarios/{digest}/review", policy: signedIn, handle: s.showReview},
-		{pattern: "POST /scenarios/{digest}/withdraw", policy: signedIn, handle: s.withdrawVersion},
-		{pattern: "GET /review", policy: signedIn, handle: s.reviewQueue},
 		{pattern: "GET /profile", policy: signedIn, handle: s.profile},
+		{pattern: "POST /profile/display", policy: anybody, handle: s.setDisplay},
 		{pattern: "POST /profile/password", policy: signedIn, handle: s.setPassword},
 		{pattern: "POST /profile/token", policy: signedIn, handle: s.createToken},
 		{pattern: "POST /profile/revoke-token", policy: signedIn, handle: s.revokeToken},
@@ -65,8 +64,33 @@ func (s *site) routes() []route {
 		{pattern: "GET /login/{code}", policy: signedIn, handle: s.showLogin},
 		{pattern: "POST /login/confirm", policy: signedIn, handle: s.answerLogin(true)},
 		{pattern: "POST /login/refuse", policy: signedIn, handle: s.answerLogin(false)},
-		{pattern: "/", policy: anybody, handle: s.nothing},
-	}...)
+	}
+}
+
+func (s *site) runRoutes() []route {
+	return []route{
+		{pattern: "GET /runs", policy: signedIn, handle: s.listRuns},
+		{pattern: "GET /runs/{id}", policy: signedIn, handle: s.showRun},
+		{pattern: "GET /runs/{id}/events", policy: signedIn, stream: true, handle: s.streamRun},
+		{pattern: "GET /runs/{id}/hosts/{host}", policy: signedIn, handle: s.showHost},
+		{pattern: "GET /runs/{id}/break-glass", policy: signedIn, handle: s.glassForm},
+		{pattern: "POST /runs/{id}/break-glass", policy: signedIn, handle: s.breakGlass},
+		{pattern: "GET /freezes", policy: signedIn, handle: s.listFreezes},
+		{pattern: "GET /break-glass", policy: signedIn, handle: s.listGlass},
+		{pattern: "POST /break-glass/{id}/review", policy: signedIn, handle: s.reviewGlass},
+	}
+}
+
+// reviewRoutes are of what one person looks at before another's work counts.
+func (s *site) reviewRoutes() []route {
+	return []route{
+		{pattern: "GET /approvals", policy: signedIn, handle: s.listApprovals},
+		{pattern: "GET /scenarios", policy: signedIn, handle: s.listScenarios},
+		{pattern: "GET /scenarios/{name}", policy: signedIn, handle: s.listVersions},
+		{pattern: "GET /scenarios/{digest}/review", policy: signedIn, handle: s.showReview},
+		{pattern: "POST /scenarios/{digest}/withdraw", policy: signedIn, handle: s.withdrawVersion},
+		{pattern: "GET /review", policy: signedIn, handle: s.reviewQueue},
+	}
 }
 
 // visit is one request with what is known of it.
@@ -75,6 +99,7 @@ type visit struct {
 	id    string        // under which the log has it
 	actor restart.Actor // nobody on a public route
 	lang  language
+	theme theme
 }
 
 // mount is the only place where anything is put onto the mux. Before the
@@ -83,7 +108,7 @@ type visit struct {
 func (s *site) mount(r route) {
 	s.table = append(s.table, r)
 	s.mux.HandleFunc(r.pattern, func(w http.ResponseWriter, req *http.Request) {
-		v := &visit{Request: req, id: restart.NewID(s.cfg.Now()), lang: preferred(req.Header.Get("Accept-Language"))}
+		v := &visit{Request: req, id: restart.NewID(s.cfg.Now()), lang: languageOf(req), theme: themeOf(req)}
 		h := w.Header()
 		h.Set("X-Request-Id", v.id)
 		h.Set("Content-Security-Policy", csp)
