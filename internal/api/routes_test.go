@@ -96,6 +96,7 @@ func TestNoRouteIsOpen(t *testing.T) {
 		"none": "", "wrong": "Bearer rtk_00000000000000000000000000000000", "endless": "Bearer " + strings.Repeat("a", 5000),
 		"another scheme": "Basic YTpi", "empty": "Bearer ", "a join token's": "Bearer " + pki.NewJoinToken(pki.Pin{}).Secret,
 	}
+	body := []byte(strings.Repeat("x", 2<<20)) // over the limit and no JSON: nothing has read it
 	walked := 0
 	for _, r := range api.Table(s.API) {
 		switch {
@@ -120,8 +121,7 @@ func TestNoRouteIsOpen(t *testing.T) {
 				if credential != "" {
 					header.Set("Authorization", credential)
 				}
-				// A body over the limit that is no JSON: nothing has read it.
-				resp := s.Request(method, path, "", []byte(strings.Repeat("x", 2<<20)), header)
+				resp := s.Request(method, path, "", body, header)
 				if p := problem(t, resp, http.StatusUnauthorized); p.Code != restart.CodeUnauthorised || resp.Header.Get("WWW-Authenticate") == "" {
 					t.Errorf("%s %s, token %s: %+v", method, path, name, p)
 				}

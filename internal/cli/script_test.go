@@ -46,6 +46,7 @@ func asPeople(env *testscript.Env, s *apitest.Server) {
 	env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
 	env.Setenv("XDG_CONFIG_HOME", "")
 	env.Setenv("TZ", "UTC")
+	env.Setenv("GORACE", "atexit_sleep_ms=0") // a program with the race detector sleeps a second before it ends
 }
 
 // TestScripts runs the real command line against the real API. Beside

@@ -127,6 +127,7 @@ func New(t T, o Options) *Company {
 		c.StartAgent(h)
 	}
 	c.StartServer()
+	c.listening()
 	c.Admin = c.Client(token)
 	created, err := c.Admin.CreateToken(t.Context(), wire.TokenRequest{Name: "test", Owner: demo.Developer, Roles: []restart.Role{restart.RoleDeveloper}})
 	c.must(err)

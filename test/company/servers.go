@@ -177,3 +177,22 @@ func (c *Company) ready(url string) {
 		return resp.StatusCode == http.StatusOK
 	})
 }
+
+// listening waits until every agent listens or has ended: a plan leaves out a host
+// that the server has not reached.
+func (c *Company) listening() {
+	c.t.Helper()
+	for _, h := range c.Hosts {
+		c.mu.Lock()
+		p := c.procs[h.Name]
+		c.mu.Unlock()
+		c.Eventually("the agent of "+h.Name+" to listen", func() bool {
+			select {
+			case <-p.ended:
+				return true
+			default:
+				return strings.Contains(c.log(h.Name), "agent listens")
+			}
+		})
+	}
+}

@@ -17,6 +17,7 @@ import (
 // Ctrl-C in the middle of the demo's restart leaves nothing running: no agent,
 // no service, no supervisor.
 func TestTheDemoLeavesNothingRunning(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "demo")
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()

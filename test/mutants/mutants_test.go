@@ -45,14 +45,14 @@ func TestMutants(t *testing.T) {
 			if err == nil {
 				t.Fatalf("not found by %s %v: either it looks away, or what the patch breaks does not matter", by, args)
 			}
-			found := regexp.MustCompile(`seed \d+: .*violations \[.*`).Find(out)
-			if found == nil {
-				found = regexp.MustCompile(`--- FAIL: .*`).Find(out)
+			said := regexp.MustCompile(`seed \d+: .*violations \[.*`).Find(out)
+			if said == nil {
+				said = regexp.MustCompile(`--- FAIL: .*`).Find(out)
 			}
-			if found == nil || bytes.Contains(out, []byte("no tests to run")) {
+			if said == nil || bytes.Contains(out, []byte("no tests to run")) {
 				t.Fatalf("%s ended without saying what it found: %v\n%s", by, err, tail(out))
 			}
-			t.Logf("built in %s, found in %s: %s", built.Round(time.Second), (time.Since(began) - built).Round(time.Millisecond), found)
+			t.Logf("built in %s, found in %s: %s", built.Round(time.Second), (time.Since(began) - built).Round(time.Millisecond), said)
 			if *keep {
 				t.Logf("%s", out)
 			}
@@ -82,7 +82,27 @@ func finder(t *testing.T, patch string) (pkg string, args []string) {
 	if !ok {
 		t.Fatalf("%s names no test: Found by: PACKAGE -run NAME", patch)
 	}
-	return pkg, []string{"-test.run=" + run}
+	return pkg, append([]string{"-test.run=" + run}, found(t, pkg)...)
+}
+
+// found tells a property test that what it finds is enough: to look for a
+// smaller example takes it half a minute, and to keep it would break the next run.
+func found(t *testing.T, pkg string) []string {
+	t.Helper()
+	tests, err := filepath.Glob(filepath.Join("../..", pkg, "*_test.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range tests {
+		b, err := os.ReadFile(test)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(b, []byte(`"pgregory.net/rapid"`)) {
+			return []string{"-rapid.shrinktime=1ms", "-rapid.nofailfile"}
+		}
+	}
+	return nil
 }
 
 // build compiles a package's tests with a mutant in place of the files it changes.
@@ -124,7 +144,7 @@ func build(t *testing.T, root, patch, pkg string) string {
 		t.Fatal(err)
 	}
 	bin := filepath.Join(dir, "finder.test")
-	cmd := exec.CommandContext(t.Context(), "go", "test", "-c", "-vet=off", "-overlay", list, "-o", bin, pkg)
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-c", "-vet=off", "-ldflags=-s -w", "-overlay", list, "-o", bin, pkg)
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("the mutant does not compile: %v\n%s", err, out)

@@ -1,3 +1,5 @@
+//go:build !race
+
 package spool_test
 
 import (
