@@ -428,7 +428,7 @@ func TestFreezesAreMadeAndEnded(t *testing.T) {
 		t.Fatalf("%+v, %v", list, err)
 	}
 	id := list[0].ID
-	wants(t, f.do("GET", "/freezes?done=frozen", "", "Cookie", root).body, "The freeze stands", `name="id" value="`+id+`"`)
+	wants(t, f.do("GET", "/freezes?done=frozen", "", "Cookie", root).body, "The freeze is made", `name="id" value="`+id+`"`)
 	if res := f.post("/freezes/end", url.Values{"id": {id}, "reason": {""}}, "Cookie", root); res.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(res.body, `id="end-`+id+`-reason-wrong"`) {
 		t.Errorf("no reason: %s\n%s", res.Status, res.body)
 	}
