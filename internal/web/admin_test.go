@@ -2,6 +2,7 @@ package web
 
 import (
 	"encoding/csv"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -231,10 +232,7 @@ func TestTokensAndSessionsAreAdministered(t *testing.T) {
 	for what, c := range map[string]struct{ field, value, at string }{
 		"no owner": {"owner", "", "owner"}, "a bad owner": {"owner", "-x", "owner"}, "no name": {"name", " ", "name"}, "no role": {"roles", "", "roles"}, "a bad scope": {"services", "../x", "scope"},
 	} {
-		other := url.Values{}
-		for k, v := range form {
-			other[k] = v
-		}
+		other := maps.Clone(form)
 		other[c.field] = []string{c.value}
 		if c.value == "" {
 			delete(other, c.field)
@@ -397,10 +395,7 @@ func TestFreezesAreMadeAndEnded(t *testing.T) {
 		"no zone":             {"zone", "Mars/Olympus", "zone"},
 		"no reason":           {"reason", "", "reason"},
 	} {
-		form := url.Values{}
-		for k, v := range good {
-			form[k] = v
-		}
+		form := maps.Clone(good)
 		if form[c.field] = []string{c.value}; c.value == "" {
 			delete(form, c.field)
 		}
