@@ -108,8 +108,8 @@ func (s *site) adminLayout(v *visit, title string) adminPage {
 		tab.Here = v.URL.Path == tab.URL || name != "" && strings.HasPrefix(v.URL.Path, tab.URL+"/")
 		p.Tabs = append(p.Tabs, tab)
 	}
-	if done := "done." + v.URL.Query().Get("done"); catalogue[done] != (text{}) {
-		p.Done = say(v.lang, done)
+	if key := "done." + v.URL.Query().Get("done"); catalogue[key] != (text{}) {
+		p.Done = say(v.lang, key)
 	}
 	return p
 }

@@ -29,11 +29,11 @@ type (
 		Last                     *recordLine
 	}
 	sinkLine struct {
-		Name, Place, Level, Error string
-		Tone                      tone
-		Settled, Backlog          int64
-		Oldest                    time.Duration
-		Since, Shipped            *moment
+		Place, Level, Error string
+		Tone                tone
+		Settled, Backlog    int64
+		Oldest              time.Duration
+		Since, Shipped      *moment
 	}
 	recordLine struct {
 		Action, Actor string
@@ -114,7 +114,7 @@ func (s *site) adminDelivery(w http.ResponseWriter, v *visit) error {
 	}
 	for i, x := range d.Trail.Sinks {
 		line := sinkLine{
-			Name: restart.Escape(x.Name), Level: say(v.lang, "auditlevel."+string(x.Level)), Error: restart.Escape(x.Error), Tone: toneDone, Settled: x.Settled, Backlog: x.Backlog,
+			Place: restart.Escape(x.Name), Level: say(v.lang, "auditlevel."+string(x.Level)), Error: restart.Escape(x.Error), Tone: toneDone, Settled: x.Settled, Backlog: x.Backlog,
 			Oldest: x.Oldest.Round(time.Second), Since: lined(x.Since, now), Shipped: lined(x.Shipped, now),
 		}
 		if i < len(d.Server.Sinks) {

@@ -2,6 +2,7 @@ package web
 
 import (
 	"encoding/csv"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -231,10 +232,7 @@ func TestTokensAndSessionsAreAdministered(t *testing.T) {
 	for what, c := range map[string]struct{ field, value, at string }{
 		"no owner": {"owner", "", "owner"}, "a bad owner": {"owner", "-x", "owner"}, "no name": {"name", " ", "name"}, "no role": {"roles", "", "roles"}, "a bad scope": {"services", "../x", "scope"},
 	} {
-		other := url.Values{}
-		for k, v := range form {
-			other[k] = v
-		}
+		other := maps.Clone(form)
 		other[c.field] = []string{c.value}
 		if c.value == "" {
 			delete(other, c.field)
@@ -397,10 +395,7 @@ func TestFreezesAreMadeAndEnded(t *testing.T) {
 		"no zone":             {"zone", "Mars/Olympus", "zone"},
 		"no reason":           {"reason", "", "reason"},
 	} {
-		form := url.Values{}
-		for k, v := range good {
-			form[k] = v
-		}
+		form := maps.Clone(good)
 		if form[c.field] = []string{c.value}; c.value == "" {
 			delete(form, c.field)
 		}
@@ -428,7 +423,7 @@ func TestFreezesAreMadeAndEnded(t *testing.T) {
 		t.Fatalf("%+v, %v", list, err)
 	}
 	id := list[0].ID
-	wants(t, f.do("GET", "/freezes?done=frozen", "", "Cookie", root).body, "The freeze stands", `name="id" value="`+id+`"`)
+	wants(t, f.do("GET", "/freezes?done=frozen", "", "Cookie", root).body, "The freeze is made", `name="id" value="`+id+`"`)
 	if res := f.post("/freezes/end", url.Values{"id": {id}, "reason": {""}}, "Cookie", root); res.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(res.body, `id="end-`+id+`-reason-wrong"`) {
 		t.Errorf("no reason: %s\n%s", res.Status, res.body)
 	}
