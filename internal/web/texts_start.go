@@ -143,7 +143,7 @@ var startTexts = map[string]text{
 	"health.unknown":        {"not known", "неизвестно"},
 
 	"confirm.title":  {"Confirm", "Подтверждение"},
-	"confirm.what":   {"This is what will happen, at once:", "Вот что произойдёт, сразу же:"},
+	"confirm.what":   {"This is what will happen:", "Вот что произойдёт:"},
 	"confirm.hosts":  {"Hosts", "Хосты"},
 	"confirm.more":   {"and %d more|and %d more", "и ещё %d|и ещё %d|и ещё %d"},
 	"confirm.out":    {"%d host of the plan is left out|%d hosts of the plan are left out", "%d хост плана не будет затронут|%d хоста плана не будут затронуты|%d хостов плана не будут затронуты"},
