@@ -52,7 +52,7 @@ func TestPagesWithHostileValues(t *testing.T) {
 	frames := frame{}
 	for name, page := range map[string]any{
 		pageSignIn: &signInPage{}, pageRuns: &runsPage{}, pageRun: &runPage{}, pageHost: &hostPage{}, pageFreezes: &freezesPage{}, pageGlass: &glassPage{}, pageBreak: &breakPage{}, pageApprovals: &approvalsPage{}, pageProfile: &profilePage{}, pageLogin: &loginPage{}, pageScenarios: &scenariosPage{}, pageVersions: &versionsPage{}, pageQueue: &queuePage{}, pageReview: &reviewPage{}, pageProblem: &problemPage{}, "frame": &frames,
-		pageHome: &homePage{}, pageStart: &startPage{}, pagePlan: &planPage{}, pageConfirm: &confirmPage{},
+		pageHome: &homePage{}, pageStart: &startPage{}, pagePlan: &planPage{}, pageConfirm: &confirmPage{}, "offers": &offersView{}, "checks": &checksPage{},
 	} {
 		for _, full := range []bool{false, true} {
 			v := reflect.ValueOf(page).Elem()
@@ -62,8 +62,8 @@ func TestPagesWithHostileValues(t *testing.T) {
 			}
 			for _, l := range languages() {
 				file, root := name, "layout.html"
-				if name == "frame" {
-					file, root = pageRun, "frame"
+				if in, ok := map[string]string{"frame": pageRun, "offers": pageStart, "checks": pagePlan}[name]; ok { // a part of a page
+					file, root = in, name
 				}
 				var b bytes.Buffer
 				if err := p[l][file].ExecuteTemplate(&b, root, v.Interface()); err != nil {
