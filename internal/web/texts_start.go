@@ -119,7 +119,7 @@ var startTexts = map[string]text{
 	"plan.estimate.about":   {"about %s", "около %s"},
 	"plan.estimate.from":    {"%s a host: the median of the last times (%s, %s)", "по %s на хост: медиана последних раз (%s, %s)"},
 	"plan.estimate.runs":    {"%d run|%d runs", "%d запуск|%d запуска|%d запусков"},
-	"plan.longest":          {"At the very most", "Самое большее"},
+	"plan.longest":          {"Limit", "Предел"},
 	"plan.inventory":        {"Inventory of", "Инвентарь от"},
 	"plan.steps.host":       {"As it runs on", "Как выполнится на"},
 	"plan.steps.show":       {"Show", "Показать"},
