@@ -2,7 +2,7 @@ package web
 
 // startTexts is every text of the first page, of the form, and of the plan.
 var startTexts = map[string]text{
-	"home.title":     {"Start", "Начало"},
+	"home.title":     {"Start", "Главная"},
 	"home.heading":   {"What do you want to restart?", "Что перезапустить?"},
 	"home.waiting":   {"Waits for you", "Ждёт вас"},
 	"home.now":       {"Going on now", "Идёт сейчас"},
@@ -47,7 +47,7 @@ var startTexts = map[string]text{
 	"start.except.help":    {"In the same way. On the next page you can untick hosts, too.", "Так же. На следующей странице хосты можно и снять."},
 	"start.scenario":       {"What to do", "Что сделать"},
 	"start.scenario.none":  {"There is no scenario %s for %s. Choose one.", "Сценария %s для %s нет. Выберите другой."},
-	"start.noscenario":     {"No reviewed scenario fits this service. Write one, and have it reviewed:", "Для этого сервиса нет проверенного сценария. Напишите его и отдайте на рецензию:"},
+	"start.noscenario":     {"No reviewed scenario fits this service. Write one, and have it reviewed:", "Ни один сценарий, прошедший рецензию, не подходит этому сервису. Напишите его и отдайте на рецензию:"},
 	"start.serial":         {"serial %d", "версия %d"},
 	"start.needed":         {"required", "обязательно"},
 	"start.param.needed":   {"This is needed.", "Это нужно заполнить."},
@@ -134,7 +134,7 @@ var startTexts = map[string]text{
 	"hoststate.closed":      {"no agent listens", "агент не слушает"},
 	"hoststate.no-agent":    {"something else answers", "отвечает не агент"},
 	"hoststate.certificate": {"certificate refused", "сертификат не принят"},
-	"hoststate.clock":       {"clock is wrong", "часы врут"},
+	"hoststate.clock":       {"clock is wrong", "часы сбиты"},
 	"hoststate.version":     {"version too far apart", "слишком разные версии"},
 	"hoststate.problem":     {"would refuse", "откажется"},
 	"hoststate.trust":       {"trusts other scenarios", "доверяет другим сценариям"},
