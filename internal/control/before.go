@@ -136,15 +136,6 @@ func untick(p *restart.Plan, before restart.Plan, ticked []string, by string) {
 	}
 }
 
-// Differences says how a plan differs from the one that was shown before it;
-// empty = in nothing that was to be confirmed.
-func Differences(shown, now restart.Plan) []string {
-	if shown.Hash == now.Hash {
-		return nil
-	}
-	return differences(shown, now)
-}
-
 // MayStart checks the right of a person to start a draft, or to retry: nil, or
 // CodeForbidden with who can.
 func (c *Control) MayStart(ctx context.Context, actor restart.Actor, run restart.Run) error {

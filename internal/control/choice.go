@@ -117,14 +117,19 @@ func (c *Control) Choice(ctx context.Context, actor restart.Actor, name string) 
 	if err != nil {
 		return Choice{}, err
 	}
+	freezes := map[string]*applied{} // by environment, of which there are few
 	for _, g := range now.Groups {
 		if !slices.Contains(g.Services, name) {
 			continue
 		}
-		p, err := c.place(ctx, actor, service, g)
-		if err != nil {
-			return Choice{}, err
+		frozen, known := freezes[g.Environment]
+		if !known {
+			if frozen, err = c.freezeOn(ctx, restart.Run{Kind: restart.KindRestart, Service: name, Environment: g.Environment}); err != nil {
+				return Choice{}, err
+			}
+			freezes[g.Environment] = frozen
 		}
+		p := c.place(actor, service, g, frozen)
 		if i := slices.IndexFunc(locks, func(l wire.Lock) bool {
 			return l.Service == name && l.Environment == g.Environment && (l.Group == "" || l.Group == g.Name)
 		}); i >= 0 {
@@ -135,16 +140,15 @@ func (c *Control) Choice(ctx context.Context, actor restart.Actor, name string) 
 	return out, nil
 }
 
-func (c *Control) place(ctx context.Context, actor restart.Actor, service restart.Service, g restart.Group) (Place, error) {
+func (c *Control) place(actor restart.Actor, service restart.Service, g restart.Group, frozen *applied) Place {
 	p := Place{Group: g.Name, Environment: g.Environment, Project: g.Project, Hosts: len(g.Hosts)}
 	object := authz.Object{Service: service, Environment: g.Environment, Group: g.Name}
 	p.Refused = c.rights().Require(actor, authz.Restart, object)
 	p.Deliberate = c.deliberate(authz.Restart, object)
-	found, err := c.freezeOn(ctx, restart.Run{Kind: restart.KindRestart, Service: service.Name, Environment: g.Environment})
-	if err == nil && found != nil {
-		p.Frozen = &wire.Freeze{Freeze: found.Freeze, Applies: true, Ends: found.until}
+	if frozen != nil {
+		p.Frozen = &wire.Freeze{Freeze: frozen.Freeze, Applies: true, Ends: frozen.until}
 	}
-	return p, err
+	return p
 }
 
 // recipes lists the scenarios that fit a service: those written for it first,

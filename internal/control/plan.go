@@ -21,30 +21,6 @@ func (c *Control) Plan(ctx context.Context, actor restart.Actor, req restart.Req
 	return p, err
 }
 
-// The fields of a request, as restart.FieldOf names them; a parameter's is
-// restart.ParamField.
-const (
-	FieldService     = "service"
-	FieldEnvironment = "env"
-	FieldGroup       = "group"
-	FieldHosts       = "hosts"
-	FieldExcept      = "except"
-	FieldScenario    = "scenario"
-	FieldReason      = "reason"
-	FieldTicket      = "ticket"
-)
-
-// whereField is the field by which a request says where.
-func whereField(req restart.Request) string {
-	switch {
-	case req.Hosts != "":
-		return FieldHosts
-	case req.Group != "":
-		return FieldGroup
-	}
-	return FieldEnvironment
-}
-
 // resolved is a request's answer from inventory and shelf, before any host is
 // looked at. The same request on the same facts gives the same hash.
 type resolved struct {

@@ -1,16 +1,22 @@
-// Package web is the pages: for now sign-in, the list of runs, one run and one
-// host of it, live; freezes, and where glass was broken. They are rendered here,
-// by templates, and work without JavaScript; with it, the run's page follows the
-// run. Of what can be asked of a run, its page has a form for what the one who
-// looks may ask now; a draft, which is made elsewhere, is started there by who
-// made it.
+// Package web is the pages: sign-in, the way to a new run, the list of runs, one
+// run and one host of it, live; freezes, and where glass was broken. They are
+// rendered here, by templates, and work without JavaScript; with it, the run's
+// page follows the run. A run is asked for by a form; the draft that it makes has
+// a page of its own, the plan, with the green button. Of what can be asked of a
+// run, its page has a form for what the one who looks may ask now.
 //
 //	GET  /sign-in                 form; ?next= is where to go afterwards
 //	POST /sign-in  /sign-out
 //	POST /profile/display         language and theme of this browser
+//	GET  /                        what waits for the reader, what goes on, a service to choose
+//	GET  /start                   the form of a new run, prefilled by its address
+//	POST /start                   makes the plan of it, as a draft
+//	GET  /services/suggest        services by a part of their names, for the search
 //	GET  /runs                    the newest runs, page by page
-//	GET  /runs/{id}               one run: summary, strip of hosts, list of hosts
-//	POST /runs/{id}/…             approve, reject, pause, resume, abort, force-abort, decide, retry, undrain, start
+//	GET  /runs/{id}               one run: summary, strip of hosts, list of hosts; of a draft, its plan
+//	GET  /runs/{id}/check         what the hosts of a plan say now
+//	POST /runs/{id}/start         the green button: starts, asks for the second step, or shows what has changed
+//	POST /runs/{id}/…             approve, reject, pause, resume, abort, force-abort, decide, retry, undrain
 //	GET  /runs/{id}/hosts/{host}  one host of it: phases, evidence, output
 //	GET  /runs/{id}/events        what changes on the run's page, as server-sent events
 //	GET  /runs/{id}/break-glass   the second step where it is frozen: type the service's name

@@ -1,7 +1,5 @@
 package web
 
-import "time"
-
 // The names of the files in templates/pages of which this file has the structs.
 const (
 	pageHome    = "home"
@@ -190,9 +188,3 @@ type (
 		Agents []agentView
 	}
 )
-
-// estimate is how long something is likely to take.
-type estimate struct {
-	All, Each   time.Duration
-	Hosts, Runs int
-}

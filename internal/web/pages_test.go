@@ -51,10 +51,11 @@ func TestPagesWithHostileValues(t *testing.T) {
 	p := parsePages(embeddedAssets())
 	frames := frame{}
 	for name, page := range map[string]any{
-		pageHome: &homePage{}, pageStart: &startPage{}, pagePlan: &planPage{}, pageConfirm: &confirmPage{},
-		pageAdmin: &overviewPage{}, pageAdminUsers: &usersPage{}, pageAdminUser: &userPage{}, pageAdminTokens: &tokensPage{}, pageAdminSessions: &sessionsPage{}, pageAdminRules: &rulesPage{},
-		pageAdminHosts: &agentsPage{}, pageAdminLocks: &locksPage{}, pageAdminDelivery: &deliveryPage{}, pageAdminConfig: &configurationPage{},
-		pageSignIn: &signInPage{}, pageRuns: &runsPage{}, pageServices: &servicesPage{}, pageService: &servicePage{}, pageHosts: &hostsPage{}, pageMachine: &machinePage{}, pagePerson: &personPage{}, pageStatistics: &statisticsPage{}, pageRun: &runPage{}, pageHost: &hostPage{}, pageFreezes: &freezesPage{}, pageGlass: &glassPage{}, pageBreak: &breakPage{}, pageApprovals: &approvalsPage{}, pageProfile: &profilePage{}, pageLogin: &loginPage{}, pageScenarios: &scenariosPage{}, pageVersions: &versionsPage{}, pageQueue: &queuePage{}, pageReview: &reviewPage{}, pageProblem: &problemPage{}, "frame": &frames,
+		pageHome: &homePage{}, pageStart: &startPage{}, pagePlan: &planPage{}, pageConfirm: &confirmPage{}, pageAdmin: &overviewPage{}, pageAdminUsers: &usersPage{}, pageAdminUser: &userPage{}, pageAdminTokens: &tokensPage{},
+		pageAdminSessions: &sessionsPage{}, pageAdminRules: &rulesPage{}, pageAdminHosts: &agentsPage{}, pageAdminLocks: &locksPage{}, pageAdminDelivery: &deliveryPage{}, pageAdminConfig: &configurationPage{}, pageSignIn: &signInPage{}, pageRuns: &runsPage{},
+		pageServices: &servicesPage{}, pageService: &servicePage{}, pageHosts: &hostsPage{}, pageMachine: &machinePage{}, pagePerson: &personPage{}, pageStatistics: &statisticsPage{}, pageRun: &runPage{}, pageHost: &hostPage{},
+		pageFreezes: &freezesPage{}, pageGlass: &glassPage{}, pageBreak: &breakPage{}, pageApprovals: &approvalsPage{}, pageProfile: &profilePage{}, pageLogin: &loginPage{}, pageScenarios: &scenariosPage{}, pageVersions: &versionsPage{},
+		pageQueue: &queuePage{}, pageReview: &reviewPage{}, pageProblem: &problemPage{}, "frame": &frames, "offers": &offersView{}, "checks": &checksPage{},
 	} {
 		for _, full := range []bool{false, true} {
 			v := reflect.ValueOf(page).Elem()
@@ -64,8 +65,8 @@ func TestPagesWithHostileValues(t *testing.T) {
 			}
 			for _, l := range languages() {
 				file, root := name, "layout.html"
-				if name == "frame" {
-					file, root = pageRun, "frame"
+				if in, ok := map[string]string{"frame": pageRun, "offers": pageStart, "checks": pagePlan}[name]; ok { // a part of a page
+					file, root = in, name
 				}
 				var b bytes.Buffer
 				if err := p[l][file].ExecuteTemplate(&b, root, v.Interface()); err != nil {

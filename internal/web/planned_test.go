@@ -3,6 +3,7 @@ package web
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -107,9 +108,7 @@ func TestProductionTakesASecondStep(t *testing.T) {
 		`name="ticked" value="yes"`, `name="hosts" value="web1"`, `name="hosts" value="web3"`, "type the name of the service: shop", "Restart 2 hosts of shop in production")
 	typed := func(name string) answer {
 		form := url.Values{"typed": {name}}
-		for k, v := range ticked {
-			form[k] = v
-		}
+		maps.Copy(form, ticked)
 		return f.post(path, form, "Cookie", cookie)
 	}
 	for _, wrong := range []string{"", "Shop", "2"} {

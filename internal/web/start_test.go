@@ -2,6 +2,7 @@ package web
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -197,10 +198,7 @@ func TestWhatIsWrongIsSaidBesideItsField(t *testing.T) {
 		"all at once":      {map[string]string{"reason": ".", "knobs.param.workers": "x", "ticket": "a\x07b"}, "knobs.param.workers reason ticket", "This needs correcting"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			form := url.Values{}
-			for k, v := range good {
-				form[k] = v
-			}
+			form := maps.Clone(good)
 			for k, v := range c.change {
 				form.Set(k, v)
 			}

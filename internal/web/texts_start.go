@@ -2,7 +2,7 @@ package web
 
 // startTexts is every text of the first page, of the form, and of the plan.
 var startTexts = map[string]text{
-	"home.title":     {"Start", "Начало"},
+	"home.title":     {"Start", "Главная"},
 	"home.heading":   {"What do you want to restart?", "Что перезапустить?"},
 	"home.waiting":   {"Waits for you", "Ждёт вас"},
 	"home.now":       {"Going on now", "Идёт сейчас"},
@@ -47,7 +47,7 @@ var startTexts = map[string]text{
 	"start.except.help":    {"In the same way. On the next page you can untick hosts, too.", "Так же. На следующей странице хосты можно и снять."},
 	"start.scenario":       {"What to do", "Что сделать"},
 	"start.scenario.none":  {"There is no scenario %s for %s. Choose one.", "Сценария %s для %s нет. Выберите другой."},
-	"start.noscenario":     {"No reviewed scenario fits this service. Write one, and have it reviewed:", "Для этого сервиса нет проверенного сценария. Напишите его и отдайте на рецензию:"},
+	"start.noscenario":     {"No reviewed scenario fits this service. Write one, and have it reviewed:", "Ни один сценарий, прошедший рецензию, не подходит этому сервису. Напишите его и отдайте на рецензию:"},
 	"start.serial":         {"serial %d", "версия %d"},
 	"start.needed":         {"required", "обязательно"},
 	"start.param.needed":   {"This is needed.", "Это нужно заполнить."},
@@ -116,7 +116,7 @@ var startTexts = map[string]text{
 	"plan.estimate.about": {"about %s", "около %s"},
 	"plan.estimate.from":  {"%s a host: the median of the last times (%s, %s)", "по %s на хост: медиана последних раз (%s, %s)"},
 	"plan.estimate.runs":  {"%d run|%d runs", "%d запуск|%d запуска|%d запусков"},
-	"plan.longest":        {"At the very most", "Самое большее"},
+	"plan.longest":        {"Limit", "Предел"},
 	"plan.inventory":      {"Inventory of", "Инвентарь от"},
 	"plan.steps.host":     {"As it runs on", "Как выполнится на"},
 	"plan.steps.show":     {"Show", "Показать"},
@@ -128,7 +128,7 @@ var startTexts = map[string]text{
 	"health.unknown":      {"not known", "неизвестно"},
 
 	"confirm.title":  {"Confirm", "Подтверждение"},
-	"confirm.what":   {"This is what will happen, at once:", "Вот что произойдёт, сразу же:"},
+	"confirm.what":   {"This is what will happen:", "Вот что произойдёт:"},
 	"confirm.hosts":  {"Hosts", "Хосты"},
 	"confirm.more":   {"and %d more|and %d more", "и ещё %d|и ещё %d|и ещё %d"},
 	"confirm.out":    {"%d host of the plan is left out|%d hosts of the plan are left out", "%d хост плана не будет затронут|%d хоста плана не будут затронуты|%d хостов плана не будут затронуты"},

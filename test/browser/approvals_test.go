@@ -42,7 +42,10 @@ func TestApproval(t *testing.T) {
 	run, err := f.Dev.Draft(t.Context(), restart.Request{Service: demo.ServiceName, Reason: reason}, "")
 	must(t, err)
 	dev.visit("/runs/" + run.ID)
-	dev.press(`#acts form[action$="/start"] button`)
+	dev.press("button.green")
+	dev.until("document.readyState === 'complete' && document.querySelector('#typed') !== null")
+	dev.fill("#typed", demo.ServiceName)
+	dev.press("button.green")
 	dev.until("document.readyState === 'complete' && " + badge + " === 'Awaiting approval' && " + live)
 	if n := eval[int](dev, `document.querySelectorAll('#acts form[action$="/approve"], #acts form[action$="/reject"]').length`); n != 0 {
 		t.Error("who asked could decide himself")

@@ -66,7 +66,7 @@ func TestADraftIsStarted(t *testing.T) {
 	must(t, err)
 	b.visit("/runs/" + run.ID)
 	f.fits(b, "draft")
-	eval[bool](b, "(() => { const button = document.querySelector('form[action$=\"/start\"] button'); button.click(); button.click(); return true })()")
+	eval[bool](b, "(() => { const button = document.querySelector('button.green'); button.click(); button.click(); return true })()")
 	b.until("document.readyState === 'complete' && document.querySelector('form[action$=\"/start\"]') === null")
 	runs, err := f.Dev.Runs(t.Context(), wire.RunQuery{})
 	must(t, err)

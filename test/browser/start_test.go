@@ -14,6 +14,7 @@ import (
 
 	"github.com/restartilka/restartilka/internal/demo"
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/wire"
 	"github.com/restartilka/restartilka/test/company"
 )
 
@@ -141,6 +142,7 @@ func TestFromTheFirstPageToARun(t *testing.T) {
 
 	f.throughProduction(t, b)
 	f.planChanges(t, b)
+	f.homeFollows(t, b)
 	b.quiet("status of 422", "status of 409")
 }
 
@@ -202,6 +204,30 @@ func (f *fixture) planChanges(t *testing.T, b *tab) {
 	if len(run.Tasks) != 1 || run.Tasks[0].Host != f.Hosts[2].Name {
 		t.Errorf("%+v", run.Tasks)
 	}
+}
+
+// homeFollows looks at the first page while a run goes on, and is paused, that
+// was begun elsewhere. What somebody types there meanwhile stays.
+func (f *fixture) homeFollows(t *testing.T, b *tab) {
+	b.visit("/")
+	b.fill("#q", "hel")
+	b.until("document.querySelectorAll('#offers a').length === 1 && document.querySelector('#offers').innerText.includes('last used')")
+	run, err := f.Dev.Draft(t.Context(), restart.Request{Service: demo.ServiceName, Environment: demo.Environment, Scenario: "gated", Reason: "workers hang since the deploy"}, "")
+	must(t, err)
+	run, err = f.Dev.Start(t.Context(), run.ID, wire.StartRequest{})
+	must(t, err)
+	b.until("document.querySelector('#going #home-" + run.ID + "') !== null && document.querySelector('#waits section') === null")
+	_, err = f.Dev.Pause(t.Context(), run.ID)
+	must(t, err)
+	f.release(run.Tasks[0])
+	b.until("document.querySelector('#waits #home-" + run.ID + "')?.innerText.includes('Paused') && document.querySelector('#going #home-" + run.ID + "') === null")
+	if typed := eval[string](b, "document.querySelector('#q').value + ' ' + document.activeElement.id"); typed != "hel q" {
+		t.Errorf("of what was typed is left: %q", typed)
+	}
+	f.fits(b, "home-waits")
+	_, err = f.Dev.Abort(t.Context(), run.ID)
+	must(t, err)
+	b.until("document.querySelector('#waits section') === null")
 }
 
 // The same way without JavaScript.
