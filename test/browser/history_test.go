@@ -40,7 +40,9 @@ func TestHistory(t *testing.T) {
 	b.press("a[href='/services/" + demo.ServiceName + "']")
 	b.until("document.querySelector('h1').textContent === '" + demo.ServiceName + "' && document.querySelectorAll('.runs tbody tr').length === 1")
 	f.fits(b, "service")
-	b.harmless("document.querySelector('.runs').textContent")
+	if n := eval[int](b, "document.querySelectorAll('main img, main b, main script').length"); n != 0 {
+		t.Errorf("%d elements of the page come from a reason", n)
+	}
 	b.visit("/hosts/" + run.Tasks[0].Host)
 	b.until("document.querySelector('#agent .badge') !== null") // asked by itself
 	f.fits(b, "machine")
