@@ -76,7 +76,7 @@ func (s *session) pagesOf(b *bed, database string) (map[string]Percentiles, erro
 			requests = append(requests, request{p.name, p.path(i)})
 		}
 	}
-	rand.New(rand.NewPCG(1, 2)).Shuffle(len(requests), func(i, j int) { requests[i], requests[j] = requests[j], requests[i] })
+	rand.New(rand.NewPCG(1, 2)).Shuffle(len(requests), func(i, j int) { requests[i], requests[j] = requests[j], requests[i] }) //nolint:gosec // the same order each time
 	samples := map[string][]time.Duration{}
 	for _, r := range requests {
 		took, err := get(b, client, c.URL+r.path, cookie)

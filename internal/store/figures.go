@@ -120,7 +120,7 @@ type HostTally struct {
 const (
 	mostReasons = 20
 	mostHosts   = 20
-	timedTop    = 20 // services whose times are told
+	timedTop    = 10 // services whose times are told
 	fewTasks    = 3  // a host with fewer restarts is not compared
 )
 

@@ -34,8 +34,8 @@ const (
 // How many runs, or tasks of a host, one page looks through at most where a
 // filter is no part of an index. What is older is for the next page.
 const (
-	lookThrough      = 20_000
-	lookThroughTasks = 5_000
+	lookThrough      = 10_000
+	lookThroughTasks = 2_000
 )
 
 // maxWords is how many words of a text are searched for.
@@ -51,7 +51,7 @@ func page(limit int) int {
 // Runs lists runs, newest first, with their tasks and without their plans;
 // drafts are left out. next is the cursor of the following page, "" at the end.
 // A page may have fewer runs than its limit, or none, and a next all the same:
-// then 20,000 runs have been looked through, and older ones are still to be.
+// then 10,000 runs have been looked through, and older ones are still to be.
 func (s *Store) Runs(ctx context.Context, f RunFilter) (runs []restart.Run, next string, err error) {
 	q, err := f.question()
 	if err != nil {
@@ -59,7 +59,7 @@ func (s *Store) Runs(ctx context.Context, f RunFilter) (runs []restart.Run, next
 	}
 	limit := page(f.Limit)
 	err = s.read(ctx, "list runs", func(ctx context.Context, t tx) error {
-		floor, err := q.floor(ctx, t, s.look)
+		floor, err := q.floor(ctx, t, s.look, limit)
 		if err != nil {
 			return err
 		}
@@ -177,8 +177,11 @@ func (f RunFilter) leads() []string {
 
 // floor gives the id down to which a page looks, "" where it may look at
 // everything: all that leads is part of an index, and what is found is shown.
-func (q question) floor(ctx context.Context, t tx, most look) (string, error) {
+func (q question) floor(ctx context.Context, t tx, most look, limit int) (string, error) {
 	if q.host != "" {
+		if len(q.rest) == 0 { // more than a few attempts for each run of the page there are hardly
+			most.tasks = min(most.tasks, 4*(limit+1))
+		}
 		where, args := allOf(append([]condition{{"host = ?", []any{q.host}}}, renamed(q.ids, "run_id")...))
 		return oldest(ctx, t, "SELECT run_id FROM tasks WHERE "+where+" ORDER BY run_id DESC LIMIT 1 OFFSET ?", append(args, most.tasks-1)...)
 	}

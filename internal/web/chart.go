@@ -51,6 +51,7 @@ const (
 	chartBottom = 176
 	chartTop    = 12
 	chartMarks  = 6 // below the bars, at most
+	markWidth   = 100
 )
 
 // fills are how parts are filled, from below: each has a pattern of its own.
@@ -88,7 +89,7 @@ func newChart(id, title, desc string, parts []string, rows []chartRow) *chartVie
 				Path: "M" + coordinate(x) + " " + coordinate(y) + "h" + coordinate(wide) + "v" + coordinate(high) + "h-" + coordinate(wide) + "z",
 			})
 		}
-		if i%every == 0 {
+		if i%every == 0 && x+markWidth <= chartWidth {
 			c.Marks = append(c.Marks, chartMark{X: int(x), Text: r.Name})
 		}
 	}

@@ -101,7 +101,7 @@ func (s *site) export(w http.ResponseWriter, v *visit, query wire.RunQuery, writ
 			return next, nil
 		}
 		query.Cursor = next
-		rc.Flush() //nolint:errcheck // the next write says it
+		rc.Flush()
 	}
 	return query.Cursor, nil
 }

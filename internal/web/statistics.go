@@ -149,8 +149,16 @@ func narrowedTo(f store.FiguresFilter, service, environment string) url.Values {
 func tallyOfFigures(n store.Tally) tallyLine {
 	return tallyLine{
 		Name: n.Name, Runs: n.Runs, Completed: n.Completed, Failed: n.Failed, Aborted: n.Aborted, Hosts: n.Hosts, Restarts: n.Restarts, Dumps: n.Dumps, Again: n.Again,
-		Success: percent(n.Completed, n.Runs), Repeated: percent(n.Again, n.Restarted), P50: n.P50.Round(time.Second), P95: n.P95.Round(time.Second),
+		Success: percent(n.Completed, n.Runs), Repeated: percent(n.Again, n.Restarted), P50: rounded(n.P50), P95: rounded(n.P95),
 	}
+}
+
+// rounded leaves as much of a time as is known of it.
+func rounded(d time.Duration) time.Duration {
+	if d < 10*time.Second {
+		return d.Round(100 * time.Millisecond)
+	}
+	return d.Round(time.Second)
 }
 
 // percent gives a share in whole percents, and neither 0 nor 100 where it is not.

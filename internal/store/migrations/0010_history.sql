@@ -29,7 +29,8 @@ CREATE TABLE run_counts (
   again       BIGINT NOT NULL,
   PRIMARY KEY (service, grain, period, environment, kind)
 );
-CREATE INDEX run_counts_period ON run_counts (grain, period);
+-- Has all that is added up over services, so that it is read alone.
+CREATE INDEX run_counts_period ON run_counts (grain, period, environment, kind, service, runs, completed, failed, aborted, hosts, again);
 
 -- How many of them took how long: bucket is a step of a scale, see counts.go.
 CREATE TABLE run_times (
@@ -55,6 +56,7 @@ CREATE TABLE reason_counts (
   latest      $id NOT NULL, -- run
   PRIMARY KEY (grain, period, service, environment, kind, reason_key)
 );
+CREATE INDEX reason_counts_period ON reason_counts (grain, period, environment, kind, service, reason_key, runs, latest);
 
 -- Restarts on hosts. week is its Monday, in days since 1970, UTC.
 CREATE TABLE host_counts (
@@ -66,3 +68,4 @@ CREATE TABLE host_counts (
   took        BIGINT NOT NULL, -- microseconds, of all together
   PRIMARY KEY (week, host, environment)
 );
+CREATE INDEX host_counts_week ON host_counts (week, host, environment, tasks, failed, took);

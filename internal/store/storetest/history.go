@@ -26,7 +26,8 @@ type History struct {
 
 const (
 	historyServices = 500
-	historyHosts    = 5000
+	historyBlocks   = 66 // of hosts, in each environment
+	historyBlock    = 25
 	historyActors   = 50
 	historySpan     = 2 * 365 * 24 * time.Hour
 	historyTasks    = 19 // of a run at most; ten on the average
@@ -49,7 +50,14 @@ func (h History) Run(i int) string {
 
 // Host gives the first host of a run.
 func (h History) Host(i int) string {
-	return fmt.Sprintf("host%04d.test.internal", i%h.runs%historyServices*25%historyHosts)
+	i %= h.runs
+	return hostName(i%historyServices, i/historyServices%len(historyEnvironments), 0)
+}
+
+// hostName gives a host of a service in an environment. Each host is of one
+// environment, and of some services.
+func hostName(service, environment, k int) string {
+	return fmt.Sprintf("host%04d.test.internal", (service%historyBlocks*len(historyEnvironments)+environment)*historyBlock+k)
 }
 
 // Service gives the service of a run.
@@ -79,21 +87,21 @@ func (h History) Inventory() string {
 	var b strings.Builder
 	b.WriteString("services:\n")
 	for s := range historyServices {
-		fmt.Fprintf(&b, "  - {name: service%03d, package: service%03d, unit: service%03d.service, owners: [team%02d, person%02d]}\n", s, s, s, s%20, s%historyActors)
+		fmt.Fprintf(&b, "  - {name: service%03d, package: service%03d, unit: service%03d.service, owners: ['team:team%02d', person%02d]}\n", s, s, s, s%20, s%historyActors)
 	}
 	b.WriteString("groups:\n")
 	for s := range historyServices {
-		for _, e := range historyEnvironments {
+		for n, e := range historyEnvironments {
 			fmt.Fprintf(&b, "  - {name: service%03d-%s, environment: %s, services: [service%03d], hosts: [", s, e, e, s)
 			for k := range historyTasks {
-				fmt.Fprintf(&b, "host%04d.test.internal, ", (s*25+k)%historyHosts)
+				b.WriteString(hostName(s, n, k) + ", ")
 			}
 			b.WriteString("]}\n")
 		}
 	}
 	b.WriteString("hosts:\n")
-	for n := range historyHosts {
-		fmt.Fprintf(&b, "  - {name: host%04d.test.internal}\n", n)
+	for n := range historyBlocks * len(historyEnvironments) * historyBlock {
+		fmt.Fprintf(&b, "  - {name: %s}\n", hostName(0, 0, n))
 	}
 	return b.String()
 }
@@ -183,7 +191,7 @@ func (f filler) rows(h History) ([]string, error) {
 		id += fmt.Sprintf("substr('0123456789abcdefghjkmnpqrstvwxyz', CAST(((at / 1000) >> %d) & 31 AS INTEGER) + 1, 1) || ", shift)
 	}
 	service, environment := "'service' || "+f.padded(fmt.Sprintf("i %% %d", historyServices), 3), environmentOf()
-	host := "'host' || " + f.padded(fmt.Sprintf("(i %% %d * 25 + k) %% %d", historyServices, historyHosts), 4) + " || '.test.internal'"
+	host := "'host' || " + f.padded(fmt.Sprintf("(i %% %d %% %d * %d + i / %d %% %d) * %d + k", historyServices, historyBlocks, len(historyEnvironments), historyServices, len(historyEnvironments), historyBlock), 4) + " || '.test.internal'"
 	person := "'person' || " + f.padded(fmt.Sprintf("i %% %d", historyActors), 2)
 	with := fmt.Sprintf(`WITH RECURSIVE number (i) AS (%s), timed AS (SELECT i, %d + i * %d AS at FROM number),
 		run AS (SELECT i, at, %s%s AS id, %s AS service, %s AS environment, %s AS actor, CASE i %% 50 WHEN 7 THEN 'failed' WHEN 8 THEN 'aborted' ELSE 'completed' END AS state FROM timed)`,

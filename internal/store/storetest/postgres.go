@@ -51,7 +51,7 @@ const startLimit = time.Minute
 func StartPostgres(t T) *Postgres {
 	t.Helper()
 	bin := programs(t)
-	dir, err := os.MkdirTemp("", "restartilka-pg-") //nolint:usetesting // short: a socket's path has at most 107 bytes
+	dir, err := os.MkdirTemp("", "restartilka-pg-") // short: a socket's path has at most 107 bytes
 	if err != nil {
 		t.Fatal(err)
 	}
