@@ -367,7 +367,7 @@ func (c *Control) Follow(ctx context.Context, actor restart.Actor, id string, af
 
 // TaskDetail is what the agent last said of a task.
 func (c *Control) TaskDetail(ctx context.Context, actor restart.Actor, run, task string) (restart.Task, protocol.TaskStatus, error) {
-	t, err := c.task(ctx, actor, run, task)
+	t, err := c.Task(ctx, actor, run, task)
 	if err != nil {
 		return restart.Task{}, protocol.TaskStatus{}, err
 	}
@@ -382,13 +382,14 @@ func (c *Control) TaskDetail(ctx context.Context, actor restart.Actor, run, task
 // Output gives pieces of a task's output from an offset, at most limit bytes
 // and at least one piece where there is one.
 func (c *Control) Output(ctx context.Context, actor restart.Actor, run, task string, offset int64, limit int) ([]protocol.Output, error) {
-	if _, err := c.task(ctx, actor, run, task); err != nil {
+	if _, err := c.Task(ctx, actor, run, task); err != nil {
 		return nil, err
 	}
 	return c.cfg.Store.Output(ctx, task, max(offset, 0), min(max(limit, 1), 4<<20))
 }
 
-func (c *Control) task(ctx context.Context, actor restart.Actor, run, task string) (restart.Task, error) {
+// Task gives one task of a run.
+func (c *Control) Task(ctx context.Context, actor restart.Actor, run, task string) (restart.Task, error) {
 	if err := c.rights().Require(actor, authz.See, authz.Object{}); err != nil {
 		return restart.Task{}, err
 	}

@@ -28,9 +28,10 @@ type (
 		Actor     string // who is signed in; "" = nobody
 		Notice    string
 		RequestID string
-		Reload    bool // a browser without JavaScript loads the page again by itself
-		Scripts   bool // the page is live
-		ToApprove int  // runs that the reader may approve or reject
+		Reload    bool     // a browser without JavaScript loads the page again by itself
+		Scripts   bool     // the page is live
+		Files     []string // scripts of its own, by their names in static
+		ToApprove int      // runs that the reader may approve or reject
 	}
 	signInPage struct {
 		layout
@@ -213,9 +214,14 @@ func (s *site) show(w http.ResponseWriter, v *visit, status int, name string, pa
 	if err := s.pages[v.lang][name].ExecuteTemplate(&b, "layout.html", page); err != nil {
 		return fmt.Errorf("render %s: %w", name, err)
 	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	reply(w, v, status, b.Bytes())
+	return nil
+}
+
+// reply sends a body of which the type is set already.
+func reply(w http.ResponseWriter, v *visit, status int, body []byte) {
 	h := w.Header()
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	body := b.Bytes()
 	if len(body) > 1<<10 && acceptsGzip(v.Request) {
 		h.Set("Content-Encoding", "gzip")
 		body = compress(body)
@@ -223,7 +229,6 @@ func (s *site) show(w http.ResponseWriter, v *visit, status int, name string, pa
 	h.Add("Vary", "Accept-Encoding")
 	w.WriteHeader(status)
 	w.Write(body) //nolint:errcheck // the reader has gone
-	return nil
 }
 
 // layout starts a page for a visit.

@@ -32,7 +32,9 @@ func fill(v reflect.Value) {
 		fill(v.Index(0))
 	case reflect.Struct:
 		for i := range v.NumField() {
-			if f := v.Field(i); f.CanSet() {
+			if f := v.Field(i); v.Type().Field(i).Name == "Files" { // of ours, as the templates are
+				continue
+			} else if f.CanSet() {
 				fill(f)
 			} else if v.Type().Field(i).Anonymous {
 				fill(reflect.NewAt(f.Type(), f.Addr().UnsafePointer()).Elem())
