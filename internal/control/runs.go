@@ -388,6 +388,14 @@ func (c *Control) Output(ctx context.Context, actor restart.Actor, run, task str
 	return c.cfg.Store.Output(ctx, task, max(offset, 0), min(max(limit, 1), 4<<20))
 }
 
+// OutputEnd tells where a task's stored output ends, in bytes.
+func (c *Control) OutputEnd(ctx context.Context, actor restart.Actor, run, task string) (int64, error) {
+	if _, err := c.Task(ctx, actor, run, task); err != nil {
+		return 0, err
+	}
+	return c.cfg.Store.OutputEnd(ctx, task)
+}
+
 // Task gives one task of a run.
 func (c *Control) Task(ctx context.Context, actor restart.Actor, run, task string) (restart.Task, error) {
 	if err := c.rights().Require(actor, authz.See, authz.Object{}); err != nil {

@@ -1,7 +1,6 @@
 package web
 
 import (
-	"context"
 	"encoding/json"
 	"net/http"
 	"strconv"
@@ -122,31 +121,29 @@ func unbroken(line string) int {
 }
 
 // outputTail gives the rows of the end of a task's output, how many bytes they
-// show, and how long it is in all. The agent has said how much there was a
-// moment ago; more may be stored by now.
-func (s *site) outputTail(ctx context.Context, actor restart.Actor, l language, t restart.Task, said int64) (rows []row, shown, size int64, err error) {
-	offset := max(said-maxText, 0)
-	var out []byte
-	for range 8 { // a script that prints faster than this reads is not waited for
-		pieces, err := s.cfg.Control.Output(ctx, actor, t.RunID, t.ID, offset, maxText)
-		if err != nil {
-			return nil, 0, 0, err
-		}
-		if len(pieces) == 0 {
-			break
-		}
-		for _, p := range pieces {
-			if p.Truncated > 0 {
-				k := ink{}
-				rows, out = append(append(rows, rowsOf(string(out), &k)...), row{gap(l, p.Truncated)}), nil
-			}
-			out = append(out, p.Data...)
-			offset = p.Offset + int64(len(p.Data)) + p.Truncated
-		}
-		if len(out) > maxText {
-			out, _ = tail(out, maxText)
-			rows = nil
-		}
+// show, and how long it is in all.
+func (s *site) outputTail(v *visit, t restart.Task) (rows []row, shown, size int64, err error) {
+	end, err := s.cfg.Control.OutputEnd(v.Context(), v.actor, t.RunID, t.ID)
+	if err != nil || end == 0 {
+		return nil, 0, 0, err
 	}
-	return append(rows, rowsOf(string(out), &ink{})...), int64(len(out)), max(offset, said), nil
+	pieces, err := s.cfg.Control.Output(v.Context(), v.actor, t.RunID, t.ID, max(end-maxText, 0), maxText)
+	if err != nil {
+		return nil, 0, 0, err
+	}
+	k := ink{}
+	var open strings.Builder
+	for _, p := range pieces {
+		if p.Truncated > 0 {
+			rows = append(append(rows, rowsOf(open.String(), &k)...), row{gap(v.lang, p.Truncated)})
+			open.Reset()
+		}
+		open.Write(p.Data)
+		shown += int64(len(p.Data))
+	}
+	last := open.String()
+	if i := strings.IndexByte(last, '\n'); end > maxText && len(rows) == 0 && i >= 0 && i < maxText/10 { // from the start of a line on
+		last, shown = last[i+1:], shown-int64(i+1)
+	}
+	return append(rows, rowsOf(last, &k)...), shown, end, nil
 }

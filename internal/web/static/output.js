@@ -262,7 +262,7 @@
     tell() {
       const n = this.found.length;
       this.back.disabled = this.forth.disabled = !n;
-      this.count.textContent = !this.wanted ? "" : n ? say(this.count.dataset.some, this.here + 1, n) : this.scanned < this.rows.length ? "…" : this.count.dataset.none;
+      this.count.textContent = !this.wanted ? "" : this.here >= 0 ? say(this.count.dataset.some, this.here + 1, n) : n || this.scanned < this.rows.length ? "…" : this.count.dataset.none;
     }
   }
 
