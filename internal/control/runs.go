@@ -324,47 +324,6 @@ func (c *Control) Runs(ctx context.Context, actor restart.Actor, filter store.Ru
 	return c.cfg.Store.Runs(ctx, filter)
 }
 
-// Follow calls each with the run whenever its version has risen above after,
-// until it is final, each fails or ctx ends (nil). The run comes whole the
-// first time, then without plan and with the changed tasks only.
-func (c *Control) Follow(ctx context.Context, actor restart.Actor, id string, after int64, each func(restart.Run) error) error {
-	run, err := c.Run(ctx, actor, id)
-	if err != nil {
-		return err
-	}
-	changed, stop := c.cfg.Hub.Watch(id)
-	defer stop()
-	poll := time.NewTicker(time.Second)
-	defer poll.Stop()
-	for {
-		if run.Version > after {
-			if err := each(run); err != nil {
-				return err
-			}
-			after = run.Version
-		}
-		if run.State.Final() {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-changed:
-		case <-poll.C:
-		}
-		if err := c.rights().Require(actor, authz.See, authz.Object{}); err != nil {
-			return err // the rules have changed
-		}
-		if run, err = c.cfg.Store.RunSince(ctx, id, after); err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			return err
-		}
-		run.Plan = nil
-	}
-}
-
 // TaskDetail is what the agent last said of a task.
 func (c *Control) TaskDetail(ctx context.Context, actor restart.Actor, run, task string) (restart.Task, protocol.TaskStatus, error) {
 	t, err := c.Task(ctx, actor, run, task)

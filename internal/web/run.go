@@ -1,8 +1,6 @@
 package web
 
 import (
-	"context"
-	"errors"
 	"maps"
 	"net/http"
 	"slices"
@@ -105,7 +103,7 @@ func (s *site) showRun(w http.ResponseWriter, v *visit) error {
 	b := newBoard(v.lang, run)
 	page := runPage{layout: s.layout(v, b.title(run)), Run: b.view(run, now), Facts: b.facts(run)}
 	latest := hostsOf(run)
-	notes := s.notes(v.Context(), v.actor, latest)
+	notes := s.cfg.Control.Notes(v.Context(), v.actor, run, maxNotes)
 	for _, t := range latest[:min(len(latest), maxRows)] {
 		page.Hosts = append(page.Hosts, b.row(t, notes[t.ID], now))
 	}
@@ -392,27 +390,4 @@ func known(l language, key, otherwise string) string {
 		return restart.Escape(otherwise)
 	}
 	return say(l, key)
-}
-
-// notes gives the newest look at the health of hosts in hand, by task.
-func (s *site) notes(ctx context.Context, actor restart.Actor, tasks []restart.Task) map[string]string {
-	notes := map[string]string{}
-	asked := 0
-	for _, t := range tasks {
-		if t.State != restart.TaskRunning || asked == maxNotes {
-			continue
-		}
-		asked++
-		_, status, err := s.cfg.Control.TaskDetail(ctx, actor, t.RunID, t.ID)
-		if err != nil {
-			if !errors.Is(err, context.Canceled) {
-				s.cfg.Logger.WarnContext(ctx, "read what a host said", "run_id", t.RunID, "task_id", t.ID, "host", t.Host, "error", err)
-			}
-			continue
-		}
-		if n := len(status.Health); n > 0 {
-			notes[t.ID] = status.Health[n-1].Detail
-		}
-	}
-	return notes
 }

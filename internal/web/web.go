@@ -42,6 +42,7 @@ type site struct {
 	assets *assets
 	pages  pages
 	mux    *http.ServeMux
+	live   *broadcasts
 	table  []route // what is mounted
 }
 
@@ -57,6 +58,7 @@ func newSite(cfg Config) *site {
 	}
 	s := &site{cfg: cfg, assets: embeddedAssets(), mux: http.NewServeMux()}
 	s.pages = parsePages(s.assets)
+	s.live = &broadcasts{site: s, byRun: map[string]*broadcast{}}
 	for _, r := range s.routes() {
 		s.mount(r)
 	}
