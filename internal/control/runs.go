@@ -338,6 +338,25 @@ func (c *Control) TaskDetail(ctx context.Context, actor restart.Actor, run, task
 	return t, status, err
 }
 
+// Details is what the agents last said of the tasks of a run's first hosts, so
+// many of them, by task.
+func (c *Control) Details(ctx context.Context, actor restart.Actor, run string, hosts int) (map[string]protocol.TaskStatus, error) {
+	if err := c.Sees(actor); err != nil {
+		return nil, err
+	}
+	raw, err := c.cfg.Store.TaskDetails(ctx, run, hosts)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]protocol.TaskStatus, len(raw))
+	for task, text := range raw {
+		if out[task], err = decodeDetail(text); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
 // Output gives pieces of a task's output from an offset, at most limit bytes
 // and at least one piece where there is one.
 func (c *Control) Output(ctx context.Context, actor restart.Actor, run, task string, offset int64, limit int) ([]protocol.Output, error) {

@@ -133,7 +133,7 @@ func (s *site) attempt(v *visit, run restart.Run, t restart.Task) (attempt, erro
 	for _, e := range status.Evidence {
 		a.Evidence = append(a.Evidence, evidenceOf(v.lang, e))
 	}
-	a.Output, a.Shown, a.Size, err = s.outputTail(v, t)
+	a.Output, a.Shown, a.Size, err = s.outputTail(v, t, maxText)
 	return a, err
 }
 

@@ -139,13 +139,17 @@ func (st *stream) catchUp(ctx context.Context, now *step) error {
 	if now.run.Version <= st.sent {
 		return nil
 	}
-	var missed []restart.Task
-	for _, t := range now.run.Tasks {
-		if t.Version > st.sent {
-			missed = append(missed, t)
+	at := st.site.cfg.Now()
+	// After a restart of the server very many have missed the same.
+	text, err := now.once(fmt.Sprint(st.v.lang, " after ", st.sent, at.Unix()), func() (string, error) {
+		var missed []restart.Task
+		for _, t := range now.run.Tasks {
+			if t.Version > st.sent {
+				missed = append(missed, t)
+			}
 		}
-	}
-	text, err := st.site.frame(now, st.v.lang, st.site.cfg.Now(), missed, true)
+		return st.site.frame(now, st.v.lang, at, missed, true)
+	})
 	if err != nil {
 		return err
 	}

@@ -120,14 +120,14 @@ func unbroken(line string) int {
 	return n
 }
 
-// outputTail gives the rows of the end of a task's output, how many bytes they
-// show, and how long it is in all.
-func (s *site) outputTail(v *visit, t restart.Task) (rows []row, shown, size int64, err error) {
+// outputTail gives the rows of the end of a task's output, at most so many bytes
+// of it, how many bytes they show, and how long it is in all.
+func (s *site) outputTail(v *visit, t restart.Task, most int) (rows []row, shown, size int64, err error) {
 	end, err := s.cfg.Control.OutputEnd(v.Context(), v.actor, t.RunID, t.ID)
 	if err != nil || end == 0 {
 		return nil, 0, 0, err
 	}
-	pieces, err := s.cfg.Control.Output(v.Context(), v.actor, t.RunID, t.ID, max(end-maxText, 0), maxText)
+	pieces, err := s.cfg.Control.Output(v.Context(), v.actor, t.RunID, t.ID, max(end-int64(most), 0), most)
 	if err != nil {
 		return nil, 0, 0, err
 	}
@@ -142,7 +142,7 @@ func (s *site) outputTail(v *visit, t restart.Task) (rows []row, shown, size int
 		shown += int64(len(p.Data))
 	}
 	last := open.String()
-	if i := strings.IndexByte(last, '\n'); end > maxText && len(rows) == 0 && i >= 0 && i < maxText/10 { // from the start of a line on
+	if i := strings.IndexByte(last, '\n'); end > int64(most) && len(rows) == 0 && i >= 0 && i < most/10 { // from the start of a line on
 		last, shown = last[i+1:], shown-int64(i+1)
 	}
 	return append(rows, rowsOf(last, &k)...), shown, end, nil

@@ -84,6 +84,7 @@ type (
 		Events string // address of the stream; "" = the run is over
 		Frozen *frozenNotice
 		Steps  *stepsView // nil = not shown
+		Replay bool       // there is something to replay
 	}
 	approvalsPage struct {
 		layout
@@ -151,6 +152,11 @@ type (
 		Host   hostView
 		Events string
 	}
+	chartPage struct {
+		layout
+		Run   runView
+		Chart chartView
+	}
 	problemPage struct {
 		layout
 		Heading, Message string
@@ -168,6 +174,7 @@ const (
 	pageRuns    = "runs"
 	pageRun     = "run"
 	pageHost    = "host"
+	pageChart   = "chart"
 	pageProblem = "problem"
 	pageFreezes = "freezes"
 	pageGlass   = "glass"

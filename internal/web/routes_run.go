@@ -8,6 +8,8 @@ func (s *site) runRoutes() []route {
 		{pattern: "GET /runs/{id}/events", policy: signedIn, stream: true, handle: s.streamRun},
 		{pattern: "GET /runs/{id}/hosts/{host}", policy: signedIn, handle: s.showHost},
 		{pattern: "GET /runs/{id}/tasks/{task}/rows", policy: signedIn, handle: s.showOutput},
+		{pattern: "GET /runs/{id}/replay.html", policy: signedIn, handle: s.showReplay},
+		{pattern: "GET /runs/{id}/chart", policy: signedIn, handle: s.showChart},
 		{pattern: "GET /runs/{id}/break-glass", policy: signedIn, handle: s.glassForm},
 		{pattern: "POST /runs/{id}/break-glass", policy: signedIn, handle: s.breakGlass},
 		{pattern: "GET /freezes", policy: signedIn, handle: s.listFreezes},

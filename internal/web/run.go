@@ -122,7 +122,7 @@ func (s *site) showRun(w http.ResponseWriter, v *visit) error {
 	if page.Steps, err = s.steps(v, run); err != nil {
 		return err
 	}
-	page.Scripts = true
+	page.Scripts, page.Replay = true, run.StartedAt != nil
 	return s.show(w, v, http.StatusOK, pageRun, page)
 }
 

@@ -44,6 +44,8 @@ type site struct {
 	mux    *http.ServeMux
 	live   *broadcasts
 	table  []route // what is mounted
+
+	replayPolicy string
 }
 
 func newSite(cfg Config) *site {
@@ -58,6 +60,7 @@ func newSite(cfg Config) *site {
 	}
 	s := &site{cfg: cfg, assets: embeddedAssets(), mux: http.NewServeMux()}
 	s.pages = parsePages(s.assets)
+	s.replayPolicy = policyOfReplay(s.pages)
 	s.live = &broadcasts{site: s, byRun: map[string]*broadcast{}}
 	for _, r := range s.routes() {
 		s.mount(r)
