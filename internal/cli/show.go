@@ -89,6 +89,11 @@ func writeRun(w io.Writer, run restart.Run, now time.Time) {
 	}
 	if run.BreakGlass {
 		fmt.Fprintln(w, "glass:    broken: it was started past its safeguards")
+		if r := run.GlassReview; r != nil {
+			fmt.Fprintf(w, "review:   %s, %s: %s\n", restart.Escape(r.By), moment(&r.At), restart.Escape(r.Note))
+		} else {
+			fmt.Fprintln(w, "review:   nobody has reviewed it yet")
+		}
 	}
 	fmt.Fprintf(w, "state:    %s\n", runWord(run))
 	writeApproval(w, run)

@@ -73,7 +73,7 @@ func (c *Control) CreateToken(ctx context.Context, actor restart.Actor, req wire
 // the one it is made with, so that a token that leaks does not outlive itself.
 // Admins, who could make any, are not bound by it.
 func (c *Control) mostLife(ctx context.Context, actor restart.Actor) (time.Duration, error) {
-	if c.administers(actor) || actor.Token == "" {
+	if c.MayAdminister(actor) || actor.Token == "" {
 		return MaxTokenLife, nil
 	}
 	t, err := c.cfg.Store.TokenByID(ctx, actor.Token)
@@ -83,8 +83,9 @@ func (c *Control) mostLife(ctx context.Context, actor restart.Actor) (time.Durat
 	return min(MaxTokenLife, t.ExpiresAt.Sub(c.now())), nil
 }
 
-// administers tells whether somebody has to do with what is others'.
-func (c *Control) administers(actor restart.Actor) bool {
+// MayAdminister tells whether somebody has to do with what is others'. Pages
+// ask, to show nobody what would be refused.
+func (c *Control) MayAdminister(actor restart.Actor) bool {
 	return c.rights().Decide(actor, authz.Administer, authz.Object{}).Allowed
 }
 
@@ -101,7 +102,7 @@ func (c *Control) checkTokenRequest(actor restart.Actor, req wire.TokenRequest) 
 	if err := errors.Join(checkRoles(req.Roles), authz.CheckScope(req.Scope)); err != nil {
 		return err
 	}
-	if c.administers(actor) {
+	if c.MayAdminister(actor) {
 		return nil
 	}
 	if req.Owner != actor.Name {
@@ -159,7 +160,7 @@ func (c *Control) Tokens(ctx context.Context, actor restart.Actor) ([]wire.Token
 		return nil, err
 	}
 	owner := actor.Name
-	if c.administers(actor) {
+	if c.MayAdminister(actor) {
 		owner = ""
 	}
 	tokens, err := c.cfg.Store.Tokens(ctx, owner)
@@ -184,7 +185,7 @@ func (c *Control) RevokeToken(ctx context.Context, actor restart.Actor, id strin
 	rec := c.record(actor, audit.TokenRevoked)
 	rec.Detail = id
 	t, err := c.cfg.Store.TokenByID(ctx, id)
-	if err == nil && t.Owner != actor.Name && !c.administers(actor) {
+	if err == nil && t.Owner != actor.Name && !c.MayAdminister(actor) {
 		err = restart.Errorf(restart.CodeNotFound, "you have no token %s", id)
 	}
 	if err == nil && t.Owner != actor.Name {

@@ -140,6 +140,9 @@ func (b *broadcast) add(g control.Glance, now time.Time) (first bool) {
 	s.number = before.number + 1
 	s.run.Tasks = restart.Merge(before.run.Tasks, g.Tasks)
 	s.moved = moved(before.run, s.run)
+	if s.run.GlassReview == nil {
+		s.run.GlassReview = before.run.GlassReview
+	}
 	if s.run.Plan == nil {
 		s.run.Plan, s.boards = before.run.Plan, before.boards
 	}

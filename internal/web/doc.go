@@ -7,6 +7,7 @@
 //
 //	GET  /sign-in                 form; ?next= is where to go afterwards
 //	POST /sign-in  /sign-out
+//	POST /profile/display         language and theme of this browser
 //	GET  /runs                    the newest runs, page by page
 //	GET  /runs/{id}               one run: summary, strip of hosts, list of hosts
 //	POST /runs/{id}/…             approve, reject, pause, resume, abort, force-abort, decide, retry, undrain, start

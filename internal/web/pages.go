@@ -31,7 +31,12 @@ type (
 		Reload    bool     // a browser without JavaScript loads the page again by itself
 		Scripts   bool     // the page is live
 		Files     []string // scripts of its own, by their names in static
-		ToApprove int      // runs that the reader may approve or reject
+		Theme     theme
+		Nav       []navLine
+		ToApprove int // runs that the reader may approve or reject
+		// Description is what a link to the page says in a chat, to those who may
+		// see the page; "" = what restartilka is.
+		Description string
 	}
 	signInPage struct {
 		layout
@@ -39,6 +44,7 @@ type (
 		Again           bool // by somebody who is signed in already
 		Password, Token bool // forms that there are
 		Redirects       []redirectLine
+		Look            displayView
 		Failed          bool
 		At, Why         string // which form has failed, and what it says
 		Out             string // where to sign out elsewhere too
@@ -50,6 +56,7 @@ type (
 		Name, Method, Display, Mail, Teams string
 		Roles                              []string
 		SignedIn, Until                    *moment
+		Look                               displayView
 		Local                              bool // has a password here
 		PasswordSet                        bool
 		OldWrong, NewWrong                 string
@@ -240,13 +247,16 @@ func reply(w http.ResponseWriter, v *visit, status int, body []byte) {
 
 // layout starts a page for a visit.
 func (s *site) layout(v *visit, title string) layout {
-	l := layout{Lang: v.lang, Title: title, Actor: v.actor.Name, RequestID: v.id}
+	l := layout{Lang: v.lang, Title: title, Actor: v.actor.Name, RequestID: v.id, Theme: v.theme}
 	if s.cfg.NoRemoteLog {
 		l.Notice = say(v.lang, "notice.local")
 	}
 	var err error
 	if l.ToApprove, err = s.cfg.Control.ToApprove(v.Context(), v.actor); err != nil && v.Context().Err() == nil {
 		s.cfg.Logger.WarnContext(v.Context(), "count approvals", "request_id", v.id, "error", err) // the page is worth more than the number
+	}
+	if v.actor.Name != "" {
+		l.Nav = navigation(v.lang, v.URL.Path, s.cfg.Control.MayAdminister(v.actor), l.ToApprove)
 	}
 	return l
 }

@@ -93,10 +93,10 @@ func TestLayoutSaysWhatThePageIs(t *testing.T) {
 	p := parsePages(embeddedAssets())
 	for _, l := range languages() {
 		var b bytes.Buffer
-		if err := p[l][pageProblem].ExecuteTemplate(&b, "layout.html", problemPage{layout: layout{Lang: l, Title: "Gone"}}); err != nil {
+		if err := p[l][pageProblem].ExecuteTemplate(&b, "layout.html", problemPage{layout: layout{Lang: l, Title: "Gone", Theme: themeDark}}); err != nil {
 			t.Fatal(err)
 		}
-		if !strings.Contains(b.String(), "<title>Gone · restartilka</title>") || !strings.Contains(b.String(), `<html lang="`+string(l)+`">`) {
+		if !strings.Contains(b.String(), "<title>Gone · restartilka</title>") || !strings.Contains(b.String(), `<html lang="`+string(l)+`" data-theme="dark">`) {
 			t.Errorf("%s: %s", l, b.String())
 		}
 	}

@@ -44,7 +44,7 @@ func (s *site) profilePage(v *visit) (profilePage, error) {
 	a := v.actor
 	page := profilePage{
 		layout: s.layout(v, say(v.lang, "profile.title")), Name: a.Name, Method: methodName(v.lang, a.Method), Teams: restart.Escape(strings.Join(a.Teams, ", ")),
-		SignedIn: maybeMoment(a.SignedInAt, now), Until: maybeMoment(a.ExpiresAt, now), Lives: tokenLives(),
+		SignedIn: maybeMoment(a.SignedInAt, now), Until: maybeMoment(a.ExpiresAt, now), Lives: tokenLives(), Look: displayOf(v, "/profile"),
 	}
 	for _, r := range a.Roles {
 		page.Roles = append(page.Roles, string(r))

@@ -55,6 +55,7 @@ func (s *site) peopleRoutes() []route {
 		{pattern: "GET /sign-in/{method}/callback", policy: anybody, handle: s.finishRedirect},
 		{pattern: "POST /sign-out", policy: anybody, handle: s.signOut},
 		{pattern: "GET /profile", policy: signedIn, handle: s.profile},
+		{pattern: "POST /profile/display", policy: anybody, handle: s.setDisplay},
 		{pattern: "POST /profile/password", policy: signedIn, handle: s.setPassword},
 		{pattern: "POST /profile/token", policy: signedIn, handle: s.createToken},
 		{pattern: "POST /profile/revoke-token", policy: signedIn, handle: s.revokeToken},
@@ -84,6 +85,7 @@ type visit struct {
 	id    string        // under which the log has it
 	actor restart.Actor // nobody on a public route
 	lang  language
+	theme theme
 }
 
 // mount is the only place where anything is put onto the mux. Before the
@@ -92,7 +94,7 @@ type visit struct {
 func (s *site) mount(r route) {
 	s.table = append(s.table, r)
 	s.mux.HandleFunc(r.pattern, func(w http.ResponseWriter, req *http.Request) {
-		v := &visit{Request: req, id: restart.NewID(s.cfg.Now()), lang: preferred(req.Header.Get("Accept-Language"))}
+		v := &visit{Request: req, id: restart.NewID(s.cfg.Now()), lang: languageOf(req), theme: themeOf(req)}
 		h := w.Header()
 		h.Set("X-Request-Id", v.id)
 		h.Set("Content-Security-Policy", csp)

@@ -17,6 +17,8 @@ const (
 	maxCells = 1000 // hosts that the strip shows one by one; above it is a bar
 	fewHosts = 8    // hosts that the strip shows with their names
 	maxNotes = 20   // hosts in hand whose newest look at health is shown
+
+	maxDescription = 300 // characters of a link's preview
 )
 
 // runView is the part of a run's page that follows the run.
@@ -40,6 +42,7 @@ type runView struct {
 	Only                      string // that it does not do the whole scenario
 	Density                   string // of the strip: few | some | many
 	Glass                     bool   // it was started past its safeguards
+	Review                    string // what became of the review of that
 	Approval                  *approvalView
 }
 
@@ -102,6 +105,7 @@ func (s *site) showRun(w http.ResponseWriter, v *visit) error {
 	now := s.cfg.Now()
 	b := newBoard(v.lang, run)
 	page := runPage{layout: s.layout(v, b.title(run)), Run: b.view(run, now), Facts: b.facts(run)}
+	page.Description = describe(page.Run)
 	latest := hostsOf(run)
 	notes := s.cfg.Control.Notes(v.Context(), v.actor, run, maxNotes)
 	for _, t := range latest[:min(len(latest), maxRows)] {
@@ -209,6 +213,12 @@ func (b *board) view(run restart.Run, now time.Time) runView {
 	if run.Work == restart.WorkRehearse {
 		x.Only = say(b.lang, "run.rehearsal")
 	}
+	switch r := run.GlassReview; {
+	case r != nil:
+		x.Review = say(b.lang, "run.glass.reviewed", r.By, restart.Escape(r.Note))
+	case run.BreakGlass:
+		x.Review = say(b.lang, "run.glass.waits")
+	}
 	x.OnHost = run.OnHost()
 	if run.Via != "" && !x.OnHost {
 		x.By = say(b.lang, "run.via", run.Actor, run.Via)
@@ -235,6 +245,23 @@ func (b *board) view(run restart.Run, now time.Time) runView {
 		x.Bar = counts.bar()
 	}
 	return x
+}
+
+// describe says a run in two lines, for the preview of a link.
+func describe(x runView) string {
+	var counts []string
+	for _, c := range x.Counts {
+		counts = append(counts, c.Text)
+	}
+	parts := []string{x.Reason, x.By, strings.Join(counts, ", ")}
+	if x.Explanation != "" {
+		parts = append(parts, x.Explanation)
+	}
+	text := []rune(strings.Join(parts, " · "))
+	if len(text) > maxDescription {
+		text = append(text[:maxDescription-1], '…')
+	}
+	return string(text)
 }
 
 func (b *board) facts(run restart.Run) facts {

@@ -75,7 +75,7 @@ func TestListOfRuns(t *testing.T) {
 	second := f.do("GET", older, "", "Cookie", cookie).body
 	wants(t, second, "Newest runs", "/runs/"+ids[4], "/runs/"+ids[0])
 	lacks(t, second, "Older runs", "/runs/"+ids[n-runsPerPage]+`"`)
-	wants(t, f.do("GET", "/runs", "", "Cookie", cookie, "Accept-Language", "ru").body, `<html lang="ru">`, "Запуски", "На паузе", "ошибка на хосте")
+	wants(t, f.do("GET", "/runs", "", "Cookie", cookie, "Accept-Language", "ru").body, `<html lang="ru" data-theme="system">`, "Запуски", "На паузе", "ошибка на хосте")
 	if res := f.do("GET", "/runs?before="+url.QueryEscape("x' OR 1=1"), "", "Cookie", cookie); res.StatusCode != http.StatusUnprocessableEntity {
 		t.Errorf("a cursor that is none: %s", res.Status)
 	}

@@ -44,7 +44,7 @@ func (s *site) signInPage(v *visit, actor restart.Actor, next string, again bool
 	if again {
 		title = say(v.lang, "signin.again")
 	}
-	page := signInPage{layout: s.layout(v, title), Next: next, Again: again, Token: true}
+	page := signInPage{layout: s.layout(v, title), Next: next, Again: again, Token: true, Look: displayOf(v, signInPath(next, again))}
 	page.Password = s.cfg.Entrance != nil && len(s.cfg.Entrance.Passwords) > 0
 	for _, r := range s.cfg.Redirects {
 		query := url.Values{"next": {next}}
@@ -57,6 +57,15 @@ func (s *site) signInPage(v *visit, actor restart.Actor, next string, again bool
 		page.Name = actor.Name
 	}
 	return page
+}
+
+// signInPath is the address of the page to sign in.
+func signInPath(next string, again bool) string {
+	query := url.Values{"next": {next}}
+	if again {
+		query.Set("again", "1")
+	}
+	return "/sign-in?" + query.Encode()
 }
 
 func methodName(l language, method string) string {
@@ -248,12 +257,17 @@ func addressOf(r *http.Request) string {
 // its query, or "/" for whatever else was asked. A browser reads "//host" and
 // "/\host" as another server, and leaves out tabs and line ends.
 func safeNext(next string) string {
-	u, err := url.Parse(next)
-	if err != nil || !strings.HasPrefix(next, "/") || strings.HasPrefix(next, "//") || strings.ContainsAny(next, "\\") ||
-		restart.Escape(next) != next || u.Scheme != "" || u.Host != "" || strings.HasPrefix(u.Path, "//") || strings.HasPrefix(u.Path, "/sign-in") {
+	if u, err := url.Parse(next); err != nil || !ownPath(next) || strings.HasPrefix(u.Path, "/sign-in") {
 		return "/"
 	}
 	return next
+}
+
+// ownPath tells whether a browser that is sent there stays on this server.
+func ownPath(next string) bool {
+	u, err := url.Parse(next)
+	return err == nil && strings.HasPrefix(next, "/") && !strings.HasPrefix(next, "//") && !strings.ContainsAny(next, "\\") &&
+		restart.Escape(next) == next && u.Scheme == "" && u.Host == "" && !strings.HasPrefix(u.Path, "//")
 }
 
 // signInAgain sends somebody to prove anew who he is, and then back to next.

@@ -46,6 +46,7 @@ type site struct {
 	table  []route // what is mounted
 
 	replayPolicy string
+	reviewing    chan struct{} // holds one for each review that is being worked out
 }
 
 func newSite(cfg Config) *site {
@@ -58,7 +59,7 @@ func newSite(cfg Config) *site {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	s := &site{cfg: cfg, assets: embeddedAssets(), mux: http.NewServeMux()}
+	s := &site{cfg: cfg, assets: embeddedAssets(), mux: http.NewServeMux(), reviewing: make(chan struct{}, reviewsAtOnce)}
 	s.pages = parsePages(s.assets)
 	s.replayPolicy = policyOfReplay(s.pages)
 	s.live = &broadcasts{site: s, byRun: map[string]*broadcast{}}

@@ -53,9 +53,10 @@ func TestApproval(t *testing.T) {
 	lead.until("document.querySelector('#run-" + run.ID + "') !== null")
 	f.fits(lead, "approvals")
 	lead.visit("/runs")
-	if text := eval[string](lead, "document.querySelector('nav').innerText.replaceAll(/\\s+/g, ' ')"); text != "Runs Scenarios Approvals 1 (1 run waits for you)" {
+	if text := eval[string](lead, "document.querySelector('nav').textContent.trim().replaceAll(/\\s+/g, ' ')"); text != "Restart Runs Services Statistics Scenarios Approvals 1 (1 run waits for you) Administration" {
 		t.Errorf("the navigation says %q", text)
 	}
+	lead.press(".menu summary") // on a phone
 	lead.press("nav a[href='/approvals']")
 	lead.until("document.readyState === 'complete' && document.querySelector('#run-" + run.ID + " a') !== null")
 	lead.press("#run-" + run.ID + " h2 a")
