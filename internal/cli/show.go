@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -86,6 +88,9 @@ func writeRun(w io.Writer, run restart.Run, now time.Time) {
 	fmt.Fprintf(w, "reason:   %s\n", restart.Escape(run.Reason))
 	if run.Ticket != "" {
 		fmt.Fprintf(w, "ticket:   %s\n", restart.Escape(run.Ticket))
+	}
+	for _, name := range slices.Sorted(maps.Keys(run.Params)) {
+		fmt.Fprintf(w, "param:    %s=%s\n", restart.Escape(name), restart.Escape(run.Params[name]))
 	}
 	if run.BreakGlass {
 		fmt.Fprintln(w, "glass:    broken: it was started past its safeguards")

@@ -164,7 +164,7 @@ func TestRetryOnThePage(t *testing.T) {
 	if res.StatusCode != http.StatusSeeOther {
 		t.Fatalf("undrain: %s\n%s", res.Status, res.body)
 	}
-	wants(t, f.do("GET", res.Header.Get("Location"), "", "Cookie", cookie).body, "Only puts hosts back", "0 of 1 hosts done", "puts back hosts of another run")
+	wants(t, f.do("GET", res.Header.Get("Location"), "", "Cookie", cookie).body, "Only puts hosts back", "0 of 1 host done", "puts back hosts of another run")
 }
 
 // The live page: what can be pressed comes when it changes, and with it the

@@ -37,6 +37,7 @@ type runView struct {
 	Bar                       []segment // nil where the strip shows each host
 	Draft, Paused, HasUnknown bool
 	Frozen                    bool // a freeze has paused it
+	NoneLeft                  bool // no host waits
 	OnHost                    bool // begun on the host itself, without a server
 	Reason, By                string
 	Only                      string // that it does not do the whole scenario
@@ -204,7 +205,7 @@ func (b *board) view(run restart.Run, now time.Time) runView {
 		Created: momentOf(run.CreatedAt, now), Started: maybeMoment(run.StartedAt, now), Finished: maybeMoment(run.FinishedAt, now),
 		Took: lasted(run.StartedAt, run.FinishedAt, now), Ticking: run.StartedAt != nil && run.FinishedAt == nil,
 		Done: counts[toneDone], Total: b.total,
-		Draft: run.State == restart.RunDraft, Paused: run.State == restart.RunPaused, Frozen: run.Cause == restart.CauseFreeze, HasUnknown: counts[toneUnknown] > 0,
+		Draft: run.State == restart.RunDraft, Paused: run.State == restart.RunPaused, Frozen: run.Cause == restart.CauseFreeze, NoneLeft: counts[toneWait] == 0, HasUnknown: counts[toneUnknown] > 0,
 		Reason: restart.Escape(run.Reason), By: run.Actor, Density: b.density(), Glass: run.BreakGlass, Approval: approvalOf(b.lang, run, now),
 	}
 	if run.Work == restart.WorkUndrain {
@@ -236,7 +237,11 @@ func (b *board) view(run restart.Run, now time.Time) runView {
 			if counts[t] == 0 {
 				shown = toneWait // nothing is done: no tick
 			}
-			x.Counts = append(x.Counts, counted{shown, say(b.lang, "progress.done", counts[t], b.total)})
+			key := "progress.done"
+			if b.total == 1 {
+				key = "progress.done.one"
+			}
+			x.Counts = append(x.Counts, counted{shown, say(b.lang, key, counts[t], b.total)})
 		case counts[t] > 0:
 			x.Counts = append(x.Counts, counted{t, say(b.lang, "progress."+string(t), counts[t])})
 		}

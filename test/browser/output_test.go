@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/chromedp"
+
 	"github.com/restartilka/restartilka/internal/demo"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/test/company"
@@ -120,7 +122,44 @@ func TestALongOutput(t *testing.T) {
 	if eval[bool](b, "document.querySelector('.viewer').hidden") {
 		t.Error("the viewer went with the host's new state")
 	}
+
+	// The run's page says that it stands, why, and what one can do.
+	b.visit("/runs/" + run.ID)
+	b.until(badge + " === 'Paused' && " + tones + " === 'fail'")
+	said := eval[string](b, "document.querySelector('#summary .callout').innerText + document.querySelector('#acts').innerText")
+	for _, want := range []string{"a host failed", "No host is left", "Abort", "the run is over"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("%q is missing in %q", want, said)
+		}
+	}
+	f.replays(b, run)
 	b.quiet()
+}
+
+// replays opens the replay of a run from disk, without a server.
+func (f *fixture) replays(b *tab, run restart.Run) {
+	f.t.Helper()
+	eval[bool](b, "(() => { fetch('/runs/"+run.ID+"/replay.html').then(r => r.text()).then(text => { window.replay = text }); return true })()")
+	b.until("window.replay !== undefined")
+	file := filepath.Join(f.t.TempDir(), "replay.html")
+	must(f.t, os.WriteFile(file, []byte(eval[string](b, "window.replay")), 0o600))
+	b.do(chromedp.Navigate("file://" + file))
+	b.until("document.querySelector('.player')?.checkVisibility() === true && document.querySelectorAll('.story .later').length === 0")
+	b.harmlessReplay()
+	eval[bool](b, "(() => { const r = document.querySelector('.player input'); r.value = 0; r.dispatchEvent(new Event('input')); return true })()")
+	b.until("document.querySelectorAll('.story .later').length > 0 && document.querySelector('.gantt line').getAttribute('x2') !== document.querySelector('.gantt line').dataset.x2")
+	f.keep(b, "replay")
+}
+
+func (b *tab) harmlessReplay() {
+	b.t.Helper()
+	output := eval[string](b, "[...document.querySelectorAll('pre')].map(e => e.textContent).join('')")
+	if !strings.Contains(output, "<script>alert(1)</script>") || !strings.Contains(output, "the very end") {
+		b.t.Errorf("the replay shows the output %q", output[max(0, len(output)-300):])
+	}
+	if n := eval[int](b, "document.querySelectorAll('script').length + document.querySelectorAll('img').length"); n != 1 {
+		b.t.Errorf("%d scripts and pictures in a replay, want its own script", n)
+	}
 }
 
 // untilOutput waits until so many bytes of the output of the run's first host
