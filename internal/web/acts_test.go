@@ -174,7 +174,7 @@ func TestActsFollowTheRun(t *testing.T) {
 	run := f.running(1, 1)
 	l := f.listen(f.signIn(), "/runs/"+run.ID+"/events")
 	m, _ := l.next()
-	wants(t, m.data, `id="acts"`, `/pause"`)
+	wants(t, m.data, `id="acts"`, `/pause"`, "no other is touched until somebody resumes", `/abort"`, "the run is over") // each with its consequence
 	lacks(t, m.data, `/resume"`)
 	f.task(run, 0, restart.TaskRunning, store.TaskChange{Phase: "health"}, nil)
 	for !strings.Contains(m.data, "checking health") {

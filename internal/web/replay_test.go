@@ -95,3 +95,19 @@ func TestReplay(t *testing.T) {
 	lacks(t, res.body, "http://", "https://", "src=\"", "url(", "@import", " style=", "<img", "<link")
 	lacks(t, f.do("GET", "/runs/"+f.create(f.newRun("shop", 1)).ID, "", "Cookie", f.signIn()).body, "replay.html") // nothing has happened
 }
+
+// A link to a run says something to who may see it, and nothing to others.
+func TestPreviewOfALink(t *testing.T) {
+	f := newFixture(t)
+	run := f.failedRun()
+	wants(t, f.page(f.signIn(), run.ID), "<title>Failed · 1/3 · nginx in production", `<meta name="description" content="502s since the 14:00 deploy, workers hang · dana, via cli · 1 of 3 hosts done, 1 failed, 1 not started · web2.nginx.example.com failed">`, `property="og:title" content="Failed · 1/3`)
+	res := f.do("GET", "/runs/"+run.ID, "")
+	lacks(t, res.body, "nginx", "workers")
+	door := f.do("GET", res.Header.Get("Location"), "").body
+	wants(t, door, `<meta name="description" content="Restart your own services, safely">`, `og:title" content="Sign in"`)
+	lacks(t, door, "nginx", "workers", "Failed")
+	long := runView{Reason: strings.Repeat("я", 2*maxDescription)}
+	if text := []rune(describe(long)); len(text) != maxDescription {
+		t.Errorf("a description of %d characters", len(text))
+	}
+}

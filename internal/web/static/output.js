@@ -28,8 +28,8 @@
       this.window = find(".window");
       this.field = find("input[type=search]");
       this.count = find(".found");
-      this.back = find(".previous");
-      this.forth = find(".next");
+      this.back = find(".back");
+      this.forth = find(".forth");
       this.button = find(".follow");
       this.loading = find(".loading");
       root.setAttribute("hx-morph-skip", ""); // from here on it is ours
