@@ -48,11 +48,11 @@ func (s *session) screen(b *bed, c *company.Company, client *http.Client, run st
 	))
 	_, err = chromedp.Run(ctx, chromedp.Evaluate[bool](painted))
 	b.must(err)
-	return func() []shown { return seenIn(b, ctx) }
+	return func() []shown { return seenIn(ctx, b) }
 }
 
 // seenIn waits until the page shows the end, and gives what it has noted.
-func seenIn(b *bed, ctx context.Context) (out []shown) {
+func seenIn(ctx context.Context, b *bed) (out []shown) {
 	b.must(chromedp.Do(ctx, chromedp.WaitVisible("#summary.done")))
 	b.pause(200 * time.Millisecond)
 	seen, err := chromedp.Run(ctx, chromedp.Evaluate[map[string]float64]("window.seen"))

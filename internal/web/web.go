@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/audit"
@@ -45,7 +46,7 @@ type site struct {
 	live   *broadcasts
 	table  []route // what is mounted
 
-	replayPolicy string
+	replayPolicy func() (string, error)
 	reviewing    chan struct{} // holds one for each review that is being worked out
 }
 
@@ -61,7 +62,7 @@ func newSite(cfg Config) *site {
 	}
 	s := &site{cfg: cfg, assets: embeddedAssets(), mux: http.NewServeMux(), reviewing: make(chan struct{}, reviewsAtOnce)}
 	s.pages = parsePages(s.assets)
-	s.replayPolicy = policyOfReplay(s.pages)
+	s.replayPolicy = sync.OnceValues(func() (string, error) { return policyOfReplay(s.pages) })
 	s.live = &broadcasts{site: s, byRun: map[string]*broadcast{}}
 	for _, r := range s.routes() {
 		s.mount(r)
