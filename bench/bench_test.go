@@ -20,7 +20,7 @@ func TestMain(m *testing.M) {
 
 // tiny is enough to see each arrangement work. What needs other people's
 // programs is left to a real run.
-var tiny = sizes{hosts: 2, rounds: 1, fleet: 20, batch: 10, history: 120, requests: 1, tries: 1, threads: 1}
+var tiny = sizes{hosts: 2, rounds: 1, fleet: 20, batch: 10, history: 120, requests: 1, tries: 1, threads: 1, viewers: 2}
 
 // Every figure that this program can get by itself is there and makes sense.
 func TestEachMeasurementWorks(t *testing.T) {

@@ -41,15 +41,29 @@ steps:
 `
 }
 
-// shown is when a host's row first had a look.
+// shown is what one event of the stream said of a host's row, and when it came.
 type shown struct {
 	host, look string
 	at         time.Time
 }
 
-// events measures the way from a script on a host to somebody who watches the
-// run's page: a raw reader of the page's own event stream stands for the
-// browser, so painting is not in it.
+// viewer is a raw reader of the event stream of a run's page, on a connection
+// of its own. What it reads it only keeps: looking at it comes afterwards, so
+// that the readers do not take the machine from the server.
+type viewer struct {
+	open   chan struct{} // closed when the stream is there
+	frames []frame
+	err    error
+}
+
+type frame struct {
+	at   time.Time
+	data string
+}
+
+// events measures the way from a script on a host to the bytes at each of very
+// many who watch the run's page; and to the screen of one real browser among
+// them, where there is one.
 func (s *session) events(b *bed) error {
 	c := company.New(b, company.Options{Hosts: min(s.hosts, 10), Scenario: told, Agent: anyRate})
 	ready(b, c)
@@ -58,71 +72,108 @@ func (s *session) events(b *bed) error {
 	cookie := signIn(b, c, client)
 	run, err := c.Dev.Draft(b.ctx, restart.Request{Service: demo.ServiceName, Reason: "measure it"}, "")
 	b.must(err)
-	seen := make(map[string]time.Time) // by "host look"
-	var mu sync.Mutex
-	watched := make(chan error, 1)
-	ctx, stop := context.WithCancel(b.ctx)
-	defer stop()
-	open := make(chan struct{})
-	go func() {
-		watched <- watch(ctx, client, c.URL+"/runs/"+run.ID+"/events", cookie, func() { close(open) }, func(x shown) {
-			mu.Lock()
-			defer mu.Unlock()
-			if key := x.host + " " + x.look; seen[key].IsZero() {
-				seen[key] = x.at
-			}
-		})
-	}()
-	select {
-	case <-open:
-	case err := <-watched:
-		b.Fatalf("watch the run: %v", err)
+	screen := s.screen(b, c, client, run.ID)
+
+	var reading sync.WaitGroup
+	viewers := make([]*viewer, s.viewers)
+	for i := range viewers {
+		v := &viewer{open: make(chan struct{})}
+		viewers[i] = v
+		own := httpsClient(b, c)
+		defer own.CloseIdleConnections()
+		reading.Go(func() { v.err = v.watch(b.ctx, own, c.URL+"/runs/"+run.ID+"/events", cookie) })
+	}
+	ended := make(chan struct{})
+	go func() { reading.Wait(); close(ended) }()
+	for _, v := range viewers {
+		select {
+		case <-v.open:
+		case <-ended:
+		}
+		b.must(v.err)
 	}
 	_, err = c.Dev.Start(b.ctx, run.ID, wire.StartRequest{})
 	b.must(err)
 	select {
-	case err = <-watched:
-		b.must(err)
-	case <-time.After(time.Minute):
-		b.Fatal("the event stream does not end")
+	case <-ended:
+	case <-time.After(2 * time.Minute):
+		b.Fatal("the event streams do not end")
 	}
-	b.must(s.lags(c, seen))
-	return nil
-}
-
-// lags compares what the scripts have told with what was shown.
-func (s *session) lags(c *company.Company, seen map[string]time.Time) error {
-	told, err := os.ReadFile(filepath.Join(c.Dir, "told"))
-	if err != nil {
-		return err
-	}
-	look := map[string]string{"run": "undraining", "undrain": "Done"}
-	byStep := map[string][]time.Duration{}
+	events, err := toldBy(c)
+	b.must(err)
 	var all []time.Duration
-	for line := range strings.Lines(string(told)) {
-		fields := strings.Fields(line)
-		if len(fields) != 3 {
-			return fmt.Errorf("a script told %q", line)
-		}
-		ns, err := strconv.ParseInt(fields[2], 10, 64)
-		if err != nil {
-			return err
-		}
-		at, ok := seen[fields[0]+" "+look[fields[1]]]
-		if !ok {
-			return fmt.Errorf("the page never showed %s of %s", look[fields[1]], fields[0])
-		}
-		lag := at.Sub(time.Unix(0, ns))
-		all, byStep[fields[1]] = append(all, lag), append(byStep[fields[1]], lag)
-	}
-	if len(all) == 0 {
-		return errors.New("no script has told anything")
+	byStep := map[string][]time.Duration{}
+	for _, v := range viewers {
+		b.must(v.err)
+		b.must(lags(events, v.shown(), func(step string, lag time.Duration) {
+			all, byStep[step] = append(all, lag), append(byStep[step], lag)
+		}))
 	}
 	p := percentiles(all)
 	s.results.Event = new(p.P99)
+	s.detail("event_viewers", len(viewers))
 	s.detail("event_to_browser_p50_ms", p.P50)
 	s.detail("event_to_browser_phase_ms", percentiles(byStep["run"]))
 	s.detail("event_to_browser_outcome_ms", percentiles(byStep["undrain"]))
+	if screen != nil {
+		var painted []time.Duration
+		b.must(lags(events, screen(), func(_ string, lag time.Duration) { painted = append(painted, lag) }))
+		s.detail("event_to_screen_ms", percentiles(painted))
+	}
+	return nil
+}
+
+// happened is an event on a host: which step of the script has told it.
+type happened struct {
+	host, step string
+	at         time.Time
+}
+
+// toldBy reads what the scripts have told.
+func toldBy(c *company.Company) (out []happened, err error) {
+	told, err := os.ReadFile(filepath.Join(c.Dir, "told"))
+	if err != nil {
+		return nil, err
+	}
+	for line := range strings.Lines(string(told)) {
+		fields := strings.Fields(line)
+		if len(fields) != 3 {
+			return nil, fmt.Errorf("a script told %q", line)
+		}
+		ns, err := strconv.ParseInt(fields[2], 10, 64)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, happened{fields[0], fields[1], time.Unix(0, ns)})
+	}
+	if len(out) == 0 {
+		return nil, errors.New("no script has told anything")
+	}
+	return out, nil
+}
+
+// lags compares what has happened with what was shown first of it.
+func lags(events []happened, seen []shown, each func(step string, lag time.Duration)) error {
+	look := map[string]string{"run": "undraining", "undrain": "Done"}
+	first := map[string]time.Time{}
+	for _, x := range seen {
+		keys := []string{x.host + " " + x.look}
+		if x.look == "Done" { // who comes late sees both at once
+			keys = append(keys, x.host+" undraining")
+		}
+		for _, key := range keys {
+			if at := first[key]; at.IsZero() || x.at.Before(at) {
+				first[key] = x.at
+			}
+		}
+	}
+	for _, e := range events {
+		at, ok := first[e.host+" "+look[e.step]]
+		if !ok {
+			return fmt.Errorf("the page never showed %s of %s", look[e.step], e.host)
+		}
+		each(e.step, at.Sub(e.at))
+	}
 	return nil
 }
 
@@ -133,7 +184,7 @@ var (
 )
 
 // watch reads the event stream of a run's page until it ends.
-func watch(ctx context.Context, client *http.Client, address string, cookie *http.Cookie, opened func(), each func(shown)) error {
+func (v *viewer) watch(ctx context.Context, client *http.Client, address string, cookie *http.Cookie) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return err
@@ -148,7 +199,7 @@ func watch(ctx context.Context, client *http.Client, address string, cookie *htt
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("the event stream answers %s", resp.Status)
 	}
-	opened()
+	close(v.open)
 	lines := bufio.NewScanner(resp.Body)
 	lines.Buffer(nil, 16<<20)
 	var data strings.Builder
@@ -158,20 +209,27 @@ func watch(ctx context.Context, client *http.Client, address string, cookie *htt
 			data.WriteString(strings.TrimPrefix(line, "data: ") + "\n")
 		case line == "event: end":
 			return nil
-		case line == "":
-			at := time.Now()
-			for _, r := range row.FindAllString(data.String(), -1) {
-				text := strings.Join(strings.Fields(tag.ReplaceAllString(r, " ")), " ")
-				for _, look := range []string{"undraining", "Done"} {
-					if strings.Contains(text, look) {
-						each(shown{hostName(text), look, at})
-					}
-				}
-			}
+		case line == "" && data.Len() > 0:
+			v.frames = append(v.frames, frame{time.Now(), data.String()})
 			data.Reset()
 		}
 	}
 	return lines.Err()
+}
+
+// shown looks at what a viewer has kept.
+func (v *viewer) shown() (out []shown) {
+	for _, f := range v.frames {
+		for _, r := range row.FindAllString(f.data, -1) {
+			text := strings.Join(strings.Fields(tag.ReplaceAllString(r, " ")), " ")
+			for _, look := range []string{"undraining", "Done"} {
+				if strings.Contains(text, look) {
+					out = append(out, shown{hostName(text), look, f.at})
+				}
+			}
+		}
+	}
+	return out
 }
 
 var named = regexp.MustCompile(`(host\d+) ?(\.[a-z.]+)`)

@@ -49,12 +49,13 @@ type sizes struct {
 	requests int  // requests for each page
 	tries    int  // of each baseline
 	threads  int  // of the JVM
+	viewers  int  // of one run's page at once
 	peers    bool // ansible and a JVM too
 }
 
 var (
-	full  = sizes{hosts: 20, rounds: 8, fleet: 10_000, batch: 200, history: 1_000_000, requests: 100, tries: 40, threads: 200, peers: true}
-	quick = sizes{hosts: 2, rounds: 1, fleet: 40, batch: 20, history: 600, requests: 3, tries: 3, threads: 5}
+	full  = sizes{hosts: 20, rounds: 8, fleet: 10_000, batch: 200, history: 1_000_000, requests: 100, tries: 40, threads: 200, viewers: 500, peers: true}
+	quick = sizes{hosts: 2, rounds: 1, fleet: 40, batch: 20, history: 600, requests: 3, tries: 3, threads: 5, viewers: 3}
 )
 
 // group is one arrangement of programs and the figures that come from it.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/agent"
@@ -19,6 +20,7 @@ type watcher struct {
 	settings       agent.Settings
 	stdout, stderr io.Writer
 	json           bool
+	shown          atomic.Int64 // bytes of the task's output
 
 	mu   sync.Mutex
 	here agent.OnHost
@@ -130,6 +132,7 @@ func (w *watcher) phases(ctx context.Context, status protocol.TaskStatus) (proto
 	for {
 		if status.Phase != "" && status.Phase != said {
 			said = status.Phase
+			w.await(ctx, status.OutputSize)
 			fmt.Fprintf(w.stderr, "-- %s\n", restart.Escape(string(said)))
 		}
 		if status.Stage == restart.StageDone {
@@ -149,6 +152,21 @@ func (w *watcher) phases(ctx context.Context, status protocol.TaskStatus) (proto
 	}
 }
 
+// await waits until what was printed before a phase began is shown before its
+// heading; not for long, as it may have gone to a server already.
+func (w *watcher) await(ctx context.Context, size int64) {
+	for range 20 {
+		if w.shown.Load() >= size {
+			return
+		}
+		select {
+		case <-time.After(25 * time.Millisecond):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // output copies a task's output to standard output; with --json to standard
 // error, as the status goes to the other.
 func (w *watcher) output(ctx context.Context, id string) error {
@@ -162,12 +180,14 @@ func (w *watcher) output(ctx context.Context, id string) error {
 			if o.Truncated > 0 {
 				fmt.Fprintf(w.stderr, "-- truncated %d bytes\n", o.Truncated)
 				offset = o.Offset + o.Truncated
+				w.shown.Store(offset)
 			}
 			if len(o.Data) == 0 {
 				return nil
 			}
 			offset = o.Offset + int64(len(o.Data))
 			_, err := to.Write(o.Data)
+			w.shown.Store(offset)
 			return err
 		})
 	})

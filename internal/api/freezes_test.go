@@ -289,11 +289,30 @@ func TestTheRightToBreakGlassIsAskedOfEachHost(t *testing.T) {
 	}
 }
 
+// The same freeze a second time is a slip, and refused; one with another reason,
+// or for other services, is not.
+func TestTheSameFreezeTwice(t *testing.T) {
+	s := apitest.Start(t, nil)
+	root := s.Token("root", restart.RoleAdmin)
+	ask := func(more string) apitest.Answer {
+		return s.Request("POST", "/api/v1/freezes", root, []byte(`{"environments":["production"],"to":"`+time.Now().UTC().Add(24*time.Hour).Format("2006-01-02")+`T00:00:00Z",`+more+`}`), nil)
+	}
+	first := decode[wire.Freeze](t, ask(`"reason":"the big sale is on"`), 201)
+	if p := problem(t, ask(`"reason":"the big sale is on"`), 409); p.Code != restart.CodeConflict || !strings.Contains(p.Detail, first.ID) {
+		t.Errorf("%+v", p)
+	}
+	decode[wire.Freeze](t, ask(`"reason":"the sale goes on and on"`), 201)
+	decode[wire.Freeze](t, ask(`"reason":"the big sale is on","services":["shop"]`), 201)
+	weekly := []byte(`{"environments":["production"],"weekly":"fri 18:00-mon 08:00","reason":"nobody is there"}`)
+	decode[wire.Freeze](t, s.Request("POST", "/api/v1/freezes", root, weekly, nil), 201)
+	problem(t, s.Request("POST", "/api/v1/freezes", root, weekly, nil), 409)
+}
+
 // Glass that was broken passes the freezes of then, and none that comes later.
 func TestBrokenGlassPassesNoLaterFreeze(t *testing.T) {
 	v := newVerbs(t)
 	sure := v.Token("anna", developer, restart.RoleBreakGlass)
-	before := freeze(t, v.Server, v.admin, "")
+	before := freeze(t, v.Server, v.admin, `,"services":["shop"]`)
 	v.Agents.Set("web1", apitest.Hangs)
 	run := decode[restart.Run](t, v.Request("POST", "/api/v1/runs", sure, []byte(strings.TrimSuffix(shopRestart, "}")+`,"start":true,"break_glass":true}`), nil), 201)
 	v.until(run.ID, "the first host in hand", func(r restart.Run) bool { return r.Tasks[0].State == restart.TaskRunning })

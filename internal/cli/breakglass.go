@@ -41,7 +41,7 @@ func listBrokenGlass(cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return err
 	}
-	hintEmpty(cmd, len(list), "nothing waits for review: no run has broken the glass since the last one")
+	hintEmpty(cmd, len(list), "nothing waits for review: every run that broke the glass has been reviewed, or none did")
 	return data(cmd, wire.ListOf(list, ""), func(w io.Writer) {
 		rows := make([][]string, 0, len(list))
 		for _, b := range list {

@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -87,8 +89,16 @@ func writeRun(w io.Writer, run restart.Run, now time.Time) {
 	if run.Ticket != "" {
 		fmt.Fprintf(w, "ticket:   %s\n", restart.Escape(run.Ticket))
 	}
+	for _, name := range slices.Sorted(maps.Keys(run.Params)) {
+		fmt.Fprintf(w, "param:    %s=%s\n", restart.Escape(name), restart.Escape(run.Params[name]))
+	}
 	if run.BreakGlass {
 		fmt.Fprintln(w, "glass:    broken: it was started past its safeguards")
+		if r := run.GlassReview; r != nil {
+			fmt.Fprintf(w, "review:   %s, %s: %s\n", restart.Escape(r.By), moment(&r.At), restart.Escape(r.Note))
+		} else {
+			fmt.Fprintln(w, "review:   nobody has reviewed it yet")
+		}
 	}
 	fmt.Fprintf(w, "state:    %s\n", runWord(run))
 	writeApproval(w, run)

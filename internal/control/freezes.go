@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -178,6 +179,9 @@ func (c *Control) AddFreeze(ctx context.Context, actor restart.Actor, req wire.F
 	if err == nil {
 		err = c.mayFreeze(ctx, actor, f)
 	}
+	if err == nil {
+		err = c.another(ctx, f)
+	}
 	if err != nil {
 		return wire.Freeze{}, c.refused(ctx, rec, err)
 	}
@@ -191,6 +195,46 @@ func (c *Control) AddFreeze(ctx context.Context, actor restart.Actor, req wire.F
 	}
 	c.cfg.Committed()
 	return wire.Freeze{Freeze: f, Applies: window.Holds(f.CreatedAt), Begins: window.From, Ends: window.To}, nil
+}
+
+// another refuses a freeze that stands already, for the same places, times and
+// reason (CodeConflict): it is a slip, and lifting one of two would lift nothing.
+func (c *Control) another(ctx context.Context, f restart.Freeze) error {
+	list, err := c.cfg.Store.Freezes(ctx, f.CreatedAt)
+	if err != nil {
+		return err
+	}
+	for _, g := range list {
+		if g.Reason == f.Reason && sameNames(g.Environments, f.Environments) && sameNames(g.Services, f.Services) && sameTimes(g, f) {
+			return restart.Errorf(restart.CodeConflict, "the same freeze stands already: %s, by %s", g.ID, g.CreatedBy).
+				WithHint("look at it: restartilka freeze list")
+		}
+	}
+	return nil
+}
+
+func sameNames(a, b []string) bool {
+	return maps.Equal(setOf(a), setOf(b))
+}
+
+func setOf(names []string) map[string]bool {
+	set := make(map[string]bool, len(names))
+	for _, name := range names {
+		set[name] = true
+	}
+	return set
+}
+
+// sameTimes tells whether a new freeze keeps runs from starting when one that
+// stands does: of what has begun, only the end counts.
+func sameTimes(stands, f restart.Freeze) bool {
+	switch {
+	case stands.Weekly != "" || f.Weekly != "":
+		return stands.Weekly == f.Weekly && stands.Zone == f.Zone
+	case stands.From == nil || f.From == nil || stands.To == nil || f.To == nil || !stands.To.Equal(*f.To):
+		return false
+	}
+	return stands.From.Equal(*f.From) || !stands.From.After(f.CreatedAt) && !f.From.After(f.CreatedAt)
 }
 
 // whenOf says when a freeze applies.

@@ -287,50 +287,9 @@ func (c *Control) Runs(ctx context.Context, actor restart.Actor, filter store.Ru
 	return c.cfg.Store.Runs(ctx, filter)
 }
 
-// Follow calls each with the run whenever its version has risen above after,
-// until it is final, each fails or ctx ends (nil). The run comes whole the
-// first time, then without plan and with the changed tasks only.
-func (c *Control) Follow(ctx context.Context, actor restart.Actor, id string, after int64, each func(restart.Run) error) error {
-	run, err := c.Run(ctx, actor, id)
-	if err != nil {
-		return err
-	}
-	changed, stop := c.cfg.Hub.Watch(id)
-	defer stop()
-	poll := time.NewTicker(time.Second)
-	defer poll.Stop()
-	for {
-		if run.Version > after {
-			if err := each(run); err != nil {
-				return err
-			}
-			after = run.Version
-		}
-		if run.State.Final() {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-changed:
-		case <-poll.C:
-		}
-		if err := c.rights().Require(actor, authz.See, authz.Object{}); err != nil {
-			return err // the rules have changed
-		}
-		if run, err = c.cfg.Store.RunSince(ctx, id, after); err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			return err
-		}
-		run.Plan = nil
-	}
-}
-
 // TaskDetail is what the agent last said of a task.
 func (c *Control) TaskDetail(ctx context.Context, actor restart.Actor, run, task string) (restart.Task, protocol.TaskStatus, error) {
-	t, err := c.task(ctx, actor, run, task)
+	t, err := c.Task(ctx, actor, run, task)
 	if err != nil {
 		return restart.Task{}, protocol.TaskStatus{}, err
 	}
@@ -342,16 +301,44 @@ func (c *Control) TaskDetail(ctx context.Context, actor restart.Actor, run, task
 	return t, status, err
 }
 
+// Details is what the agents last said of the tasks of a run's first hosts, so
+// many of them, by task.
+func (c *Control) Details(ctx context.Context, actor restart.Actor, run string, hosts int) (map[string]protocol.TaskStatus, error) {
+	if err := c.Sees(actor); err != nil {
+		return nil, err
+	}
+	raw, err := c.cfg.Store.TaskDetails(ctx, run, hosts)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]protocol.TaskStatus, len(raw))
+	for task, text := range raw {
+		if out[task], err = decodeDetail(text); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
 // Output gives pieces of a task's output from an offset, at most limit bytes
 // and at least one piece where there is one.
 func (c *Control) Output(ctx context.Context, actor restart.Actor, run, task string, offset int64, limit int) ([]protocol.Output, error) {
-	if _, err := c.task(ctx, actor, run, task); err != nil {
+	if _, err := c.Task(ctx, actor, run, task); err != nil {
 		return nil, err
 	}
 	return c.cfg.Store.Output(ctx, task, max(offset, 0), min(max(limit, 1), 4<<20))
 }
 
-func (c *Control) task(ctx context.Context, actor restart.Actor, run, task string) (restart.Task, error) {
+// OutputEnd tells where a task's stored output ends, in bytes.
+func (c *Control) OutputEnd(ctx context.Context, actor restart.Actor, run, task string) (int64, error) {
+	if _, err := c.Task(ctx, actor, run, task); err != nil {
+		return 0, err
+	}
+	return c.cfg.Store.OutputEnd(ctx, task)
+}
+
+// Task gives one task of a run.
+func (c *Control) Task(ctx context.Context, actor restart.Actor, run, task string) (restart.Task, error) {
 	if err := c.rights().Require(actor, authz.See, authz.Object{}); err != nil {
 		return restart.Task{}, err
 	}

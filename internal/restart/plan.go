@@ -207,7 +207,7 @@ func BatchOf(batches []int, position int) int {
 // the plan: how many of them must stay healthy. "" is 0. The number never
 // exceeds healthy for N-forms; a plain count may, and then can never hold.
 func MinAvailable(rule string, healthy int) (int, error) {
-	bad := Errorf(CodeInvalid, "min_available %s is not understood", Quote(rule)).WithHint(`"N-1", "80%%" or a count`)
+	bad := Errorf(CodeInvalid, "min_available %s is not understood", Quote(rule)).WithHint(`"N-1", "80%%" or a count above 0; without it none has to stay`)
 	switch {
 	case rule == "":
 		return 0, nil

@@ -118,6 +118,10 @@ type Run struct {
 	// BreakGlass tells that it was started past the safeguards that Waives
 	// names, by somebody with the right to.
 	BreakGlass bool `json:"break_glass,omitempty"`
+	// GlassReview is what somebody else has found afterwards; nil = nobody has
+	// looked yet, or no glass was broken. It comes only with a run that is asked
+	// for by itself.
+	GlassReview *GlassReview `json:"glass_review,omitempty"`
 	// Approval is what was asked for before the start; nil = nothing was.
 	Approval *Approval `json:"approval,omitempty"`
 	// Parent is the run that this one was made from, and Work how much of the
@@ -362,6 +366,13 @@ func (r Run) Failures() int {
 		}
 	}
 	return n
+}
+
+// GlassReview is the review of a run that was started past its safeguards.
+type GlassReview struct {
+	By   string    `json:"by"`
+	At   time.Time `json:"at"`
+	Note string    `json:"note"`
 }
 
 // Merge gives old with the tasks of fresh in place of those with the same id,

@@ -431,6 +431,11 @@ func exerciseDetail(t *testing.T, newDSN storetest.NewDSN) {
 	if got, err := s.TaskDetail(t.Context(), task); err != nil || string(got) != long {
 		t.Fatalf("detail of %d bytes, error %v", len(got), err)
 	}
+	for hosts, want := range map[int]int{0: 0, 1: 1, 200: 1} {
+		if all, err := s.TaskDetails(t.Context(), run.ID, hosts); err != nil || len(all) != want || want == 1 && string(all[task]) != long {
+			t.Fatalf("of %d hosts there are details of %d, error %v", hosts, len(all), err)
+		}
+	}
 	_, err := s.TaskDetail(t.Context(), newID())
 	wantCode(t, err, restart.CodeNotFound)
 	_, err = s.TaskEnvelope(t.Context(), newID())

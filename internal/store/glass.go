@@ -96,6 +96,19 @@ func (s *Store) Glass(ctx context.Context, runID string) (b BrokenGlass, err err
 	return b, err
 }
 
+// glassReview gives what a review of a run's broken glass has found; nil where
+// there was none yet.
+func glassReview(ctx context.Context, t tx, runID string) (*restart.GlassReview, error) {
+	var r restart.GlassReview
+	var at int64
+	err := t.row(ctx, "SELECT reviewed_by, reviewed_at, note FROM broken_glass WHERE run_id = ?", runID).Scan(&r.By, &at, &r.Note)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && at == 0 {
+		return nil, nil
+	}
+	r.At = fromMicros(at)
+	return &r, err
+}
+
 func scanGlass(r *sql.Rows) (b BrokenGlass, err error) {
 	var at, reviewed int64
 	err = r.Scan(&b.Run.ID, &b.By, &at, &b.Waived, &b.ReviewedBy, &reviewed, &b.Note)

@@ -182,6 +182,11 @@ func (s *Store) Run(ctx context.Context, id string) (run restart.Run, err error)
 		if run, err = loadRun(ctx, t, id, 0, true); err != nil {
 			return err
 		}
+		if run.BreakGlass {
+			if run.GlassReview, err = glassReview(ctx, t, id); err != nil {
+				return err
+			}
+		}
 		run.Children, err = loadChildren(ctx, t, id)
 		return err
 	})

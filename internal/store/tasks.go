@@ -137,6 +137,34 @@ func (s *Store) TaskDetail(ctx context.Context, taskID string) (json.RawMessage,
 	return unpack(packed)
 }
 
+// TaskDetails returns the details of the tasks of a run's first hosts, so many
+// of them: by task, without those of which nothing is known.
+func (s *Store) TaskDetails(ctx context.Context, runID string, hosts int) (map[string]json.RawMessage, error) {
+	type detail struct {
+		task   string
+		packed []byte
+	}
+	var found []detail
+	err := s.read(ctx, "read details of run "+runID, func(ctx context.Context, t tx) error {
+		rows, err := t.rows(ctx, "SELECT tasks.id, task_details.detail FROM tasks JOIN task_details ON task_details.task_id = tasks.id WHERE tasks.run_id = ? AND tasks.position < ? AND task_details.detail IS NOT NULL", runID, hosts)
+		found, err = collect(rows, err, func(r *sql.Rows) (d detail, err error) {
+			err = r.Scan(&d.task, &d.packed)
+			return d, err
+		})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]json.RawMessage, len(found))
+	for _, d := range found {
+		if out[d.task], err = unpack(d.packed); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
 // TaskEnvelope returns a task's sealed envelope, byte for byte: nil where it
 // has none yet, CodeNotFound where there is no such task.
 func (s *Store) TaskEnvelope(ctx context.Context, taskID string) ([]byte, error) {

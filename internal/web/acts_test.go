@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -171,29 +172,28 @@ func TestRetryOnThePage(t *testing.T) {
 func TestActsFollowTheRun(t *testing.T) {
 	f := newFixture(t)
 	run := f.running(1, 1)
-	st := &stream{site: f.site, run: run, board: newBoard(english, run), v: &visit{actor: restart.Actor{Name: "dana", Roles: []restart.Role{restart.RoleDeveloper}}, lang: english}}
-	frame := func() frame {
-		t.Helper()
-		now, err := f.store.Run(t.Context(), run.ID)
-		f.must(err)
-		before := st.run
-		st.run = now
-		return st.frame(t.Context(), before, now, now.Tasks)
+	l := f.listen(f.signIn(), "/runs/"+run.ID+"/events")
+	m, _ := l.next()
+	wants(t, m.data, `id="acts"`, `/pause"`, "no other is touched until somebody resumes", `/abort"`, "the run is over") // each with its consequence
+	lacks(t, m.data, `/resume"`)
+	f.task(run, 0, restart.TaskRunning, store.TaskChange{Phase: "health"}, nil)
+	for !strings.Contains(m.data, "checking health") {
+		m, _ = l.next()
 	}
-	if a := frame().Acts; a == nil || !a.Live || !a.Pause || a.Resume {
-		t.Fatalf("first: %+v", a)
-	}
-	if a := frame().Acts; a != nil {
-		t.Errorf("nothing has changed: %+v", a)
-	}
+	f.task(run, 0, restart.TaskRunning, store.TaskChange{Phase: "undrain"}, nil)
+	m, _ = l.next()
+	wants(t, m.data, "undraining")
+	lacks(t, m.data, `id="acts"`) // nothing else can be pressed
+
 	f.task(run, 0, restart.TaskUnknown, store.TaskChange{}, nil)
 	f.to(run, restart.RunPaused, restart.CauseUnknown, "web1: unknown")
-	a := frame().Acts
-	if a == nil || len(a.Decide) != 1 || a.Version != st.run.Version {
-		t.Errorf("unknown: %+v", a)
+	for !strings.Contains(m.data, `/decide"`) {
+		m, _ = l.next()
 	}
+	wants(t, m.data, `name="version" value="`+strconv.FormatInt(m.id, 10)+`"`)
 	f.apply(store.Change{RunID: run.ID, Tasks: []store.TaskChange{{ID: run.Tasks[0].ID, Decision: &restart.Decision{Verdict: restart.VerdictHappened, By: "dana", Reason: why, At: time.Now()}}}})
-	if a := frame().Acts; a == nil || !a.Resume || len(a.Decide) != 0 {
-		t.Errorf("decided: %+v", a)
+	for !strings.Contains(m.data, `/resume"`) {
+		m, _ = l.next()
 	}
+	lacks(t, m.data, `/decide"`)
 }

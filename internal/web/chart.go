@@ -1,121 +1,155 @@
 package web
 
 import (
-	"strconv"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
 	"time"
+
+	"github.com/restartilka/restartilka/internal/protocol"
+	"github.com/restartilka/restartilka/internal/restart"
 )
 
-// chartView is a picture of numbers over time, bars upon bars, drawn here: its
-// parts differ by pattern and not by colour alone, and the same numbers stand
-// in a table below it.
-type chartView struct {
-	ID, Title, Desc string
-	Width, Height   int
-	Parts           []chartPart
-	Bars            []chartBar
-	Rules           []chartRule // horizontal lines with their numbers
-	Marks           []chartMark // below the bars
-	Rows            []chartRow  // the table
-	Bottom, Left    int
-}
-
-// chartPart is one kind of bar, in the order from below.
-type chartPart struct {
-	Name string
-	Fill string // class, and name of the pattern
-	Y    int    // of its swatch
-}
-
-type chartBar struct{ Fill, Path, Title string }
-
-type chartRule struct {
-	Y, TextY int
-	Text     string
-}
-
-type chartMark struct {
-	X    int
-	Text string
-}
-
-type chartRow struct {
-	Name   string
-	Values []int64
-}
-
-// Sizes of a chart, in its own units.
 const (
-	chartWidth  = 720
-	chartHeight = 200
-	chartLeft   = 44
-	chartBottom = 176
-	chartTop    = 12
-	chartMarks  = 6 // below the bars, at most
-	markWidth   = 100
+	maxCharted = 200 // hosts that the chart shows
+	ticks      = 4   // parts of its time axis
+	// narrowest is the least width of a bar, in parts of the whole: one that
+	// took no time is seen too.
+	narrowest = 0.003
 )
 
-// fills are how parts are filled, from below: each has a pattern of its own.
-var fills = []string{"solid", "stripes", "dots"}
+// chartView is what each host did when, one row a host.
+type chartView struct {
+	Run    string
+	Rows   []chartRow
+	Ticks  []string // of the time axis, from its start to its end
+	Whole  int64    // ms of it
+	Phases []legend
+	More   int // hosts that are not shown
+}
 
-// newChart draws rows of values, one for each part.
-func newChart(id, title, desc string, parts []string, rows []chartRow) *chartView {
-	c := &chartView{ID: id, Title: title, Desc: desc, Width: chartWidth, Height: chartHeight, Rows: rows, Bottom: chartBottom, Left: chartLeft}
-	for i, name := range parts {
-		c.Parts = append(c.Parts, chartPart{Name: name, Fill: fills[i%len(fills)]})
+type legend struct{ Class, Name string }
+
+// chartRow is one host of the chart. Text says the same in words.
+type chartRow struct {
+	Host, Label string
+	Tone        tone
+	State       string
+	Bars        []chartBar
+	Text        string
+}
+
+// chartBar is a phase, from one per cent of the width to another.
+type chartBar struct {
+	Class    string // the phase, or "whole" where the host has told none; and fail
+	From, To string
+	Title    string
+	Began    int64 // ms after the start of the run
+	Ended    int64
+	from, to time.Time
+}
+
+func (s *site) showChart(w http.ResponseWriter, v *visit) error {
+	run, err := s.run(v)
+	if err != nil {
+		return err
 	}
-	most := int64(1)
-	for _, r := range rows {
-		most = max(most, sumOf(r.Values))
+	details, err := s.cfg.Control.Details(v.Context(), v.actor, run.ID, maxCharted)
+	if err != nil {
+		return err
 	}
-	top := niceTop(most)
-	scale := func(n int64) float64 { return float64(n) / float64(top) * (chartBottom - chartTop) }
-	for i := range int64(3) { // nothing, half and all
-		y := chartBottom - scale(top*i/2)
-		c.Rules = append(c.Rules, chartRule{Y: int(y), TextY: int(y) + 4, Text: strconv.FormatInt(top*i/2, 10)})
+	now := s.cfg.Now()
+	b := newBoard(v.lang, run)
+	page := chartPage{layout: s.layout(v, say(v.lang, "chart.title")+" · "+b.title(run)), Run: b.view(run, now), Chart: b.chart(run, details, now)}
+	page.Reload = run.State == restart.RunRunning
+	return s.show(w, v, http.StatusOK, pageChart, page)
+}
+
+// chart lays out what the hosts of a run did, up to now.
+func (b *board) chart(run restart.Run, details map[string]protocol.TaskStatus, now time.Time) chartView {
+	c := chartView{Run: run.ID}
+	for _, p := range protocol.Phases() {
+		c.Phases = append(c.Phases, legend{string(p), phaseName(b.lang, string(p))})
 	}
-	step := float64(chartWidth-chartLeft) / float64(max(len(rows), 1))
-	wide := max(step*0.75, 1)
-	every := max((len(rows)+chartMarks-1)/chartMarks, 1)
-	for i, r := range rows {
-		x, y := float64(chartLeft)+step*float64(i)+(step-wide)/2, float64(chartBottom)
-		for p, n := range r.Values {
-			if n == 0 {
-				continue
+	latest := hostsOf(run)
+	c.More = max(len(latest)-maxCharted, 0)
+	latest = latest[:min(len(latest), maxCharted)]
+	tasks := map[string][]restart.Task{} // all attempts, by host
+	for _, t := range run.Tasks {
+		tasks[t.Host] = append(tasks[t.Host], t)
+	}
+	for _, t := range latest {
+		r := chartRow{Host: t.Host, Label: strings.TrimSuffix(t.Host, b.domain), Tone: toneOf(t), State: say(b.lang, "taskstate."+string(t.State))}
+		var words []string
+		for _, attempt := range tasks[t.Host] {
+			for _, bar := range b.bars(attempt, details[attempt.ID], now) {
+				r.Bars, words = append(r.Bars, bar), append(words, bar.Title)
 			}
-			high := scale(n)
-			y -= high
-			c.Bars = append(c.Bars, chartBar{
-				Fill: c.Parts[p].Fill, Title: r.Name + ": " + c.Parts[p].Name + " " + strconv.FormatInt(n, 10),
-				Path: "M" + coordinate(x) + " " + coordinate(y) + "h" + coordinate(wide) + "v" + coordinate(high) + "h-" + coordinate(wide) + "z",
-			})
 		}
-		if i%every == 0 && x+markWidth <= chartWidth {
-			c.Marks = append(c.Marks, chartMark{X: int(x), Text: r.Name})
-		}
+		r.Text = strings.Join(words, "; ")
+		c.Rows = append(c.Rows, r)
 	}
+	c.scale(b.lang, run, now)
 	return c
 }
 
-func sumOf(values []int64) (sum int64) {
-	for _, v := range values {
-		sum += v
+// bars gives what one task did: its phases, or where its host has told none,
+// the whole.
+func (b *board) bars(t restart.Task, status protocol.TaskStatus, now time.Time) (out []chartBar) {
+	add := func(class, name string, failed bool, from time.Time, to *time.Time) {
+		end := now
+		if to != nil {
+			end = *to
+		} else if t.FinishedAt != nil {
+			end = *t.FinishedAt
+		}
+		if failed {
+			class, name = class+" fail", name+" ("+say(b.lang, "chart.failed")+")"
+		}
+		out = append(out, chartBar{Class: class, Title: name + " " + took(b.lang, end.Sub(from)), from: from, to: end})
 	}
-	return sum
+	for _, p := range status.Phases {
+		class := "other"
+		if slices.Contains(protocol.Phases(), p.Phase) {
+			class = string(p.Phase)
+		}
+		add(class, phaseName(b.lang, string(p.Phase)), p.Error != "" || p.ExitCode != nil && *p.ExitCode != 0, p.StartedAt, p.FinishedAt)
+	}
+	if len(out) == 0 && t.StartedAt != nil {
+		add("other", say(b.lang, "taskstate."+string(t.State)), t.State.Failure(), *t.StartedAt, t.FinishedAt)
+	}
+	return out
 }
 
-// niceTop gives the least even 2, 4, 10, 20, 40, 100, … that is not below n.
-func niceTop(n int64) int64 {
-	for unit := int64(1); ; unit *= 10 {
-		for _, step := range []int64{2, 4, 10} {
-			if step*unit >= n {
-				return step * unit
+// scale gives each bar its place on the axis: from the start of the run to its
+// end, or until now. What a host's clock puts outside is shown at the edge.
+func (c *chartView) scale(l language, run restart.Run, now time.Time) {
+	start, end := run.CreatedAt, now
+	if run.StartedAt != nil {
+		start = *run.StartedAt
+	}
+	if run.FinishedAt != nil {
+		end = *run.FinishedAt
+	}
+	whole := max(end.Sub(start), time.Millisecond)
+	place := func(t time.Time) float64 { return min(max(float64(t.Sub(start))/float64(whole), 0), 1) }
+	for i := range c.Rows {
+		for j := range c.Rows[i].Bars {
+			bar := &c.Rows[i].Bars[j]
+			from, to := place(bar.from), place(bar.to)
+			bar.Began, bar.Ended = int64(from*float64(whole.Milliseconds())), int64(to*float64(whole.Milliseconds()))
+			if to-from < narrowest {
+				to = min(from+narrowest, 1)
+				from = to - narrowest
 			}
+			bar.From, bar.To = shareOf(from), shareOf(to)
 		}
 	}
+	c.Whole = whole.Milliseconds()
+	for i := range ticks + 1 {
+		c.Ticks = append(c.Ticks, took(l, (whole*time.Duration(i)/ticks).Truncate(time.Second/10)))
+	}
 }
 
-func coordinate(x float64) string { return strconv.FormatFloat(x, 'f', 1, 64) }
-
-// dayOf names a day, and monthOf a month, below a bar and in a table.
-func dayOf(t time.Time) string   { return t.Format(time.DateOnly) }
-func monthOf(t time.Time) string { return t.Format("2006-01") }
+func shareOf(part float64) string { return fmt.Sprintf("%.2f%%", 100*part) }

@@ -18,6 +18,9 @@
 //	POST /runs/{id}/start         the green button: starts, asks for the second step, or shows what has changed
 //	POST /runs/{id}/…             approve, reject, pause, resume, abort, force-abort, decide, retry, undrain
 //	GET  /runs/{id}/hosts/{host}  one host of it: phases, evidence, output
+//	GET  /runs/{id}/chart         the phases of all hosts over time
+//	GET  /runs/{id}/replay.html   the run as one file that needs no server
+//	GET  /runs/{id}/tasks/{task}/rows  a piece of a host's output, as JSON for the viewer
 //	GET  /runs/{id}/events        what changes on the run's page, as server-sent events
 //	GET  /runs/{id}/break-glass   the second step where it is frozen: type the service's name
 //	POST /runs/{id}/break-glass
@@ -45,7 +48,7 @@
 // Live pages: an event holds the parts of the page that have changed, rendered
 // by the same templates as the page itself, each with the id of the element
 // that it takes the place of. Its id is the run's version, so that a reader who
-// was away goes on where he was. htmx puts the parts in; the few lines of
+// was away goes on where he was; see broadcasts for how many are served at once. htmx puts the parts in; the few lines of
 // static/restartilka.js say whether the page is still live, count seconds, and
 // fetch a host's details when they are opened.
 //

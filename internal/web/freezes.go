@@ -13,6 +13,7 @@ import (
 type frozenNotice struct {
 	What, Reason string
 	Until        moment
+	Still        bool // it has paused the run already, or another freeze has
 }
 
 // freezeLine is one freeze of the list.
@@ -41,7 +42,7 @@ func (s *site) frozen(v *visit, run restart.Run, now time.Time) (*frozenNotice, 
 	if err != nil || f == nil {
 		return nil, err
 	}
-	return &frozenNotice{What: whereOf(v.lang, f.Freeze), Reason: restart.Escape(f.Reason), Until: momentOf(f.Ends, now)}, nil
+	return &frozenNotice{What: whereOf(v.lang, f.Freeze), Reason: restart.Escape(f.Reason), Until: momentOf(f.Ends, now), Still: run.Cause == restart.CauseFreeze}, nil
 }
 
 func whereOf(l language, f restart.Freeze) string {
@@ -162,10 +163,19 @@ func (s *site) listGlass(w http.ResponseWriter, v *visit) error {
 	for _, b := range list {
 		page.Runs = append(page.Runs, glassLine{
 			ID: b.Run, Service: b.Service, Environment: b.Environment, By: b.By, Reason: restart.Escape(b.Reason), Waived: restart.Escape(b.Waived),
-			Outcome: restart.Escape(b.Outcome), At: momentOf(b.At, now), MayReview: s.cfg.Control.MayReview(v.Context(), v.actor, b),
+			Outcome: outcomeOf(v.lang, b), At: momentOf(b.At, now), MayReview: s.cfg.Control.MayReview(v.Context(), v.actor, b),
 		})
 	}
 	return s.show(w, v, http.StatusOK, pageGlass, page)
+}
+
+// outcomeOf says what became of a run, with its counts in English only: they
+// come as a sentence.
+func outcomeOf(l language, b wire.BrokenGlass) string {
+	if l == english {
+		return restart.Escape(b.Outcome)
+	}
+	return known(l, "runstate."+string(b.State), string(b.State))
 }
 
 func (s *site) reviewGlass(w http.ResponseWriter, v *visit) error {

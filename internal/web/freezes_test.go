@@ -175,6 +175,7 @@ func TestBreakGlassOnPages(t *testing.T) {
 	if res := f.post(review, url.Values{"note": {"the outage was real, and this ended it"}}, "Cookie", olga); res.StatusCode != http.StatusSeeOther {
 		t.Errorf("review: %s\n%s", res.Status, res.body)
 	}
+	wants(t, f.page(olga, run.ID), "the glass was broken. Reviewed by olga: the outage was real, and this ended it")
 	wants(t, f.do("GET", "/break-glass", "", "Cookie", olga, "Accept-Language", "ru").body, "Разбирать нечего")
 	lacks(t, f.do("GET", "/runs", "", "Cookie", olga).body, "past its safeguards")
 }

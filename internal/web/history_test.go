@@ -186,13 +186,13 @@ func TestPercent(t *testing.T) {
 	}
 }
 
-func TestChart(t *testing.T) {
+func TestBars(t *testing.T) {
 	for most, top := range map[int64]int64{1: 2, 2: 2, 3: 4, 5: 10, 11: 20, 399: 400, 401: 1000, 1_000_000: 1_000_000} {
 		if got := niceTop(most); got != top {
 			t.Errorf("the top of %d is %d, want %d", most, got, top)
 		}
 	}
-	c := newChart("x", "t", "d", []string{"a", "b"}, []chartRow{{"one", []int64{1, 1}}, {"two", []int64{0, 0}}, {"three", []int64{0, 4}}})
+	c := newChart("x", "t", "d", []string{"a", "b"}, []barRow{{"one", []int64{1, 1}}, {"two", []int64{0, 0}}, {"three", []int64{0, 4}}})
 	if len(c.Bars) != 3 || c.Bars[0].Fill == c.Bars[1].Fill || len(c.Rules) != 3 || c.Rules[2].Text != "4" || c.Bars[2].Title != "three: b 4" {
 		t.Errorf("%+v", c)
 	}

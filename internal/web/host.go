@@ -1,7 +1,6 @@
 package web
 
 import (
-	"context"
 	"net/http"
 	"slices"
 	"strconv"
@@ -38,7 +37,7 @@ type attempt struct {
 	Samples             int
 	Warnings            []string
 	Evidence            []evidence
-	Output              string
+	Output              []row
 	Shown, Size         int64 // bytes of the output: shown, and printed in all
 	Started             bool
 }
@@ -92,6 +91,7 @@ func (s *site) showHost(w http.ResponseWriter, v *visit) error {
 		view.Attempts = append(view.Attempts, a)
 	}
 	page := hostPage{layout: s.layout(v, view.State+" · "+say(v.lang, "host.title", host, run.Service)), Host: view}
+	page.Files = []string{"output.js"}
 	if !run.State.Final() {
 		page.Reload = true
 		page.Events = "/runs/" + run.ID + "/events?after=" + strconv.FormatInt(run.Version, 10)
@@ -133,12 +133,8 @@ func (s *site) attempt(v *visit, run restart.Run, t restart.Task) (attempt, erro
 	for _, e := range status.Evidence {
 		a.Evidence = append(a.Evidence, evidenceOf(v.lang, e))
 	}
-	out, total, err := s.outputTail(v.Context(), v.actor, run.ID, t.ID, status.OutputSize)
-	if err != nil {
-		return attempt{}, err
-	}
-	a.Output, a.Shown, a.Size = plain(out), int64(len(out)), total
-	return a, nil
+	a.Output, a.Shown, a.Size, err = s.outputTail(v, t, maxText)
+	return a, err
 }
 
 func phaseLineOf(l language, p protocol.PhaseReport, state restart.TaskState, now time.Time) phaseLine {
@@ -169,29 +165,4 @@ func evidenceOf(l language, e protocol.EvidenceItem) evidence {
 		x.Error = say(l, "evidence.error", restart.Escape(e.Error))
 	}
 	return x
-}
-
-// outputTail gives the end of a task's output, and how long it is in all. The
-// agent has said how much there was a moment ago; more may be stored by now.
-func (s *site) outputTail(ctx context.Context, actor restart.Actor, run, task string, said int64) ([]byte, int64, error) {
-	offset := max(said-maxText, 0)
-	var out []byte
-	for range 8 { // a script that prints faster than this reads is not waited for
-		pieces, err := s.cfg.Control.Output(ctx, actor, run, task, offset, maxText)
-		if err != nil {
-			return nil, 0, err
-		}
-		if len(pieces) == 0 {
-			break
-		}
-		for _, p := range pieces {
-			if p.Truncated > 0 {
-				out = append(out, "\n[… "+strconv.FormatInt(p.Truncated, 10)+" B]\n"...)
-			}
-			out = append(out, p.Data...)
-			offset = p.Offset + int64(len(p.Data)) + p.Truncated
-		}
-		out, _ = tail(out, maxText)
-	}
-	return out, max(offset, said), nil
 }

@@ -1,20 +1,18 @@
 package web
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/restart"
 )
 
 const (
-	// pace is the shortest time between two events of one stream. The first
+	// pace is the shortest time between two steps of a broadcast. The first
 	// change after a quiet time is sent at once.
 	pace = 100 * time.Millisecond
 	// recheck is how often a stream looks whether its reader is still signed in.
@@ -23,11 +21,10 @@ const (
 	patience = 30 * time.Second
 )
 
-// frame is what one event puts into the page.
+// frame is what one event puts into each page of a run, but for what its reader may press.
 type frame struct {
 	Title string
 	Run   runView
-	Acts  *acts // nil = as they were
 	Cells []cell
 	Hosts []hostRow
 	Said  string // for those who listen to the page; "" = nothing worth saying
@@ -54,8 +51,8 @@ func (s *site) streamRun(w http.ResponseWriter, v *visit) error {
 	if err := rc.Flush(); err != nil || v.Method == http.MethodHead {
 		return nil
 	}
-	st := &stream{site: s, v: v, w: w, rc: rc, board: newBoard(v.lang, run), run: run, sent: after}
-	if err := st.follow(); err != nil && v.Context().Err() == nil {
+	st := &stream{site: s, v: v, w: w, rc: rc, sent: after}
+	if err := st.follow(run.ID); err != nil && v.Context().Err() == nil {
 		s.cfg.Logger.InfoContext(v.Context(), "a live page ended early", "request_id", v.id, "run_id", run.ID, "actor", v.actor.Name, "error", err)
 	}
 	return nil
@@ -73,57 +70,51 @@ func seen(r *http.Request) int64 {
 
 // stream is one open page of one run.
 type stream struct {
-	site  *site
-	v     *visit
-	w     http.ResponseWriter
-	rc    *http.ResponseController
-	board *board
-	run   restart.Run // as last known
-	sent  int64       // version of the last event
-	acts  *acts       // as last sent; nil = not yet
+	site *site
+	v    *visit
+	w    http.ResponseWriter
+	rc   *http.ResponseController
+	sent int64 // version of the last event
+	acts *acts // as last sent; nil = not yet
 }
 
-func (st *stream) follow() error {
-	ctx, cancel := context.WithCancel(st.v.Context())
-	var following sync.WaitGroup
-	defer following.Wait()
-	defer cancel()
-
-	runs, ended := make(chan restart.Run), make(chan error, 1)
-	following.Go(func() {
-		ended <- st.site.cfg.Control.Follow(ctx, st.v.actor, st.run.ID, st.sent, func(run restart.Run) error {
-			select {
-			case runs <- run:
-				return nil
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		})
-	})
+// follow sends what the run's broadcast has, from what the reader has seen on.
+func (st *stream) follow(run string) error {
+	ctx := st.v.Context()
+	b := st.site.live.join(run)
+	defer st.site.live.leave(b)
+	now, err := b.newest(ctx)
+	if now == nil {
+		return err
+	}
+	if err := st.catchUp(ctx, now); err != nil {
+		return err
+	}
+	number, passed := now.number, now.passed
 	alive, check := time.NewTicker(st.site.cfg.Keepalive), time.NewTicker(recheck)
 	defer alive.Stop()
 	defer check.Stop()
-	open := runs // nil while an event has just been sent: what changes meanwhile comes as one
-	rest := time.NewTimer(pace)
-	defer rest.Stop()
 	for {
 		select {
-		case run := <-open:
-			if err := st.send(ctx, run); err != nil {
+		case <-passed:
+			next, behind, err := b.after(number)
+			if next == nil {
+				return st.end(err)
+			}
+			if number, passed = next.number, next.passed; behind {
+				err = st.catchUp(ctx, next)
+			} else {
+				err = st.send(ctx, next)
+			}
+			if err != nil {
 				return err
 			}
-			open = nil
-			rest.Reset(pace)
-		case <-rest.C:
-			open = runs
-		case err := <-ended:
-			if err != nil || ctx.Err() != nil {
-				return err
-			}
-			return st.write("event: end\ndata: over\n\n")
 		case <-check.C:
-			if now, err := st.site.cfg.Auth.Authenticate(ctx, st.v.Request); err != nil || now.Name != st.v.actor.Name {
+			if actor, err := st.site.cfg.Auth.Authenticate(ctx, st.v.Request); err != nil || actor.Name != st.v.actor.Name {
 				return fmt.Errorf("the reader is not signed in any more: %w", err)
+			}
+			if err := st.site.cfg.Control.Sees(st.v.actor); err != nil {
+				return err // the rules have changed
 			}
 		case <-alive.C:
 			if err := st.write(": alive\n\n"); err != nil {
@@ -135,72 +126,62 @@ func (st *stream) follow() error {
 	}
 }
 
-// send makes one event of what has changed since the last one. The run comes
-// with its changed tasks only, or, the first time, with all of them.
-func (st *stream) send(ctx context.Context, run restart.Run) error {
-	var changed []restart.Task
-	for _, t := range run.Tasks {
-		if t.Version > st.sent {
-			changed = append(changed, t)
+func (st *stream) end(err error) error {
+	if err != nil {
+		return err
+	}
+	return st.write("event: end\ndata: over\n\n")
+}
+
+// catchUp sends all that the reader has missed, as one event of his own, if he
+// has missed something.
+func (st *stream) catchUp(ctx context.Context, now *step) error {
+	if now.run.Version <= st.sent {
+		return nil
+	}
+	at := st.site.cfg.Now()
+	// After a restart of the server very many have missed the same.
+	text, err := now.once(fmt.Sprint(st.v.lang, " after ", st.sent, at.Unix()), func() (string, error) {
+		var missed []restart.Task
+		for _, t := range now.run.Tasks {
+			if t.Version > st.sent {
+				missed = append(missed, t)
+			}
 		}
+		return st.site.frame(now, st.v.lang, at, missed, true)
+	})
+	if err != nil {
+		return err
 	}
-	before := st.run
-	run.Tasks = restart.Merge(before.Tasks, run.Tasks)
-	f := st.frame(ctx, before, run, changed)
-	var b bytes.Buffer
-	if err := st.site.pages[st.v.lang][pageRun].ExecuteTemplate(&b, "frame", f); err != nil {
-		return fmt.Errorf("render an event: %w", err)
-	}
-	st.run, st.sent = run, run.Version
-	return st.write(event(run.Version, b.String()))
+	return st.event(ctx, now, text)
 }
 
-func (st *stream) frame(ctx context.Context, before, run restart.Run, changed []restart.Task) frame {
-	now := st.site.cfg.Now()
-	attempts := map[string]int{} // the newest of each host
-	for _, t := range run.Tasks {
-		attempts[t.Host] = max(attempts[t.Host], t.Attempt)
+// send sends one step of the run, unless the reader has seen it.
+func (st *stream) send(ctx context.Context, now *step) error {
+	if now.run.Version <= st.sent {
+		return nil
 	}
-	f := frame{Title: st.board.title(run), Run: st.board.view(run, now)}
-	f.Run.Live = true
-	notes := st.site.notes(ctx, st.v.actor, changed)
-	for _, t := range changed {
-		if t.Attempt < attempts[t.Host] {
-			continue
+	text, err := now.text(st.site, st.v.lang)
+	if err != nil {
+		return err
+	}
+	return st.event(ctx, now, text)
+}
+
+// event sends what all readers of a language get, with what this one may press,
+// where that has changed.
+func (st *stream) event(ctx context.Context, now *step, text string) error {
+	a := st.site.acts(ctx, st.v.actor, now.run, now.frozen, now.at)
+	a.Key, a.Live = now.key, true
+	if st.acts == nil || !st.acts.same(a) || now.moved {
+		own, err := now.forms(st.site, st.v.lang, a)
+		if err != nil {
+			return err
 		}
-		c, r := st.board.cell(t), st.board.row(t, notes[t.ID], now)
-		c.Live, r.Live = true, true
-		f.Cells, f.Hosts = append(f.Cells, c), append(f.Hosts, r)
+		text, st.acts = text+own, &a
 	}
-	if st.board.total > maxCells {
-		f.Cells = nil
-	}
-	st.plan(&run)
-	if a := st.site.acts(ctx, st.v.actor, run, st.frozen(ctx, run), now); st.acts == nil || !st.acts.same(a) || moved(before, run) {
-		a.Live = true
-		f.Acts, st.acts = &a, &a
-	}
-	if st.sent < before.Version || moved(before, run) { // the first: what the reader has missed
-		f.Said = say(st.v.lang, "said.run", f.Run.State, f.Run.Counts[0].Text)
-	}
-	return f
-}
-
-// frozen tells whether a freeze stands in the run's way. Where that can't be
-// found out it is left to the press, which asks again.
-func (st *stream) frozen(ctx context.Context, run restart.Run) bool {
-	if run.State != restart.RunDraft && run.State != restart.RunAwaitingApproval && run.State != restart.RunPaused {
-		return false
-	}
-	f, err := st.site.cfg.Control.FreezeOn(ctx, st.v.actor, run)
-	return err == nil && f != nil
-}
-
-// plan lays back what a follower is not told again.
-func (st *stream) plan(run *restart.Run) {
-	if run.Plan == nil {
-		run.Plan = &st.board.plan
-	}
+	st.sent = now.run.Version
+	return st.write("id: " + strconv.FormatInt(now.run.Version, 10) + "\n" + text + "\n")
 }
 
 // moved tells whether the run or one of its hosts is in another state now, or
@@ -217,16 +198,15 @@ func moved(before, after restart.Run) bool {
 	return false
 }
 
-// event is one server-sent event without a name: htmx puts its parts in place.
-func event(id int64, html string) string {
+// data makes lines of a server-sent event of a text.
+func data(html string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "id: %d\n", id)
+	b.Grow(len(html) + len(html)/8)
 	for line := range strings.Lines(html) {
 		if line = strings.TrimSpace(line); line != "" {
 			b.WriteString("data: " + line + "\n")
 		}
 	}
-	b.WriteByte('\n')
 	return b.String()
 }
 

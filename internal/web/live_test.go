@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/restartilka/restartilka/internal/control"
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/store"
@@ -232,5 +233,73 @@ func TestStreamOfNoRun(t *testing.T) {
 	res := f.do("GET", "/runs/"+strings.Repeat("0", 26)+"/events", "", "Cookie", f.signIn(), "Sec-Fetch-Site", "same-origin")
 	if res.StatusCode != http.StatusNotFound {
 		t.Errorf("%s", res.Status)
+	}
+}
+
+// Many readers of one run, in two languages and with different rights: each
+// gets what is his, and all of it; the run is read for none of them alone, and
+// nobody is left when they have gone.
+func TestLiveForMany(t *testing.T) {
+	f := newFixture(t)
+	run := f.create(f.newRun("nginx", 3))
+	f.to(run, restart.RunRunning, "", "")
+	dana, anna := f.signIn(), f.signInAs("anna", restart.RoleDeveloper)
+	var readers []*listener
+	for i := range 30 {
+		cookie, lang := dana, "en"
+		if i%2 == 1 {
+			cookie, lang = anna, "ru"
+		}
+		readers = append(readers, f.listen(cookie, "/runs/"+run.ID+"/events", "Accept-Language", lang))
+	}
+	for i := range 3 {
+		f.task(run, i, restart.TaskSucceeded, store.TaskChange{}, nil)
+	}
+	f.to(run, restart.RunCompleted, "", "")
+	for i, l := range readers {
+		var all string
+		last := int64(0)
+		for m, open := l.next(); open && m.event != "end"; m, open = l.next() {
+			if m.comment == "" && m.id <= last {
+				t.Errorf("reader %d: event %d after %d", i, m.id, last)
+			}
+			all, last = all+m.data, max(last, m.id)
+		}
+		done := "3 of 3 hosts done"
+		if i%2 == 1 {
+			done = "готово хостов: 3 из 3"
+		}
+		wants(t, all, `id="host-0"`, `id="host-1"`, `id="host-2"`)
+		wants(t, all, done)
+		if may := strings.Contains(all, `/abort"`); may != (i%2 == 0) {
+			t.Errorf("reader %d may abort: %v", i, may)
+		}
+	}
+	f.site.live.mu.Lock()
+	defer f.site.live.mu.Unlock()
+	if n := len(f.site.live.byRun); n != 0 {
+		t.Errorf("%d broadcasts are left", n)
+	}
+}
+
+// A reader who is far behind is told all at once what he has missed.
+func TestFarBehind(t *testing.T) {
+	b := &broadcast{began: make(chan struct{})}
+	now := time.Now()
+	for i := range 3 * kept {
+		b.add(control.Glance{Run: restart.Run{Version: int64(i), State: restart.RunRunning}}, now)
+	}
+	if next, behind, err := b.after(0); next.number != 3*kept-1 || !behind || err != nil {
+		t.Errorf("after the first: %d %v %v", next.number, behind, err)
+	}
+	if next, behind, _ := b.after(3*kept - 1 - kept); next.number != 3*kept-kept || behind {
+		t.Errorf("the oldest that is kept: %d %v", next.number, behind)
+	}
+	b.end(nil)
+	if next, _, err := b.after(3*kept - 1); next != nil || err != nil {
+		t.Errorf("after the last: %v %v", next, err)
+	}
+	if len(b.recent) != kept {
+		t.Errorf("%d are kept", len(b.recent))
 	}
 }

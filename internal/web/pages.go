@@ -34,6 +34,9 @@ type (
 		Theme     theme
 		Nav       []navLine
 		ToApprove int // runs that the reader may approve or reject
+		// Description is what a link to the page says in a chat, to those who may
+		// see the page; "" = what restartilka is.
+		Description string
 	}
 	signInPage struct {
 		layout
@@ -80,6 +83,7 @@ type (
 		Events string // address of the stream; "" = the run is over
 		Frozen *frozenNotice
 		Steps  *stepsView // nil = not shown
+		Replay bool       // there is something to replay
 	}
 	approvalsPage struct {
 		layout
@@ -150,6 +154,11 @@ type (
 		Host   hostView
 		Events string
 	}
+	chartPage struct {
+		layout
+		Run   runView
+		Chart chartView
+	}
 	problemPage struct {
 		layout
 		Heading, Message string
@@ -167,6 +176,7 @@ const (
 	pageRuns    = "runs"
 	pageRun     = "run"
 	pageHost    = "host"
+	pageChart   = "chart"
 	pageProblem = "problem"
 	pageFreezes = "freezes"
 	pageGlass   = "glass"
@@ -220,9 +230,14 @@ func (s *site) show(w http.ResponseWriter, v *visit, status int, name string, pa
 	if err := s.pages[v.lang][name].ExecuteTemplate(&b, "layout.html", page); err != nil {
 		return fmt.Errorf("render %s: %w", name, err)
 	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	reply(w, v, status, b.Bytes())
+	return nil
+}
+
+// reply sends a body of which the type is set already.
+func reply(w http.ResponseWriter, v *visit, status int, body []byte) {
 	h := w.Header()
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	body := b.Bytes()
 	if len(body) > 1<<10 && acceptsGzip(v.Request) {
 		h.Set("Content-Encoding", "gzip")
 		body = compress(body)
@@ -230,7 +245,6 @@ func (s *site) show(w http.ResponseWriter, v *visit, status int, name string, pa
 	h.Add("Vary", "Accept-Encoding")
 	w.WriteHeader(status)
 	w.Write(body) //nolint:errcheck // the reader has gone
-	return nil
 }
 
 // layout starts a page for a visit.

@@ -2,16 +2,9 @@ package web
 
 import (
 	"bytes"
-	"regexp"
 	"strings"
 	"unicode/utf8"
-
-	"github.com/restartilka/restartilka/internal/restart"
 )
-
-// colours are the escape sequences that set colours and nothing else. They
-// carry no text, so they are left out.
-var colours = regexp.MustCompile("\x1b\\[[0-9;]*m")
 
 // plain makes what a script has printed harmless for a page: its lines and
 // tabs stay, colours are left out, everything else that is not printable is
@@ -24,12 +17,7 @@ func plain(b []byte) string {
 		if i > 0 {
 			out.WriteByte('\n')
 		}
-		for j, piece := range strings.Split(line, "\t") {
-			if j > 0 {
-				out.WriteByte('\t')
-			}
-			out.WriteString(restart.Escape(piece))
-		}
+		out.WriteString(visible(line))
 	}
 	return out.String()
 }

@@ -66,20 +66,6 @@ func (s *site) peopleRoutes() []route {
 	}
 }
 
-func (s *site) runRoutes() []route {
-	return []route{
-		{pattern: "GET /runs", policy: signedIn, handle: s.listRuns},
-		{pattern: "GET /runs/{id}", policy: signedIn, handle: s.showRun},
-		{pattern: "GET /runs/{id}/events", policy: signedIn, stream: true, handle: s.streamRun},
-		{pattern: "GET /runs/{id}/hosts/{host}", policy: signedIn, handle: s.showHost},
-		{pattern: "GET /runs/{id}/break-glass", policy: signedIn, handle: s.glassForm},
-		{pattern: "POST /runs/{id}/break-glass", policy: signedIn, handle: s.breakGlass},
-		{pattern: "GET /freezes", policy: signedIn, handle: s.listFreezes},
-		{pattern: "GET /break-glass", policy: signedIn, handle: s.listGlass},
-		{pattern: "POST /break-glass/{id}/review", policy: signedIn, handle: s.reviewGlass},
-	}
-}
-
 // reviewRoutes are of what one person looks at before another's work counts.
 func (s *site) reviewRoutes() []route {
 	return []route{

@@ -20,7 +20,7 @@ func paths(f *fixture) map[string]string {
 		if !ok {
 			path = r.pattern
 		}
-		out[r.pattern] = strings.NewReplacer("{$}", "", "{id}", run.ID, "{host}", run.Tasks[0].Host, "{name}", "x", "{code}", "00000-00000", "{method}", "oidc", "{digest}", strings.Repeat("ab", 32)).Replace(path)
+		out[r.pattern] = strings.NewReplacer("{$}", "", "{id}", run.ID, "{host}", run.Tasks[0].Host, "{task}", run.Tasks[0].ID, "{name}", "x", "{code}", "00000-00000", "{method}", "oidc", "{digest}", strings.Repeat("ab", 32)).Replace(path)
 	}
 	return out
 }

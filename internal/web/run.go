@@ -1,8 +1,6 @@
 package web
 
 import (
-	"context"
-	"errors"
 	"maps"
 	"net/http"
 	"slices"
@@ -19,6 +17,8 @@ const (
 	maxCells = 1000 // hosts that the strip shows one by one; above it is a bar
 	fewHosts = 8    // hosts that the strip shows with their names
 	maxNotes = 20   // hosts in hand whose newest look at health is shown
+
+	maxDescription = 300 // characters of a link's preview
 )
 
 // runView is the part of a run's page that follows the run.
@@ -37,11 +37,13 @@ type runView struct {
 	Bar                       []segment // nil where the strip shows each host
 	Paused, HasUnknown        bool
 	Frozen                    bool // a freeze has paused it
+	NoneLeft                  bool // no host waits
 	OnHost                    bool // begun on the host itself, without a server
 	Reason, By                string
 	Only                      string // that it does not do the whole scenario
 	Density                   string // of the strip: few | some | many
 	Glass                     bool   // it was started past its safeguards
+	Review                    string // what became of the review of that
 	Approval                  *approvalView
 }
 
@@ -107,8 +109,9 @@ func (s *site) showRun(w http.ResponseWriter, v *visit) error {
 	now := s.cfg.Now()
 	b := newBoard(v.lang, run)
 	page := runPage{layout: s.layout(v, b.title(run)), Run: b.view(run, now), Facts: b.facts(run)}
+	page.Description = describe(page.Run)
 	latest := hostsOf(run)
-	notes := s.notes(v.Context(), v.actor, latest)
+	notes := s.cfg.Control.Notes(v.Context(), v.actor, run, maxNotes)
 	for _, t := range latest[:min(len(latest), maxRows)] {
 		page.Hosts = append(page.Hosts, b.row(t, notes[t.ID], now))
 	}
@@ -127,7 +130,7 @@ func (s *site) showRun(w http.ResponseWriter, v *visit) error {
 	if page.Steps, err = s.steps(v, run); err != nil {
 		return err
 	}
-	page.Scripts = true
+	page.Scripts, page.Replay = true, run.StartedAt != nil
 	return s.show(w, v, http.StatusOK, pageRun, page)
 }
 
@@ -205,7 +208,7 @@ func (b *board) view(run restart.Run, now time.Time) runView {
 		Created: momentOf(run.CreatedAt, now), Started: maybeMoment(run.StartedAt, now), Finished: maybeMoment(run.FinishedAt, now),
 		Took: lasted(run.StartedAt, run.FinishedAt, now), Ticking: run.StartedAt != nil && run.FinishedAt == nil,
 		Done: counts[toneDone], Total: b.total,
-		Paused: run.State == restart.RunPaused, Frozen: run.Cause == restart.CauseFreeze, HasUnknown: counts[toneUnknown] > 0,
+		Paused: run.State == restart.RunPaused, Frozen: run.Cause == restart.CauseFreeze, NoneLeft: counts[toneWait] == 0, HasUnknown: counts[toneUnknown] > 0,
 		Reason: restart.Escape(run.Reason), By: run.Actor, Density: b.density(), Glass: run.BreakGlass, Approval: approvalOf(b.lang, run, now),
 	}
 	if run.Work == restart.WorkUndrain {
@@ -213,6 +216,12 @@ func (b *board) view(run restart.Run, now time.Time) runView {
 	}
 	if run.Work == restart.WorkRehearse {
 		x.Only = say(b.lang, "run.rehearsal")
+	}
+	switch r := run.GlassReview; {
+	case r != nil:
+		x.Review = say(b.lang, "run.glass.reviewed", r.By, restart.Escape(r.Note))
+	case run.BreakGlass:
+		x.Review = say(b.lang, "run.glass.waits")
 	}
 	x.OnHost = run.OnHost()
 	if run.Via != "" && !x.OnHost {
@@ -231,7 +240,11 @@ func (b *board) view(run restart.Run, now time.Time) runView {
 			if counts[t] == 0 {
 				shown = toneWait // nothing is done: no tick
 			}
-			x.Counts = append(x.Counts, counted{shown, say(b.lang, "progress.done", counts[t], b.total)})
+			key := "progress.done"
+			if b.total == 1 {
+				key = "progress.done.one"
+			}
+			x.Counts = append(x.Counts, counted{shown, say(b.lang, key, counts[t], b.total)})
 		case counts[t] > 0:
 			x.Counts = append(x.Counts, counted{t, say(b.lang, "progress."+string(t), counts[t])})
 		}
@@ -240,6 +253,23 @@ func (b *board) view(run restart.Run, now time.Time) runView {
 		x.Bar = counts.bar()
 	}
 	return x
+}
+
+// describe says a run in two lines, for the preview of a link.
+func describe(x runView) string {
+	var counts []string
+	for _, c := range x.Counts {
+		counts = append(counts, c.Text)
+	}
+	parts := []string{x.Reason, x.By, strings.Join(counts, ", ")}
+	if x.Explanation != "" {
+		parts = append(parts, x.Explanation)
+	}
+	text := []rune(strings.Join(parts, " · "))
+	if len(text) > maxDescription {
+		text = append(text[:maxDescription-1], '…')
+	}
+	return string(text)
 }
 
 func (b *board) facts(run restart.Run) facts {
@@ -395,27 +425,4 @@ func known(l language, key, otherwise string) string {
 		return restart.Escape(otherwise)
 	}
 	return say(l, key)
-}
-
-// notes gives the newest look at the health of hosts in hand, by task.
-func (s *site) notes(ctx context.Context, actor restart.Actor, tasks []restart.Task) map[string]string {
-	notes := map[string]string{}
-	asked := 0
-	for _, t := range tasks {
-		if t.State != restart.TaskRunning || asked == maxNotes {
-			continue
-		}
-		asked++
-		_, status, err := s.cfg.Control.TaskDetail(ctx, actor, t.RunID, t.ID)
-		if err != nil {
-			if !errors.Is(err, context.Canceled) {
-				s.cfg.Logger.WarnContext(ctx, "read what a host said", "run_id", t.RunID, "task_id", t.ID, "host", t.Host, "error", err)
-			}
-			continue
-		}
-		if n := len(status.Health); n > 0 {
-			notes[t.ID] = status.Health[n-1].Detail
-		}
-	}
-	return notes
 }

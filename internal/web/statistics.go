@@ -23,7 +23,7 @@ type statisticsPage struct {
 	Since                        string
 	Total                        tallyLine
 	Empty                        bool
-	Charts                       []*chartView
+	Charts                       []*barChart
 	ByEnvironment                []tallyLine
 	ByService, ByTeam            []tallyLine
 	Services                     int // in all, where not all are listed
@@ -206,19 +206,19 @@ func teamsOf(services []store.Tally, now inventory.Snapshot) []tallyLine {
 }
 
 // chartsOf draws what was done, and how it went.
-func chartsOf(l language, window store.Window, x store.Figures) []*chartView {
+func chartsOf(l language, window store.Window, x store.Figures) []*barChart {
 	name := dayOf
 	if window == store.WindowYear {
 		name = monthOf
 	}
-	var kinds, ends, helped []chartRow
+	var kinds, ends, helped []barRow
 	for _, p := range x.Points {
-		kinds = append(kinds, chartRow{name(p.From), []int64{p.Restarts, p.Dumps, p.Runs - p.Restarts - p.Dumps}})
-		ends = append(ends, chartRow{name(p.From), []int64{p.Completed, p.Failed, p.Aborted}})
-		helped = append(helped, chartRow{name(p.From), []int64{p.Restarted - p.Again, p.Again}})
+		kinds = append(kinds, barRow{name(p.From), []int64{p.Restarts, p.Dumps, p.Runs - p.Restarts - p.Dumps}})
+		ends = append(ends, barRow{name(p.From), []int64{p.Completed, p.Failed, p.Aborted}})
+		helped = append(helped, barRow{name(p.From), []int64{p.Restarted - p.Again, p.Again}})
 	}
 	total := x.Total
-	return []*chartView{
+	return []*barChart{
 		newChart("kinds", say(l, "stats.kinds"), say(l, "stats.kinds.desc", total.Restarts, total.Dumps), []string{say(l, "kind.restart"), say(l, "kind.thread-dump"), say(l, "kind.custom")}, kinds),
 		newChart("ends", say(l, "stats.ends"), say(l, "stats.ends.desc", total.Completed, total.Failed, total.Aborted), []string{say(l, "runstate.completed"), say(l, "runstate.failed"), say(l, "runstate.aborted")}, ends),
 		newChart("helped", say(l, "stats.helped"), say(l, "stats.helped.desc", total.Again, total.Restarted), []string{say(l, "stats.yes"), say(l, "stats.no")}, helped),

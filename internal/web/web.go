@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/audit"
@@ -42,9 +43,11 @@ type site struct {
 	assets *assets
 	pages  pages
 	mux    *http.ServeMux
+	live   *broadcasts
 	table  []route // what is mounted
 
-	reviewing chan struct{} // holds one for each review that is being worked out
+	replayPolicy func() (string, error)
+	reviewing    chan struct{} // holds one for each review that is being worked out
 }
 
 func newSite(cfg Config) *site {
@@ -59,6 +62,8 @@ func newSite(cfg Config) *site {
 	}
 	s := &site{cfg: cfg, assets: embeddedAssets(), mux: http.NewServeMux(), reviewing: make(chan struct{}, reviewsAtOnce)}
 	s.pages = parsePages(s.assets)
+	s.replayPolicy = sync.OnceValues(func() (string, error) { return policyOfReplay(s.pages) })
+	s.live = &broadcasts{site: s, byRun: map[string]*broadcast{}}
 	for _, r := range s.routes() {
 		s.mount(r)
 	}

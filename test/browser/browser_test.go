@@ -182,8 +182,11 @@ func TestARunIsFollowedLive(t *testing.T) {
 	b.press("#host-0 summary")
 	b.until("document.querySelector('#host-0 pre') !== null")
 	b.harmless("document.querySelector('#host-0 pre').textContent")
+	b.press(".timeline > summary")
+	b.until("document.querySelectorAll('.timeline .bars line.run').length === 4") // three hosts and the legend
 	b.visit("/runs/" + run.ID + "/hosts/" + run.Tasks[0].Host)
-	b.harmless("document.querySelector('.report pre').textContent")
+	b.until("!document.querySelector('.viewer').hidden")
+	b.harmless("[...document.querySelectorAll('.window > div')].map(e => e.textContent + '\\n').join('')")
 	b.quiet()
 }
 
@@ -296,6 +299,9 @@ func TestTheServerRestartsUnderAnOpenPage(t *testing.T) {
 	b.until(tones + " === 'done done done' && " + badge + " === 'Completed'")
 	if !eval[bool](b, "window.sameDocument === true") {
 		t.Error("the page was loaded again")
+	}
+	if rows := eval[string](b, "[...document.querySelectorAll('.hosts-list > .host, .cell, #summary, #acts, #said')].map(e => e.id).sort().join(' ')"); rows != "acts cell-0 cell-1 cell-2 host-0 host-1 host-2 said summary" {
+		t.Errorf("after the server was away the page has %q", rows)
 	}
 	if lost := eval[bool](b, "document.querySelector('.connection.lost')?.checkVisibility() === true"); lost {
 		t.Error("the page still says that the connection is lost")
