@@ -121,10 +121,8 @@ func (a asking) request(c control.Choice) restart.Request {
 		Service: a.service, Scenario: a.scenario, Environment: a.environment, Group: a.group, Hosts: a.hosts, Except: a.except,
 		Reason: a.reason, Ticket: a.ticket, Rehearse: a.rehearse,
 	}
-	if a.group != "" || a.hosts != "" { // they say it, and may contradict what is ticked only where that was meant
-		if i := slices.IndexFunc(c.Places, func(p control.Place) bool { return p.Group == a.group }); i >= 0 && a.environment == "" {
-			req.Environment = c.Places[i].Environment
-		}
+	if i := slices.IndexFunc(c.Places, func(p control.Place) bool { return p.Group == a.group }); i >= 0 && a.environment == "" {
+		req.Environment = c.Places[i].Environment // the group says it
 	}
 	r := a.recipe(c)
 	if r == nil {
