@@ -1,0 +1,146 @@
+package browser
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/hex"
+	"fmt"
+	"image"
+	"image/color"
+	"image/png"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+)
+
+// axe is axe-core 4.14.1 as it is in the npm package: axe.min.js. It is of the
+// tests alone.
+//
+//go:embed testdata/axe-core-4.14.1.min.js
+var axe string
+
+const axeSum = "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c"
+
+// violations is what axe finds wrong with a page, as an expression: rules of
+// WCAG 2.2 at A and AA, and axe's own of good practice.
+const violations = `axe.run(document, {resultTypes: ['violations']}).then(r => r.violations.map(v =>
+	v.id + ' (' + v.help + '): ' + v.nodes.slice(0, 4).map(n => n.target.join(' ') + ' ' + n.html.slice(0, 160) + ' | ' + [...n.any, ...n.all, ...n.none].map(c => c.message).join('; ')).join(' / ')))`
+
+// Every page is looked at by day on a desk, and by night on a phone: nothing
+// sticks out, axe finds nothing, and the content security policy is kept.
+// RESTARTILKA_SCREENSHOTS names a folder for pictures of all of them.
+func TestPagesAreAccessible(t *testing.T) {
+	if sum := sha256.Sum256([]byte(axe)); hex.EncodeToString(sum[:]) != axeSum {
+		t.Fatal("axe-core is not what npm has")
+	}
+	s := newShop(t)
+	looks := []look{{1280, "light"}, {390, "dark"}}
+	if s.pictures() != "" {
+		looks = []look{{1280, "light"}, {1280, "dark"}, {390, "light"}, {390, "dark"}}
+	}
+	found := map[string][]string{} // the places by what is wrong
+	for _, p := range places() {
+		b := s.as(p.as)
+		b.show(looks[0].width, looks[0].scheme)
+		b.visit(p.path(s))
+		if p.ready != "" {
+			b.until(p.ready)
+		}
+		if p.open != "" {
+			b.press(p.open)
+		}
+		b.until("document.querySelectorAll('.htmx-request, [data-report]:not([data-shown]) details[open]').length === 0")
+		if got := eval[int](b, "performance.getEntriesByType('navigation')[0].responseStatus"); got != max(p.status, 200) {
+			t.Errorf("page %s: status %d, want %d", p.name, got, max(p.status, 200))
+		}
+		eval[bool](b, axe+"\n;true")
+		for _, l := range looks {
+			b.show(l.width, l.scheme)
+			if out := eval[string](b, wide); out != "" {
+				t.Errorf("page %s, %d %s, sticks out: %s", p.name, l.width, l.scheme, out)
+			}
+			wrong, err := chromedp.Run(b.ctx, chromedp.Evaluate[[]string](violations, chromedp.EvalAwaitPromise))
+			must(t, err)
+			for _, v := range wrong {
+				found[v] = append(found[v], fmt.Sprintf("%s %d %s", p.name, l.width, l.scheme))
+			}
+			s.picture(b, fmt.Sprintf("%s-%d-%s", p.name, l.width, l.scheme))
+		}
+	}
+	for v, where := range found {
+		t.Errorf("%s, on %d pages: %s", v, len(where), strings.Join(where, ", "))
+	}
+	for _, b := range s.tabs {
+		b.quiet("status of 404")
+	}
+}
+
+// look is a window: how wide, and by day or by night.
+type look struct {
+	width  int64
+	scheme string
+}
+
+func (s *shop) pictures() string { return os.Getenv("RESTARTILKA_SCREENSHOTS") }
+
+// picture keeps what a page looks like.
+func (s *shop) picture(b *tab, name string) {
+	s.t.Helper()
+	dir := s.pictures()
+	if dir == "" {
+		return
+	}
+	taken, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100))
+	must(s.t, err)
+	small, err := fewColours(taken)
+	must(s.t, err)
+	must(s.t, os.MkdirAll(dir, 0o755))
+	must(s.t, os.WriteFile(filepath.Join(dir, name+".png"), small, 0o644))
+}
+
+// fewColours gives a PNG with at most 256 colours: those that it has most of,
+// and for the others the one that is nearest.
+func fewColours(picture []byte) ([]byte, error) {
+	from, err := png.Decode(bytes.NewReader(picture))
+	if err != nil {
+		return nil, err
+	}
+	count := map[color.RGBA]int{}
+	at := func(x, y int) color.RGBA { return color.RGBAModel.Convert(from.At(x, y)).(color.RGBA) }
+	size := from.Bounds()
+	for y := size.Min.Y; y < size.Max.Y; y++ {
+		for x := size.Min.X; x < size.Max.X; x++ {
+			count[at(x, y)]++
+		}
+	}
+	colours := make([]color.RGBA, 0, len(count))
+	for c := range count {
+		colours = append(colours, c)
+	}
+	slices.SortFunc(colours, func(a, b color.RGBA) int {
+		return cmp.Or(count[b]-count[a], int(a.R)-int(b.R), int(a.G)-int(b.G), int(a.B)-int(b.B))
+	})
+	var palette color.Palette
+	for _, c := range colours[:min(len(colours), 256)] {
+		palette = append(palette, c)
+	}
+	to := image.NewPaletted(size, palette)
+	index := map[color.RGBA]uint8{}
+	for c := range count {
+		index[c] = uint8(palette.Index(c))
+	}
+	for y := size.Min.Y; y < size.Max.Y; y++ {
+		for x := size.Min.X; x < size.Max.X; x++ {
+			to.SetColorIndex(x, y, index[at(x, y)])
+		}
+	}
+	var out bytes.Buffer
+	err = (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&out, to)
+	return out.Bytes(), err
+}
