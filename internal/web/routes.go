@@ -179,6 +179,9 @@ func pressedOn(form string) string {
 	if strings.HasPrefix(form, "/break-glass/") { // of any run in its list
 		return "/break-glass"
 	}
+	if version, ok := strings.CutSuffix(form, "/withdraw"); ok {
+		return version + "/review"
+	}
 	return path.Dir(form)
 }
 
@@ -189,6 +192,9 @@ func (s *site) home(w http.ResponseWriter, v *visit) error {
 }
 
 // nothing answers for every path that no route has.
-func (s *site) nothing(http.ResponseWriter, *visit) error {
+func (s *site) nothing(_ http.ResponseWriter, v *visit) error {
+	if actor, err := s.cfg.Auth.Authenticate(v.Context(), v.Request); err == nil {
+		v.actor = actor // whose navigation the page has
+	}
 	return restart.Errorf(restart.CodeNotFound, "there is no such page")
 }

@@ -91,12 +91,17 @@ func (f *fixture) signedIn() *tab {
 func (f *fixture) signedInAs(name, secret string) *tab {
 	f.t.Helper()
 	b := open(f.browser, f.t, f.URL)
+	f.signIn(b, name, secret)
+	return b
+}
+
+func (f *fixture) signIn(b *tab, name, secret string) {
+	f.t.Helper()
 	b.visit("/runs")
 	b.fill("#name", name)
 	b.fill("#secret", secret)
 	b.press("button.main")
 	b.until("location.pathname === '/runs' && document.readyState === 'complete'")
-	return b
 }
 
 // tones gives the tones of the hosts of a run's page, as an expression.
