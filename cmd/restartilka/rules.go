@@ -48,11 +48,11 @@ that is answered otherwise than it wants ends with exit code 1.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			file, known, err := rulesToTest(cmd, args, config)
+			file, known, in, err := rulesToTest(cmd, args, config)
 			if err != nil {
 				return err
 			}
-			return testRules(cmd, file, cases, known)
+			return testRules(cmd, file, cases, known, in)
 		},
 	}
 	cmd.Flags().StringVar(&config, "config", server.DefaultConfig, "the server's configuration: its rules, and its inventory")
@@ -60,17 +60,17 @@ that is answered otherwise than it wants ends with exit code 1.`,
 	return cmd
 }
 
-// rulesToTest gives the file, "" for the shipped rules, and what the inventory
-// has; nil where there is none to be had. A file that is named needs no
-// configuration.
-func rulesToTest(cmd *cobra.Command, args []string, config string) (string, *authz.Inventory, error) {
+// rulesToTest gives the file, "" for the shipped rules, what the inventory has,
+// nil where there is none to be had, and how people sign in. A file that is
+// named needs no configuration.
+func rulesToTest(cmd *cobra.Command, args []string, config string) (string, *authz.Inventory, server.SignInConfig, error) {
 	cfg, err := server.ReadConfig(config)
 	named := len(args) == 1
 	switch {
 	case err != nil && (!named || cmd.Flags().Changed("config")):
-		return "", nil, err
+		return "", nil, server.SignInConfig{}, err
 	case err != nil:
-		return args[0], nil, nil
+		return args[0], nil, server.SignInConfig{}, nil
 	}
 	file := cfg.Rules
 	if named {
@@ -80,7 +80,7 @@ func rulesToTest(cmd *cobra.Command, args []string, config string) (string, *aut
 	if err != nil {
 		fmt.Fprintf(cmd.ErrOrStderr(), "names are not compared with the inventory: %s\n", restart.Escape(err.Error()))
 	}
-	return file, known, nil
+	return file, known, cfg.SignIn, nil
 }
 
 func inInventory(ctx context.Context, cfg inventory.Config) (*authz.Inventory, error) {
@@ -105,13 +105,16 @@ func inInventory(ctx context.Context, cfg inventory.Config) (*authz.Inventory, e
 	return known, nil
 }
 
-func testRules(cmd *cobra.Command, file, casesFile string, known *authz.Inventory) error {
+func testRules(cmd *cobra.Command, file, casesFile string, known *authz.Inventory, in server.SignInConfig) error {
 	wrong := func(err error) error { return &cli.ExitError{Code: cli.ExitFailed, Err: err} }
-	rules, err := server.ReadRules(file)
+	rules, err := server.ReadRules(file, in)
 	if err != nil {
 		return wrong(err)
 	}
 	out := rulesTested{File: file, Digest: rules.Digest(), Doubts: append([]string{}, rules.Doubts(known)...), Failed: []authz.Failed{}}
+	if err := rules.CheckLowerTeams(); err != nil && in.LDAP != nil { // a group of another method may be meant
+		out.Doubts = append(out.Doubts, err.Error())
+	}
 	if file == "" {
 		out.File = "the shipped rules"
 	}

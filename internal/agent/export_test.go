@@ -1,5 +1,8 @@
 package agent
 
+// LaidAt is laidAt.
+var LaidAt = laidAt
+
 // Verb is a line of the table of verbs as tests see it.
 type Verb struct{ Method, Path, Policy string }
 

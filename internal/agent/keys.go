@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
+	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"os"
@@ -11,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/pki"
@@ -75,7 +79,11 @@ func (a *Agent) learnKeys(m protocol.SealedKeys) (protocol.KeyReport, error) {
 	}
 	now := a.cfg.Now()
 	ring.learned = slices.DeleteFunc(ring.learned, func(at time.Time) bool { return now.Sub(at) >= time.Hour })
-	switch last := ring.last(); {
+	last, err := ring.last(now)
+	if err != nil {
+		return none, fmt.Errorf("look when the envelope keys were laid: %w", err)
+	}
+	switch {
 	case len(ring.learned) >= mostLists:
 		return none, restart.Errorf(restart.CodeTooMany, "this host has learned %d lists of envelope keys within the last hour", len(ring.learned)).
 			WithHint("no change-over needs so many; it learns again later")
@@ -83,7 +91,8 @@ func (a *Agent) learnKeys(m protocol.SealedKeys) (protocol.KeyReport, error) {
 		return none, restart.Errorf(restart.CodeClockSkew, "the list of envelope keys was made %s from now, by this host's clock", list.At.Sub(now).Round(time.Second)).
 			WithHint("set the clocks (chrony, systemd-timesyncd)")
 	case !list.At.After(last):
-		return none, restart.Errorf(restart.CodeReplay, "the list of envelope keys is of %s, and this host has learned a later one", list.At.UTC().Format(time.RFC3339))
+		return none, restart.Errorf(restart.CodeReplay, "the list of envelope keys is of %s, and this host's keys were learned or laid after that", list.At.UTC().Format(time.RFC3339)).
+			WithHint("a server makes a new list whenever it tells hosts; if none is taken, set the clocks (chrony, systemd-timesyncd)")
 	}
 	if err := ring.write(list); err != nil {
 		return none, diskFull(err)
@@ -94,22 +103,42 @@ func (a *Agent) learnKeys(m protocol.SealedKeys) (protocol.KeyReport, error) {
 	return report, nil
 }
 
-// last gives when the list was made by which the file was written; zero = an
-// administrator has laid it.
-func (r *Keyring) last() time.Time {
-	b, err := os.ReadFile(r.File)
+// last gives when the list was made by which the file was written, or else when
+// an administrator has laid the file: lists that were made before that, and kept
+// by somebody, say nothing about it.
+func (r *Keyring) last(now time.Time) (time.Time, error) {
+	f, err := os.Open(r.File)
 	if err != nil {
-		return time.Time{}
+		return time.Time{}, err
+	}
+	defer f.Close() // read only
+	b, err := io.ReadAll(io.LimitReader(f, pki.MaxFile))
+	if err != nil {
+		return time.Time{}, err
 	}
 	for line := range bytes.Lines(b) {
 		if text, ok := strings.CutPrefix(strings.TrimSpace(string(line)), learnedMark); ok {
 			at, err := time.Parse(time.RFC3339Nano, text)
 			if err == nil {
-				return at
+				return at, nil
 			}
 		}
 	}
-	return time.Time{}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return time.Time{}, err
+	}
+	return laidAt(time.Unix(st.Ctim.Unix()), now), nil
+}
+
+// laidAt is when a file was laid whose inode was changed then: that can't be set
+// back, as the time of its contents can, which programs that copy files keep.
+// One in the future is of a clock that was wrong: only a list of now is later.
+func laidAt(changed, now time.Time) time.Time {
+	if changed.After(now) {
+		return now.Add(-protocol.MaxSkew)
+	}
+	return changed
 }
 
 // write replaces the file at once and durably.

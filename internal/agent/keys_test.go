@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/restartilka/restartilka/internal/agent"
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/pki"
 	"github.com/restartilka/restartilka/internal/protocol"
@@ -53,18 +54,19 @@ func TestEnvelopeKeysAreChanged(t *testing.T) {
 			t.Errorf("%s, the host says that it obeys %v", when, report.EnvelopeKeys)
 		}
 	}
-	now := time.Now()
 	obeys("as it was laid", first)
+	now := time.Now()
 	wantCode(t, r.learn(now, stranger), restart.CodeBadSignature)
 	wantCode(t, r.learn(now.Add(time.Hour), first, second), restart.CodeClockSkew)
-	b.must(r.learn(now.Add(-time.Minute), first, second))
+	wantCode(t, r.learn(now.Add(-time.Minute), first, second), restart.CodeReplay) // before the key was laid
+	b.must(r.learn(now, first, second))
 	b.must(r.learn(now.Add(-time.Hour), second, first)) // the same keys: nothing to do
 	obeys("told of the next", first, second)
-	wantCode(t, r.learn(now.Add(-2*time.Minute), first), restart.CodeReplay)
+	wantCode(t, r.learn(now.Add(-time.Millisecond), first), restart.CodeReplay)
 	r.kill()
 	r = b.start()
 	obeys("after a restart", first, second)
-	b.must(r.learn(now, second))
+	b.must(r.learn(now.Add(time.Millisecond), second))
 	obeys("the old one dropped", second)
 	wantCode(t, r.learn(now.Add(time.Second), first), restart.CodeBadSignature)
 	text, err := os.ReadFile(b.path("envelope.pub"))
@@ -84,8 +86,26 @@ func TestEnvelopeKeysAreChanged(t *testing.T) {
 	if learned != 2 || refused < 4 {
 		t.Errorf("the host's own record has %d changes and %d refusals", learned, refused)
 	}
-	// Who lays the key anew has the last word.
+	// Who lays the key anew has the last word: no list that was made before says
+	// anything, whatever the file says of its age. One that is made now does.
+	captured := time.Now()
 	b.must(pki.SaveEnvelopePublicKey(b.path("envelope.pub"), first.Public().(ed25519.PublicKey)))
+	b.must(os.Chtimes(b.path("envelope.pub"), time.Time{}, captured.AddDate(-1, 0, 0)))
 	obeys("laid anew", first)
-	b.must(r.learn(now.Add(-24*time.Hour), first, second)) // nothing that was said before counts
+	wantCode(t, r.learn(captured.Add(-time.Second), first, second), restart.CodeReplay)
+	obeys("after a captured list", first)
+	b.must(r.learn(time.Now(), first, second))
+	obeys("after a new list", first, second)
+}
+
+// A file that was laid by a clock that was wrong does not keep new keys out.
+func TestAKeyLaidInTheFuture(t *testing.T) {
+	now := time.Now()
+	for changed, want := range map[time.Time]time.Time{
+		now.Add(-time.Hour): now.Add(-time.Hour), now: now, now.Add(time.Hour): now.Add(-protocol.MaxSkew),
+	} {
+		if got := agent.LaidAt(changed, now); !got.Equal(want) {
+			t.Errorf("changed %s from now: %s", changed.Sub(now), got.Sub(now))
+		}
+	}
 }

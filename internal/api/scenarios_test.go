@@ -198,6 +198,54 @@ func TestPushGoesForward(t *testing.T) {
 	}
 }
 
+// Who proposes first, or high, or much, keeps nobody else from proposing, and
+// a reviewer takes it away.
+func TestNobodySquats(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	mallory := d.Token("mallory", restart.RoleDeveloper)
+	one := text(1)
+	d.push(d.anna, one, d.Sign(olgaMail, one), d.Sign(ivanMail, one))
+	var theirs []string
+	for i := range 18 {
+		theirs = append(theirs, d.push(mallory, text(2+i, "holds: group\n")).Digest)
+	}
+	theirs = append(theirs, d.push(mallory, text(1_000_000_000, "holds: group\n")).Digest)
+	d.push(mallory, strings.Replace(text(2), "shop-restart", "other-restart", 1))
+	propose := func(token, body string, status int) *wire.Problem {
+		return d.send("POST", "scenario-versions", token, wire.ScenarioProposal{Body: body}, status, nil)
+	}
+	if p := propose(mallory, text(30), 429); p.Code != restart.CodeTooMany || !strings.Contains(p.Hint, "withdrawn by a reviewer") {
+		t.Errorf("%+v", p)
+	}
+	if p := propose(d.anna, text(1, "holds: group\n"), 409); !strings.Contains(p.Hint, "(to 2 or more)") { // as what counts stands
+		t.Errorf("%+v", p)
+	}
+	if p := propose(mallory, text(2, "holds: environment\n"), 429); p.Code != restart.CodeTooMany {
+		t.Errorf("%+v", p)
+	}
+	two := text(2)
+	if v := d.push(d.anna, two, d.Sign(olgaMail, two), d.Sign(ivanMail, two)); v.Standing != "in_force" {
+		t.Fatalf("serial 2, which somebody else has proposed: %+v", v)
+	}
+	if p := propose(d.anna, text(2, "holds: environment\n"), 409); !strings.Contains(p.Detail, "other bytes") || !strings.Contains(p.Hint, "(to 3 or more)") {
+		t.Errorf("%+v", p)
+	}
+	d.push(mallory, text(30)) // his serial 2 waits for nobody any more
+	propose(mallory, text(31), 429)
+	why := wire.WithdrawRequest{Reason: "nobody has asked for this one"}
+	d.send("POST", "scenario-versions/"+theirs[5]+"/withdraw", d.anna, why, 403, nil)
+	d.send("POST", "scenario-versions/"+theirs[5]+"/withdraw", d.olga, why, 200, nil)
+	d.push(mallory, text(31))
+	seven := text(7) // the serial of the one that was withdrawn, which no host has seen
+	if v := d.push(d.anna, seven); v.Standing != "waiting" {
+		t.Errorf("%+v", v)
+	}
+	if p := propose(d.anna, text(7, "holds: environment\n"), 409); !strings.Contains(p.Detail, "other bytes") { // her own
+		t.Errorf("%+v", p)
+	}
+}
+
 // Hostile signatures are refused and recorded, and nothing of them is kept.
 func TestHostileSignatures(t *testing.T) {
 	t.Parallel()

@@ -13,6 +13,7 @@ import (
 type Rules struct {
 	file      string // its name without its folder; "" = the shipped rules
 	digest    string // SHA-256 of its bytes, hex
+	upper     []word // teams that are written with upper-case letters
 	roles     map[restart.Role][]subject
 	rules     []rule
 	approvals []approval

@@ -1,6 +1,8 @@
 package authz
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	yaml "go.yaml.in/yaml/v4"
@@ -86,6 +88,23 @@ func (s *roleSection) UnmarshalYAML(n *yaml.Node) error {
 func (w *word) UnmarshalYAML(n *yaml.Node) error {
 	w.line = n.Line
 	return n.Load(&w.text)
+}
+
+// upperTeams gives the teams whose names have upper-case letters.
+func (d document) upperTeams() []word {
+	var lists [][]word
+	for _, e := range d.Roles.entries {
+		lists = append(lists, e.to)
+	}
+	for _, e := range d.Rules {
+		lists = append(lists, e.To)
+	}
+	for _, e := range d.Approval {
+		lists = append(lists, e.Approvers)
+	}
+	return slices.DeleteFunc(slices.Concat(lists...), func(w word) bool {
+		return !strings.HasPrefix(w.text, teamPrefix) || strings.ToLower(w.text) == w.text
+	})
 }
 
 func keysOf(n *yaml.Node) map[string]bool {

@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/strict"
 )
 
 // Inventory is what there is that rules can be about.
@@ -42,6 +44,19 @@ func (r *Rules) Doubts(inventory *Inventory) []string {
 		}
 	}
 	return out
+}
+
+// CheckLowerTeams refuses a team whose name has upper-case letters, with its
+// line, for where all teams come in lower case: groups of LDAP do, whose
+// directory does not tell them apart. Such a rule would fit nobody, and deny
+// nobody anything.
+func (r *Rules) CheckLowerTeams() error {
+	if len(r.upper) == 0 {
+		return nil
+	}
+	w := r.upper[0]
+	return strict.LineError(w.line, "%s fits no group of LDAP: their names are taken in lower case", restart.Quote(w.text)).
+		WithHint("write %s", restart.Quote(strings.ToLower(w.text)))
 }
 
 func (s scope) doubts(name string, inventory *Inventory) []string {

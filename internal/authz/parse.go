@@ -47,7 +47,7 @@ func Parse(file string, b []byte) (*Rules, error) {
 		return nil, restart.Errorf(restart.CodeInvalid, "there are no rules: nobody could do anything").WithHint("begin with the shipped ones: docs/reference/rules.md")
 	}
 	sum := sha256.Sum256(b)
-	r := &Rules{digest: hex.EncodeToString(sum[:]), roles: map[restart.Role][]subject{}}
+	r := &Rules{digest: hex.EncodeToString(sum[:]), roles: map[restart.Role][]subject{}, upper: d.upperTeams()}
 	if file != "" {
 		r.file = filepath.Base(file)
 	}
@@ -170,11 +170,9 @@ func parseActions(line int, key string, list []word) ([]Action, error) {
 	return out, nil
 }
 
-// Names of people and groups come from other systems: one line that can be
-// printed, which begins and ends with no space, is a name.
+// Names of groups come from other systems: one line that can be printed, which
+// begins and ends with no space, is a name.
 const maxName = 256
-
-var personName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9@._+-]*$`) })
 
 func parseSubjects(line int, key string, list []word) ([]subject, error) {
 	if len(list) == 0 {
@@ -214,10 +212,12 @@ func parseSubject(w word) (subject, error) {
 		return subject{}, bad.WithHint("the role is written \"%s%s\"", rolePrefix, w.text)
 	case slices.Contains([]string{"owner", "all", "everyone", "anybody", "*"}, w.text):
 		return subject{}, bad.WithHint("the words are owners and everybody")
-	case len(w.text) > maxName || !personName().MatchString(w.text):
-		return subject{}, bad.WithHint("owners, everybody, a name, team:NAME or role:NAME")
+	case restart.CheckPerson(w.text) == nil:
+		return subject{person, w.text}, nil
+	case restart.CheckPerson(strings.ToLower(w.text)) == nil:
+		return subject{}, bad.WithHint("names of people are in lower case: %s", strings.ToLower(w.text))
 	}
-	return subject{person, w.text}, nil
+	return subject{}, bad.WithHint("owners, everybody, a name, team:NAME or role:NAME")
 }
 
 var glob = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9@._*?-]{1,64}$`) })

@@ -158,6 +158,11 @@ func TestWhatIsWrongIsToldWithItsLine(t *testing.T) {
 		head + "  - {allow: [restart], to: [\"role:boss\"]}\n":                                {"line 3", `no role "boss"`, "viewer, developer"},
 		head + "  - {allow: [restart], to: [\"team:\"]}\n":                                    {"line 3", "not a team's name"},
 		head + "  - {allow: [restart], to: [\"a b\"]}\n":                                      {"line 3", "nobody's name"},
+		head + "  - {allow: [restart], to: [Anna]}\n":                                         {"line 3", `"Anna" is nobody's name`, "in lower case: anna"},
+		head + "  - {allow: [restart], to: [rtk_0123]}\n":                                     {"line 3", "nobody's name"},
+		head + "  - {allow: [restart], to: [9anna]}\n":                                        {"line 3", "nobody's name"},
+		"format: 1\nroles: {admin: [anna, Olga]}\nrules: [{allow: [see], to: [everybody]}]\n": {"line 2", "in lower case: olga"},
+		head + "  - {allow: [see], to: [everybody]}\napproval: [{approvers: [Anna]}]\n":       {"line 4", "in lower case: anna"},
 		head + "  - {allow: [restart], to: [-x]}\n":                                           {"line 3", "nobody's name"},
 		head + "  - {allow: [restart], to: []}\n":                                             {"line 3", "to names nobody"},
 		head + "  - {allow: [restart]}\n":                                                     {"line 3", "to names nobody"},
@@ -196,6 +201,23 @@ func TestWhatIsWrongIsToldWithItsLine(t *testing.T) {
 			if !strings.Contains(err.Error(), w) {
 				t.Errorf("%q: %v, want %q", text[:min(len(text), 200)], err, w)
 			}
+		}
+	}
+}
+
+// Where every group comes in lower case, a team in upper case fits nobody.
+func TestLowerTeams(t *testing.T) {
+	t.Parallel()
+	const end = "rules:\n  - {allow: [see], to: [everybody]}\n"
+	for text, want := range map[string]string{
+		"roles: {admin: [\"team:Domain Admins\"]}\n" + end:             `line 2: "team:Domain Admins" fits no group of LDAP: their names are taken in lower case (write "team:domain admins")`,
+		end + "  - {deny: [dump], to: [anna, \"team:Contractors\"]}\n": `line 4: "team:Contractors" fits`,
+		end + "approval:\n  - {approvers: [\"team:WEB\"]}\n":           `line 5: "team:WEB" fits`,
+		end + "  - {allow: [dump], to: [\"team:web\"]}\n":              "",
+	} {
+		err := parse(t, "format: 1\n"+text).CheckLowerTeams()
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", text, err, want)
 		}
 	}
 }

@@ -89,9 +89,15 @@ func (c *Control) mayAdd(ctx context.Context, actor restart.Actor) error {
 	if err != nil {
 		return err
 	}
+	approved := map[string]int{} // the highest serial
+	for _, v := range all {
+		if v.State == restart.VersionApproved {
+			approved[v.Name] = max(approved[v.Name], v.Serial)
+		}
+	}
 	waiting := 0
 	for _, v := range all {
-		if v.State == restart.VersionProposed && v.ProposedBy == actor.Name {
+		if v.State == restart.VersionProposed && v.ProposedBy == actor.Name && v.Serial > approved[v.Name] {
 			waiting++
 		}
 	}
@@ -174,34 +180,36 @@ func (c *Control) needSigned(instead string) error {
 }
 
 // mayFollow refuses a version that could not come into force any more, among
-// those of its name that are known.
+// those of its name that are known. A serial is taken by a version that was
+// approved once, and by what its own proposer, or the folder, has waiting: a
+// proposal of somebody else's takes none, so that nobody can keep others out by
+// proposing first, or high.
 func mayFollow(v restart.ScenarioVersion, known []restart.ScenarioVersion, p signing.Policy) error {
 	if p.Revoked.Scenario(v.Digest) {
 		return restart.Errorf(restart.CodeNotReviewed, "the file of revocations names version %s", v.Digest).WithHint("change what was wrong with it, and raise the serial")
 	}
-	highest := 0
+	highest, taken := 0, 0 // of those that are approved; of those that take their serial
+	same := false
 	for _, k := range known {
-		if k.Serial == v.Serial && k.Digest != v.Digest {
-			return restart.Errorf(restart.CodeConflict, "%s serial %d is there already, with other bytes", v.Name, v.Serial).
-				WithHint("a version never changes: raise the serial (to %d or more), and propose it again", highestSerial(known)+1)
+		own := k.State == restart.VersionProposed && (k.ProposedBy == v.ProposedBy || k.Source == restart.SourceFolder)
+		if k.ApprovedAt.IsZero() && !own {
+			continue
 		}
+		taken = max(taken, k.Serial)
+		same = same || k.Serial == v.Serial && k.Digest != v.Digest
 		if k.State == restart.VersionApproved {
 			highest = max(highest, k.Serial)
 		}
 	}
+	if same {
+		return restart.Errorf(restart.CodeConflict, "%s serial %d is there already, with other bytes", v.Name, v.Serial).
+			WithHint("a version never changes: raise the serial (to %d or more), and propose it again", taken+1)
+	}
 	if v.Serial <= highest {
 		return restart.Errorf(restart.CodeConflict, "%s has serial %d, and serial %d is approved already", v.Name, v.Serial, highest).
-			WithHint("hosts never go back: raise the serial to %d or more", highestSerial(known)+1)
+			WithHint("hosts never go back: raise the serial to %d or more", taken+1)
 	}
 	return nil
-}
-
-func highestSerial(known []restart.ScenarioVersion) int {
-	highest := 0
-	for _, k := range known {
-		highest = max(highest, k.Serial)
-	}
-	return highest
 }
 
 // errSignedBefore is the cause of a refusal of a signature that is there

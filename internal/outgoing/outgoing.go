@@ -144,18 +144,34 @@ func (c Config) control(_ context.Context, _, address string, _ syscall.RawConn)
 // that are not link-local.
 var metadata = []netip.Addr{netip.MustParseAddr("fd00:ec2::254"), netip.MustParseAddr("100.100.100.200"), netip.MustParseAddr("168.63.129.16"), netip.MustParseAddr("192.0.0.192")}
 
-// translated are IPv6 addresses that lead to the IPv4 address in their end.
-var translated = netip.MustParsePrefix("64:ff9b::/96")
+var (
+	// translated are IPv6 addresses that lead to the IPv4 address in their end (RFC 6052).
+	translated = netip.MustParsePrefix("64:ff9b::/96")
+	// tunnelled are those that lead to the IPv4 address in their third to sixth byte (6to4, RFC 3056).
+	tunnelled = netip.MustParsePrefix("2002::/16")
+	// translatedHere are those that an operator's own translator takes (RFC 8215):
+	// where in them the IPv4 address stands, only it knows.
+	translatedHere = netip.MustParsePrefix("64:ff9b:1::/48")
+)
+
+// embedded gives the IPv4 address that an IPv6 address leads to, where it says
+// so, else the address itself.
+func embedded(ip netip.Addr) netip.Addr {
+	b := ip.As16()
+	switch {
+	case translated.Contains(ip):
+		return netip.AddrFrom4([4]byte(b[12:]))
+	case tunnelled.Contains(ip):
+		return netip.AddrFrom4([4]byte(b[2:6]))
+	}
+	return ip
+}
 
 // Check judges an address that is about to be dialled: ErrAddress where no
 // business of a server's is. A loopback address is for a URL that names one; a
 // name that leads there does not. Config.Networks makes exceptions.
 func (c Config) Check(address netip.Addr) error {
-	ip := address.WithZone("").Unmap()
-	if translated.Contains(ip) {
-		b := ip.As16()
-		ip = netip.AddrFrom4([4]byte(b[12:]))
-	}
+	ip := embedded(address.WithZone("").Unmap())
 	for _, n := range c.Networks {
 		if n.Contains(ip) {
 			return nil
@@ -167,6 +183,8 @@ func (c Config) Check(address netip.Addr) error {
 		return fmt.Errorf("dial %s: %w: it is nobody's", ip, ErrAddress)
 	case ip.IsLinkLocalUnicast():
 		return fmt.Errorf("dial %s: %w: it is link-local, where clouds give out keys", ip, ErrAddress)
+	case translatedHere.Contains(ip):
+		return fmt.Errorf("dial %s: %w: it leads through a translator to an address that it does not show", ip, ErrAddress)
 	case slices.Contains(metadata, ip):
 		return fmt.Errorf("dial %s: %w: it is where clouds give out keys", ip, ErrAddress)
 	case ip.IsLoopback() && !local:

@@ -37,6 +37,8 @@ func TestAddresses(t *testing.T) {
 		"127.0.0.1": {false, true}, "127.9.9.9": {false, true}, "::1": {false, true}, "::ffff:127.0.0.1": {false, true},
 		"169.254.169.254": {false, false}, "::ffff:169.254.169.254": {false, false}, "fe80::1": {false, false}, "fe80::1%eth0": {false, false},
 		"64:ff9b::a9fe:a9fe": {false, false}, "64:ff9b::7f00:1": {false, true}, "fd00:ec2::254": {false, false}, "100.100.100.200": {false, false},
+		"64:ff9b:1::a9fe:a9fe": {false, false}, "64:ff9b:1:a9fe:a9:fe00::": {false, false}, "64:ff9b:1::cb00:7107": {false, false}, "64:ff9b::cb00:7107": {true, false}, "64:ff9b:2::1": {true, false},
+		"2002:a9fe:a9fe::1": {false, false}, "2002:7f00:1::": {false, true}, "2002:e000:1::1": {false, false}, "2002:cb00:7107::1": {true, false}, "2002:6464:64c8::": {false, false},
 		"0.0.0.0": {false, false}, "::": {false, false}, "224.0.0.1": {false, false}, "ff02::1": {false, false}, "255.255.255.255": {false, false},
 	} {
 		for i, u := range []*url.URL{company, here} {

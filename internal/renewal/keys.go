@@ -40,21 +40,19 @@ type TellerConfig struct {
 // runs, so that a new key is known everywhere before it is used.
 type Teller struct {
 	cfg  TellerConfig
-	list protocol.SealedKeys
 	told map[string]bool // by host; only Round's goroutine changes it, under mu
 	mu   sync.Mutex
 }
 
 // NewTeller makes a Teller.
-func NewTeller(cfg TellerConfig) (*Teller, error) {
+func NewTeller(cfg TellerConfig) *Teller {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	list, err := protocol.SealKeys(cfg.Now(), cfg.Keys...)
-	return &Teller{cfg: cfg, list: list, told: map[string]bool{}}, err
+	return &Teller{cfg: cfg, told: map[string]bool{}}
 }
 
 // Run tells hosts until ctx ends.
@@ -73,9 +71,14 @@ func (t *Teller) Run(ctx context.Context) {
 }
 
 // Round tells the hosts that have not heard yet, and gives how many have now. A
-// host that is away, or does not take the list, is no error.
+// host that is away, or does not take the list, is no error. Each round makes a
+// list of its own: a host takes none that was made before its keys were laid.
 func (t *Teller) Round(ctx context.Context) (told int, err error) {
 	now, err := t.cfg.Hosts.Snapshot(ctx)
+	if err != nil {
+		return 0, err
+	}
+	list, err := protocol.SealKeys(t.cfg.Now(), t.cfg.Keys...)
 	if err != nil {
 		return 0, err
 	}
@@ -91,7 +94,7 @@ func (t *Teller) Round(ctx context.Context) (told int, err error) {
 		slots <- struct{}{}
 		all.Go(func() {
 			defer func() { <-slots }()
-			if t.tell(ctx, host) {
+			if t.tell(ctx, host, list) {
 				t.mu.Lock()
 				defer t.mu.Unlock()
 				t.told[host.Name] = true
@@ -104,10 +107,10 @@ func (t *Teller) Round(ctx context.Context) (told int, err error) {
 }
 
 // tell tells one host, and gives whether it need not be told again.
-func (t *Teller) tell(ctx context.Context, host restart.Host) bool {
+func (t *Teller) tell(ctx context.Context, host restart.Host, list protocol.SealedKeys) bool {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
-	_, err := t.cfg.Agents.LearnKeys(ctx, host, t.list)
+	_, err := t.cfg.Agents.LearnKeys(ctx, host, list)
 	if err == nil {
 		return true
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/restartilka/restartilka/internal/dispatch"
 	"github.com/restartilka/restartilka/internal/inventory"
@@ -21,12 +22,13 @@ type hearers struct {
 	mu    sync.Mutex
 	says  map[string]error
 	asked []string
+	list  protocol.SealedKeys // the last
 }
 
-func (h *hearers) LearnKeys(_ context.Context, host restart.Host, _ protocol.SealedKeys) (protocol.KeyReport, error) {
+func (h *hearers) LearnKeys(_ context.Context, host restart.Host, list protocol.SealedKeys) (protocol.KeyReport, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.asked = append(h.asked, host.Name)
+	h.asked, h.list = append(h.asked, host.Name), list
 	return protocol.KeyReport{}, h.says[host.Name]
 }
 
@@ -50,18 +52,20 @@ func TestHostsAreToldOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	teller, err := renewal.NewTeller(renewal.TellerConfig{Agents: h, Hosts: h, Keys: []ed25519.PrivateKey{key}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	now := time.Now()
+	teller := renewal.NewTeller(renewal.TellerConfig{Agents: h, Hosts: h, Keys: []ed25519.PrivateKey{key}, Now: func() time.Time { return now }})
 	for _, want := range []string{"another-key away old own well", "another-key away"} {
-		h.asked = nil
+		h.asked, now = nil, now.Add(time.Minute)
 		if _, err := teller.Round(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		slices.Sort(h.asked)
 		if got := strings.Join(h.asked, " "); got != want {
 			t.Errorf("told %q, want %q", got, want)
+		}
+		list, err := protocol.OpenKeys(h.list, map[string]ed25519.PublicKey{protocol.KeyID(key.Public().(ed25519.PublicKey)): key.Public().(ed25519.PublicKey)})
+		if err != nil || !list.At.Equal(now) { // a host takes none that was made before its keys were laid
+			t.Errorf("the list is of %s, not of %s: %v", list.At, now, err)
 		}
 	}
 }

@@ -306,7 +306,7 @@ func (c *Config) Check(ctx context.Context) []error {
 		_, _, err = c.review().Policy(time.Now())
 		note("review", err)
 	}
-	_, err = ReadRules(c.Rules)
+	_, err = ReadRules(c.Rules, c.SignIn)
 	note("rules", err)
 	_, err = c.Notify.Open()
 	note("notify", err)

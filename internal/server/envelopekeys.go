@@ -149,9 +149,9 @@ func syncFolders(files ...string) error {
 }
 
 // newTeller is nil where server.yaml names no other key: then nothing changes.
-func (s *Server) newTeller(keys []ed25519.PrivateKey, inv *inventory.Inventory) (*renewal.Teller, error) {
+func (s *Server) newTeller(keys []ed25519.PrivateKey, inv *inventory.Inventory) *renewal.Teller {
 	if s.cfg.Agents.NextEnvelopeKey == "" {
-		return nil, nil
+		return nil
 	}
 	return renewal.NewTeller(renewal.TellerConfig{Agents: s.agents, Hosts: inv, Keys: keys, Logger: s.log})
 }

@@ -23,8 +23,9 @@ import (
 const rulesPoll = time.Second
 
 // ReadRules reads a file of rules; "" is the shipped ones. A file that everybody
-// may write is refused: so everybody could do everything.
-func ReadRules(path string) (*authz.Rules, error) {
+// may write is refused: so everybody could do everything. So is one that names
+// teams in upper case where people's groups come in lower case alone.
+func ReadRules(path string, in SignInConfig) (*authz.Rules, error) {
 	if path == "" {
 		return authz.Default(), nil
 	}
@@ -32,7 +33,7 @@ func ReadRules(path string) (*authz.Rules, error) {
 	if err != nil {
 		return nil, err
 	}
-	return parseRules(path, b)
+	return parseRules(path, b, in)
 }
 
 func readRulesFile(path string) ([]byte, error) {
@@ -58,18 +59,25 @@ func readRulesFile(path string) ([]byte, error) {
 	return b, nil
 }
 
-func parseRules(path string, b []byte) (*authz.Rules, error) {
+func parseRules(path string, b []byte, in SignInConfig) (*authz.Rules, error) {
 	rules, err := authz.Parse(path, b)
+	if err == nil && in.lowerTeams() {
+		err = rules.CheckLowerTeams()
+	}
 	if e, ok := errors.AsType[*restart.Error](err); ok {
 		return nil, restart.Errorf(e.Code, "%s: %s", path, e.Message).WithHint("%s", e.Hint)
 	}
-	return rules, err
+	if err != nil {
+		return nil, err
+	}
+	return rules, nil
 }
 
 // rulesFile is the file of rules, read again and again. What becomes wrong in it
 // leaves the rules in force that were good before.
 type rulesFile struct {
 	path string // "" = the shipped rules
+	in   SignInConfig
 	log  *slog.Logger
 
 	mu   sync.Mutex
@@ -85,8 +93,8 @@ type rulesState struct {
 
 // openRules reads the rules for the first time: a server does not start without
 // good ones.
-func openRules(path string, log *slog.Logger) (*rulesFile, error) {
-	f := &rulesFile{path: path, log: log, now: rulesState{rules: authz.Default(), loaded: time.Now()}}
+func openRules(path string, in SignInConfig, log *slog.Logger) (*rulesFile, error) {
+	f := &rulesFile{path: path, in: in, log: log, now: rulesState{rules: authz.Default(), loaded: time.Now()}}
 	if path == "" {
 		return f, nil
 	}
@@ -95,7 +103,7 @@ func openRules(path string, log *slog.Logger) (*rulesFile, error) {
 		return nil, err
 	}
 	f.last = b
-	f.now.rules, err = parseRules(path, b)
+	f.now.rules, err = parseRules(path, b, in)
 	return f, err
 }
 
@@ -119,7 +127,7 @@ func (f *rulesFile) look() *audit.Record {
 	}
 	var rules *authz.Rules
 	if err == nil {
-		rules, err = parseRules(f.path, b)
+		rules, err = parseRules(f.path, b, f.in)
 	}
 	if err != nil {
 		return f.refuse(b, err)

@@ -8,6 +8,9 @@ import (
 	"testing"
 
 	"github.com/restartilka/restartilka/internal/audit"
+	"github.com/restartilka/restartilka/internal/authn"
+	"github.com/restartilka/restartilka/internal/authn/ldap"
+	"github.com/restartilka/restartilka/internal/authn/oidc"
 	"github.com/restartilka/restartilka/internal/authz"
 	"github.com/restartilka/restartilka/internal/restart"
 )
@@ -31,7 +34,7 @@ func TestRulesAreReadAnew(t *testing.T) {
 	}
 	root := restart.Actor{Name: "root", Roles: []restart.Role{restart.RoleAdmin}}
 	write(string(authz.Shipped), 0o644)
-	f, err := openRules(path, slog.New(slog.DiscardHandler))
+	f, err := openRules(path, SignInConfig{}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,19 +76,40 @@ func TestRulesAreReadAnew(t *testing.T) {
 func TestNoServerWithoutGoodRules(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "rules.yaml")
-	if _, err := openRules(path, slog.New(slog.DiscardHandler)); err == nil {
+	if _, err := openRules(path, SignInConfig{}, slog.New(slog.DiscardHandler)); err == nil {
 		t.Error("a file that is not there was opened")
 	}
 	if err := os.WriteFile(path, []byte("format: 1\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openRules(path, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), path+": there are no rules") {
+	if _, err := openRules(path, SignInConfig{}, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), path+": there are no rules") {
 		t.Errorf("%v", err)
 	}
-	if _, err := openRules(filepath.Dir(path), slog.New(slog.DiscardHandler)); err == nil {
+	upper := "format: 1\nrules:\n  - {allow: [see], to: [everybody]}\n  - {deny: [restart], to: [\"team:Contractors\"]}\n"
+	if err := os.WriteFile(path, []byte(upper), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		in   SignInConfig
+		good bool
+	}{
+		{SignInConfig{LDAP: &ldap.Config{}}, false},
+		{SignInConfig{LDAP: &ldap.Config{}, OIDC: &oidc.Config{}}, true},
+		{SignInConfig{LDAP: &ldap.Config{}, Proxy: authn.ProxyConfig{GroupsHeader: "X-Groups"}}, true},
+		{SignInConfig{}, true},
+	} {
+		_, err := openRules(path, c.in, slog.New(slog.DiscardHandler))
+		if (err == nil) != c.good || err != nil && !strings.Contains(err.Error(), path+": line 4") {
+			t.Errorf("%+v: %v", c.in, err)
+		}
+		if _, again := ReadRules(path, c.in); (again == nil) != c.good {
+			t.Errorf("%+v: %v, and looked at once more %v", c.in, err, again)
+		}
+	}
+	if _, err := openRules(filepath.Dir(path), SignInConfig{}, slog.New(slog.DiscardHandler)); err == nil {
 		t.Error("a folder was opened")
 	}
-	f, err := openRules("", slog.New(slog.DiscardHandler))
+	f, err := openRules("", SignInConfig{}, slog.New(slog.DiscardHandler))
 	if err != nil || f.inForce() != authz.Default() {
 		t.Errorf("without a file: %v", err)
 	}

@@ -106,7 +106,7 @@ func (s *Server) open(ctx context.Context) error {
 	if s.shelf, err = control.NewShelf(s.cfg.Scenarios, s.log); err != nil {
 		return err
 	}
-	if s.rules, err = openRules(s.cfg.Rules, s.log); err != nil {
+	if s.rules, err = openRules(s.cfg.Rules, s.cfg.SignIn, s.log); err != nil {
 		return err
 	}
 	for _, sink := range s.cfg.Audit.Sinks {
@@ -133,9 +133,7 @@ func (s *Server) open(ctx context.Context) error {
 		return err
 	}
 	s.renewer = s.newRenewer(enrol, inv)
-	if s.teller, err = s.newTeller(envelopeKeys, inv); err != nil {
-		return err
-	}
+	s.teller = s.newTeller(envelopeKeys, inv)
 	receivers, err := s.cfg.Notify.Open()
 	if err != nil {
 		return err

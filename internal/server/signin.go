@@ -84,6 +84,12 @@ func (c *SignInConfig) check() (err error) {
 	return nil
 }
 
+// lowerTeams tells whether all groups of people come in lower case: those of
+// LDAP do; those of the other methods keep the case that they are written in.
+func (c *SignInConfig) lowerTeams() bool {
+	return c.LDAP != nil && c.OIDC == nil && c.Proxy.GroupsHeader == ""
+}
+
 // files are the paths that it names.
 func (c *SignInConfig) files() []*string {
 	var out []*string

@@ -64,6 +64,7 @@ func Exercise(t *testing.T, newDSN storetest.NewDSN) {
 		"sessions":                    exerciseSessions,
 		"users":                       exerciseUsers,
 		"logins":                      exerciseLogins,
+		"many logins":                 exerciseManyLogins,
 		"scenarios":                   exerciseScenarios,
 		"certificates":                exerciseCertificates,
 		"second migration":            exerciseSecondMigration,

@@ -1,8 +1,10 @@
 package store_test
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -173,5 +175,47 @@ func exerciseLogins(t *testing.T, newDSN storetest.NewDSN) {
 	wantCode(t, create("one more", "192.0.2.66", time.Hour), restart.CodeTooMany)
 	if err := create("elsewhere", "192.0.2.67", time.Hour); err != nil {
 		t.Error(err)
+	}
+	for i := range 20 { // an IPv6 network of 64 bits is one machine's
+		if err := create("v6 "+strconv.Itoa(i), "2001:db8:0:1::"+strconv.Itoa(i), time.Hour); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantCode(t, create("one more of v6", "2001:db8:0:1:ffff::1", time.Hour), restart.CodeTooMany)
+	if err := create("next network", "2001:db8:0:2::1", time.Hour); err != nil {
+		t.Error(err)
+	}
+}
+
+// Whoever opens logins from many addresses keeps nobody out: the oldest that
+// nobody has confirmed makes room.
+func exerciseManyLogins(t *testing.T, newDSN storetest.NewDSN) {
+	s := storetest.Open(t, newDSN(t))
+	ctx := t.Context()
+	now := time.Now()
+	rows := make([]string, 0, 1000)
+	for i := range 1000 {
+		by := ""
+		if i == 0 {
+			by = "anna"
+		}
+		rows = append(rows, fmt.Sprintf("('s%d', 'c%d', '198.51.%d.%d', 'flood', %d, %d, '%s', '[]', 0, 0)", i, i, i/250, i%250, now.Add(time.Duration(i)*time.Millisecond).UnixMicro(), now.Add(time.Hour).UnixMicro(), by))
+	}
+	if err := store.Do(s, "INSERT INTO login_requests (hash, code_hash, address, client, created_at, expires_at, confirmed_by, roles, refused_at, token_ends) VALUES "+strings.Join(rows, ", ")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.CreateLogin(ctx, store.LoginRequest{Hash: "mine", CodeHash: "my code", Address: "192.0.2.1", Client: "laptop", CreatedAt: now.Add(time.Minute), ExpiresAt: now.Add(time.Hour)}); err != nil {
+		t.Fatal(err)
+	}
+	for code, there := range map[string]bool{"my code": true, "c1": false, "c2": true, "c999": true} {
+		if _, err := s.LoginByCode(ctx, code); (err == nil) != there {
+			t.Errorf("%s: %v", code, err)
+		}
+	}
+	_, done, err := s.ClaimLogin(ctx, "s0", func(r store.LoginRequest) (store.Token, audit.Record) {
+		return store.Token{ID: "t", Owner: r.ConfirmedBy, Hash: "hash", CreatedAt: now, ExpiresAt: now.Add(time.Hour)}, audit.Record{Action: audit.TokenCreated}
+	})
+	if !done || err != nil { // the oldest, and confirmed
+		t.Errorf("%t, %v", done, err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"net/netip"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/audit"
@@ -25,7 +26,8 @@ type LoginRequest struct {
 	TokenEnds   time.Time      // as it was confirmed
 }
 
-// Bounds of requests that are open at once.
+// Bounds of requests that are open at once: in all, and from one address, as
+// which the addresses of an IPv6 network of 64 bits count together.
 const (
 	maxLogins        = 1000
 	maxLoginsAddress = 20
@@ -44,23 +46,50 @@ func scanLogin(row scanner) (r LoginRequest, err error) {
 }
 
 // CreateLogin stores a request, and drops those that are over. Where too many
-// are open, in all or from its address, it is CodeTooMany.
+// are open from its address, it is CodeTooMany. Where too many are open in all,
+// the oldest that nobody has confirmed makes room: whoever opens them from many
+// addresses can't keep others out.
 func (s *Store) CreateLogin(ctx context.Context, r LoginRequest) error {
 	return s.write(ctx, "create login request", func(ctx context.Context, t tx) error {
 		if _, err := t.exec(ctx, "DELETE FROM login_requests WHERE expires_at <= $now"); err != nil {
 			return err
 		}
-		var all, his int
-		if err := t.row(ctx, "SELECT count(*), count(CASE WHEN address = ? THEN 1 END) FROM login_requests", r.Address).Scan(&all, &his); err != nil {
+		rows, err := t.rows(ctx, "SELECT address FROM login_requests")
+		open, err := collect(rows, err, func(r *sql.Rows) (from string, err error) { return from, r.Scan(&from) })
+		if err != nil {
 			return err
 		}
-		if all >= maxLogins || his >= maxLoginsAddress {
-			return restart.Errorf(restart.CodeTooMany, "too many logins wait to be confirmed").WithHint("try again in some minutes, or sign in with a token: restartilka login URL --token")
+		his := 0
+		for _, from := range open {
+			if network(from) == network(r.Address) {
+				his++
+			}
 		}
-		_, err := t.exec(ctx, "INSERT INTO login_requests ("+loginColumns+") VALUES ("+marks(10)+")",
+		if his >= maxLoginsAddress {
+			return restart.Errorf(restart.CodeTooMany, "too many logins from %s wait to be confirmed", restart.Quote(network(r.Address))).
+				WithHint("try again in some minutes, or sign in with a token: restartilka login URL --token")
+		}
+		if over := len(open) + 1 - maxLogins; over > 0 {
+			_, err := t.exec(ctx, "DELETE FROM login_requests WHERE hash IN (SELECT hash FROM login_requests WHERE confirmed_by = '' ORDER BY created_at, hash LIMIT ?)", over)
+			if err != nil {
+				return err
+			}
+		}
+		_, err = t.exec(ctx, "INSERT INTO login_requests ("+loginColumns+") VALUES ("+marks(10)+")",
 			r.Hash, r.CodeHash, r.Address, r.Client, micros(r.CreatedAt), micros(r.ExpiresAt), "", "[]", 0, 0)
 		return err
 	})
+}
+
+// network is what an address counts as: of IPv6 the first 64 bits, since one
+// machine commands all of the rest.
+func network(address string) string {
+	ip, err := netip.ParseAddr(address)
+	if err != nil || ip.Unmap().Is4() {
+		return address
+	}
+	p, _ := ip.WithZone("").Prefix(64)
+	return p.String()
 }
 
 // LoginByCode gives a request that is open, or CodeNotFound.

@@ -1,7 +1,9 @@
 package web
 
 import (
+	"context"
 	"net/http"
+	"strings"
 
 	"github.com/restartilka/restartilka/internal/control"
 	"github.com/restartilka/restartilka/internal/diff"
@@ -11,9 +13,16 @@ import (
 	"github.com/restartilka/restartilka/internal/wire"
 )
 
-// mostRows bounds the lines of a comparison on a page; the command line shows
-// all of any.
-const mostRows = 4000
+const (
+	// mostRows bounds the lines of a comparison on a page; the command line shows
+	// all of any.
+	mostRows = 4000
+	// mostLines bounds the lines of a text that is compared for a page.
+	mostLines = 20_000
+	// reviewsAtOnce is how many reviews are worked out at once: each takes the
+	// longer, and the more memory, the larger somebody has made a scenario.
+	reviewsAtOnce = 4
+)
 
 type (
 	// diffRow is a line of the old text beside one of the new.
@@ -56,6 +65,18 @@ func (s *site) showReview(w http.ResponseWriter, v *visit) error {
 	if err != nil {
 		return err
 	}
+	select {
+	case s.reviewing <- struct{}{}:
+	case <-v.Context().Done():
+		return context.Cause(v.Context())
+	}
+	page := s.review(v, r)
+	<-s.reviewing
+	return s.show(w, v, http.StatusOK, pageReview, page)
+}
+
+// review works out what the page of a version shows.
+func (s *site) review(v *visit, r wire.ScenarioReview) reviewPage {
 	now := s.cfg.Now()
 	page := reviewPage{
 		layout: s.layout(v, say(v.lang, "review.title", r.Version.Name, r.Version.Serial)), Version: versionOf(v.lang, r.Version, now), Signed: s.cfg.Control.ReviewSigned(),
@@ -70,7 +91,7 @@ func (s *site) showReview(w http.ResponseWriter, v *visit) error {
 	before := ""
 	switch {
 	case r.InForce == nil:
-	case r.InForce.Digest == digest:
+	case r.InForce.Digest == r.Version.Digest:
 		page.IsInForce, before = true, r.Version.Body
 	default:
 		page.Against, before = r.InForce.Serial, r.InForce.Body
@@ -83,11 +104,15 @@ func (s *site) showReview(w http.ResponseWriter, v *visit) error {
 		page.Signatures = append(page.Signatures, signature{sig.Principal, sig.Fingerprint, sig.Why, sig.Counts, momentOf(sig.AddedAt, now)})
 	}
 	page.render(r)
-	return s.show(w, v, http.StatusOK, pageReview, page)
+	return page
 }
 
 // compare fills in the rows of the comparison.
 func (p *reviewPage) compare(before, after string) {
+	if strings.Count(before, "\n") > mostLines || strings.Count(after, "\n") > mostLines {
+		p.Cut = true
+		return
+	}
 	lines := diff.Lines(before, after)
 	p.Removed, p.Added = diff.Count(lines)
 	rows := diff.Rows(lines)

@@ -1,10 +1,13 @@
 package web
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -96,6 +99,46 @@ func TestScenarioPagesOfFiles(t *testing.T) {
 	has(t, page, "against serial 2", "serial: 1")
 	lacks(t, page, "How to sign", "Signatures", "Withdraw this version")
 	has(t, f.do("GET", "/review", "", "Cookie", cookie).body, "Nothing waits for signatures", "review: files")
+}
+
+// However long somebody makes a scenario, and however many look at it, a review
+// takes a bounded part of the server.
+func TestReviewsAreBounded(t *testing.T) {
+	r := apitest.NewReviewers(t, "anna@example.com", "olga@example.com", "ivan@example.com")
+	f, s := over(t, apitest.StartReviewed(t, r.Review()))
+	cookie := f.as("olga", restart.RoleReviewer)
+	propose := func(lines int) (path string) {
+		text := shopText(strconv.Itoa(lines), "") + strings.Repeat("\n", lines)
+		_, err := s.Control.Propose(t.Context(), anna1, wire.ScenarioProposal{Body: text})
+		f.must(err)
+		return "/scenarios/" + scenario.Digest([]byte(text)) + "/review"
+	}
+	page := f.do("GET", propose(mostRows), "", "Cookie", cookie).body
+	has(t, page, "The text goes on", "lines added")
+	if n := strings.Count(page, "<tr"); n != mostRows+1 {
+		t.Errorf("%d rows", n)
+	}
+	page = f.do("GET", propose(mostLines), "", "Cookie", cookie).body
+	has(t, page, "The text goes on")
+	lacks(t, page, "lines added", `class="code`)
+
+	path := propose(1)
+	for range reviewsAtOnce {
+		f.site.reviewing <- struct{}{}
+	}
+	ctx, stop := context.WithTimeout(t.Context(), 200*time.Millisecond) // many times what it takes
+	defer stop()
+	req, err := http.NewRequestWithContext(ctx, "GET", f.server.URL+path, nil)
+	f.must(err)
+	req.Header.Set("Cookie", cookie)
+	if res, err := f.client.Do(req); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("it did not wait for its turn: %v, %v", res, err)
+	}
+	<-f.site.reviewing
+	has(t, f.do("GET", path, "", "Cookie", cookie).body, "lines added")
+	if len(f.site.reviewing) != reviewsAtOnce-1 {
+		t.Errorf("%d are counted as being worked out", len(f.site.reviewing))
+	}
 }
 
 // Every standing has a word in both languages, and a tone.

@@ -43,6 +43,8 @@ type site struct {
 	pages  pages
 	mux    *http.ServeMux
 	table  []route // what is mounted
+
+	reviewing chan struct{} // holds one for each review that is being worked out
 }
 
 func newSite(cfg Config) *site {
@@ -55,7 +57,7 @@ func newSite(cfg Config) *site {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	s := &site{cfg: cfg, assets: embeddedAssets(), mux: http.NewServeMux()}
+	s := &site{cfg: cfg, assets: embeddedAssets(), mux: http.NewServeMux(), reviewing: make(chan struct{}, reviewsAtOnce)}
 	s.pages = parsePages(s.assets)
 	for _, r := range s.routes() {
 		s.mount(r)

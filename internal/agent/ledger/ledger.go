@@ -38,8 +38,12 @@ type Ledger struct {
 	broken error // why nothing more can be written
 	sync   func(fd int) error
 	head   audit.Head
-	tasks  map[string]*Entry
-	order  []string // of the tasks
+
+	partBytes int64 // the file is set aside when it has so many; 0 = never
+	keepParts int   // that were set aside
+
+	tasks map[string]*Entry
+	order []string // of the tasks
 }
 
 // Open opens the ledger of a host in the spool at dir; where there is none, it
@@ -48,31 +52,40 @@ type Ledger struct {
 // age. damage is what is wrong with the chain, where something is; the ledger
 // is usable all the same.
 func Open(dir, host string, now time.Time, keep time.Duration) (l *Ledger, damage, err error) {
-	return open(dir, File, audit.AgentSource+host, now, keep)
+	return newLedger(dir, File, audit.AgentSource+host).open(now.Add(-keep))
 }
 
 // OpenAsked opens the ledger of what servers have asked of the host, and what
 // of it was refused: see Asked. It is a chain of its own, of which no server is
-// told where it stands.
+// told where it stands. It is bounded: the oldest records go in the end.
 func OpenAsked(dir, host string, now time.Time) (l *Ledger, damage, err error) {
-	return open(dir, AskedFile, audit.AgentSource+host+audit.AskedSource, now, 0)
+	l = newLedger(dir, AskedFile, audit.AgentSource+host+audit.AskedSource)
+	l.partBytes, l.keepParts = askedBytes, askedParts
+	return l.open(now)
 }
 
-func open(dir, name, source string, now time.Time, keep time.Duration) (l *Ledger, damage, err error) {
-	l = &Ledger{dir: dir, name: name, head: audit.Head{Source: source}, tasks: map[string]*Entry{}, sync: unix.Fsync}
-	l.file, err = openFile(dir, name, 0)
+func newLedger(dir, name, source string) *Ledger {
+	return &Ledger{dir: dir, name: name, head: audit.Head{Source: source}, tasks: map[string]*Entry{}, sync: unix.Fsync}
+}
+
+// open reads what there is; entries older than since are not kept.
+func (l *Ledger) open(since time.Time) (opened *Ledger, damage, err error) {
+	if err := l.follow(); err != nil {
+		return nil, nil, fmt.Errorf("read what was set aside of %s/%s: %w", l.dir, l.name, err)
+	}
+	l.file, err = openFile(l.dir, l.name, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return l, nil, nil
 	}
 	if err == nil {
-		damage, err = l.load(now.Add(-keep))
+		damage, err = l.load(since)
 	}
 	if err == nil {
-		err = syncDir(dir) // it may have been made by who did not live to do this
+		err = syncDir(l.dir) // it may have been made by who did not live to do this
 	}
 	if err != nil {
 		l.Close()
-		return nil, nil, fmt.Errorf("read %s/%s: %w", dir, name, err)
+		return nil, nil, fmt.Errorf("read %s/%s: %w", l.dir, l.name, err)
 	}
 	return l, damage, nil
 }
@@ -211,6 +224,11 @@ func (l *Ledger) append(r audit.Record, sync func(fd int) error) error {
 	defer l.mu.Unlock()
 	if l.broken != nil {
 		return l.broken
+	}
+	if l.file != nil && l.partBytes > 0 && l.size >= l.partBytes {
+		if err := l.rotate(); err != nil {
+			return err
+		}
 	}
 	if l.file == nil {
 		file, err := openFile(l.dir, l.name, unix.O_CREAT)

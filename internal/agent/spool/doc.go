@@ -7,6 +7,7 @@
 //	    local.key                     the host's own key: seals what root begins here without a server
 //	    ledger.jsonl                  the host's own records of that: package ledger
 //	    asked.jsonl                   the host's own records of what servers asked: package ledger
+//	    asked-LASTSEQ.jsonl           what was set aside of it
 //	    serials/NAME                  durable: the highest serial of that scenario that was accepted
 //	    scenarios/DIGEST.json         durable: a signed version that a server has laid
 //	    nginx.task                    hard link to ID/received: the task that holds the service nginx
