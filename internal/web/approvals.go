@@ -29,6 +29,40 @@ type stepsView struct {
 	Host, RunAs, Shell, Note string
 	Variables                []param
 	Steps                    []stepView
+	Hosts                    []plannedLine
+	More                     int // hosts of the plan that are not listed
+}
+
+// plannedLine is one host of the plan, as it was when it was confirmed.
+type plannedLine struct {
+	Batch                                int
+	Host, Centre, Health, Version, Agent string
+}
+
+// maxPlanned is how many hosts of a plan are listed with what was known of them.
+const maxPlanned = 200
+
+// planned lists the hosts of a plan in the order in which they will be touched.
+func planned(l language, plan *restart.Plan) (lines []plannedLine, more int) {
+	if plan == nil {
+		return nil, 0
+	}
+	batch, left := 0, 0
+	for _, h := range plan.Chosen() {
+		if left == 0 && batch < len(plan.Batches) {
+			left = plan.Batches[batch]
+			batch++
+		}
+		left--
+		if len(lines) == maxPlanned {
+			more++
+			continue
+		}
+		lines = append(lines, plannedLine{
+			Batch: batch, Host: h.Name, Centre: restart.Escape(h.DataCentre), Health: known(l, "planned."+h.Health, h.Health), Version: restart.Escape(h.Version), Agent: restart.Escape(h.Agent),
+		})
+	}
+	return lines, more
 }
 
 type stepView struct{ Name, When, Script string }
@@ -59,6 +93,7 @@ func (s *site) steps(v *visit, run restart.Run) (*stepsView, error) {
 		return nil, err
 	}
 	out := &stepsView{Host: found.Host, RunAs: found.RunAs, Shell: restart.Escape(found.Shell), Note: restart.Escape(found.Note)}
+	out.Hosts, out.More = planned(v.lang, run.Plan)
 	for _, name := range slices.Sorted(maps.Keys(found.Variables)) {
 		out.Variables = append(out.Variables, param{restart.Escape(name), restart.Escape(found.Variables[name])})
 	}

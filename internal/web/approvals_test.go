@@ -98,6 +98,7 @@ func TestAPageThatWaitsFollowsTheRun(t *testing.T) {
 	root := f.signInAs("root", restart.RoleAdmin)
 	run := f.waiting()
 	rootActor := restart.Actor{Name: "root", Roles: []restart.Role{restart.RoleAdmin}}
+	wants(t, f.page(root, run.ID), `id="plan"`, "web1.nginx.example.com", "What runs on each host", "balancer out web1.nginx.example.com")
 	done := make(chan answer, 1)
 	go func() { done <- f.do("GET", "/runs/"+run.ID+"/events?after=0", "", "Cookie", root) }()
 	_, err := f.site.cfg.Control.Reject(t.Context(), rootActor, run.ID, wire.ApprovalRequest{Reason: "not during the sale"})

@@ -144,6 +144,7 @@ type (
 		Missing         []string // who could sign
 		Waiting         bool
 		Key, Principal  string // in the commands
+		Yours           bool   // the reader is Principal, whose signature is missing
 		Withdrawn       string // reason
 		MayWithdraw     bool
 	}

@@ -179,9 +179,6 @@ func pressedOn(form string) string {
 	if strings.HasPrefix(form, "/break-glass/") { // of any run in its list
 		return "/break-glass"
 	}
-	if version, ok := strings.CutSuffix(form, "/withdraw"); ok {
-		return version + "/review"
-	}
 	return path.Dir(form)
 }
 

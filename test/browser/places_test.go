@@ -59,7 +59,8 @@ var runPlaces = []place{
 	{name: "run-completed", as: developer, path: ofRun("done", "")},
 	{name: "host-running", as: developer, path: func(s *shop) string { return "/runs/" + s.runs["running"].ID + "/hosts/" + shopHosts[1] }},
 	{name: "host-failed", as: developer, path: func(s *shop) string { return "/runs/" + s.runs["failed"].ID + "/hosts/search2.ams.shop.example" }},
-	{name: "break-glass-run", as: developer, path: ofRun("draft", "/break-glass")},
+	{name: "plan-frozen", as: developer, path: ofRun("frozen", "")},
+	{name: "break-glass-run", as: developer, path: ofRun("frozen", "/break-glass")},
 	{name: "break-glass", as: approver, path: at("/break-glass")},
 	{name: "freezes", as: developer, path: at("/freezes")},
 }
@@ -105,7 +106,7 @@ func TestEveryPageHasAPlace(t *testing.T) {
 		t.Fatalf("only %d routes of pages were found: %v", len(missing), missing)
 	}
 	s := &shop{versions: map[string]string{"waiting": "x", "checkout": "x"}, runs: map[string]restart.Run{}}
-	for _, name := range []string{"draft", "awaiting", "running", "paused", "failed", "aborted", "done"} {
+	for _, name := range []string{"draft", "frozen", "awaiting", "running", "paused", "failed", "aborted", "done"} {
 		s.runs[name] = restart.Run{ID: name}
 	}
 	names := map[string]bool{}

@@ -50,10 +50,10 @@ const (
 // group is the name of a service's group of hosts.
 func group(service string) string { return "shop_" + service + "-production" }
 
-// shopHosts have agents: four are of checkout, two of payments.
+// shopHosts have agents.
 var shopHosts = []string{
 	"checkout1.ams.shop.example", "checkout2.ams.shop.example", "checkout3.fra.shop.example", "checkout4.fra.shop.example",
-	"payments1.ams.shop.example", "payments2.fra.shop.example",
+	"payments1.ams.shop.example", "payments2.fra.shop.example", "search1.ams.shop.example",
 }
 
 func hostsOf(service string) (out []string) {
@@ -95,10 +95,10 @@ func (s *shop) prepare(c *company.Company) {
 		{checkout, "jvm", "Basket, address and order"}, {payments, "jvm", "Talks to the banks"}, {"search", "go", "Finds what customers mean"},
 		{"catalogue", "python", "Articles, prices and pictures"}, {"mail-out", "go", "Letters to customers"},
 	} {
-		inventory += fmt.Sprintf("  - {name: %s, description: %q, runtime: %s, unit: %s.service, project: shop, owners: [%s]}\n", x[0], x[2], x[1], x[0], developer)
+		inventory += fmt.Sprintf("  - {name: %s, description: %q, runtime: %s, unit: %s.service, project: shop, owners: [%s, %s]}\n", x[0], x[2], x[1], x[0], developer, approver)
 	}
 	inventory += "groups:\n"
-	for _, name := range []string{checkout, payments} {
+	for _, name := range []string{checkout, payments, "search"} {
 		inventory += fmt.Sprintf("  - {name: %s, project: shop, environment: production, services: [%s], hosts: [%s]}\n", group(name), name, strings.Join(hostsOf(name), ", "))
 	}
 	inventory += "  - {name: shop_search-staging, project: shop, environment: staging, services: [search], hosts: [search1.stage.shop.example, search2.stage.shop.example]}\n" +
@@ -114,7 +114,9 @@ func (s *shop) prepare(c *company.Company) {
 		text := strings.NewReplacer(demo.GroupName, group(service), "environments: ["+demo.Environment+"]", "environments: [production]").Replace(string(b))
 		must(s.t, os.WriteFile(config, []byte(text), 0o600))
 		must(s.t, os.WriteFile(filepath.Join(h.Dir, "services.d", service+".yaml"), []byte("unit: "+service+".service\nuser: "+me.Username+"\n"), 0o600))
-		must(s.t, os.WriteFile(filepath.Join(h.Dir, "scenarios.d", "payments-restart.yaml"), []byte(paymentsRecipe(1)), 0o600))
+		for name, text := range map[string]string{"payments-restart": paymentsRecipe(1), "search-restart": searchRecipe} {
+			must(s.t, os.WriteFile(filepath.Join(h.Dir, "scenarios.d", name+".yaml"), []byte(text), 0o600))
+		}
 	}
 	must(s.t, os.WriteFile(filepath.Join(c.ServerDir(), "inventory.yaml"), []byte(inventory), 0o600))
 	must(s.t, os.WriteFile(filepath.Join(c.ServerDir(), "rules.yaml"), []byte(shopRules), 0o600))
@@ -154,8 +156,24 @@ steps:
       while [ ! -e %[1]s/$RESTARTILKA_TASK ]; do [ -d %[1]s ] || exit 1; sleep 0.1; done
       echo "checkout.service: started, pid 51877"
   undrain: {script: 'echo "balancer: #host# is in"', when: healthy}
+health:
+  command: {script: "getent hosts localhost > /dev/null"}
+  interval: 200ms
+  deadline: 60s
 `, s.gates)
 }
+
+const searchRecipe = `format: 1
+name: search-restart
+serial: 11
+author: anna@example.com
+kind: restart
+services: [search]
+description: Restart search
+strategy: {batches: [1], task_timeout: 5m}
+steps:
+  run: {script: "systemctl restart #unit#"}
+`
 
 func paymentsRecipe(serial int) string {
 	text := fmt.Sprintf(`format: 1
@@ -174,8 +192,7 @@ steps:
   run: {script: "systemctl restart #unit#"}
   undrain: {script: "balancer in #host#", when: healthy}
 health:
-  new_process: {unit: "#unit#"}
-  http: {url: "http://#host#:8080/health", status: 200}
+  command: {script: "getent hosts localhost > /dev/null"}
   healthy_for: 10s
   deadline: 120s
 `, serial)
@@ -206,6 +223,7 @@ func (s *shop) review() {
 	}{
 		{"checkout", s.checkoutRecipe(), []string{"olga@example.com", "ivan@example.com"}},
 		{"payments", paymentsRecipe(1), []string{"olga@example.com", "ivan@example.com"}},
+		{"search", searchRecipe, []string{"olga@example.com", "ivan@example.com"}},
 		{"waiting", paymentsRecipe(2), []string{"olga@example.com"}},
 	} {
 		proposal := wire.ScenarioProposal{Body: p.body}
@@ -222,7 +240,7 @@ func (s *shop) review() {
 // for an approval, a plan, and freezes.
 func (s *shop) present() {
 	draft := func(service, reason string) restart.Run {
-		run, err := s.Dev.Draft(s.t.Context(), restart.Request{Service: service, Reason: reason, Ticket: "SHOP-4812"}, "")
+		run, err := s.Dev.Draft(s.t.Context(), restart.Request{Service: service, Environment: "production", Reason: reason, Ticket: "SHOP-4812"}, "")
 		must(s.t, err)
 		return run
 	}
@@ -242,6 +260,9 @@ func (s *shop) present() {
 		_, err := s.Admin.AddFreeze(s.t.Context(), f)
 		must(s.t, err)
 	}
+	_, err := s.Admin.AddFreeze(s.t.Context(), wire.FreezeRequest{Environments: []string{"production"}, Services: []string{"search"}, To: time.Now().Add(20 * time.Hour).UTC().Format(time.RFC3339), Reason: "the autumn sale is on, and everybody searches"})
+	must(s.t, err)
+	s.runs["frozen"] = draft("search", "answers come twice since the index was moved")
 	s.Eventually("the second host to be worked on", func() bool {
 		run, err := s.Dev.Run(s.t.Context(), s.runs["running"].ID)
 		return err == nil && restart.Latest(run.Tasks)[1].State == restart.TaskRunning
@@ -273,7 +294,7 @@ type was struct {
 func (s *shop) was(w was, now time.Time) {
 	at := now.Add(-w.ago)
 	hosts := hostsOf(w.service)
-	for i := 1; len(hosts) < i && i <= 3; i++ {
+	for i := len(hosts) + 1; i <= 3; i++ {
 		hosts = append(hosts, fmt.Sprintf("%s%d.%s.shop.example", w.service, i, []string{"ams", "fra"}[i%2]))
 	}
 	run := restart.Run{
