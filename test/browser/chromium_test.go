@@ -252,6 +252,15 @@ func (b *tab) show(width int64, scheme string) {
 	b.until(fmt.Sprintf("innerWidth === %d && matchMedia('(prefers-color-scheme: %s)').matches", width, scheme))
 }
 
+// zone sets the time zone that the tab is in.
+func (b *tab) zone(name string) {
+	b.t.Helper()
+	b.do(chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+		_, err := cdp.Call(ctx, target, emulation.SetTimezoneOverride, emulation.SetTimezoneOverrideParams{TimezoneID: name})
+		return err
+	}))
+}
+
 func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {

@@ -1,13 +1,6 @@
 package browser
 
-import (
-	"context"
-	"testing"
-
-	"github.com/chromedp/cdproto/cdp"
-	"github.com/chromedp/cdproto/emulation"
-	"github.com/chromedp/chromedp"
-)
+import "testing"
 
 func TestFrame(t *testing.T) {
 	f := newFixture(t)
@@ -19,10 +12,7 @@ func TestFrame(t *testing.T) {
 // titles; one press shows UTC on every page. What htmx brings is treated alike.
 func (f *fixture) times() {
 	b := open(f.browser, f.t, f.URL)
-	b.do(chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
-		_, err := cdp.Call(ctx, target, emulation.SetTimezoneOverride, emulation.SetTimezoneOverrideParams{TimezoneID: "Asia/Kathmandu"})
-		return err
-	}))
+	b.zone("Asia/Kathmandu")
 	f.signIn(b, "dana", f.DevToken)
 	run := f.Start("workers hang since the deploy")
 	b.until("document.querySelector('#run-" + run.ID + " time') !== null")

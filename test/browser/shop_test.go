@@ -379,6 +379,7 @@ func (s *shop) as(name string) *tab {
 		} else {
 			s.tabs[name] = s.signedInAs(name, s.secrets[name])
 		}
+		s.tabs[name].zone("Europe/Amsterdam")
 	}
 	return s.tabs[name]
 }

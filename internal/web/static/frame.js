@@ -29,9 +29,10 @@
     document.querySelectorAll("time").forEach(write);
     const minutes = -new Date().getTimezoneOffset();
     const offset = `UTC${minutes < 0 ? "−" : "+"}${Math.floor(Math.abs(minutes) / 60)}${minutes % 60 ? ":" + two(Math.abs(minutes) % 60) : ""}`;
-    zone.textContent = utc ? zone.dataset.utc : zone.dataset.local.replace("ZONE", `${Intl.DateTimeFormat().resolvedOptions().timeZone} (${offset})`);
+    const name = Intl.DateTimeFormat().resolvedOptions().timeZone;
+    zone.textContent = utc || name === "UTC" ? zone.dataset.utc : zone.dataset.local.replace("ZONE", `${name} (${offset})`);
     turn.textContent = utc ? turn.dataset.local : turn.dataset.utc;
-    turn.hidden = false;
+    turn.hidden = name === "UTC";
   };
   turn.addEventListener("click", () => {
     utc = !utc;
