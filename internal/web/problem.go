@@ -32,7 +32,9 @@ func (s *site) problem(w http.ResponseWriter, v *visit, e *restart.Error) {
 	page := problemPage{
 		layout: s.layout(v, say(v.lang, key)), Tone: toneFail, Heading: say(v.lang, key), Message: restart.Escape(e.Message), Hint: sentences(e.Hint), Ours: e.Code == restart.CodeInternal,
 	}
-	if e.Code == restart.CodeNotFound || status == http.StatusConflict || status == http.StatusServiceUnavailable {
+	if e.Code == restart.CodeNotFound {
+		page.Tone = toneUnknown
+	} else if status == http.StatusConflict || status == http.StatusServiceUnavailable {
 		page.Tone = toneHold
 	}
 	passes := status >= http.StatusInternalServerError || status == http.StatusTooManyRequests

@@ -19,7 +19,7 @@ var reviewTexts = map[string]text{
 	"approval.waived":     {"The approval was waived by %s.", "Без одобрения, в обход защиты: %s."},
 	"planned.title":       {"The plan", "План"},
 	"planned.look":        {"Look at the plan", "Посмотреть план"},
-	"planned.batch":       {"Batch", "Группа"},
+	"planned.batch":       {"Batch", "Порция"},
 	"planned.host":        {"Host", "Хост"},
 	"planned.centre":      {"Data centre", "Дата-центр"},
 	"planned.health":      {"Health", "Состояние"},

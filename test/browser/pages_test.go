@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"image"
 	"image/color"
+	"image/draw"
 	"image/png"
 	"net/http"
 	"os"
@@ -43,7 +44,7 @@ func violations(again bool) string {
 // Every page is looked at by day on a desk, and by night on a phone: nothing
 // sticks out, axe finds nothing, and the content security policy is kept.
 // RESTARTILKA_SCREENSHOTS names a folder for pictures of all of them, in both
-// themes and both widths.
+// themes and both widths; RESTARTILKA_LANGUAGE=ru has them in Russian.
 func TestPagesAreAccessible(t *testing.T) {
 	if sum := sha256.Sum256([]byte(axe)); hex.EncodeToString(sum[:]) != axeSum {
 		t.Fatal("axe-core is not what npm has")
@@ -135,20 +136,26 @@ func (s *shop) picture(b *tab, name string) {
 	must(b.t, os.WriteFile(filepath.Join(dir, name+".png"), small, 0o644))
 }
 
-// fewColours gives a PNG with at most 256 colours: those that it has most of,
-// and for the others the one that is nearest.
+// What a picture may have, so that all of them together stay small.
+const (
+	mostColours = 64
+	mostHeight  = 1600 // pixels
+)
+
+// fewColours gives the upper part of a PNG in few of its colours: each other is
+// shown as the nearest of them.
 func fewColours(picture []byte) ([]byte, error) {
 	from, err := png.Decode(bytes.NewReader(picture))
 	if err != nil {
 		return nil, err
 	}
-	count := map[color.RGBA]int{}
-	at := func(x, y int) color.RGBA { return color.RGBAModel.Convert(from.At(x, y)).(color.RGBA) }
 	size := from.Bounds()
-	for y := size.Min.Y; y < size.Max.Y; y++ {
-		for x := size.Min.X; x < size.Max.X; x++ {
-			count[at(x, y)]++
-		}
+	size.Max.Y = min(size.Max.Y, mostHeight)
+	plain := image.NewRGBA(size)
+	draw.Draw(plain, size, from, size.Min, draw.Src)
+	count := map[color.RGBA]int{}
+	for p := 0; p < len(plain.Pix); p += 4 {
+		count[color.RGBA{plain.Pix[p], plain.Pix[p+1], plain.Pix[p+2], plain.Pix[p+3]}]++
 	}
 	colours := make([]color.RGBA, 0, len(count))
 	for c := range count {
@@ -158,20 +165,27 @@ func fewColours(picture []byte) ([]byte, error) {
 		return cmp.Or(count[b]-count[a], int(a.R)-int(b.R), int(a.G)-int(b.G), int(a.B)-int(b.B))
 	})
 	var palette color.Palette
-	for _, c := range colours[:min(len(colours), 256)] {
-		palette = append(palette, c)
+	for _, near := range []int{40, 0} { // first those that differ, so that none is lost that is seldom
+		for _, c := range colours {
+			if len(palette) < mostColours && (len(palette) == 0 || distance(palette[palette.Index(c)].(color.RGBA), c) > near) {
+				palette = append(palette, c)
+			}
+		}
 	}
 	to := image.NewPaletted(size, palette)
 	index := map[color.RGBA]uint8{}
 	for c := range count {
 		index[c] = uint8(palette.Index(c))
 	}
-	for y := size.Min.Y; y < size.Max.Y; y++ {
-		for x := size.Min.X; x < size.Max.X; x++ {
-			to.SetColorIndex(x, y, index[at(x, y)])
-		}
+	for p := 0; p < len(plain.Pix); p += 4 {
+		to.Pix[p/4] = index[color.RGBA{plain.Pix[p], plain.Pix[p+1], plain.Pix[p+2], plain.Pix[p+3]}]
 	}
 	var out bytes.Buffer
 	err = (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&out, to)
 	return out.Bytes(), err
+}
+
+func distance(a, b color.RGBA) int {
+	apart := func(x, y uint8) int { return max(int(x), int(y)) - min(int(x), int(y)) }
+	return apart(a.R, b.R) + apart(a.G, b.G) + apart(a.B, b.B)
 }

@@ -46,13 +46,16 @@ var framePlaces = []place{
 	{name: "problem-not-found", as: developer, path: at("/runs/00000000000000000000000000"), status: http.StatusNotFound},
 }
 
+// follows tells in any language whether a page follows its run.
+const follows = "document.querySelector('#summary .connection:not(.lost)').checkVisibility()"
+
 var runPlaces = []place{
 	{name: "home", as: developer, path: at("/")},
 	{name: "runs", as: developer, path: at("/runs")},
 	{name: "plan", as: developer, path: ofRun("draft", "")},
-	{name: "run-running", as: developer, path: ofRun("running", ""), ready: live + " && " + tones + " === 'done now wait wait'"},
-	{name: "run-open", as: developer, path: ofRun("running", ""), ready: live, open: "#host-0 summary"},
-	{name: "run-awaiting", as: developer, path: ofRun("awaiting", ""), ready: live},
+	{name: "run-running", as: developer, path: ofRun("running", ""), ready: follows + " && " + tones + " === 'done now wait wait'"},
+	{name: "run-open", as: developer, path: ofRun("running", ""), ready: follows, open: "#host-0 summary"},
+	{name: "run-awaiting", as: developer, path: ofRun("awaiting", ""), ready: follows},
 	{name: "run-paused", as: developer, path: ofRun("paused", "")},
 	{name: "run-failed", as: developer, path: ofRun("failed", ""), open: "#host-1 summary"},
 	{name: "run-aborted", as: developer, path: ofRun("aborted", "")},

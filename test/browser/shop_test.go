@@ -373,13 +373,19 @@ func (w was) task(t restart.Task, from time.Time, took time.Duration) store.Task
 // as gives the tab of a person, who signs in the first time.
 func (s *shop) as(name string) *tab {
 	s.t.Helper()
-	if s.tabs[name] == nil {
-		if name == nobody {
-			s.tabs[name] = open(s.browser, s.t, s.URL)
-		} else {
-			s.tabs[name] = s.signedInAs(name, s.secrets[name])
-		}
-		s.tabs[name].zone("Europe/Amsterdam")
+	if s.tabs[name] != nil {
+		return s.tabs[name]
 	}
-	return s.tabs[name]
+	b := open(s.browser, s.t, s.URL)
+	s.tabs[name] = b
+	b.zone("Europe/Amsterdam")
+	if l := os.Getenv("RESTARTILKA_LANGUAGE"); l != "" {
+		b.visit("/sign-in")
+		b.press("button[name=language][value=" + l + "]")
+		b.until("document.documentElement.lang === '" + l + "' && document.readyState === 'complete'")
+	}
+	if name != nobody {
+		s.signIn(b, name, s.secrets[name])
+	}
+	return b
 }
