@@ -41,8 +41,8 @@ func violations(again bool) string {
 	v.id + ' (' + v.help + '): ' + v.nodes.slice(0, 4).map(n => n.target.join(' ') + ' ' + n.html.slice(0, 160) + ' | ' + [...n.any, ...n.all, ...n.none].map(c => c.message).join('; ')).join(' / ')))`
 }
 
-// Every page is looked at by day on a desk, and by night on a phone: nothing
-// sticks out, axe finds nothing, and the content security policy is kept.
+// Every page is looked at by day on a desk, by night on a phone, and on the
+// widest screen: nothing sticks out, axe finds nothing, and the content security policy is kept.
 // RESTARTILKA_SCREENSHOTS names a folder for pictures of all of them, in both
 // themes and both widths; RESTARTILKA_LANGUAGE=ru has them in Russian.
 func TestPagesAreAccessible(t *testing.T) {
@@ -90,7 +90,7 @@ func (s *shop) goTo(b *tab, p place) {
 // look looks at a page in every way, and gives what axe has found, and where.
 func (s *shop) look(b *tab, p place) map[string][]string {
 	b.t.Helper()
-	looks := []look{{1280, "light"}, {390, "dark"}}
+	looks := []look{{1280, "light"}, {360, "dark"}, {3840, "light"}}
 	if s.pictures() != "" {
 		looks = []look{{1280, "light"}, {390, "dark"}, {1280, "dark"}, {390, "light"}}
 	}
@@ -101,7 +101,7 @@ func (s *shop) look(b *tab, p place) map[string][]string {
 		if out := eval[string](b, wide); out != "" {
 			b.t.Errorf("%d %s: sticks out: %s", l.width, l.scheme, out)
 		}
-		if i < 2 {
+		if i < 2 { // the others are of the same rules
 			wrong, err := chromedp.Run(b.ctx, chromedp.Evaluate[[]string](violations(i > 0), chromedp.EvalAwaitPromise))
 			must(b.t, err)
 			for _, v := range wrong {
