@@ -26,11 +26,12 @@ type awaitingLine struct {
 
 // stepsView is what runs on each host.
 type stepsView struct {
-	Host, RunAs, Shell, Note string
-	Variables                []param
-	Steps                    []stepView
-	Hosts                    []plannedLine
-	More                     int // hosts of the plan that are not listed
+	Run, Host          string
+	RunAs, Shell, Note string
+	Variables          []param
+	Steps              []stepView
+	Hosts              []plannedLine
+	More               int // hosts of the plan that are not listed
 }
 
 // plannedLine is one host of the plan, as it was when it was confirmed.
@@ -88,11 +89,15 @@ func (s *site) steps(v *visit, run restart.Run) (*stepsView, error) {
 	if run.State != restart.RunAwaitingApproval {
 		return nil, nil
 	}
-	found, err := s.cfg.Control.Steps(v.Context(), v.actor, run.ID, "")
+	host := v.URL.Query().Get("host")
+	found, err := s.cfg.Control.Steps(v.Context(), v.actor, run.ID, host)
+	if restart.CodeOf(err) == restart.CodeNotFound && host != "" { // of another run
+		found, err = s.cfg.Control.Steps(v.Context(), v.actor, run.ID, "")
+	}
 	if err != nil {
 		return nil, err
 	}
-	out := &stepsView{Host: found.Host, RunAs: found.RunAs, Shell: restart.Escape(found.Shell), Note: restart.Escape(found.Note)}
+	out := &stepsView{Run: run.ID, Host: found.Host, RunAs: found.RunAs, Shell: restart.Escape(found.Shell), Note: restart.Escape(found.Note)}
 	out.Hosts, out.More = planned(v.lang, run.Plan)
 	for _, name := range slices.Sorted(maps.Keys(found.Variables)) {
 		out.Variables = append(out.Variables, param{restart.Escape(name), restart.Escape(found.Variables[name])})

@@ -191,10 +191,7 @@ func parsePages(a *assets) pages {
 		})
 		template.Must(base.ParseFS(templates, "templates/*.html"))
 		p[l] = map[string]*template.Template{}
-		files, err := fs.Glob(templates, "templates/pages/*.html")
-		if err != nil {
-			panic(err) // a pattern of ours
-		}
+		files, _ := fs.Glob(templates, "templates/pages/*.html") // a pattern of ours
 		for _, file := range files {
 			p[l][strings.TrimSuffix(path.Base(file), ".html")] = template.Must(template.Must(base.Clone()).ParseFS(templates, file))
 		}

@@ -130,7 +130,7 @@ const shopRules = `format: 1
 roles: {developer: [everybody]}
 rules:
   - {allow: [see], to: [everybody]}
-  - {allow: [restart, dump, control, approve], to: [owners]}
+  - {allow: [restart, dump, control, approve, break-glass], to: [owners]}
   - {allow: [all], to: ["role:admin"]}
 approval:
   - {services: [payments], environments: [production], within: 8h}
@@ -262,7 +262,10 @@ func (s *shop) present() {
 	}
 	_, err := s.Admin.AddFreeze(s.t.Context(), wire.FreezeRequest{Environments: []string{"production"}, Services: []string{"search"}, To: time.Now().Add(20 * time.Hour).UTC().Format(time.RFC3339), Reason: "the autumn sale is on, and everybody searches"})
 	must(s.t, err)
+	glass, err := s.Dev.Start(s.t.Context(), draft("search", "no answer at all, customers see an empty page").ID, wire.StartRequest{BreakGlass: true})
+	must(s.t, err)
 	s.runs["frozen"] = draft("search", "answers come twice since the index was moved")
+	s.Until(glass.ID, restart.RunFailed, restart.RunPaused)
 	s.Eventually("the second host to be worked on", func() bool {
 		run, err := s.Dev.Run(s.t.Context(), s.runs["running"].ID)
 		return err == nil && restart.Latest(run.Tasks)[1].State == restart.TaskRunning
