@@ -85,6 +85,9 @@ func TestKeyboard(t *testing.T) {
 	b.keys(kb.Enter)
 	b.until("location.pathname === '/runs/" + run.ID + "' && document.readyState === 'complete'")
 
+	eval[bool](b, "history.back(); true")
+	b.until("location.pathname === '/runs' && document.readyState === 'complete' && document.querySelector('#run-" + run.ID + "') !== null")
+
 	b.visit("/profile")
 	b.tabTo("button Sign out")
 	b.keys(kb.Enter)

@@ -83,7 +83,7 @@
   };
   document.addEventListener("submit", async (e) => {
     const form = e.target;
-    if (e.defaultPrevented || form.getAttribute("method") !== "post" || seen.delete(form)) return;
+    if (e.defaultPrevented || form.getAttribute("method") !== "post" || seen.delete(form) || !AbortSignal.timeout) return;
     e.preventDefault();
     if (sending.has(form)) return;
     sending.add(form);
