@@ -76,7 +76,7 @@ var reviewPlaces = []place{
 	{name: "scenario-versions", as: reviewer, path: at("/scenarios/payments-restart")},
 	{name: "review-queue", as: reviewer, path: at("/review")},
 	{name: "review", as: reviewer, path: func(s *shop) string { return "/scenarios/" + s.versions["waiting"] + "/review" }},
-	{name: "review-in-force", as: reviewer, path: func(s *shop) string { return "/scenarios/" + s.versions["checkout"] + "/review" }},
+	{name: "review-in-force", as: reviewer, path: func(s *shop) string { return "/scenarios/" + s.versions["payments"] + "/review" }},
 }
 
 // notPages are routes that answer a browser with something else than a page.
@@ -108,7 +108,7 @@ func TestEveryPageHasAPlace(t *testing.T) {
 	if len(missing) < 15 {
 		t.Fatalf("only %d routes of pages were found: %v", len(missing), missing)
 	}
-	s := &shop{versions: map[string]string{"waiting": "x", "checkout": "x"}, runs: map[string]restart.Run{}}
+	s := &shop{versions: map[string]string{"waiting": "x", "payments": "x"}, runs: map[string]restart.Run{}}
 	for _, name := range []string{"draft", "frozen", "awaiting", "running", "paused", "failed", "aborted", "done"} {
 		s.runs[name] = restart.Run{ID: name}
 	}
