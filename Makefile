@@ -35,7 +35,7 @@ LINT := .cache/bin/golangci-lint-$(LINT_VERSION)
 
 .PHONY: help
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build bin/restartilka and bin/restartilka-agent
@@ -97,6 +97,11 @@ clean: ## delete what make has made
 .PHONY: bench
 bench: ## measure the speed and write bench/results.json, in a few minutes (ARGS="--only NAME" for one figure)
 	@$(GO) run ./bench $(ARGS)
+
+.PHONY: screenshots
+screenshots: ## take a picture of every page, in both themes and two widths, for docs/images
+	@rm -f docs/images/*-1280-*.png docs/images/*-390-*.png
+	RESTARTILKA_SCREENSHOTS=$(CURDIR)/docs/images $(GO) test -count=1 -run TestPagesAreAccessible ./test/browser
 
 # Kinds and moments come from the seed; 0 draws a new one.
 N ?= 200

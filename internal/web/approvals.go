@@ -26,9 +26,44 @@ type awaitingLine struct {
 
 // stepsView is what runs on each host.
 type stepsView struct {
-	Host, RunAs, Shell, Note string
-	Variables                []param
-	Steps                    []stepView
+	Run, Host          string
+	RunAs, Shell, Note string
+	Variables          []param
+	Steps              []stepView
+	Hosts              []approvedLine
+	More               int // hosts of the plan that are not listed
+}
+
+// approvedLine is one host of the plan, as it was when it was confirmed.
+type approvedLine struct {
+	Batch                                int
+	Host, Centre, Health, Version, Agent string
+}
+
+// maxPlanned is how many hosts of a plan are listed with what was known of them.
+const maxPlanned = 200
+
+// approvedHosts lists the hosts of a plan in the order in which they will be touched.
+func approvedHosts(l language, plan *restart.Plan) (lines []approvedLine, more int) {
+	if plan == nil {
+		return nil, 0
+	}
+	batch, left := 0, 0
+	for _, h := range plan.Chosen() {
+		if left == 0 && batch < len(plan.Batches) {
+			left = plan.Batches[batch]
+			batch++
+		}
+		left--
+		if len(lines) == maxPlanned {
+			more++
+			continue
+		}
+		lines = append(lines, approvedLine{
+			Batch: batch, Host: h.Name, Centre: restart.Escape(h.DataCentre), Health: known(l, "planned."+h.Health, h.Health), Version: restart.Escape(h.Version), Agent: restart.Escape(h.Agent),
+		})
+	}
+	return lines, more
 }
 
 type stepView struct{ Name, When, Script string }
@@ -54,7 +89,12 @@ func (s *site) steps(v *visit, run restart.Run) (*stepsView, error) {
 	if run.State != restart.RunAwaitingApproval {
 		return nil, nil
 	}
-	return s.stepsOn(v, run, "")
+	host := v.URL.Query().Get("host")
+	steps, err := s.stepsOn(v, run, host)
+	if restart.CodeOf(err) == restart.CodeNotFound && host != "" { // of another run
+		steps, err = s.stepsOn(v, run, "")
+	}
+	return steps, err
 }
 
 // stepsOn gives the scripts of a run as a host would run them; "" = its first.
@@ -63,7 +103,8 @@ func (s *site) stepsOn(v *visit, run restart.Run, host string) (*stepsView, erro
 	if err != nil {
 		return nil, err
 	}
-	out := &stepsView{Host: found.Host, RunAs: found.RunAs, Shell: restart.Escape(found.Shell), Note: restart.Escape(found.Note)}
+	out := &stepsView{Run: run.ID, Host: found.Host, RunAs: found.RunAs, Shell: restart.Escape(found.Shell), Note: restart.Escape(found.Note)}
+	out.Hosts, out.More = approvedHosts(v.lang, run.Plan)
 	for _, name := range slices.Sorted(maps.Keys(found.Variables)) {
 		out.Variables = append(out.Variables, param{restart.Escape(name), restart.Escape(found.Variables[name])})
 	}

@@ -40,6 +40,8 @@ func TestApprovingOnThePage(t *testing.T) {
 	page := f.page(root, run.ID)
 	wants(t, page, `<b aria-hidden="true">1</b>`, "(1 run waits for you)", `/approve"`, "Approved, it starts at once on 3 hosts", "It runs in the name of dana", `/reject"`, "Rejected, it touches no host",
 		"What runs on each host", "Shown for web1.nginx.example.com, as user root, by /bin/sh", "balancer out web1.nginx.example.com", "systemctl restart nginx", "balancer in web1.nginx.example.com")
+	wants(t, f.page(root, run.ID+"?host=web2.nginx.example.com"), `<option selected>web2.nginx.example.com`, "Shown for web2.nginx.example.com", "balancer out web2.nginx.example.com")
+	wants(t, f.page(root, run.ID+"?host=db1.example.com"), "Shown for web1.nginx.example.com")
 	lacks(t, f.page(dana, run.ID), "runs wait for you", "run waits for you")
 	wants(t, f.page(root, run.ID, "Accept-Language", "ru"), "(1 запуск ждёт вас)", "Ждёт одобрения", "После одобрения сразу начнётся на 3 хостах", "Одобрить", "Отклонить")
 	wants(t, f.do("GET", "/approvals", "", "Cookie", root).body, "/runs/"+run.ID, "502s since the 14:00 deploy", "3 hosts", "Look at the plan and decide")
@@ -98,6 +100,7 @@ func TestAPageThatWaitsFollowsTheRun(t *testing.T) {
 	root := f.signInAs("root", restart.RoleAdmin)
 	run := f.waiting()
 	rootActor := restart.Actor{Name: "root", Roles: []restart.Role{restart.RoleAdmin}}
+	wants(t, f.page(root, run.ID), `id="plan"`, "web1.nginx.example.com", "What runs on each host", "balancer out web1.nginx.example.com")
 	done := make(chan answer, 1)
 	go func() { done <- f.do("GET", "/runs/"+run.ID+"/events?after=0", "", "Cookie", root) }()
 	_, err := f.site.cfg.Control.Reject(t.Context(), rootActor, run.ID, wire.ApprovalRequest{Reason: "not during the sale"})

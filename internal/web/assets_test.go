@@ -23,7 +23,7 @@ func TestAssets(t *testing.T) {
 	}
 	a := embeddedAssets()
 	small := 0
-	for _, name := range []string{stylesheet, "restartilka.js", "favicon.svg", "htmx-4.0.1.min.js", "hx-sse-4.0.1.min.js"} {
+	for _, name := range []string{stylesheet, "restartilka.js", "frame.js", "favicon.svg", "htmx-4.0.1.min.js", "hx-sse-4.0.1.min.js"} {
 		asset := a.byName[a.names[name]]
 		if len(asset.body) == 0 || asset.media == "" {
 			t.Errorf("%s: %d bytes of %q", name, len(asset.body), asset.media)

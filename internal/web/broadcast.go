@@ -35,9 +35,9 @@ type broadcast struct {
 	err    error // why it is over; nil = the run is
 }
 
-// kept is how many steps a broadcast keeps. A reader who is further behind gets
+// keptSteps is how many steps a broadcast keeps. A reader who is further behind gets
 // what he has missed as one event of his own.
-const kept = 8
+const keptSteps = 8
 
 // step is the run at one moment. Readers go from one step to the next, each at
 // his own pace; waiting, they hold none, as the tasks of a run may be many.
@@ -151,7 +151,7 @@ func (b *broadcast) add(g control.Glance, now time.Time) (first bool) {
 		delete(s.notes, t.ID)
 	}
 	maps.Copy(s.notes, g.Notes)
-	b.recent = append(b.recent[max(0, len(b.recent)-kept+1):len(b.recent):len(b.recent)], s)
+	b.recent = append(b.recent[max(0, len(b.recent)-keptSteps+1):len(b.recent):len(b.recent)], s)
 	close(before.passed)
 	return false
 }

@@ -50,7 +50,9 @@
 // that it takes the place of. Its id is the run's version, so that a reader who
 // was away goes on where he was; see broadcasts for how many are served at once. htmx puts the parts in; the few lines of
 // static/restartilka.js say whether the page is still live, count seconds, and
-// fetch a host's details when they are opened.
+// fetch a host's details when they are opened. static/frame.js is of every page: it
+// writes times in the reader's zone, sends a form once the server was seen, so
+// that nothing typed is lost while it is away, and copies commands.
 //
 // Nothing is inline, neither script nor style, so that the strictest content
 // security policy holds: see csp. Everything that comes from a host is shown

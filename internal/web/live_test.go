@@ -286,20 +286,20 @@ func TestLiveForMany(t *testing.T) {
 func TestFarBehind(t *testing.T) {
 	b := &broadcast{began: make(chan struct{})}
 	now := time.Now()
-	for i := range 3 * kept {
+	for i := range 3 * keptSteps {
 		b.add(control.Glance{Run: restart.Run{Version: int64(i), State: restart.RunRunning}}, now)
 	}
-	if next, behind, err := b.after(0); next.number != 3*kept-1 || !behind || err != nil {
+	if next, behind, err := b.after(0); next.number != 3*keptSteps-1 || !behind || err != nil {
 		t.Errorf("after the first: %d %v %v", next.number, behind, err)
 	}
-	if next, behind, _ := b.after(3*kept - 1 - kept); next.number != 3*kept-kept || behind {
+	if next, behind, _ := b.after(3*keptSteps - 1 - keptSteps); next.number != 3*keptSteps-keptSteps || behind {
 		t.Errorf("the oldest that is kept: %d %v", next.number, behind)
 	}
 	b.end(nil)
-	if next, _, err := b.after(3*kept - 1); next != nil || err != nil {
+	if next, _, err := b.after(3*keptSteps - 1); next != nil || err != nil {
 		t.Errorf("after the last: %v %v", next, err)
 	}
-	if len(b.recent) != kept {
+	if len(b.recent) != keptSteps {
 		t.Errorf("%d are kept", len(b.recent))
 	}
 }

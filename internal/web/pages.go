@@ -10,9 +10,6 @@ import (
 	"path"
 	"strings"
 	"time"
-
-	"github.com/restartilka/restartilka/internal/protocol"
-	"github.com/restartilka/restartilka/internal/restart"
 )
 
 //go:embed templates
@@ -146,6 +143,7 @@ type (
 		Missing         []string // who could sign
 		Waiting         bool
 		Key, Principal  string // in the commands
+		Yours           bool   // the reader is Principal, whose signature is missing
 		Withdrawn       string // reason
 		MayWithdraw     bool
 	}
@@ -159,12 +157,6 @@ type (
 		Run   runView
 		Chart chartView
 	}
-	problemPage struct {
-		layout
-		Heading, Message string
-		Hint             []string // sentences, one a line
-		Run              string   // whose page a form was sent from; "" = no form
-	}
 )
 
 // pages are the parsed templates: by language, then by name.
@@ -177,7 +169,6 @@ const (
 	pageRun     = "run"
 	pageHost    = "host"
 	pageChart   = "chart"
-	pageProblem = "problem"
 	pageFreezes = "freezes"
 	pageGlass   = "glass"
 	pageBreak   = "break"
@@ -212,10 +203,7 @@ func parsePages(a *assets) pages {
 		})
 		template.Must(base.ParseFS(templates, "templates/*.html"))
 		p[l] = map[string]*template.Template{}
-		files, err := fs.Glob(templates, "templates/pages/*.html")
-		if err != nil {
-			panic(err) // a pattern of ours
-		}
+		files, _ := fs.Glob(templates, "templates/pages/*.html") // a pattern of ours
 		for _, file := range files {
 			p[l][strings.TrimSuffix(path.Base(file), ".html")] = template.Must(template.Must(base.Clone()).ParseFS(templates, file))
 		}
@@ -263,22 +251,6 @@ func (s *site) layout(v *visit, title string) layout {
 	return l
 }
 
-// problem shows what went wrong as a page like any other.
-func (s *site) problem(w http.ResponseWriter, v *visit, e *restart.Error) {
-	key := "problem." + string(e.Code)
-	if _, ok := catalogue[key]; !ok || e.Code == restart.CodeInternal {
-		key = "problem.other"
-	}
-	page := problemPage{layout: s.layout(v, say(v.lang, key)), Heading: say(v.lang, key), Message: restart.Escape(e.Message), Hint: sentences(e.Hint)}
-	if id := v.PathValue("id"); v.Method == http.MethodPost && restart.CheckID(id) == nil {
-		page.Run = id
-	}
-	if err := s.show(w, v, protocol.StatusOf(e.Code), pageProblem, page); err != nil {
-		s.cfg.Logger.ErrorContext(v.Context(), "show a problem", "request_id", v.id, "error", err)
-		http.Error(w, "internal error "+v.id, http.StatusInternalServerError)
-	}
-}
-
 // markOf gives the shape of a tone, which templates also name as plain text.
 func markOf(t any) shape { return shapes[tone(fmt.Sprint(t))] }
 
@@ -294,13 +266,4 @@ var shapes = map[tone]shape{
 	toneFail:    {"M5 .9h6L15.1 5v6L11 15.1H5L.9 11V5z", "m5.4 5.4 5.2 5.2m0-5.2-5.2 5.2"},
 	toneUnknown: {"M8 .4 15.6 8 8 15.6.4 8z", "M6.2 6.4c.2-1 .9-1.5 1.8-1.5 1.1 0 1.9.7 1.9 1.6 0 1.3-1.9 1.4-1.9 2.8M8 11.3v.1"},
 	toneSkip:    {"M8 .75a7.25 7.25 0 1 1 0 14.5A7.25 7.25 0 0 1 8 .75z", "M4.8 8h6.4"},
-}
-
-// sentences gives a hint's lines, escaped.
-func sentences(hint string) []string {
-	var out []string
-	for line := range strings.Lines(hint) {
-		out = append(out, restart.Escape(strings.TrimSuffix(line, "\n")))
-	}
-	return out
 }

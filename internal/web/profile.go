@@ -61,7 +61,7 @@ func (s *site) profilePage(v *visit) (profilePage, error) {
 	}
 	for _, x := range sessions {
 		page.Sessions = append(page.Sessions, sessionLine{
-			ID: x.ID, Method: methodName(v.lang, x.Method), Address: x.Address, Browser: restart.Escape(x.UserAgent), Current: x.Current,
+			ID: x.ID, Method: methodName(v.lang, x.Method), Address: x.Address, Browser: browserName(x.UserAgent), Current: x.Current,
 			Since: momentOf(x.CreatedAt, now), Seen: momentOf(x.LastSeenAt, now),
 		})
 	}

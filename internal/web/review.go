@@ -85,7 +85,7 @@ func (s *site) review(v *visit, r wire.ScenarioReview) reviewPage {
 	}
 	for _, p := range r.Version.Missing {
 		if control.IsPrincipal(v.actor.Name, p) {
-			page.Principal = p
+			page.Principal, page.Yours = p, true
 		}
 	}
 	before := ""

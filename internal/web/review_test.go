@@ -56,12 +56,14 @@ func TestReviewPages(t *testing.T) {
 	path := "/scenarios/" + digest + "/review"
 	page := f.do("GET", path, "", "Cookie", olga).body
 	has(t, page, "against serial 1", `<td class="code removed"`, `<td class="code added"`, "holds: group", "systemctl restart shop.service &amp;&amp; echo web1", "&lt;script&gt;alert(1)", digest)
-	has(t, page, "restartilka scenario approve "+digest, "olga@example.com.sig", strings.ReplaceAll(r.Fingerprint("ivan@example.com"), "+", "&#43;"), "Who could sign: olga@example.com", "Withdraw this version")
+	has(t, page, "restartilka scenario approve "+digest, "olga@example.com.sig", strings.ReplaceAll(r.Fingerprint("ivan@example.com"), "+", "&#43;"), "Your signature is missing, as olga@example.com", "Withdraw this version")
 	lacks(t, page, "<script>alert(1)")
 	has(t, f.do("GET", path+"?service=shop&host=web3", "", "Cookie", olga).body, "echo web3")
 	has(t, f.do("GET", path+"?service=shop&host=web4", "", "Cookie", olga).body, "echo web1") // of another service
 	has(t, f.do("GET", path, "", "Cookie", olga, "Accept-Language", "ru").body, "Ждёт подписей", "Что сделает хост", "2 строки добавлены")
-	lacks(t, f.do("GET", path, "", "Cookie", anna).body, "Withdraw this version")
+	of := f.do("GET", path, "", "Cookie", anna).body
+	has(t, of, "Who could sign: olga@example.com")
+	lacks(t, of, "Withdraw this version", "Your signature is missing")
 	has(t, f.do("GET", "/scenarios/shop-restart", "", "Cookie", anna).body, "serial 1", "serial 2")
 	if res := f.do("GET", "/scenarios/"+digest, "", "Cookie", anna); res.StatusCode != http.StatusSeeOther || res.Header.Get("Location") != path {
 		t.Errorf("a digest for a name: %s", res.Status)

@@ -171,6 +171,9 @@ func pressedOn(form string) string {
 }
 
 // nothing answers for every path that no route has.
-func (s *site) nothing(http.ResponseWriter, *visit) error {
+func (s *site) nothing(_ http.ResponseWriter, v *visit) error {
+	if actor, err := s.cfg.Auth.Authenticate(v.Context(), v.Request); err == nil {
+		v.actor = actor // whose navigation the page has
+	}
 	return restart.Errorf(restart.CodeNotFound, "there is no such page")
 }

@@ -24,8 +24,12 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// patience is how long a test waits for a page.
-const patience = 20 * time.Second
+// patience is how long a test waits for a page, and browserLife how long it may
+// have its browser.
+const (
+	patience    = 20 * time.Second
+	browserLife = 5 * time.Minute
+)
 
 // chromium finds the browser. Where it is missing the test fails if CI is set,
 // else it is skipped and says so.
@@ -54,7 +58,7 @@ func start(t testing.TB, program, publicKey string) context.Context {
 	for _, flag := range []string{"disable-quic", "disable-background-networking", "disable-component-update", "disable-sync", "disable-dev-shm-usage"} {
 		options = append(options, chromedp.Flag(flag, true))
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), browserLife)
 	t.Cleanup(cancel)
 	ctx, stopped := chromedp.NewExecAllocator(ctx, options...)
 	t.Cleanup(stopped)
@@ -246,6 +250,15 @@ func (b *tab) show(width int64, scheme string) {
 		return err
 	}))
 	b.until(fmt.Sprintf("innerWidth === %d && matchMedia('(prefers-color-scheme: %s)').matches", width, scheme))
+}
+
+// zone sets the time zone that the tab is in.
+func (b *tab) zone(name string) {
+	b.t.Helper()
+	b.do(chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+		_, err := cdp.Call(ctx, target, emulation.SetTimezoneOverride, emulation.SetTimezoneOverrideParams{TimezoneID: name})
+		return err
+	}))
 }
 
 func must(t testing.TB, err error) {

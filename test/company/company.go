@@ -44,6 +44,7 @@ type T interface {
 // Options of a company. The zero value has three hosts and SQLite.
 type Options struct {
 	Hosts    int
+	Names    []string                                // of the hosts; nil = host1.test.internal and so on
 	DSN      string                                  // PostgreSQL; "" = SQLite
 	Audit    string                                  // more sinks, as YAML lines of server.yaml; "" = none
 	Server   string                                  // more lines of server.yaml
@@ -88,7 +89,7 @@ func New(t T, o Options) *Company {
 	t.Helper()
 	c := &Company{t: t, Programs: Build(t), Dir: t.TempDir(), procs: map[string]*process{}, under: o.Under}
 	if o.Hosts == 0 {
-		o.Hosts = 3
+		o.Hosts = max(3, len(o.Names))
 	}
 	// Each company has loopback addresses of its own, so that tests run side by
 	// side, and beside a demo.
@@ -98,6 +99,9 @@ func New(t T, o Options) *Company {
 	layout.Hosts = nil
 	for i := range o.Hosts {
 		name := fmt.Sprintf("host%d.test.internal", i+1)
+		if i < len(o.Names) {
+			name = o.Names[i]
+		}
 		layout.Hosts = append(layout.Hosts, demo.Host{Name: name, Address: fmt.Sprintf("%s.%d", net, 11+i), Dir: filepath.Join(c.Dir, "hosts", name)})
 	}
 	c.layout, c.Hosts, c.URL = layout, layout.Hosts, "https://"+layout.Listen

@@ -1,0 +1,96 @@
+package browser
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+
+	"github.com/restartilka/restartilka/internal/demo"
+	"github.com/restartilka/restartilka/internal/restart"
+)
+
+// keys presses keys one after another, where the focus is.
+func (b *tab) keys(keys string) { b.t.Helper(); b.do(chromedp.KeyEvent(keys)) }
+
+// focused describes what has the focus, and whether one can see that.
+const focused = `(() => {
+	const e = document.activeElement;
+	const seen = getComputedStyle(e).outlineStyle !== 'none' && getComputedStyle(e).outlineWidth !== '0px';
+	return (seen ? '' : 'UNSEEN ') + e.tagName.toLowerCase() + (e.id ? '#' + e.id : '') + (e.name ? '[' + e.name + ']' : '') + ' ' + (e.innerText ?? '').trim().replaceAll(/\s+/g, ' ').slice(0, 60);
+})()`
+
+// tabTo presses Tab until what has the focus fits the words; all that it comes
+// by shows that it has the focus.
+func (b *tab) tabTo(words string) {
+	b.t.Helper()
+	var way []string
+	for range 60 {
+		b.keys(kb.Tab)
+		at := eval[string](b, focused)
+		if strings.HasPrefix(at, "UNSEEN") && !strings.Contains(at, " body") {
+			b.t.Errorf("the focus can't be seen: %s", at)
+		}
+		if strings.Contains(at, words) {
+			return
+		}
+		way = append(way, at)
+	}
+	b.t.Fatalf("60 times Tab have not led to %q, but to %q", words, way)
+}
+
+// A person without a mouse signs in, looks at a plan, starts it, pauses and
+// resumes the run, opens a host, and signs out.
+func TestKeyboard(t *testing.T) {
+	f := newFixture(t)
+	b := open(f.browser, t, f.URL)
+	b.visit("/runs")
+	b.until("document.activeElement.id === 'name'")
+	b.keys(demo.Developer)
+	b.tabTo("input#secret")
+	b.keys(f.DevToken + kb.Enter)
+	b.until("location.pathname === '/runs' && document.readyState === 'complete'")
+
+	b.tabTo("a Skip to content")
+	b.keys(kb.Enter)
+	b.until("document.activeElement.id === 'main'")
+
+	run, err := f.Dev.Draft(t.Context(), restart.Request{Service: demo.ServiceName, Reason: "workers hang since the deploy"}, "")
+	must(t, err)
+	b.visit("/runs/" + run.ID)
+	b.tabTo("button Start")
+	b.keys(kb.Enter)
+	b.until(tones + " === 'now wait wait' && " + live)
+
+	b.tabTo("button Pause")
+	b.keys(" ")
+	b.until("document.querySelector('.callout')?.textContent.includes('A pause was asked for') && " + live)
+	started, err := f.Dev.Run(t.Context(), run.ID)
+	must(t, err)
+	f.release(started.Tasks[0])
+	b.until(badge + " === 'Paused' && document.querySelector('#acts form[action$=\"/resume\"]') !== null")
+	b.tabTo("button Resume")
+	b.keys(kb.Enter)
+	b.until(tones + " === 'done now wait' && " + live)
+	b.tabTo("summary host1")
+	b.keys(kb.Enter)
+	b.until("document.querySelector('#host-0 pre') !== null")
+	for _, task := range started.Tasks {
+		f.release(task)
+	}
+	b.until(badge + " === 'Completed'")
+	b.visit("/runs")
+	b.tabTo("a " + demo.ServiceName)
+	b.keys(kb.Enter)
+	b.until("location.pathname === '/runs/" + run.ID + "' && document.readyState === 'complete'")
+
+	eval[bool](b, "history.back(); true")
+	b.until("location.pathname === '/runs' && document.readyState === 'complete' && document.querySelector('#run-" + run.ID + "') !== null")
+
+	b.visit("/profile")
+	b.tabTo("button Sign out")
+	b.keys(kb.Enter)
+	b.until("location.pathname === '/sign-in' && document.readyState === 'complete'")
+	b.quiet()
+}

@@ -1,0 +1,127 @@
+package browser
+
+import (
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/restartilka/restartilka/internal/restart"
+)
+
+// place is a page of the site map with something on it. Each page that there
+// is has at least one: TestEveryPageHasAPlace.
+type place struct {
+	name   string // of its picture
+	as     string // who looks
+	path   func(s *shop) string
+	ready  string // an expression: what has to be there
+	status int    // 0 = 200
+	open   string // what is pressed first, such as a summary
+}
+
+// places is every place; each family of pages has a table of its own.
+func places() []place {
+	return slices.Concat(framePlaces, runPlaces, reviewPlaces)
+}
+
+func at(path string) func(*shop) string { return func(*shop) string { return path } }
+
+func ofRun(name, more string) func(*shop) string {
+	return func(s *shop) string { return "/runs/" + s.runs[name].ID + more }
+}
+
+var framePlaces = []place{
+	{name: "sign-in", as: nobody, path: at("/sign-in?next=/runs")},
+	{name: "sign-in-token", as: nobody, path: at("/sign-in?next=/runs"), open: ".fold summary"},
+	{name: "sign-in-again", as: developer, path: at("/sign-in?again=1&next=/profile")},
+	{name: "profile", as: developer, path: at("/profile")},
+	{name: "profile-token", as: developer, path: at("/profile"), open: "section[aria-labelledby=tokens] summary"},
+	{name: "login", as: developer, path: at("/login")},
+	{name: "login-unknown", as: developer, path: at("/login/00000-00000"), status: http.StatusNotFound},
+	{name: "problem-not-found", as: developer, path: at("/runs/00000000000000000000000000"), status: http.StatusNotFound},
+}
+
+// follows tells in any language whether a page follows its run.
+const follows = "document.querySelector('#summary .connection:not(.lost)').checkVisibility()"
+
+var runPlaces = []place{
+	{name: "home", as: developer, path: at("/")},
+	{name: "runs", as: developer, path: at("/runs")},
+	{name: "plan", as: developer, path: ofRun("draft", "")},
+	{name: "run-running", as: developer, path: ofRun("running", ""), ready: follows + " && " + tones + " === 'done now wait wait'"},
+	{name: "run-open", as: developer, path: ofRun("running", ""), ready: follows, open: "#host-0 summary"},
+	{name: "run-awaiting", as: developer, path: ofRun("awaiting", ""), ready: follows},
+	{name: "run-paused", as: developer, path: ofRun("paused", "")},
+	{name: "run-failed", as: developer, path: ofRun("failed", ""), open: "#host-1 summary"},
+	{name: "run-aborted", as: developer, path: ofRun("aborted", "")},
+	{name: "run-completed", as: developer, path: ofRun("done", "")},
+	{name: "host-running", as: developer, path: func(s *shop) string { return "/runs/" + s.runs["running"].ID + "/hosts/" + shopHosts[1] }},
+	{name: "host-failed", as: developer, path: func(s *shop) string { return "/runs/" + s.runs["failed"].ID + "/hosts/search2.ams.shop.example" }},
+	{name: "plan-frozen", as: developer, path: ofRun("frozen", "")},
+	{name: "break-glass-run", as: developer, path: ofRun("frozen", "/break-glass")},
+	{name: "break-glass", as: approver, path: at("/break-glass")},
+	{name: "freezes", as: developer, path: at("/freezes")},
+}
+
+var reviewPlaces = []place{
+	{name: "approvals", as: approver, path: at("/approvals")},
+	{name: "approvals-own", as: developer, path: at("/approvals")},
+	{name: "approval", as: approver, path: ofRun("awaiting", ""), ready: "document.querySelector('#acts form[action$=\"/approve\"]') !== null"},
+	{name: "scenarios", as: reviewer, path: at("/scenarios")},
+	{name: "scenario-versions", as: reviewer, path: at("/scenarios/payments-restart")},
+	{name: "review-queue", as: reviewer, path: at("/review")},
+	{name: "review", as: reviewer, path: func(s *shop) string { return "/scenarios/" + s.versions["waiting"] + "/review" }},
+	{name: "review-in-force", as: reviewer, path: func(s *shop) string { return "/scenarios/" + s.versions["payments"] + "/review" }},
+}
+
+// notPages are routes that answer a browser with something else than a page.
+var notPages = map[string]string{
+	"/assets/{name}":             "files",
+	"/sign-in/{method}":          "leads elsewhere",
+	"/sign-in/{method}/callback": "leads back",
+	"/runs/{id}/events":          "a stream",
+}
+
+// TestEveryPageHasAPlace compares the table with the routes: a page that is
+// added is looked at, in both themes, like all others.
+func TestEveryPageHasAPlace(t *testing.T) {
+	mux := http.NewServeMux()
+	missing := map[string]bool{}
+	files, err := fs.Glob(os.DirFS("../../internal/web"), "*.go")
+	must(t, err)
+	for _, file := range files {
+		b, err := os.ReadFile("../../internal/web/" + file)
+		must(t, err)
+		for _, m := range regexp.MustCompile(`pattern: "GET (/[^"]*)"`).FindAllStringSubmatch(string(b), -1) {
+			if strings.HasSuffix(file, "_test.go") || notPages[m[1]] != "" {
+				continue
+			}
+			missing[m[1]] = true
+			mux.Handle("GET "+m[1], http.NotFoundHandler())
+		}
+	}
+	if len(missing) < 15 {
+		t.Fatalf("only %d routes of pages were found: %v", len(missing), missing)
+	}
+	s := &shop{versions: map[string]string{"waiting": "x", "payments": "x"}, runs: map[string]restart.Run{}}
+	for _, name := range []string{"draft", "frozen", "awaiting", "running", "paused", "failed", "aborted", "done"} {
+		s.runs[name] = restart.Run{ID: name}
+	}
+	names := map[string]bool{}
+	for _, p := range places() {
+		_, pattern := mux.Handler(httptest.NewRequestWithContext(t.Context(), http.MethodGet, p.path(s), nil))
+		delete(missing, strings.TrimPrefix(pattern, "GET "))
+		if names[p.name] || pattern == "" && p.status == 0 {
+			t.Errorf("place %s is there twice, or no page of ours", p.name)
+		}
+		names[p.name] = true
+	}
+	for pattern := range missing {
+		t.Errorf("GET %s has no place in the tables of places_test.go: nobody looks at it", pattern)
+	}
+}
