@@ -42,8 +42,15 @@ func newPast(t *testing.T, s *store.Store, runs int) past {
 	for i := range p.runs {
 		created := p.now.Add(-time.Duration(r.Int64N(int64(spans[r.IntN(len(spans))])))).Truncate(time.Millisecond)
 		run := newRun(1 + r.IntN(3))
-		run.ID, run.CreatedAt = restart.NewID(created), created
 		run.Service, run.Environment, run.Group = pick("nginx", "shop"), pick("production", "testing"), pick("g1", "g2")
+		if i%2 == 1 { // soon after another of the same
+			before := p.runs[i-1]
+			run.Service, run.Environment, run.Group = before.Service, before.Environment, before.Group
+			if at := before.CreatedAt.Add(time.Duration(r.Int64N(int64(30 * time.Hour)))).Truncate(time.Millisecond); at.Before(p.now) {
+				created = at
+			}
+		}
+		run.ID, run.CreatedAt = restart.NewID(created), created
 		run.Actor, run.Ticket = pick("anna", "boris"), pick("", fmt.Sprintf("WEB-%d", r.IntN(3)))
 		run.Reason = pick(fmt.Sprintf("502s since the %d:00 deploy", r.IntN(24)), "Утечка памяти, рестарт", fmt.Sprintf("workers hang, build 1.%d", r.IntN(9)), "100% disk_full \\ again")
 		run.Kind = restart.Kind(pick("restart", "restart", "restart", "thread-dump"))
@@ -97,7 +104,7 @@ func exerciseFilters(t *testing.T, newDSN storetest.NewDSN) {
 	store.LookThrough(s, 7) // so that pages end early
 	p := newPast(t, s, 60)
 	r := rand.New(rand.NewPCG(1, uint64(p.now.UnixNano())))
-	found := 0
+	found, early := 0, 0
 	for range 150 {
 		f := store.RunFilter{Limit: 1 + r.IntN(9)}
 		for _, set := range []func(){
@@ -131,14 +138,17 @@ func exerciseFilters(t *testing.T, newDSN storetest.NewDSN) {
 			if asked.Before = next; next == "" {
 				break
 			}
+			if len(runs) < f.Limit && f.Host == "" {
+				early++
+			}
 		}
 		if diff := gocmp.Diff(want, got); diff != "" {
 			t.Fatalf("%+v (-want +got):\n%s", f, diff)
 		}
 		found += len(got)
 	}
-	if found == 0 {
-		t.Error("no filter has found anything")
+	if found == 0 || early == 0 {
+		t.Errorf("%d runs were found, and %d pages ended before they were full", found, early)
 	}
 	_, _, err := s.Runs(t.Context(), store.RunFilter{Text: "a b c d e f g"})
 	wantCode(t, err, restart.CodeInvalid)
