@@ -22,10 +22,11 @@ import (
 )
 
 // told is a scenario whose scripts write down, as the last thing they do, when
-// that is. The next phase, or the end, is what the browser then sees.
+// that is. The next phase, or the end, is what the browser then sees. The first
+// of them waits until everybody looks.
 func told(c *company.Company) (name, content string) {
 	script := func(step string) string {
-		return fmt.Sprintf("sleep 0.35; echo \"#host# %s $(date +%%s%%N)\" >> %s", step, filepath.Join(c.Dir, "told"))
+		return fmt.Sprintf("while [ ! -e %s ]; do sleep 0.05; done; sleep 0.35; echo \"#host# %s $(date +%%s%%N)\" >> %s", allLook(c), step, filepath.Join(c.Dir, "told"))
 	}
 	return "told", `format: 1
 name: told
@@ -34,12 +35,15 @@ author: bench@restartilka.invalid
 kind: restart
 services: [` + demo.ServiceName + `]
 description: Tells when its steps end
-strategy: {batches: [1], task_timeout: 30s}
+strategy: {batches: [1], task_timeout: 3m}
 steps:
   run: {script: '` + script("run") + `'}
   undrain: {script: '` + script("undrain") + `'}
 `
 }
+
+// allLook is the file for which the scripts of told wait.
+func allLook(c *company.Company) string { return filepath.Join(c.Dir, "all-look") }
 
 // shown is what one event of the stream said of a host's row, and when it came.
 type shown struct {
@@ -72,6 +76,8 @@ func (s *session) events(b *bed) error {
 	cookie := signIn(b, c, client)
 	run, err := c.Dev.Draft(b.ctx, restart.Request{Service: demo.ServiceName, Reason: "measure it"}, "")
 	b.must(err)
+	_, err = c.Dev.Start(b.ctx, run.ID, wire.StartRequest{}) // before, the page is the plan's
+	b.must(err)
 	screen := s.screen(b, c, client, run.ID)
 
 	var reading sync.WaitGroup
@@ -92,8 +98,7 @@ func (s *session) events(b *bed) error {
 		}
 		b.must(v.err)
 	}
-	_, err = c.Dev.Start(b.ctx, run.ID, wire.StartRequest{})
-	b.must(err)
+	b.must(os.WriteFile(allLook(c), nil, 0o600))
 	select {
 	case <-ended:
 	case <-time.After(2 * time.Minute):

@@ -37,7 +37,9 @@ func (s *session) screen(b *bed, c *company.Company, client *http.Client, run st
 		chromedp.ExecPath(program), chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
 		chromedp.Flag("ignore-certificate-errors-spki-list", publicKey(b, client, c.URL)), chromedp.Flag("accept-lang", "en"), chromedp.Flag("disable-dev-shm-usage", true),
 	}
-	ctx, stopped := chromedp.NewExecAllocator(b.ctx, options...)
+	ctx, late := context.WithTimeout(b.ctx, 3*time.Minute)
+	b.Cleanup(late)
+	ctx, stopped := chromedp.NewExecAllocator(ctx, options...)
 	b.Cleanup(stopped)
 	ctx, closed := chromedp.NewContext(ctx)
 	b.Cleanup(closed)

@@ -58,8 +58,8 @@ func TestHistory(t *testing.T) {
 	if fills := eval[int](b, "new Set([...document.querySelectorAll('svg.plot > path[fill]')].map(p => getComputedStyle(p).fill)).size"); fills == 0 {
 		t.Error("nothing is drawn")
 	}
-	b.press(".chart summary")
-	b.until("document.querySelector('.chart table').checkVisibility()")
+	b.press(".columns summary")
+	b.until("document.querySelector('.columns table').checkVisibility()")
 	f.fits(b, "statistics")
 	b.quiet("status of 422")
 }

@@ -26,7 +26,7 @@ type place struct {
 
 // places is every place; each family of pages has a table of its own.
 func places() []place {
-	return slices.Concat(framePlaces, runPlaces, reviewPlaces)
+	return slices.Concat(framePlaces, runPlaces, reviewPlaces, startPlaces, historyPlaces, adminPlaces)
 }
 
 func at(path string) func(*shop) string { return func(*shop) string { return path } }
@@ -79,12 +79,53 @@ var reviewPlaces = []place{
 	{name: "review-in-force", as: reviewer, path: func(s *shop) string { return "/scenarios/" + s.versions["payments"] + "/review" }},
 }
 
+var startPlaces = []place{
+	{name: "home-typed", as: developer, path: at("/?q=sea")},
+	{name: "start", as: developer, path: at("/start?service=search&env=staging&reason=answers+come+twice")},
+	{name: "start-unknown", as: developer, path: at("/start?service=serch"), status: http.StatusNotFound},
+}
+
+var historyPlaces = []place{
+	{name: "runs-filtered", as: developer, path: at("/runs?service=search&state=failed")},
+	{name: "runs-none", as: developer, path: at("/runs?q=nobody+has+written+this")},
+	{name: "run-chart", as: developer, path: ofRun("done", "/chart")},
+	{name: "services", as: developer, path: at("/services")},
+	{name: "service", as: developer, path: at("/services/payments")},
+	{name: "hosts", as: developer, path: at("/hosts")},
+	{name: "host", as: admin, path: at("/hosts/" + shopHosts[0])},
+	{name: "person", as: developer, path: at("/people/" + developer)},
+	{name: "statistics", as: developer, path: at("/statistics")},
+}
+
+var adminPlaces = []place{
+	{name: "admin", as: admin, path: at("/admin")},
+	{name: "admin-refused", as: developer, path: at("/admin"), status: http.StatusForbidden},
+	{name: "admin-users", as: admin, path: at("/admin/users")},
+	{name: "admin-user", as: admin, path: at("/admin/users/mei")},
+	{name: "admin-tokens", as: admin, path: at("/admin/tokens")},
+	{name: "admin-sessions", as: admin, path: at("/admin/sessions")},
+	{name: "admin-rules", as: admin, path: at("/admin/rules?ask=why&who=dana&action=restart&service=payments&environment=production")},
+	{name: "admin-hosts", as: admin, path: at("/admin/hosts?ask=1")},
+	{name: "admin-locks", as: admin, path: at("/admin/locks")},
+	{name: "admin-delivery", as: admin, path: at("/admin/delivery")},
+	{name: "admin-configuration", as: admin, path: at("/admin/configuration")},
+	{name: "freezes-admin", as: admin, path: at("/freezes"), open: "main details > summary"},
+}
+
 // notPages are routes that answer a browser with something else than a page.
 var notPages = map[string]string{
 	"/assets/{name}":             "files",
 	"/sign-in/{method}":          "leads elsewhere",
 	"/sign-in/{method}/callback": "leads back",
 	"/runs/{id}/events":          "a stream",
+
+	"/runs.csv":                    "a file",
+	"/runs.json":                   "a file",
+	"/runs/{id}/replay.html":       "a file",
+	"/runs/{id}/check":             "a part of the plan's page",
+	"/runs/{id}/tasks/{task}/rows": "lines of an output",
+	"/services/suggest":            "a part of the first page",
+	"/admin/rules/who.csv":         "a file",
 }
 
 // TestEveryPageHasAPlace compares the table with the routes: a page that is
