@@ -116,6 +116,7 @@ func open(browser context.Context, t testing.TB, base string) *tab {
 	var closed context.CancelFunc
 	b.ctx, closed = chromedp.NewContext(browser, chromedp.WithNewBrowserContext(), chromedp.WithListener(b.hear))
 	t.Cleanup(closed)
+	must(t, chromedp.Do(b.ctx)) // the tab ends with the context of its first step
 	b.do(chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
 		if _, err := cdp.Call(ctx, target, runtime.AddBinding, runtime.AddBindingParams{Name: "tell"}); err != nil {
 			return err
@@ -190,7 +191,9 @@ func (b *tab) quiet(expected ...string) {
 
 func (b *tab) do(steps ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
-	if err := chromedp.Do(b.ctx, steps...); err != nil {
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	if err := chromedp.Do(ctx, steps...); err != nil {
 		b.t.Fatal(err)
 	}
 }

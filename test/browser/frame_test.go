@@ -22,14 +22,14 @@ func (f *fixture) times() {
 	if title := eval[string](b, exact); title != run.CreatedAt.UTC().Format("2006-01-02 15:04:05 UTC") {
 		f.t.Errorf("the title of a time is %q", title)
 	}
-	if said := eval[string](b, "document.querySelector('#zone').textContent"); said != "Times are in your zone, Asia/Kathmandu (UTC+5:45)." && said != "Times are in your zone, Asia/Katmandu (UTC+5:45)." {
+	if said := eval[string](b, "document.querySelector('#times').textContent"); said != "Times are in your zone, Asia/Kathmandu (UTC+5:45)." && said != "Times are in your zone, Asia/Katmandu (UTC+5:45)." {
 		f.t.Errorf("the footer says %q", said)
 	}
-	b.press("#zone-turn")
-	b.until(shown + " === '" + run.CreatedAt.UTC().Format("15:04:05 UTC") + "' && document.querySelector('#zone').textContent === 'All times are UTC.'")
+	b.press("#times-turn")
+	b.until(shown + " === '" + run.CreatedAt.UTC().Format("15:04:05 UTC") + "' && document.querySelector('#times').textContent === 'All times are UTC.'")
 	b.visit("/runs/" + run.ID)
 	b.until(live + " && document.querySelector('#summary time').textContent === '" + run.CreatedAt.UTC().Format("15:04:05 UTC") + "'")
-	b.press("#zone-turn")
+	b.press("#times-turn")
 	for _, task := range run.Tasks {
 		f.release(task)
 	}

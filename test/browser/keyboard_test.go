@@ -8,7 +8,6 @@ import (
 	"github.com/chromedp/chromedp/kb"
 
 	"github.com/restartilka/restartilka/internal/demo"
-	"github.com/restartilka/restartilka/internal/restart"
 )
 
 // keys presses keys one after another, where the focus is.
@@ -40,8 +39,8 @@ func (b *tab) tabTo(words string) {
 	b.t.Fatalf("60 times Tab have not led to %q, but to %q", words, way)
 }
 
-// A person without a mouse signs in, looks at a plan, starts it, pauses and
-// resumes the run, opens a host, and signs out.
+// A person without a mouse signs in, finds a service, says why, looks at the
+// plan, starts it, pauses and resumes the run, opens a host, and signs out.
 func TestKeyboard(t *testing.T) {
 	f := newFixture(t)
 	b := open(f.browser, t, f.URL)
@@ -56,10 +55,21 @@ func TestKeyboard(t *testing.T) {
 	b.keys(kb.Enter)
 	b.until("document.activeElement.id === 'main'")
 
-	run, err := f.Dev.Draft(t.Context(), restart.Request{Service: demo.ServiceName, Reason: "workers hang since the deploy"}, "")
+	b.visit("/")
+	b.tabTo("input#q")
+	b.keys("hel")
+	b.until("document.querySelectorAll('#offers a').length === 1")
+	b.tabTo("a " + demo.ServiceName)
+	b.keys(kb.Enter)
+	b.until("location.pathname === '/start' && document.readyState === 'complete'")
+	b.tabTo("input#reason")
+	b.keys("workers hang since the deploy")
+	b.tabTo("button Show the plan")
+	b.keys(kb.Enter)
+	b.until("location.pathname.startsWith('/runs/') && document.readyState === 'complete'")
+	run, err := f.Dev.Run(t.Context(), eval[string](b, "location.pathname.slice(6)"))
 	must(t, err)
-	b.visit("/runs/" + run.ID)
-	b.tabTo("button Start")
+	b.tabTo("button Restart 3 hosts")
 	b.keys(kb.Enter)
 	b.until(tones + " === 'now wait wait' && " + live)
 

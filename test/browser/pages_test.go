@@ -95,6 +95,9 @@ func (s *shop) look(b *tab, p place) map[string][]string {
 		looks = []look{{1280, "light"}, {390, "dark"}, {1280, "dark"}, {390, "light"}}
 	}
 	found := map[string][]string{}
+	if twice := eval[[]string](b, "[...document.querySelectorAll('[id]')].map(e => e.id).filter((id, i, all) => all.indexOf(id) !== i)"); len(twice) > 0 {
+		b.t.Errorf("elements have the same id: %q", twice)
+	}
 	eval[bool](b, axe+"\n;true")
 	for i, l := range looks {
 		b.show(l.width, l.scheme)

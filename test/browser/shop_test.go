@@ -211,6 +211,10 @@ func (s *shop) people() {
 		must(s.t, err)
 		s.secrets[name] = token.Secret
 	}
+	for name, roles := range map[string][]restart.Role{"mei": {restart.RoleAuditor}, "tomas": nil} {
+		_, err := s.Admin.CreateUser(s.t.Context(), wire.UserRequest{Name: name, Roles: roles})
+		must(s.t, err)
+	}
 	s.DevToken = s.secrets[developer]
 	s.Dev = s.Client(s.DevToken)
 }

@@ -2,8 +2,8 @@
 // that keep what was typed where it can't be sent, and commands to copy.
 (() => {
   // Times are UTC as they come, and stay so in their titles.
-  const zone = document.getElementById("zone");
-  const turn = document.getElementById("zone-turn");
+  const zone = document.getElementById("times");
+  const turn = document.getElementById("times-turn");
   const key = "restartilka_utc";
   let utc = false;
   try {
