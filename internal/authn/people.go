@@ -104,8 +104,13 @@ func (p People) service(ctx context.Context, name string) (restart.Actor, error)
 	}
 	now := p.now()
 	for _, t := range tokens {
-		if t.Valid(now) {
-			actor.Roles = append(actor.Roles, t.Roles...)
+		if !t.Valid(now) {
+			continue
+		}
+		for _, role := range t.Roles {
+			if !actor.Has(role) {
+				actor.Roles = append(actor.Roles, role)
+			}
 		}
 	}
 	return actor, nil

@@ -318,7 +318,7 @@ func TestProxy(t *testing.T) {
 			r.Header.Add(c.headers[i], c.headers[i+1])
 		}
 		actor, err := p.Authenticate(t.Context(), r)
-		if actor.Name != c.name || (restart.CodeOf(err) == restart.CodeUnauthorised) != c.refused {
+		if actor.Name != c.name || (restart.CodeOf(err) == restart.CodeForbidden) != c.refused || (err != nil) != c.refused {
 			t.Errorf("%s: %+v, %v", what, actor, err)
 		}
 		if c.name != "" && (actor.Via != "web" || actor.Method != "proxy" || actor.SignedInAt != nil) {

@@ -91,11 +91,15 @@ func (p *Proxy) Authenticate(ctx context.Context, r *http.Request) (restart.Acto
 		return restart.Actor{}, nil
 	}
 	id, err := p.identity(r.Header)
-	if err != nil || id.Name == "" {
-		return restart.Actor{}, err
+	var actor restart.Actor
+	if err == nil && id.Name != "" {
+		actor, err = p.people.Admit(ctx, id)
 	}
-	actor, err := p.people.Admit(ctx, id)
-	if err != nil {
+	if e, ok := errors.AsType[*restart.Error](err); ok && e.Code == restart.CodeUnauthorised {
+		// He has signed in, at the proxy: to be sent to sign in would tell him nothing.
+		return restart.Actor{}, restart.Errorf(restart.CodeForbidden, "%s", e.Message).WithHint("%s", e.Hint)
+	}
+	if err != nil || actor.Name == "" {
 		return restart.Actor{}, err
 	}
 	actor.Via, actor.From = "web", from(r)

@@ -138,7 +138,7 @@ var adminPeopleTexts = map[string]text{
 	"adminrules.service":      {"Service", "Сервис"},
 	"adminrules.environment":  {"Environment", "Окружение"},
 	"adminrules.group":        {"Group", "Группа"},
-	"adminrules.why":          {"May he, and why?", "Можно ли и почему?"},
+	"adminrules.why":          {"May they, and why?", "Можно ли и почему?"},
 	"adminrules.whocan":       {"Who can?", "Кто может?"},
 	"adminrules.yes":          {"%s may: %s", "%s может: %s"},
 	"adminrules.no":           {"%s may not: %s", "%s не может: %s"},
