@@ -27,6 +27,32 @@ import (
 // stopTime is how long answers in hand may take when the agent stops.
 const stopTime = 10 * time.Second
 
+// How long an agent waits for its spool: a program that one before it was killed
+// in starting holds the lock until it has begun, and restartilka-agent task for as
+// long as it looks.
+const (
+	spoolTime = 5 * time.Second
+	spoolStep = 50 * time.Millisecond
+)
+
+// takeSpool opens the spool for the agent; CodeLocked where another has it for
+// longer than spoolTime.
+func takeSpool(ctx context.Context, dir string) (*spool.Spool, error) {
+	ctx, cancel := context.WithTimeout(ctx, spoolTime)
+	defer cancel()
+	for {
+		s, err := spool.Open(spool.Config{Dir: dir})
+		if restart.CodeOf(err) != restart.CodeLocked {
+			return s, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(spoolStep):
+		}
+	}
+}
+
 // Serve runs an agent by its settings until ctx ends: recover, listen, answer.
 // Supervisors are left alone when it stops; the next agent finds them. ready is
 // called once both listeners take connections; nil = nobody asks.
@@ -43,7 +69,7 @@ func Serve(ctx context.Context, s Settings, log *slog.Logger, ready func(listen,
 		return err
 	}
 	log = log.With("host", s.Host)
-	store, err := spool.Open(spool.Config{Dir: s.Spool})
+	store, err := takeSpool(ctx, s.Spool)
 	if err != nil {
 		return err
 	}

@@ -141,8 +141,8 @@ func (s *shop) picture(b *tab, name string) {
 
 // What a picture may have, so that all of them together stay small.
 const (
-	mostColours = 64
-	mostHeight  = 1600 // pixels
+	mostColours = 48
+	mostHeight  = 1400 // pixels
 )
 
 // fewColours gives the upper part of a PNG in few of its colours: each other is

@@ -320,8 +320,8 @@ func (c *Company) signal(name string, s syscall.Signal) {
 	}
 	select {
 	case <-p.ended:
-	case <-time.After(20 * time.Second):
-		c.t.Errorf("%s has not ended 20 s after %v", name, s)
+	case <-time.After(time.Minute):
+		c.t.Errorf("%s has not ended a minute after %v", name, s)
 		p.cmd.Process.Kill() //nolint:errcheck // it is told already
 	}
 }
@@ -361,7 +361,7 @@ func tail(b []byte, n int) []byte { return b[max(0, len(b)-n):] }
 // Eventually waits for a condition, asking every 20 ms for at most 30 s.
 func (c *Company) Eventually(what string, ok func() bool) {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(c.t.Context(), 90*time.Second)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()

@@ -74,7 +74,7 @@ func wholeTrail(t *testing.T, c *company.Company, files ...string) {
 // finds out what became of the host, and pauses; nothing runs twice.
 func TestAServerDiesAndAnotherTakesOver(t *testing.T) {
 	t.Parallel()
-	c, second, third := several(t, time.Second)
+	c, second, third := several(t, 2*time.Second) // so that the first host is still at work when it dies
 	run := begun(t, c, second, third)
 	c.KillServer()
 	died := time.Now()

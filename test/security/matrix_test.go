@@ -146,6 +146,8 @@ func verbs() []verb {
 		{"administer", "POST", v1 + "/users", `{"name":"newcomer"}`},
 		{"administer", "PATCH", v1 + "/users/{user}", `{"disabled":true}`},
 		{"administer", "POST", v1 + "/users/{user}/password", `{}`},
+		{"administer", "DELETE", v1 + "/users/{user}/sessions", ""},
+		{"administer", "DELETE", v1 + "/locks/{run}?reason=nobody+needs+this+one", ""},
 		{"nothing", "GET", "/api/v1/nothing", ""},
 	}
 }
