@@ -19,9 +19,8 @@ const namesShown = 20
 // service in production a second step wants the service's name; a plan that is
 // not true any more is made anew and shown with the difference.
 func (s *site) startRun(w http.ResponseWriter, v *visit) error {
-	v.Body = http.MaxBytesReader(w, v.Body, maxPressed)
-	if err := v.ParseForm(); err != nil {
-		return restart.Errorf(restart.CodeInvalid, "the form can't be read").Because(err)
+	if err := readForm(w, v, maxPressed); err != nil {
+		return err
 	}
 	run, err := s.run(v)
 	if err != nil {

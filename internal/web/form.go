@@ -1,6 +1,7 @@
 package web
 
 import (
+	"net/http"
 	"net/url"
 	"slices"
 
@@ -19,6 +20,15 @@ type filled struct {
 
 // beside is what is wrong with one field.
 type beside struct{ ID, Text string }
+
+// readForm reads what was sent, of at most limit bytes.
+func readForm(w http.ResponseWriter, v *visit, limit int64) error {
+	v.Body = http.MaxBytesReader(w, v.Body, limit)
+	if err := v.ParseForm(); err != nil {
+		return restart.Errorf(restart.CodeInvalid, "the form can't be read").Because(err)
+	}
+	return nil
+}
 
 // refill gives a form that was refused, to be shown again. Errors that are not
 // about what was typed have a page of their own: they are given back.

@@ -121,9 +121,8 @@ func (s *site) showGlassForm(w http.ResponseWriter, v *visit, status int, failed
 // breakGlass starts a draft past its safeguards, over the hosts that are ticked,
 // once the service's name has been typed. The plan's own page asks without one.
 func (s *site) breakGlass(w http.ResponseWriter, v *visit) error {
-	v.Body = http.MaxBytesReader(w, v.Body, maxPressed)
-	if err := v.ParseForm(); err != nil {
-		return restart.Errorf(restart.CodeInvalid, "the form can't be read").Because(err)
+	if err := readForm(w, v, maxPressed); err != nil {
+		return err
 	}
 	run, err := s.run(v)
 	if err != nil {

@@ -25,9 +25,8 @@ type pressed struct {
 // the run whose page is shown next.
 func (s *site) press(ask func(ctx context.Context, actor restart.Actor, p pressed) (restart.Run, error)) func(http.ResponseWriter, *visit) error {
 	return func(w http.ResponseWriter, v *visit) error {
-		v.Body = http.MaxBytesReader(w, v.Body, maxPressed)
-		if err := v.ParseForm(); err != nil {
-			return restart.Errorf(restart.CodeInvalid, "the form can't be read").Because(err)
+		if err := readForm(w, v, maxPressed); err != nil {
+			return err
 		}
 		if restart.CheckID(v.PathValue("id")) != nil {
 			_, err := s.run(v) // says that there is none

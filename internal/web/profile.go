@@ -97,11 +97,7 @@ func tokenLineOf(l language, t wire.Token, now time.Time) tokenLine {
 
 // form reads what was sent from the profile.
 func (s *site) form(w http.ResponseWriter, v *visit) error {
-	v.Body = http.MaxBytesReader(w, v.Body, maxForm)
-	if err := v.ParseForm(); err != nil {
-		return restart.Errorf(restart.CodeInvalid, "the form can't be read").Because(err)
-	}
-	return nil
+	return readForm(w, v, maxForm)
 }
 
 func (s *site) setPassword(w http.ResponseWriter, v *visit) error {

@@ -78,9 +78,8 @@ func methodName(l language, method string) string {
 // signIn opens a session for who proves who he is, with a password or a token.
 // Whatever is wrong, the answer is the same; the audit trail has the why.
 func (s *site) signIn(w http.ResponseWriter, v *visit) error {
-	v.Body = http.MaxBytesReader(w, v.Body, maxForm)
-	if err := v.ParseForm(); err != nil {
-		return restart.Errorf(restart.CodeInvalid, "the form can't be read").Because(err)
+	if err := readForm(w, v, maxForm); err != nil {
+		return err
 	}
 	form := v.PostForm
 	name, next := strings.TrimSpace(form.Get("name")), safeNext(form.Get("next"))

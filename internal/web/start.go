@@ -138,9 +138,8 @@ func (s *site) suggest(w http.ResponseWriter, v *visit) error {
 // makeDraft makes the plan of what the form asks for. What is wrong is said
 // beside its field, and what was typed is kept.
 func (s *site) makeDraft(w http.ResponseWriter, v *visit) error {
-	v.Body = http.MaxBytesReader(w, v.Body, maxPressed)
-	if err := v.ParseForm(); err != nil {
-		return restart.Errorf(restart.CodeInvalid, "the form can't be read").Because(err)
+	if err := readForm(w, v, maxPressed); err != nil {
+		return err
 	}
 	a := askingOf(v.PostForm, true)
 	choice, err := s.cfg.Control.Choice(v.Context(), v.actor, a.service)
