@@ -114,29 +114,27 @@ func (s *site) createTokenFor(w http.ResponseWriter, v *visit) error {
 	if err != nil {
 		return err
 	}
-	var wrong *filled
+	var again filled
 	switch {
 	case req.Owner == "":
-		wrong = &filled{Name: "create", Values: v.PostForm, Field: "owner", Wrong: say(v.lang, "admintokens.noowner")}
+		again = refuse(v.PostForm, "create", "owner", say(v.lang, "admintokens.noowner"))
 	case len(req.Roles) == 0:
-		wrong = &filled{Name: "create", Values: v.PostForm, Field: "roles", Wrong: say(v.lang, "token.norole")}
+		again = refuse(v.PostForm, "create", "roles", say(v.lang, "token.norole"))
 	}
 	secret := ""
-	if wrong == nil {
+	if again.Name == "" {
 		if _, secret, err = s.cfg.Control.CreateToken(v.Context(), v.actor, req); err != nil {
-			again, err := refill(v, "create", err)
-			if err != nil {
+			if again, err = refill(v, "create", err); err != nil {
 				return err
 			}
-			wrong = &again
 		}
 	}
 	page, err := s.tokensPage(v)
 	if err != nil {
 		return err
 	}
-	if wrong != nil {
-		page.Form = *wrong
+	if again.Name != "" {
+		page.Form = again
 		return s.show(w, v, http.StatusUnprocessableEntity, pageAdminTokens, page)
 	}
 	page.NewName, page.Secret = restart.Escape(req.Name), secret

@@ -50,7 +50,7 @@ func TestPeople(t *testing.T) {
 	b.fill("#old", "not this one")
 	b.fill("#new", "a different horse")
 	b.press("form[action='/profile/password'] button.main")
-	b.until("document.querySelector('#old-wrong') !== null && document.readyState === 'complete'")
+	b.until("document.querySelector('#password-old-wrong') !== null && document.readyState === 'complete'")
 	b.until("document.activeElement.id === 'old'")
 	f.fits(b, "profile-password-wrong")
 	b.fill("#old", password)

@@ -115,7 +115,7 @@ func TestFromTheFirstPageToARun(t *testing.T) {
 
 	b.visit(prefilled("testing", "too short"))
 	b.press("#ask button.main")
-	b.until("document.querySelector('#reason-wrong') !== null && document.readyState === 'complete'")
+	b.until("document.querySelector('#ask-reason-wrong') !== null && document.readyState === 'complete'")
 	kept := eval[string](b, `['ticket', 'reason', 'tuned.param.workers', 'tuned.param.mode'].map(id => document.getElementById(id).value).join(' ') + ' ' + document.querySelector('[name=env]:checked').value + ' ' + document.activeElement.id`)
 	if kept != "WEB-17 too short 3 quick testing reason" {
 		t.Errorf("kept: %q", kept)
