@@ -37,7 +37,7 @@ type (
 		adminPage
 		Owner    string
 		Sessions []ownedSession
-		Full     bool // there may be more
+		More     string // address of the next page; "" = this is the last
 	}
 	ownedSession struct {
 		sessionLine
@@ -159,11 +159,15 @@ func (s *site) adminSessions(w http.ResponseWriter, v *visit) error {
 	if restart.CheckPerson(owner) != nil { // nobody's name: all are shown
 		owner = ""
 	}
-	list, err := s.sessionsOf(v, owner)
+	list, err := s.cfg.Control.SessionsOf(v.Context(), v.actor, owner, sessionBefore(v))
 	if err != nil {
 		return err
 	}
-	page := sessionsPage{adminPage: s.adminLayout(v, say(v.lang, "adminsessions.title")), Owner: owner, Full: len(list) >= wire.MaxPage}
+	page := sessionsPage{adminPage: s.adminLayout(v, say(v.lang, "adminsessions.title")), Owner: owner}
+	if n := len(list); n >= wire.MaxPage {
+		last := list[n-1]
+		page.More = withQuery("/admin/sessions", url.Values{"of": {owner}, "since": {strconv.FormatInt(last.CreatedAt.UnixMicro(), 10)}, "before": {last.ID}})
+	}
 	now := s.cfg.Now()
 	for _, x := range list {
 		page.Sessions = append(page.Sessions, ownedSession{sessionLine{
@@ -174,11 +178,14 @@ func (s *site) adminSessions(w http.ResponseWriter, v *visit) error {
 	return s.show(w, v, http.StatusOK, pageAdminSessions, page)
 }
 
-func (s *site) sessionsOf(v *visit, owner string) ([]wire.Session, error) {
-	if owner != "" {
-		return s.cfg.Control.SessionsOf(v.Context(), v.actor, owner)
+// sessionBefore gives the last session of the page before; nil = this is the first.
+func sessionBefore(v *visit) *wire.Session {
+	since, err := strconv.ParseInt(v.URL.Query().Get("since"), 10, 64)
+	id := v.URL.Query().Get("before")
+	if err != nil || since <= 0 || restart.CheckID(id) != nil {
+		return nil
 	}
-	return s.cfg.Control.Sessions(v.Context(), v.actor, true)
+	return &wire.Session{ID: id, CreatedAt: time.UnixMicro(since)}
 }
 
 func (s *site) endSessionOf(w http.ResponseWriter, v *visit) error {
