@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -94,6 +95,9 @@ func exerciseUsers(t *testing.T, newDSN storetest.NewDSN) {
 	}
 	if !slices.Equal(paged, []string{"c", "b", "a"}) {
 		t.Errorf("page by page: %v", paged)
+	}
+	if got, err := s.SessionsOpen(t.Context(), []string{"a", "z", "c"}); err != nil || !maps.Equal(got, map[string]bool{"a": true, "c": true}) {
+		t.Errorf("open: %v, %v", got, err)
 	}
 	roles, password, yes, no := []restart.Role{restart.RoleViewer}, "$argon2id$2", true, false
 	ok(s.ChangeUser(t.Context(), "anna", store.UserChange{Roles: &roles, Records: []audit.Record{{Action: audit.UserChanged}}}))

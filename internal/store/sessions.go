@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/audit"
@@ -119,6 +120,32 @@ func (s *Store) Sessions(ctx context.Context, f SessionFilter) (sessions []Sessi
 		return err
 	})
 	return sessions, err
+}
+
+// SessionsOpen tells which of some sessions are there and not over.
+func (s *Store) SessionsOpen(ctx context.Context, ids []string) (map[string]bool, error) {
+	open := map[string]bool{}
+	err := s.read(ctx, "look up sessions", func(ctx context.Context, t tx) error {
+		for some := range slices.Chunk(ids, 256) {
+			args := make([]any, 1) // of few lengths, so that few statements are kept
+			for len(args) < len(some) {
+				args = make([]any, 2*len(args))
+			}
+			for i := range args {
+				args[i] = some[min(i, len(some)-1)]
+			}
+			rows, err := t.rows(ctx, "SELECT id FROM sessions WHERE expires_at > $now AND id IN ("+marks(len(args))+")", args...)
+			found, err := collect(rows, err, func(r *sql.Rows) (id string, err error) { return id, r.Scan(&id) })
+			if err != nil {
+				return err
+			}
+			for _, id := range found {
+				open[id] = true
+			}
+		}
+		return nil
+	})
+	return open, err
 }
 
 // RevokeSession ends a session by its id at once; CodeNotFound where it is over.
