@@ -1,0 +1,4 @@
+package parse
+
+func hotspotJSONTitle(*source) bool { return false }
+func readHotSpotJSON(*reading)      {}
