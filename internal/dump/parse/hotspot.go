@@ -17,7 +17,15 @@ func hotspotTitle(s *source) bool {
 	if isHotSpotTitle(s.line) {
 		return true
 	}
-	return len(s.line) == len(stamp) && s.line[4] == '-' && isStamp(s.line) && isHotSpotTitle(s.peek())
+	n := len(s.line)
+	switch {
+	case n < 2 || s.line[0] < '0' || s.line[0] > '9':
+		return false
+	case s.line[n-1] == ':' && isDigits(s.line[:n-1]): // jcmd names the process first
+		next := s.following(2)
+		return len(next) == 2 && isStamp(next[0]) && isHotSpotTitle(next[1])
+	}
+	return isStamp(s.line) && isHotSpotTitle(s.peek())
 }
 
 func isHotSpotTitle(line []byte) bool {
@@ -25,6 +33,9 @@ func isHotSpotTitle(line []byte) bool {
 }
 
 func isStamp(line []byte) bool {
+	if len(line) != len(stamp) {
+		return false
+	}
 	_, err := time.Parse(stamp, string(line))
 	return err == nil
 }
@@ -66,7 +77,6 @@ type hotspot struct {
 	titled   bool
 	complete bool // its last part was seen
 	forced   bool // written by the serviceability agent, which has other parts
-	stacked  bool // what is being read is the thread's stack: it has one frame at least
 }
 
 func readHotSpot(r *reading) {
@@ -183,6 +193,11 @@ func (h *hotspot) brokenName(line []byte) bool {
 
 // begin begins a thread, whose line was read.
 func (h *hotspot) begin(t threadLine, first int) {
+	if h.open && h.forced && h.thread.Name == "" && len(h.stack) == 0 { // its number stood on a line of its own
+		h.open = false
+		first = h.thread.Lines.First
+		t.native = h.thread.Native
+	}
 	h.flush()
 	h.part, h.open = inThreads, true
 	h.thread = dump.Thread{
@@ -267,5 +282,5 @@ func (h *hotspot) flush() {
 	h.thread.Stack = h.names.stack(h.stack)
 	h.settle()
 	h.add(h.thread)
-	h.stack, h.java, h.stacked = h.stack[:0], nil, false
+	h.stack, h.java = h.stack[:0], nil
 }

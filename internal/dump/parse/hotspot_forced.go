@@ -117,19 +117,20 @@ func (n *names) forcedFrame(call []byte) dump.Frame {
 // mixedFrame takes "0x00007f10	__pthread_cond_wait + 0xc5", and of Java
 // "0x00007f10	* java.lang.Object.wait(long) bci:2 line:502 (Interpreted frame)".
 func (h *hotspot) mixedFrame(text []byte) bool {
-	fields := bytes.Fields(text)
-	if len(fields) < 2 {
+	_, call, ok := bytes.Cut(text, []byte("\t"))
+	if !ok || len(call) == 0 {
 		return false
 	}
-	if string(fields[1]) == "*" && len(fields) > 2 {
-		function, _, _ := bytes.Cut(fields[2], []byte("("))
+	if java, ok := bytes.CutPrefix(call, []byte("* ")); ok {
+		function, _, _ := bytes.Cut(java, []byte("("))
 		f := dump.Frame{Function: h.names.text(function)}
-		if _, number, ok := bytes.Cut(text, []byte("line:")); ok {
+		if _, number, ok := bytes.Cut(java, []byte("line:")); ok {
 			f.Line, _ = strconv.Atoi(string(number[:run(number, digit)]))
 		}
 		h.push(f)
 		return true
 	}
-	h.push(dump.Frame{Function: h.names.text(fields[1]), Native: true})
+	function, _, _ := bytes.Cut(call, []byte(" + 0x"))
+	h.push(dump.Frame{Function: h.names.text(function), Native: true})
 	return true
 }

@@ -69,7 +69,6 @@ func (h *hotspot) frame(text []byte) bool {
 		return false
 	default:
 		h.stack = append(h.stack, h.names.frame(text, h.names.javaFrame))
-		h.stacked = true
 	}
 	h.understood()
 	return true
@@ -82,7 +81,13 @@ func (n *names) javaFrame(text []byte) dump.Frame {
 	if open < 0 || text[len(text)-1] != ')' {
 		return dump.Frame{Function: n.text(text)}
 	}
-	f := dump.Frame{Function: n.text(text[:open])}
+	function := text[:open]
+	f := dump.Frame{}
+	if end := moduleEnd(function); end > 0 {
+		f.Module = n.text(bytes.TrimRight(function[:end], "/"))
+		function = function[end:]
+	}
+	f.Function = n.text(function)
 	place := text[open+1 : len(text)-1]
 	if slash := bytes.LastIndexByte(place, '/'); slash >= 0 {
 		f.Module = n.text(bytes.TrimRight(place[:slash], "/"))
@@ -103,6 +108,22 @@ func (n *names) javaFrame(text []byte) dump.Frame {
 	}
 	f.File = n.text(place)
 	return f
+}
+
+// moduleEnd gives where the module ends that stands before a class, as in
+// "java.base/java.lang.Object.wait0"; 0 = there is none. A hidden class has a
+// slash of its own, before its address.
+func moduleEnd(function []byte) int {
+	for end := len(function); ; {
+		slash := bytes.LastIndexByte(function[:end], '/')
+		if slash < 0 {
+			return 0
+		}
+		if !bytes.HasPrefix(function[slash+1:], []byte("0x")) {
+			return slash + 1
+		}
+		end = slash
+	}
 }
 
 // marks are what HotSpot writes below a frame, and what it means. The longer
@@ -147,7 +168,7 @@ func (h *hotspot) mark(text []byte) bool {
 
 func (h *hotspot) below(m dump.Marked) {
 	f := &h.stack[len(h.stack)-1]
-	if m.Mark == dump.ParkingFor && heldByOne(m.Lock.Class) {
+	if m.Mark == dump.ParkingFor && (heldByOne(m.Lock.Class) || m.Lock.Owner != "") {
 		m.Lock.Kind = dump.Synchronizer
 	}
 	// The frame may be one that others have too: its marks are not appended to theirs.
@@ -170,8 +191,11 @@ func (h *hotspot) lock(text []byte, kind dump.LockKind) dump.Lock {
 	l := dump.Lock{Kind: kind}
 	if len(text) > 0 && text[0] == '<' {
 		if end := bytes.IndexByte(text, '>'); end > 0 {
-			if id := text[1:end]; bytes.HasPrefix(id, []byte("0x")) {
+			id := text[1:end]
+			if bytes.HasPrefix(id, []byte("0x")) {
 				l.ID = h.names.text(id)
+			} else if bytes.IndexByte(id, '@') > 0 {
+				return h.named(id, kind)
 			}
 			text = bytes.TrimSpace(text[end+1:])
 		}
@@ -179,6 +203,16 @@ func (h *hotspot) lock(text []byte, kind dump.LockKind) dump.Lock {
 	class, ok := bytes.CutPrefix(text, []byte("(a "))
 	if ok {
 		l.Class = h.names.text(bytes.TrimSuffix(class, []byte(")")))
+	}
+	return l
+}
+
+// named reads "java.lang.Object@1d2ca32b, owner #12", of which the end may be missing.
+func (h *hotspot) named(text []byte, kind dump.LockKind) dump.Lock {
+	object, owner, ok := bytes.Cut(text, []byte(", owner #"))
+	l := h.names.object(object, kind)
+	if ok {
+		l.Owner = h.names.text(owner[:run(owner, digit)])
 	}
 	return l
 }
@@ -211,7 +245,7 @@ func (h *hotspot) mounted(text []byte) bool {
 	h.flush()
 	h.part, h.open = inThreads, true
 	h.thread = dump.Thread{
-		ID: h.names.text(id), State: carrier.State, Virtual: true, Carrier: carrier.ID,
+		ID: h.names.text(id), State: dump.Unclear, Virtual: true, Carrier: carrier.ID,
 		CPU: -1, Elapsed: -1, Lines: dump.Span{First: h.number, Last: h.number},
 	}
 	h.known()

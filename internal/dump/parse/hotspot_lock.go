@@ -10,36 +10,55 @@ import (
 // settle works out what the thread that was read does, from all of its lines.
 func (h *hotspot) settle() {
 	t := &h.thread
-	h.settleState(t)
+	if len(h.java) > 0 {
+		h.settleState(t)
+	}
+	if t.State == dump.Unclear && t.Virtual {
+		t.State = stateOfStack(t.Stack)
+		if last := len(h.dump.Threads) - 1; t.Carrier != "" && last >= 0 && h.dump.Threads[last].State == dump.Unclear {
+			h.dump.Threads[last].State = t.State
+		}
+	}
+	settleMarks(t)
+}
+
+func (h *hotspot) settleState(t *dump.Thread) {
+	t.Internal = isInternal([]byte(t.Name))
+	words := t.Detail
+	word, _, _ := bytes.Cut(h.java, []byte(" "))
+	if s, ok := javaStates[string(word)]; ok {
+		t.State = s
+	}
+	if string(word) != "RUNNABLE" || words != "runnable" {
+		t.Detail = h.names.text([]byte(join(words, string(h.java))))
+	}
+	switch {
+	case t.State != dump.Running:
+	case len(t.Stack) > 0 && t.Stack[0].Native && ioFunctions[t.Stack[0].Function]:
+		t.State = dump.InIO
+	case words == "waiting on condition": // within the machine
+		t.State = dump.Waiting
+	case t.Internal:
+		t.State = dump.Unclear
+	}
+}
+
+// settleMarks works out what a thread holds and waits for, from what stands
+// below its frames.
+func settleMarks(t *dump.Thread) {
 	for i := range t.Stack {
 		for _, m := range t.Stack[i].Locks {
 			switch m.Mark {
 			case dump.Locked:
 				hold(t, m.Lock)
-			case dump.WaitingToLock:
-				wait(t, m.Lock, dump.Blocked)
-			case dump.WaitingOn, dump.ParkingFor:
-				wait(t, m.Lock, "")
+			case dump.WaitingToLock, dump.WaitingOn, dump.ParkingFor:
+				wait(t, m.Lock)
 			case dump.Eliminated:
 			}
 		}
 	}
-}
-
-func (h *hotspot) settleState(t *dump.Thread) {
-	if len(h.java) == 0 {
-		return
-	}
-	t.Internal = isInternal([]byte(t.Name))
-	word, _, _ := bytes.Cut(h.java, []byte(" "))
-	if s, ok := javaStates[string(word)]; ok {
-		t.State = s
-	}
-	if string(word) != "RUNNABLE" || t.Detail != "runnable" {
-		t.Detail = h.names.text([]byte(join(t.Detail, string(h.java))))
-	}
-	if t.State == dump.Running && len(t.Stack) > 0 && t.Stack[0].Native && ioFunctions[t.Stack[0].Function] {
-		t.State = dump.InIO
+	if t.State == dump.Running && t.WaitsFor != nil && t.WaitsFor.Kind == dump.Class {
+		t.State = dump.Waiting
 	}
 }
 
@@ -55,13 +74,9 @@ func hold(t *dump.Thread, l dump.Lock) {
 }
 
 // wait notes what the thread waits for: the innermost frame says it.
-func wait(t *dump.Thread, l dump.Lock, s dump.State) {
-	if t.WaitsFor != nil {
-		return
-	}
-	t.WaitsFor = &l
-	if s != "" && t.State == dump.Unclear {
-		t.State = s
+func wait(t *dump.Thread, l dump.Lock) {
+	if t.WaitsFor == nil {
+		t.WaitsFor = &l
 	}
 }
 

@@ -37,6 +37,7 @@ type kind struct {
 var kinds = []kind{
 	{dump.Kernel, dump.Process, kernelTitle, nil, []string{kernelFirst}, readKernel},
 	{dump.HotSpotJSON, dump.JVM, hotspotJSONTitle, nil, nil, readHotSpotJSON},
+	{dump.HotSpotPlain, dump.JVM, hotspotPlainTitle, hotspotPlainOpens, []string{"#"}, readHotSpotPlain},
 	{dump.HotSpot, dump.JVM, hotspotTitle, hotspotOpens, []string{hotspotFull, `"`}, readHotSpot},
 }
 

@@ -5,22 +5,22 @@ import "bytes"
 // source gives the lines of a text, one at a time, without their ends and
 // without the prefix that a log has put before each.
 type source struct {
-	text   []byte
-	prefix prefix
-	line   []byte // at hand
-	number int    // of the line at hand, from 1; 0 = before the first
-	begin  int    // of the line at hand in text, its prefix included
-	end    int    // where the line after it begins
+	text      []byte
+	prefix    prefix
+	line      []byte // at hand
+	number    int    // of the line at hand, from 1; 0 = before the first
+	lineStart int    // of the line at hand in text, its prefix included
+	lineEnd   int    // where the line after it begins
 }
 
 // next goes on to the next line; false = there is none.
 func (s *source) next() bool {
-	if s.end >= len(s.text) {
+	if s.lineEnd >= len(s.text) {
 		return false
 	}
-	s.begin = s.end
+	s.lineStart = s.lineEnd
 	var raw []byte
-	raw, s.end = lineAt(s.text, s.begin)
+	raw, s.lineEnd = lineAt(s.text, s.lineStart)
 	s.line = s.prefix.strip(raw)
 	s.number++
 	return true
@@ -28,23 +28,23 @@ func (s *source) next() bool {
 
 // back makes next give the line at hand once more.
 func (s *source) back() {
-	s.end = s.begin
+	s.lineEnd = s.lineStart
 	s.number--
 }
 
 // peek gives the line after the one at hand; nil = there is none.
 func (s *source) peek() []byte {
-	if s.end >= len(s.text) {
+	if s.lineEnd >= len(s.text) {
 		return nil
 	}
-	raw, _ := lineAt(s.text, s.end)
+	raw, _ := lineAt(s.text, s.lineEnd)
 	return s.prefix.strip(raw)
 }
 
 // following gives up to n lines after the one at hand.
 func (s *source) following(n int) [][]byte {
 	lines := make([][]byte, 0, n)
-	for at := s.end; at < len(s.text) && len(lines) < n; {
+	for at := s.lineEnd; at < len(s.text) && len(lines) < n; {
 		var raw []byte
 		raw, at = lineAt(s.text, at)
 		lines = append(lines, s.prefix.strip(raw))
@@ -54,14 +54,14 @@ func (s *source) following(n int) [][]byte {
 
 // raw gives the line at hand with its prefix.
 func (s *source) raw() []byte {
-	line, _ := lineAt(s.text, s.begin)
+	line, _ := lineAt(s.text, s.lineStart)
 	return line
 }
 
 // skipTo goes on to the line that holds the byte at an offset of the text, which
 // is not before the line at hand; it is then the line at hand.
 func (s *source) skipTo(offset int) {
-	for s.end <= offset && s.next() {
+	for s.lineEnd <= offset && s.next() {
 		continue
 	}
 }
