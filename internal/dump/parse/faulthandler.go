@@ -132,7 +132,7 @@ func (p *python) begin(head pythonHead) {
 		ID: id, Name: p.names.text(head.name), State: dump.Unclear, CPU: -1, Elapsed: -1,
 		Lines: dump.Span{First: p.number, Last: p.number},
 	}
-	if head.current {
+	if head.current && !head.native {
 		p.thread.Detail, p.thread.State = "current", dump.Running
 	}
 	p.known()

@@ -76,6 +76,7 @@ type hotspot struct {
 	foreign  bool   // frames are those of an exception that was logged meanwhile
 	titled   bool
 	complete bool // its last part was seen
+	plainly  bool // written by Thread.dump_to_file, which may tell no states
 	forced   bool // written by the serviceability agent, which has other parts
 }
 

@@ -242,8 +242,11 @@ func (d *document) javaThread(pool string) error {
 	for _, line := range j.Stack {
 		t.Stack = append(t.Stack, d.names.frame([]byte(line), d.names.javaFrame))
 	}
+	t.Virtual = t.Virtual || isVirtual(t.Stack)
 	if s, ok := javaStates[j.State]; ok {
 		t.State = s
+	} else if j.State == "" {
+		t.State = stateOfStack(t.Stack)
 	}
 	for _, owned := range j.Owned {
 		for _, l := range owned.Locks {
