@@ -58,15 +58,16 @@ func circles(threads []dump.Thread) map[string]bool {
 	}
 	in := map[string]bool{}
 	for i := range threads {
-		at, known := i, true
+		at := i
 		for range threads {
 			if threads[at].WaitsFor == nil {
 				break
 			}
-			if at, known = owner[threads[at].WaitsFor.ID]; !known {
+			next, known := owner[threads[at].WaitsFor.ID]
+			if !known {
 				break
 			}
-			if at == i {
+			if at = next; at == i {
 				in[threads[i].ID] = true
 				break
 			}
