@@ -56,6 +56,7 @@ func TestNames(t *testing.T) {
 		"github.com/acme/shop/cart.Add.func1":             "cart.Add.func1",
 		"github.com/jackc/puddle/v2.(*Pool[...]).Acquire": "v2.(*Pool[...]).Acquire",
 		"main.main":                             "main.main",
+		"Pool$$Lambda$2+0x00007f88b0002800.run": "Pool$$Lambda$2.run",
 		"do_epoll_wait":                         "do_epoll_wait",
 		"":                                      "",
 		"/usr/lib/python3.11/threading.py:wait": "wait (threading.py)",
@@ -101,6 +102,8 @@ func TestLens(t *testing.T) {
 		"Python, socket":     {dump.Waiting, "idle", stack("socket.py:readinto", "http/client.py:_read_status", "urllib3/connection.py:getresponse", "shop.py:load"), analyse.SocketRead, analyse.HTTP, false},
 		"Python, pool":       {dump.Waiting, "idle", stack("threading.py:wait", "sqlalchemy/util/queue.py:get", "sqlalchemy/pool/impl.py:_do_get", "shop.py:load"), analyse.Borrows, analyse.Database, false},
 		"kernel, futex":      {dump.Waiting, "S (sleeping)", stack("futex_wait_queue", "do_futex"), analyse.Waits, "", false},
+		"runtime alone":      {dump.Waiting, "", on(inPark, stack("java.util.concurrent.NewKind.run", "java.lang.Thread.run")), analyse.WaitsWork, "", true},
+		"parked, no state":   {dump.Running, "", on(inPark, inShop), analyse.Waits, "", false},
 		"stopped":            {dump.Stopped, "", inShop, analyse.Halted, "", false},
 		"no stack":           {dump.Unclear, "", nil, analyse.NotTold, "", false},
 	} {

@@ -36,6 +36,9 @@ var sentences = map[FindingKind]func(Finding) string{
 }
 
 func sayFatal(f Finding) string {
+	if f.Severity == Note {
+		return "The dump was written on " + strings.TrimRight(f.Text, ".! ") + "."
+	}
 	return "The process died: " + strings.TrimRight(f.Text, ".! ") + ". The stacks are its last ones."
 }
 
@@ -109,11 +112,11 @@ func sayLockUntold(f Finding) string {
 	if f.Frame != "" {
 		text += " in " + quoted(f.Frame)
 	}
-	return text + "; who holds it the dump does not tell. Take one with locks (method attach)."
+	return text + "; who holds it the dump does not tell. Look for a thread that is inside, and for what it waits."
 }
 
 func sayAllBlocked(f Finding) string {
-	return fmt.Sprintf("No thread works: all %d that are not idle wait for a lock or a connection, %d of them in %s.", f.Threads, f.At, quoted(f.Frame))
+	return fmt.Sprintf("No thread gets on: %s for a lock or a connection, %d of them in %s; all others wait, sleep or are idle.", plural(f.Threads, "waits", "wait"), f.At, quoted(f.Frame))
 }
 
 func sayDisk(f Finding) string {
@@ -121,10 +124,10 @@ func sayDisk(f Finding) string {
 	if f.Frame != "" {
 		text += " in " + quoted(f.Frame)
 	}
-	if f.Dumps > 1 {
-		text += through(f)
+	if f.Dumps < 2 {
+		return text + ": where they stay so, a disk or a network file system does not answer. Take several dumps, and look at the host's disks and mounts."
 	}
-	return text + ": a disk or a network file system does not answer. A restart may hang too; look at the host's disks and mounts."
+	return text + through(f) + ": a disk or a network file system does not answer. A restart may hang too; look at the host's disks and mounts."
 }
 
 func sayPool(f Finding) string {
