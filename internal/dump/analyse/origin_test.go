@@ -87,6 +87,7 @@ func TestLens(t *testing.T) {
 		"computes":           {dump.Running, "", inShop, analyse.OnCPU, "", false},
 		"old socket read":    {dump.Running, "", on(stack("java.net.SocketInputStream.socketRead0", "java.net.SocketInputStream.read", "oracle.net.ns.Packet.receive"), inShop), analyse.SocketRead, analyse.Database, false},
 		"tests a connection": {dump.Running, "", on(on(inSocket, stack("org.postgresql.core.PGStream.receiveChar", "com.zaxxer.hikari.pool.PoolBase.isConnectionAlive", "com.zaxxer.hikari.pool.HikariPool.getConnection")), inShop), analyse.SocketRead, analyse.Database, false},
+		"tests one, in I/O":  {dump.InIO, "", on(on(inSocket, stack("org.postgresql.core.PGStream.receiveChar", "com.zaxxer.hikari.pool.PoolBase.isConnectionAlive", "com.zaxxer.hikari.pool.HikariPool.getConnection")), inShop), analyse.SocketRead, analyse.Database, false},
 		"selects":            {dump.Running, "", stack("sun.nio.ch.EPoll.wait", "sun.nio.ch.EPollSelectorImpl.doSelect", "io.netty.channel.nio.NioEventLoop.select"), analyse.Polls, "", true},
 		"timer wheel":        {dump.TimedWaiting, "", stack("java.lang.Thread.sleep", "io.netty.util.HashedWheelTimer$Worker.waitForNextTick"), analyse.WaitsWork, "", true},
 		"future":             {dump.Waiting, "", on(on(inPark, stack("java.util.concurrent.CompletableFuture.get")), inShop), analyse.Result, "", false},

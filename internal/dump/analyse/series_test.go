@@ -145,7 +145,7 @@ func TestFindings(t *testing.T) {
 			want:  "30 threads stand in the same place, `PGStream.receiveChar`, where each waits for the database.",
 		},
 		"pool busy, and free in another dump": {
-			dumps: []*dump.Dump{jvm(0, many(1, 6, "pool-3-thread-", dump.Running, inSpin)...), jvm(1, many(1, 6, "pool-3-thread-", dump.Waiting, inIdle)...)},
+			dumps: []*dump.Dump{jvm(0, many(1, 6, "pool-3-thread-", dump.Waiting, inIdle)...), jvm(1, many(1, 6, "pool-3-thread-", dump.Running, inSpin)...)},
 			want:  "Nothing stands out in 6 threads of 2 dumps. Looked at: deadlocks, queues for locks, pools of connections, pools of threads, threads that do not move. Not looked at: processor time by thread; that takes several dumps, or a method that tells more.",
 		},
 		"stuck": {

@@ -139,6 +139,24 @@ func TestChainOverLocks(t *testing.T) {
 	}
 }
 
+func TestWaitForOneselfIsNoDeadlock(t *testing.T) {
+	t.Parallel()
+	lock := monitor("0x1")
+	lock.Owner = "1"
+	r := analyse.Series([]*dump.Dump{jvm(0, holds(waitsFor(thread(1, "again", dump.Blocked, inShop), lock), lock))}, analyse.Options{})
+	if len(r.Deadlocks) != 0 || r.Verdict().Kind != analyse.Nothing {
+		t.Errorf("a thread that waits for itself is %s: %+v", r.Verdict(), r.Deadlocks)
+	}
+}
+
+func TestAllBehindADeadlockCount(t *testing.T) {
+	t.Parallel()
+	threads := append(deadlocked(), holds(waitsFor(thread(5, "behind", dump.Blocked, inShop), monitor("0x1")), monitor("0x5")), waitsFor(thread(6, "further", dump.Blocked, inShop), monitor("0x5")))
+	if d := analyse.Series([]*dump.Dump{jvm(0, threads...)}, analyse.Options{}).Deadlocks; len(d) != 1 || d[0].Behind != 3 || len(d[0].Members) != 3 {
+		t.Errorf("the deadlock is %+v, want one of three with three behind", d)
+	}
+}
+
 func TestHolderByItsStack(t *testing.T) {
 	t.Parallel()
 	lock := monitor("0x1")
