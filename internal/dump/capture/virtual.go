@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -48,7 +49,10 @@ func (j *jvm) virtual(ctx context.Context) ([]byte, error) {
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("the JVM %d wrote nothing: %s", j.pid, restart.Quote(firstWords(said)))
 	}
-	return text, err
+	if err == nil && !strings.Contains(firstWords(said), "Created ") {
+		err = fmt.Errorf("the JVM %d broke off: %s", j.pid, restart.Quote(firstWords(said)))
+	}
+	return text, err // what was written, even so
 }
 
 // maxTalk bounds what a JVM says beside a dump, in bytes.
