@@ -101,7 +101,7 @@ func TestAttach(t *testing.T) {
 // leftovers looks for what must be gone after a dump.
 func leftovers(t *testing.T, tmp string, pid int) {
 	t.Helper()
-	for _, pattern := range []string{fmt.Sprintf(".attach_pid%d", pid), ".restartilka-*"} {
+	for _, pattern := range []string{fmt.Sprintf(".attach_pid%d", pid), fmt.Sprintf(".restartilka-%d-*", pid)} {
 		if found, _ := filepath.Glob(filepath.Join(tmp, pattern)); len(found) > 0 {
 			t.Errorf("left behind: %q", found)
 		}

@@ -48,7 +48,7 @@ func TestFrames(t *testing.T) {
 	}
 	for _, text := range []string{
 		"\n", "{}\n", "{\"size\":1}\nx", "{\"header\":{},\"size\":-1}\n", fmt.Sprintf("{\"header\":{},\"size\":%d}\n", dump.MaxCapture+1),
-		"{\"header\":{},\"error\":{\"code\":\"invalid\"}}\n", "{\"error\":{},\"size\":3}\nabc", strings.Repeat("x", maxEvent+1), "{\"header\":\n", "null\n",
+		"{\"error\":{}}\n", "{\"header\":{},\"error\":{\"code\":\"invalid\"}}\n", "{\"error\":{},\"size\":3}\nabc", strings.Repeat("x", maxEvent+1), "{\"header\":\n", "null\n",
 	} {
 		if err := receive(strings.NewReader(text), 1, func(Captured) error { return nil }); err == nil {
 			t.Errorf("%.60q is taken for a dump", text)
