@@ -123,6 +123,7 @@ type TaskStatus struct {
 	Warnings    []string       `json:"warnings,omitempty"`
 	OutputSize  int64          `json:"output_size"` // bytes produced so far, dropped ones included
 	Evidence    []EvidenceItem `json:"evidence,omitempty"`
+	Dumps       []DumpReport   `json:"dumps,omitempty"`       // in the order in which they were taken; at most MaxDumps
 	Containment string         `json:"containment,omitempty"` // cgroup | process-group
 	ReceivedAt  time.Time      `json:"received_at"`
 	StartedAt   *time.Time     `json:"started_at,omitempty"`
@@ -132,7 +133,7 @@ type TaskStatus struct {
 
 // EvidenceItem is one thing kept from before the restart.
 type EvidenceItem struct {
-	Kind      string `json:"kind"` // journal | process
+	Kind      string `json:"kind"` // journal | process | thread-dump: its text says what was taken, the dump itself is in Dumps
 	Text      string `json:"text,omitempty"`
 	Truncated int64  `json:"truncated,omitempty"` // bytes left out
 	Error     string `json:"error,omitempty"`

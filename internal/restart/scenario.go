@@ -57,6 +57,7 @@ type Scenario struct {
 	Holds       Holds
 	Evidence    []Evidence
 	Steps       Steps
+	Dump        *DumpStep // instead of Steps.Run, in a scenario of kind thread-dump; nil = Steps.Run does the work
 	Health      Health
 	Silence     []string
 }
@@ -130,7 +131,8 @@ type Step struct {
 	When   string // undrain only: healthy (default) | always
 }
 
-// Steps are the scripts of a scenario; Run is never empty in a restart.
+// Steps are the scripts of a scenario; Run is empty only where Scenario.Dump is
+// set.
 type Steps struct {
 	Drain, Run, Undrain *Step
 }
@@ -158,7 +160,8 @@ func (h Health) Empty() bool {
 type ProcessRef struct {
 	Unit    string `json:"unit,omitempty"`
 	PIDFile string `json:"pid_file,omitempty"`
-	Port    string `json:"port,omitempty"` // a number, or ADDRESS:PORT
+	Port    string `json:"port,omitempty"`    // a number, or ADDRESS:PORT
+	Command string `json:"command,omitempty"` // regular expression that its command line matches; of a DumpStep only
 }
 
 // HTTPProbe asks a URL of the host itself and compares the status.
