@@ -45,7 +45,7 @@ func (p *process) attach(ctx context.Context) ([]byte, error) {
 		text = append(text, '\n')
 	}
 	if p.request.Virtual {
-		text = p.append(text, "the virtual threads are missing", func() ([]byte, error) { return j.virtual(ctx) })
+		text = p.append(text, "virtual threads are missing", func() ([]byte, error) { return j.virtual(ctx) })
 	}
 	if p.request.Histogram && p.last {
 		text = p.append(text, "the histogram of the heap is missing", func() ([]byte, error) {
@@ -55,13 +55,15 @@ func (p *process) attach(ctx context.Context) ([]byte, error) {
 	return text, nil
 }
 
-// append adds what was asked for beside the threads; without it the dump is
-// still one.
+// append adds what was asked for beside the threads, as far as it is there;
+// without it the dump is still one.
 func (p *process) append(text []byte, missing string, more func() ([]byte, error)) []byte {
 	extra, err := more()
 	if err != nil {
 		p.note("%s: %v", missing, err)
-		return text
+	}
+	if len(extra) > 0 && extra[len(extra)-1] != '\n' {
+		extra = append(extra, '\n')
 	}
 	return append(text, extra...)
 }

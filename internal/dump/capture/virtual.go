@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -27,7 +28,7 @@ func (j *jvm) virtual(ctx context.Context) ([]byte, error) {
 	if err := unix.Fstatfs(j.tmp.fd(), &room); err == nil && room.Blocks > 0 && room.Bavail*uint64(room.Bsize) < minFree {
 		return nil, fmt.Errorf("less than %d MiB are free in the /tmp of process %d", minFree>>20, j.pid)
 	}
-	folder := ".restartilka-" + rand.Text()
+	folder := ".restartilka-" + j.inner + "-" + rand.Text()
 	if err := j.user.as(func() error { return unix.Mkdirat(j.tmp.fd(), folder, 0o700) }); err != nil {
 		return nil, fmt.Errorf("make a folder in the /tmp of process %d: %w", j.pid, err)
 	}
@@ -48,7 +49,10 @@ func (j *jvm) virtual(ctx context.Context) ([]byte, error) {
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("the JVM %d wrote nothing: %s", j.pid, restart.Quote(firstWords(said)))
 	}
-	return text, err
+	if err == nil && !strings.Contains(firstWords(said), "Created ") {
+		err = fmt.Errorf("the JVM %d broke off: %s", j.pid, restart.Quote(firstWords(said)))
+	}
+	return text, err // what was written, even so
 }
 
 // maxTalk bounds what a JVM says beside a dump, in bytes.
