@@ -338,6 +338,15 @@ func TestHungListener(t *testing.T) {
 	if c.Header.Method != "signal" || len(c.Header.Notes) != 2 || !strings.Contains(c.Header.Notes[0], "does not answer") {
 		t.Errorf("%+v", c.Header)
 	}
+	for { // until the line before it is full, in which nobody gets a place without waiting
+		more, err := net.Dial("unix", fmt.Sprintf("/tmp/.java_pid%d", j.pid))
+		if err != nil {
+			break
+		}
+		defer more.Close()
+	}
+	_, err = one(t, capture.Request{Method: "attach", Timeout: 300 * time.Millisecond}, j.target())
+	refused(t, err, restart.CodeUnavailable, "others wait in line")
 }
 
 // Somebody else's socket under the JVM's name is not believed.
