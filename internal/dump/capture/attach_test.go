@@ -333,7 +333,7 @@ func TestHungListener(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer silent.Close()
-	c := mustOne(t, capture.Request{Timeout: 1500 * time.Millisecond}, j.target())
+	c := mustOne(t, capture.Request{Timeout: 4 * time.Second}, j.target())
 	wants(t, c, "Full thread dump", `"worker-2"`)
 	if c.Header.Method != "signal" || len(c.Header.Notes) != 2 || !strings.Contains(c.Header.Notes[0], "does not answer") {
 		t.Errorf("%+v", c.Header)
