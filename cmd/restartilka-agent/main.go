@@ -20,6 +20,7 @@ import (
 
 	"github.com/restartilka/restartilka/internal/agent"
 	"github.com/restartilka/restartilka/internal/agent/supervisor"
+	"github.com/restartilka/restartilka/internal/dump/capture"
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/systemd"
@@ -34,7 +35,8 @@ Usage: restartilka-agent VERB [--config FILE]
   join URL               enrol this host with a join token: key, certificate, agent.yaml
   check [--service S]    say what this host says about itself, and what is wrong
   run SCENARIO SERVICE   run a reviewed scenario here, without a server; --reason says why
-  dump SERVICE           take a thread dump here, without a server; or --pid N
+  dump SERVICE           take thread dumps here, without a server, and say what is wrong
+  dump --pid N           the same of any process, without a scenario
   task [ID]              list what was begun here without a server, or follow one task
   review forget NAME     let older versions of a signed scenario in again; --reason says why
   discover [--all]       print drafts for services.d from the units that run or start here
@@ -68,6 +70,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return supervisor.Main()
 	case supervisor.TryVerb:
 		return supervisor.TryMain()
+	case capture.Verb:
+		return capture.Main()
+	case supervisor.GatherVerb:
+		return supervisor.GatherMain()
 	case "serve":
 		return serve(args[1:], stderr)
 	case "join":
@@ -121,6 +127,12 @@ func (f *flags) parse(args []string) bool {
 		return false
 	}
 	return true
+}
+
+// given tells whether a flag stands on the command line.
+func (f *flags) given(name string) (yes bool) {
+	f.Visit(func(one *flag.Flag) { yes = yes || one.Name == name })
+	return yes
 }
 
 func fail(stderr io.Writer, err error) int {

@@ -123,6 +123,7 @@ type TaskStatus struct {
 	Warnings    []string       `json:"warnings,omitempty"`
 	OutputSize  int64          `json:"output_size"` // bytes produced so far, dropped ones included
 	Evidence    []EvidenceItem `json:"evidence,omitempty"`
+	Dumps       []DumpReport   `json:"dumps,omitempty"`       // in the order in which they were taken; at most MaxDumps
 	Containment string         `json:"containment,omitempty"` // cgroup | process-group
 	ReceivedAt  time.Time      `json:"received_at"`
 	StartedAt   *time.Time     `json:"started_at,omitempty"`
@@ -130,12 +131,13 @@ type TaskStatus struct {
 	Chain       *ChainHead     `json:"chain,omitempty"` // of the host's own records; nil = it has none
 }
 
-// EvidenceItem is one thing kept from before the restart.
+// EvidenceItem is one thing kept from before the restart, or from after it.
 type EvidenceItem struct {
-	Kind      string `json:"kind"` // journal | process
-	Text      string `json:"text,omitempty"`
-	Truncated int64  `json:"truncated,omitempty"` // bytes left out
-	Error     string `json:"error,omitempty"`
+	Kind      string   `json:"kind"`           // journal | process | thread-dump: its text says what was taken, the dump itself is in Dumps
+	When      DumpWhen `json:"when,omitempty"` // "" = before the change; or after it, to compare
+	Text      string   `json:"text,omitempty"`
+	Truncated int64    `json:"truncated,omitempty"` // bytes left out
+	Error     string   `json:"error,omitempty"`
 }
 
 // Output is one line of the NDJSON answer of /output.

@@ -57,6 +57,7 @@ type Scenario struct {
 	Holds       Holds
 	Evidence    []Evidence
 	Steps       Steps
+	Dump        *DumpStep // instead of Steps.Run, in a scenario of kind thread-dump; nil = Steps.Run does the work
 	Health      Health
 	Silence     []string
 }
@@ -65,6 +66,16 @@ type Scenario struct {
 func (s Scenario) Fits(service string) bool {
 	for _, pattern := range s.Services {
 		if ok, err := path.Match(pattern, service); err == nil && ok {
+			return true
+		}
+	}
+	return false
+}
+
+// Wants tells whether the scenario asks for evidence of a kind.
+func (s Scenario) Wants(kind string) bool {
+	for _, e := range s.Evidence {
+		if e.Kind == kind {
 			return true
 		}
 	}
@@ -117,9 +128,16 @@ func (s Strategy) Defaults() Strategy {
 	return s
 }
 
+// The kinds of evidence.
+const (
+	EvidenceJournal    = "journal"
+	EvidenceProcess    = "process"
+	EvidenceThreadDump = "thread-dump"
+)
+
 // Evidence is something to keep from the host before the process is told to stop.
 type Evidence struct {
-	Kind     string // journal | process | thread-dump
+	Kind     string // one of the above
 	Lines    int    // of the journal
 	Required bool   // a failure of it blocks the task; otherwise it warns
 }
@@ -130,7 +148,8 @@ type Step struct {
 	When   string // undrain only: healthy (default) | always
 }
 
-// Steps are the scripts of a scenario; Run is never empty in a restart.
+// Steps are the scripts of a scenario; Run is empty only where Scenario.Dump is
+// set.
 type Steps struct {
 	Drain, Run, Undrain *Step
 }
@@ -158,7 +177,8 @@ func (h Health) Empty() bool {
 type ProcessRef struct {
 	Unit    string `json:"unit,omitempty"`
 	PIDFile string `json:"pid_file,omitempty"`
-	Port    string `json:"port,omitempty"` // a number, or ADDRESS:PORT
+	Port    string `json:"port,omitempty"`    // a number, or ADDRESS:PORT
+	Command string `json:"command,omitempty"` // regular expression that its command line matches; of a DumpStep only
 }
 
 // HTTPProbe asks a URL of the host itself and compares the status.

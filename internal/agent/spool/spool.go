@@ -378,18 +378,21 @@ func (s *Spool) Bury(t Tombstone) error {
 	return nil
 }
 
+// dropOutput removes the output of a task and its dumps.
 func (s *Spool) dropOutput(id string) {
 	d, err := s.root.sub(id)
 	if err != nil {
 		return
 	}
 	defer d.Close()
-	segments, err := listSegments(d)
+	names, err := d.Names()
 	if err != nil {
 		return
 	}
-	for _, g := range segments {
-		d.remove(g.name()) //nolint:errcheck // the disk is full: whatever helps
+	for _, n := range names {
+		if strings.HasPrefix(n, segmentPrefix) || isDump(n) {
+			d.remove(n) //nolint:errcheck // the disk is full: whatever helps
+		}
 	}
 }
 
