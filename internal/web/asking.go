@@ -146,7 +146,7 @@ func (a asking) wrongs(l language, c control.Choice) []wrong {
 	var out []wrong
 	find := func(field, label string, err error) {
 		if e := personalOf(err); e != nil {
-			out = append(out, wrong{Field: field, Label: label, Message: restart.Escape(e.Message), Hint: sentences(e.Hint)})
+			out = append(out, wrong{Field: field, Label: label, Message: said(l, e.Message), Hint: sentences(l, e.Hint)})
 		}
 	}
 	if environments := environmentsOf(c.Places); a.environment == "" && a.group == "" && a.hosts == "" && len(environments) > 1 {

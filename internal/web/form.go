@@ -37,9 +37,9 @@ func refill(v *visit, name string, err error) (filled, error) {
 	if !ok || !slices.Contains([]restart.Code{restart.CodeInvalid, restart.CodeReason, restart.CodeConflict, restart.CodeTooLarge}, e.Code) {
 		return filled{}, err
 	}
-	text := restart.Escape(e.Message)
+	text := said(v.lang, e.Message)
 	if e.Hint != "" {
-		text += " (" + restart.Escape(sentences(e.Hint)[0]) + ")"
+		text += " (" + sentences(v.lang, e.Hint)[0] + ")"
 	}
 	return filled{Name: name, Values: v.PostForm, Field: control.FieldOf(err), Wrong: text}, nil
 }

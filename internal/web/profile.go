@@ -114,7 +114,7 @@ func (s *site) setPassword(w http.ResponseWriter, v *visit) error {
 			p.OldWrong = say(v.lang, "profile.oldwrong")
 			return
 		}
-		p.NewWrong = restart.Escape(e.Message)
+		p.NewWrong = said(v.lang, e.Message)
 	})
 }
 
@@ -144,7 +144,7 @@ func (s *site) createToken(w http.ResponseWriter, v *visit) error {
 	_, secret, err := s.cfg.Control.CreateToken(v.Context(), v.actor, req)
 	if err != nil {
 		return s.profileProblem(w, v, err, func(p *profilePage, e *restart.Error) {
-			p.TokenWrong, p.TokenName = restart.Escape(e.Message), restart.Escape(req.Name)
+			p.TokenWrong, p.TokenName = said(v.lang, e.Message), restart.Escape(req.Name)
 		})
 	}
 	page, err := s.profilePage(v)
