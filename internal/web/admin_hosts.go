@@ -224,9 +224,6 @@ func (s *site) revokeHost(w http.ResponseWriter, v *visit) error {
 	host := strings.TrimSpace(v.PostForm.Get("host"))
 	_, err := s.cfg.Control.RevokeCertificates(v.Context(), v.actor, wire.RevocationRequest{Host: host, Reason: v.PostForm.Get("reason")})
 	if err != nil {
-		if e, ok := asProblem(err); ok && e.Code == restart.CodeNotFound { // beside the field, as any other
-			err = restart.Errorf(restart.CodeInvalid, "%s", e.Message).WithHint("%s", e.Hint).Because(control.Field("host"))
-		}
 		return s.hostsRefused(w, v, "revoke", err)
 	}
 	return done(w, v, "/admin/hosts", "revoked")

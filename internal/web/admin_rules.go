@@ -95,7 +95,7 @@ func (s *site) adminRules(w http.ResponseWriter, v *visit) error {
 			return err
 		}
 		status = http.StatusUnprocessableEntity
-		page.Form = filled{Name: "ask", Wrong: strings.Join(append([]string{said(v.lang, e.Message)}, sentences(v.lang, e.Hint)...), " · ")}
+		page.Form = filled{Name: "ask", Values: query, Wrongs: []wrong{wrongOf(v.lang, e)}}
 	}
 	page.Lines = ruleLines(now, page.Answer)
 	return s.show(w, v, status, pageAdminRules, page)

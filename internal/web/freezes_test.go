@@ -109,6 +109,13 @@ func TestFreezesPage(t *testing.T) {
 		Environments: []string{"all"}, Services: []string{"bare"}, Weekly: "fri 18:00-mon 08:00", Zone: "Europe/Berlin", Reason: "nobody is there at weekends",
 	})
 	f.must(err)
+	// The page of a service has those of where it runs, and no others.
+	f.must(s.Store.AddFreeze(t.Context(), restart.Freeze{
+		ID: restart.NewID(time.Now()), Environments: []string{"testing"}, Zone: "UTC", From: new(time.Now().UTC()), To: new(time.Now().UTC().Add(time.Hour)), Reason: "the load test needs quiet", CreatedBy: "root", CreatedAt: time.Now().UTC(),
+	}, audit.Record{Action: audit.FreezeAdded}))
+	shop := f.do("GET", "/services/shop", "", "Cookie", cookie).body
+	wants(t, shop, "the &lt;b&gt;big&lt;/b&gt; sale")
+	lacks(t, shop, "the load test", "nobody is there at weekends")
 	page := f.do("GET", "/freezes", "", "Cookie", cookie).body // the two in either order: it may be weekend
 	wants(t, page, "production: frozen until", "the &lt;b&gt;big&lt;/b&gt; sale", "by root", freeze.ID)
 	wants(t, page, "bare · every environment", "every week: fri 18:00-mon 08:00, Europe/Berlin")

@@ -3,6 +3,7 @@ package web
 import (
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,9 +18,9 @@ const mostDifferences = 20
 
 // drawing is how a plan is to be shown: what was ticked, and what came of it.
 type drawing struct {
-	run        restart.Run
-	ticked     map[string]bool // nil = as the plan has it
-	noneTicked bool
+	run    restart.Run
+	ticked map[string]bool // nil = as the plan has it
+	sent   filled          // with what is wrong with that
 }
 
 // showPlan shows a draft to whoever looks: all that is to be known before the
@@ -46,7 +47,7 @@ func (s *site) drawPlan(w http.ResponseWriter, v *visit, status int, d drawing) 
 	page := planPage{
 		layout: s.layout(v, b.title(run)), ID: run.ID, Service: run.Service, Environment: run.Environment, Heading: heading(v.lang, run),
 		Tone: toneOfRun(run.State), State: say(v.lang, "runstate."+string(run.State)), Reason: restart.Escape(run.Reason), By: run.Actor,
-		Created: momentOf(run.CreatedAt, now), Looked: momentOf(run.Plan.MadeAt, now), Version: run.Version, NoneTicked: d.noneTicked,
+		Created: momentOf(run.CreatedAt, now), Looked: momentOf(run.Plan.MadeAt, now), Version: run.Version, Sent: d.sent,
 		Mine: run.Actor == v.actor.Name, Own: formFor(run), Second: s.cfg.Control.Deliberate(v.Context(), run), Check: "/runs/" + run.ID + "/check",
 	}
 	page.Only = onlyOf(v.lang, run)
@@ -338,4 +339,12 @@ func (s *site) planSteps(v *visit, page *planPage, d drawing, _ time.Time) error
 		page.StepHosts = append(page.StepHosts, choice{h.Name, h.Name == page.Steps.Host})
 	}
 	return nil
+}
+
+// WhyID is the id of what says why a host is left out; "" = nothing does.
+func (l plannedLine) WhyID() string {
+	if l.Why == "" {
+		return ""
+	}
+	return "why-" + strconv.Itoa(l.Position)
 }

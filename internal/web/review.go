@@ -55,6 +55,11 @@ type (
 
 // showReview shows a version to who may sign it.
 func (s *site) showReview(w http.ResponseWriter, v *visit) error {
+	return s.reviewAgain(w, v, http.StatusOK, filled{})
+}
+
+// reviewAgain shows a version with the form that was sent.
+func (s *site) reviewAgain(w http.ResponseWriter, v *visit, status int, sent filled) error {
 	query := v.URL.Query()
 	digest, service, host := v.PathValue("digest"), query.Get("service"), query.Get("host")
 	r, err := s.cfg.Control.ReviewScenario(v.Context(), v.actor, digest, service, host)
@@ -72,7 +77,8 @@ func (s *site) showReview(w http.ResponseWriter, v *visit) error {
 	}
 	page := s.review(v, r)
 	<-s.reviewing
-	return s.show(w, v, http.StatusOK, pageReview, page)
+	page.Sent = sent
+	return s.show(w, v, status, pageReview, page)
 }
 
 // review works out what the page of a version shows.

@@ -103,6 +103,12 @@ func (s *site) showRun(w http.ResponseWriter, v *visit) error {
 	if err != nil {
 		return err
 	}
+	return s.drawRun(w, v, run, nil)
+}
+
+// drawRun shows a run; after a form of its page that was refused, that form with
+// what is wrong. A form that the page has not any more is answered by the refusal.
+func (s *site) drawRun(w http.ResponseWriter, v *visit, run restart.Run, refused error) error {
 	if run.State == restart.RunDraft && run.Plan != nil {
 		return s.showPlan(w, v, run)
 	}
@@ -119,10 +125,18 @@ func (s *site) showRun(w http.ResponseWriter, v *visit) error {
 		page.Facts.More = maxRows
 	}
 	page.Strip = b.strip(latest)
+	var err error
 	if page.Frozen, err = s.frozen(v, run, now); err != nil {
 		return err
 	}
 	page.Acts = s.acts(v.Context(), v.actor, run, page.Frozen != nil, now)
+	status := http.StatusOK
+	if refused != nil {
+		if page.Acts.Sent, err = refill(v, formPressed(v), refused); err != nil || !page.Acts.has(page.Acts.Sent.Name) {
+			return refused
+		}
+		status = http.StatusUnprocessableEntity
+	}
 	if !run.State.Final() {
 		page.Reload = run.State != restart.RunPaused && run.State != restart.RunDraft && run.State != restart.RunAwaitingApproval // a person may be writing a reason
 		page.Events = "/runs/" + run.ID + "/events?after=" + strconv.FormatInt(run.Version, 10)
@@ -131,7 +145,7 @@ func (s *site) showRun(w http.ResponseWriter, v *visit) error {
 		return err
 	}
 	page.Scripts, page.Replay = true, run.StartedAt != nil
-	return s.show(w, v, http.StatusOK, pageRun, page)
+	return s.show(w, v, status, pageRun, page)
 }
 
 // run gives the run that a request's path names. What can't be a run's id is

@@ -3,6 +3,9 @@ package web
 // saidAgent is what agents say: why they refuse a task, what became of it, what
 // their checks find, and of what they warn.
 var saidAgent = map[string]string{
+	"%s: refused here would be %s":                     "%s: здесь будет отказано: %w",
+	"add user: to %s.yaml in services.d on the host":   "добавьте user: в %s.yaml в services.d на хосте",
+	"this host does not say as whom service %s runs":   "этот хост не говорит, от какого пользователя работает сервис %s",
 	"this agent is stopping":                           "этот агент останавливается",
 	"it will be back in a moment; nothing was started": "он скоро вернётся; ничего не начато",
 	"the envelope says that it was sealed on a host itself, and such work is never taken from the network":                         "в конверте сказано, что он запечатан на самом хосте; такую работу из сети не принимают",

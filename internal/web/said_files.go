@@ -3,6 +3,8 @@ package web
 // saidFiles is what the program says of files that people write: the rules, the
 // inventory, scenarios. What stands in them is English in any language.
 var saidFiles = map[string]string{
+	"a person as he signs in, or a team: anna, team:shop": "человек, как он входит, или команда: anna, team:shop",
+	"user names have no capitals: %s; a team: team:%s":    "имена пользователей — без заглавных букв: %s; команда: team:%s",
 	// any of them
 	"line %d: %s":                               "строка %d: %w",
 	"line %d: %s is not what belongs here":      "строка %d: %s здесь быть не может",
@@ -65,7 +67,6 @@ var saidFiles = map[string]string{
 	"port %d of service %s is not between 1 and 65535":                                 "порт %d сервиса %s — не от 1 до 65535",
 	"the description of service %s is not one line of at most %d printable characters": "описание сервиса %s — не одна строка, не длиннее %d печатных символов",
 	"owner %s is not a valid name":                                                     "недопустимое имя владельца %s",
-	"a person or team: letters, digits and @ . _ : + ~ = -, such as anna or team:shop": "человек или команда: буквы, цифры и @ . _ : + ~ = -, например anna или team:shop",
 	"runtime %s is not known":                                                          "среда %s неизвестна",
 	"group %s is not a valid name":                                                     "недопустимое имя группы %s",
 	"%q means every host, and @ comes before a data centre":                            "%s значит «все хосты», а @ стоит перед дата-центром",

@@ -134,7 +134,6 @@ var saidPages = map[string]string{
 	"there is no language or theme %s":                   "языка или оформления %s нет",
 	"the form can't be read":                             "форма не читается",
 	"%s is no offset of an output":                       "%s — не место в выводе",
-	"a token without a role can do nothing":              "токен без роли ничего не может",
 	"this page has no policy, so that nobody may see it": "для этой страницы не заданы права, её никто не может видеть",
 	"there is no such page":                              "такой страницы нет",
 	"there is no list of hosts %s":                       "списка хостов %s нет",

@@ -3,6 +3,10 @@ package web
 // saidRuns is what the program says of runs: what stopped them, what a person
 // may do to them, and why not.
 var saidRuns = map[string]string{
+	"%s; nobody could approve it any more, and no host was touched":                                       "%w; одобрить его уже никто не мог, ни один хост не затронут",
+	"say what stands in the way, such as: the sale runs until six, ask again then":                        "напишите, что мешает, например: распродажа до шести, попросите после",
+	"say what you have looked at, such as: the graphs of the other hosts are fine, and dana watches them": "напишите, что вы проверили, например: графики остальных хостов в порядке, за ними следит dana",
+	"the run has ended, and no host was touched: %s has to ask anew":                                      "запуск закончен, ни один хост не затронут: %s должен попросить снова",
 	// approvals
 	"an approval is needed, by %s": "нужно одобрение; его может дать %w",
 	"%s, other than %s":            "%w, но не %s",
@@ -10,14 +14,13 @@ var saidRuns = map[string]string{
 	"run %s is %s: it waits for no approval":                                                          "запуск %s — %w: одобрения он не ждёт",
 	"see: restartilka show %s":                                                                        "смотрите: restartilka show %s",
 	"rejected by %s: %s":                                                                              "отклонено, %s: %s",
-	"%s may not decide about this run, which %s has asked for: another person approves or rejects it":          "%s не может решать об этом запуске: его запросил %s, одобряет или отклоняет другой человек",
-	"ask %s\nto take it back: restartilka abort %s":                                                            "решить может %w\nчтобы отозвать: restartilka abort %s",
-	"nobody can approve it any more: %s has to ask anew\nto end this one: restartilka reject %s --reason TEXT": "одобрить его уже нельзя: %s должен попросить снова\nчтобы завершить этот: restartilka reject %s --reason ТЕКСТ",
-	"taken back by %s before anybody had approved it; no host was touched":                                     "отозвано до одобрения, %s; ни один хост не затронут",
-	"run %s waits for an approval of other hosts":                                                              "запуск %s ждёт одобрения для других хостов",
-	"take it back, and ask anew: restartilka abort %s":                                                         "отзовите его и попросите снова: restartilka abort %s",
-	"an approval, which the rule %s asks for":                                                                  "одобрение, которого требует правило %w",
-	"nobody approved or rejected it until %s":                                                                  "до %w никто не одобрил и не отклонил",
+	"%s may not decide about this run, which %s has asked for: another person approves or rejects it": "%s не может решать об этом запуске: его запросил %s, одобряет или отклоняет другой человек",
+	"ask %s\nto take it back: restartilka abort %s":                                                   "решить может %w\nчтобы отозвать: restartilka abort %s",
+	"taken back by %s before anybody had approved it; no host was touched":                            "отозвано до одобрения, %s; ни один хост не затронут",
+	"run %s waits for an approval of other hosts":                                                     "запуск %s ждёт одобрения для других хостов",
+	"take it back, and ask anew: restartilka abort %s":                                                "отзовите его и попросите снова: restartilka abort %s",
+	"an approval, which the rule %s asks for":                                                         "одобрение, которого требует правило %w",
+	"nobody approved or rejected it until %s":                                                         "до %w никто не одобрил и не отклонил",
 	"no host was touched": "ни один хост не затронут",
 	"it waited for an approval when the database was restored from a backup, and may have been approved since: look at its hosts, then ask anew": "запуск ждал одобрения, когда базу восстановили из копии, и мог быть одобрен с тех пор: посмотрите на его хосты и попросите снова",
 	"%s is no verdict on this run":              "%s — не решение об этом запуске",

@@ -3,9 +3,11 @@ package web
 // saidScenarios is what the program says of scenarios, their versions,
 // signatures and reviews.
 var saidScenarios = map[string]string{
-	"scenario %s serial %d may be used no more since the end of %s":                   "сценарий %s, версия %d: срок истёк в конце %s",
-	"have a version with a later day and a higher serial reviewed; %s wrote this one": "нужна прошедшая рецензию версия с более поздним днём и большим номером; эту написал: %w",
-	"nobody that is named": "не указано кто",
+	"%s: there is no file %s":                                                                           "%s: файла %s нет",
+	"where nothing stands in it, it is there and empty: touch %s":                                       "если в нём ничего нет, он всё равно лежит на месте, пустой: touch %s",
+	"scenario %s serial %d may be used no more since the end of %s":                                     "сценарий %s, версия %d: срок истёк в конце %s",
+	"have a version with a later day and a higher serial reviewed; %s wrote this one":                   "нужна прошедшая рецензию версия с более поздним днём и большим номером; эту написал: %w",
+	"nobody that is named":                                                                              "не указано кто",
 	"the scenario version of the run, %s, was never reviewed on this server":                            "версия сценария этого запуска, %s, на этом сервере рецензию не проходила",
 	"it is older than review: signed; ask for a new run":                                                "она старше, чем review: signed; запросите новый запуск",
 	"no such version is to be laid on hosts":                                                            "такую версию на хосты класть не нужно",

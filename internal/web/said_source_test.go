@@ -64,8 +64,8 @@ var untoldSentences = map[string]string{
 	"with %s": itsForms, "the host says now": itsForms, "restartilka decide %s %s happened|did-not|again --reason TEXT": "is a command",
 	"%s to %s": recorded, "weekly %s %s": recorded, "a retry of run %s": recorded, "undrain alone, after run %s": recorded, "only for %s": recorded,
 	"the answer was asked for again, with token %s": recorded, "with token %s, serial %s": recorded, "login of %s": "is the name of a token",
-	"in the field %s": "is a cause that nobody sees",
-	"please restart":  compared, "reason for restart": compared, "reason for the restart": compared, "reason text": compared, "restart service": compared, "restart the service": compared,
+
+	"please restart": compared, "reason for restart": compared, "reason for the restart": compared, "reason text": compared, "restart service": compared, "restart the service": compared,
 	"your reason": compared, "the reason": compared, "signed before": compared, "нужен перезапуск": compared, "причина перезапуска": compared,
 	"run %s is at epoch %d": "ends a walk, and is seen by nobody", "run %s of %s on %s: %s": "is for messages and the command line",
 	"scenario %s serial %d may be used until the end of %s, and no longer": "is sent as a message",

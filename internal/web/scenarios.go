@@ -147,8 +147,18 @@ func (s *site) reviewQueue(w http.ResponseWriter, v *visit) error {
 
 // withdrawVersion ends a version.
 func (s *site) withdrawVersion(w http.ResponseWriter, v *visit) error {
-	v.Body = http.MaxBytesReader(w, v.Body, maxForm)
-	if _, err := s.cfg.Control.WithdrawScenario(v.Context(), v.actor, v.PathValue("digest"), v.PostFormValue("reason")); err != nil {
+	if err := s.form(w, v); err != nil {
+		return err
+	}
+	_, err := s.cfg.Control.WithdrawScenario(v.Context(), v.actor, v.PathValue("digest"), v.PostForm.Get("reason"))
+	if restart.FieldOf(err) != "" {
+		again, err := refill(v, "withdraw", err)
+		if err != nil {
+			return err
+		}
+		return s.reviewAgain(w, v, http.StatusUnprocessableEntity, again)
+	}
+	if err != nil {
 		return err
 	}
 	http.Redirect(w, v.Request, "/scenarios/"+v.PathValue("digest")+"/review", http.StatusSeeOther)

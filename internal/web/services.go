@@ -200,7 +200,7 @@ func (s *site) showService(w http.ResponseWriter, v *visit) error {
 	if page.Gone && len(page.Runs) == 0 {
 		return restart.Errorf(restart.CodeNotFound, "%s", say(v.lang, "service.none", named(v.lang, name)))
 	}
-	if err := s.standing(v, &page); err != nil {
+	if err := s.standing(v, &page, environmentsOfService(now, name)); err != nil {
 		return err
 	}
 	return s.show(w, v, http.StatusOK, pageService, page)
@@ -229,8 +229,18 @@ func (s *site) groupsOf(v *visit, name string, now inventory.Snapshot) (out []se
 	return out, nil
 }
 
+// environmentsOfService gives where a service runs; nil where nobody can say.
+func environmentsOfService(now inventory.Snapshot, name string) (out []string) {
+	for _, g := range now.Groups {
+		if slices.Contains(g.Services, name) {
+			out = append(out, g.Environment)
+		}
+	}
+	return out
+}
+
 // standing fills in what holds for a service just now.
-func (s *site) standing(v *visit, page *servicePage) error {
+func (s *site) standing(v *visit, page *servicePage, environments []string) error {
 	name, now := page.Service.Name, s.cfg.Now()
 	scenarios, err := s.cfg.Control.Scenarios(v.Context(), v.actor)
 	if err != nil {
@@ -258,7 +268,8 @@ func (s *site) standing(v *visit, page *servicePage) error {
 	}
 	freezes, err := s.cfg.Control.Freezes(v.Context(), v.actor)
 	for _, f := range freezes {
-		if len(f.Services) == 0 || slices.Contains(f.Services, name) {
+		stops := func(environment string) bool { return f.Names(name, environment) }
+		if slices.ContainsFunc(environments, stops) || environments == nil && slices.ContainsFunc(f.Environments, stops) {
 			page.Freezes = append(page.Freezes, freezeLine{ID: f.ID, Where: whereOf(v.lang, f.Freeze), Reason: restart.Escape(f.Reason), By: f.CreatedBy, Applies: f.Applies, Begins: momentOf(f.Begins, now), Ends: momentOf(f.Ends, now)})
 		}
 	}

@@ -122,7 +122,6 @@ var adminPeopleTexts = map[string]text{
 	"adminsessions.find":  {"Of whom", "Чьи"},
 	"adminsessions.what":  {"This browser of %s is signed out at once. Runs that go on are not touched.", "Этот браузер (%s) сразу выйдет. Идущие запуски это не затронет."},
 	"adminsessions.own":   {"This is your own: you are signed out.", "Это ваш сеанс: вы выйдете."},
-	"adminsessions.full":  {"These are the newest 200. Name a person to see others.", "Это последние 200. Чтобы увидеть другие, укажите человека."},
 	"adminsessions.empty": {"Nobody is signed in like that.", "Таких сеансов нет."},
 
 	"adminrules.title":        {"Rules", "Правила"},

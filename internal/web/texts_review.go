@@ -14,7 +14,7 @@ var reviewTexts = map[string]text{
 	"approval.pending":    {"Rule %s. It is given up at", "Правило %s. Ждёт до"},
 	"approval.approved":   {"Approved by %s", "Одобрил(а) %s"},
 	"approval.rejected":   {"Rejected by %s", "Отклонил(а) %s"},
-	"approval.withdrawn":  {"Taken back by %s", "Отозвал(а) %s"},
+	"approval.withdrawn":  {"Withdrawn by %s", "Отозвал(а) %s"},
 	"approval.expired":    {"Nobody has approved it in time.", "Вовремя не одобрил никто."},
 	"approval.waived":     {"The approval was waived by %s.", "Без одобрения, в обход защиты: %s."},
 	"planned.title":       {"The plan", "План"},
