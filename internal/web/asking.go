@@ -146,7 +146,7 @@ func (a asking) wrongs(l language, c control.Choice) []wrong {
 	var out []wrong
 	find := func(field, label string, err error) {
 		if e := personalOf(err); e != nil {
-			x := wrongOf(e)
+			x := wrongOf(l, e)
 			x.Field, x.Label = field, label
 			out = append(out, x)
 		}

@@ -45,8 +45,8 @@ func readForm(w http.ResponseWriter, v *visit, limit int64) error {
 }
 
 // wrongOf says an error beside the field that it is about.
-func wrongOf(e *restart.Error) wrong {
-	return wrong{Field: restart.FieldOf(e), Message: restart.Escape(e.Message), Hint: sentences(e.Hint)}
+func wrongOf(l language, e *restart.Error) wrong {
+	return wrong{Field: restart.FieldOf(e), Message: said(l, e.Message), Hint: sentences(l, e.Hint)}
 }
 
 // refill gives a form that was refused, to be shown again. Errors that are not
@@ -57,7 +57,7 @@ func refill(v *visit, name string, err error) (filled, error) {
 	if !typed {
 		return filled{}, err
 	}
-	return filled{Name: name, Values: v.PostForm, Wrongs: []wrong{wrongOf(e)}}, nil
+	return filled{Name: name, Values: v.PostForm, Wrongs: []wrong{wrongOf(v.lang, e)}}, nil
 }
 
 // refuse gives a form with a sentence of the page's own beside a field.

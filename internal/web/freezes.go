@@ -169,20 +169,11 @@ func (s *site) showGlass(w http.ResponseWriter, v *visit, status int, sent fille
 	page := glassPage{layout: s.layout(v, say(v.lang, "glass.title"))}
 	for _, b := range list {
 		page.Runs = append(page.Runs, glassLine{
-			ID: b.Run, Service: b.Service, Environment: b.Environment, By: b.By, Reason: restart.Escape(b.Reason), Waived: restart.Escape(b.Waived),
-			Outcome: outcomeOf(v.lang, b), At: momentOf(b.At, now), MayReview: s.cfg.Control.MayReview(v.Context(), v.actor, b), Form: sent.For("note-" + b.Run),
+			ID: b.Run, Service: b.Service, Environment: b.Environment, By: b.By, Reason: restart.Escape(b.Reason), Waived: said(v.lang, b.Waived),
+			Outcome: said(v.lang, b.Outcome), At: momentOf(b.At, now), MayReview: s.cfg.Control.MayReview(v.Context(), v.actor, b), Form: sent.For("note-" + b.Run),
 		})
 	}
 	return s.show(w, v, status, pageGlass, page)
-}
-
-// outcomeOf says what became of a run, with its counts in English only: they
-// come as a sentence.
-func outcomeOf(l language, b wire.BrokenGlass) string {
-	if l == english {
-		return restart.Escape(b.Outcome)
-	}
-	return known(l, "runstate."+string(b.State), string(b.State))
 }
 
 func (s *site) reviewGlass(w http.ResponseWriter, v *visit) error {

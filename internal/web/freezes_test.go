@@ -134,7 +134,7 @@ func TestBreakGlassOnPages(t *testing.T) {
 	plain, sure := f.as("anna", developer), f.as("anna", developer, restart.RoleBreakGlass)
 
 	page := f.do("GET", "/runs/"+run.ID, "", "Cookie", plain).body
-	wants(t, page, "Frozen until", "the big sale is on", "wait until then; or an admin lifts it")
+	wants(t, page, "frozen until", "the big sale is on", "wait until then; or an admin lifts it")
 	lacks(t, page, path, "/start\"")
 	if res := f.post("/runs/"+run.ID+"/start", nil, "Cookie", plain); res.StatusCode != http.StatusConflict || !strings.Contains(res.body, "This is frozen now") || !strings.Contains(res.body, "the big sale is on") {
 		t.Errorf("start: %s\n%s", res.Status, res.body)
@@ -142,7 +142,7 @@ func TestBreakGlassOnPages(t *testing.T) {
 	if res := f.post(path, url.Values{"service": {"shop"}}, "Cookie", plain); res.StatusCode != http.StatusForbidden {
 		t.Errorf("without the right: %s", res.Status)
 	}
-	wants(t, f.do("GET", "/runs/"+run.ID, "", "Cookie", sure).body, "Frozen until", `action="`+path+`"`, "It can&#39;t wait: break the glass")
+	wants(t, f.do("GET", "/runs/"+run.ID, "", "Cookie", sure).body, "frozen until", `action="`+path+`"`, "It can&#39;t wait: break the glass")
 	wants(t, f.do("GET", path, "", "Cookie", sure).body, "Break the glass", "the big sale is on", "3 hosts although", `action="`+path+`"`, "type the name of the service: shop")
 	wants(t, f.post(path, url.Values{"ticked": {"yes"}, "hosts": {"web1", "web3"}}, "Cookie", sure).body, "2 hosts although", `name="hosts" value="web1"`, `name="hosts" value="web3"`)
 	for _, typed := range []string{"", "shopp", "yes"} {

@@ -47,7 +47,7 @@ func toneOfStanding(s string) tone {
 
 func versionOf(l language, v wire.ScenarioVersion, now time.Time) versionLine {
 	line := versionLine{
-		Name: v.Name, Digest: v.Digest, Short: v.Digest[:min(12, len(v.Digest))], Serial: v.Serial, Author: restart.Escape(v.Author), Proposed: v.ProposedBy, Why: v.Why,
+		Name: v.Name, Digest: v.Digest, Short: v.Digest[:min(12, len(v.Digest))], Serial: v.Serial, Author: restart.Escape(v.Author), Proposed: v.ProposedBy, Why: said(l, v.Why),
 		Tone: toneOfStanding(v.Standing), Standing: say(l, "standing."+v.Standing), Mine: v.Mine, At: momentOf(v.ProposedAt, now),
 	}
 	if v.Standing == string(review.Waiting) {
@@ -77,7 +77,7 @@ func (s *site) listScenarios(w http.ResponseWriter, v *visit) error {
 	now := s.cfg.Now()
 	page := scenariosPage{layout: s.layout(v, say(v.lang, "scenarios.title")), Signed: s.cfg.Control.ReviewSigned()}
 	for _, p := range problems {
-		page.Problems = append(page.Problems, problemLine{p.File, p.Why})
+		page.Problems = append(page.Problems, problemLine{p.File, said(v.lang, p.Why)})
 	}
 	for from := 0; from < len(list); { // by name
 		to := from

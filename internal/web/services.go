@@ -26,11 +26,11 @@ type sourceNotice struct {
 	At      *moment // of when it is
 }
 
-func sourceOf(now inventory.Snapshot, err error, clock time.Time) *sourceNotice {
+func sourceOf(l language, now inventory.Snapshot, err error, clock time.Time) *sourceNotice {
 	if err != nil {
-		n := &sourceNotice{Down: true, Message: restart.Escape(err.Error())}
+		n := &sourceNotice{Down: true, Message: said(l, err.Error())}
 		if e, ok := errors.AsType[*restart.Error](err); ok {
-			n.Message, n.Hint = restart.Escape(e.Message), sentences(e.Hint)
+			n.Message, n.Hint = said(l, e.Message), sentences(l, e.Hint)
 		}
 		return n
 	}
@@ -38,7 +38,7 @@ func sourceOf(now inventory.Snapshot, err error, clock time.Time) *sourceNotice 
 		return nil
 	}
 	at := momentOf(now.FetchedAt, clock)
-	return &sourceNotice{Message: restart.Escape(now.Problem), At: &at}
+	return &sourceNotice{Message: said(l, now.Problem), At: &at}
 }
 
 // ownerLine is somebody who owns a service.
@@ -73,7 +73,7 @@ func (s *site) listServices(w http.ResponseWriter, v *visit) error {
 	query, after := strings.TrimSpace(v.URL.Query().Get("q")), v.URL.Query().Get("after")
 	page := servicesPage{layout: s.layout(v, say(v.lang, "services.title")), Query: query}
 	now, err := s.cfg.Control.Inventory(v.Context(), v.actor)
-	page.Source = sourceOf(now, err, s.cfg.Now())
+	page.Source = sourceOf(v.lang, now, err, s.cfg.Now())
 	if err != nil {
 		s.unread(v.Context(), v, err)
 		return s.show(w, v, http.StatusServiceUnavailable, pageServices, page)
@@ -181,7 +181,7 @@ func (s *site) showService(w http.ResponseWriter, v *visit) error {
 	}
 	page := servicePage{layout: s.layout(v, say(v.lang, "service.title", name)), Service: restart.Service{Name: name}, All: withQuery("/runs", url.Values{"service": {name}})}
 	now, err := s.cfg.Control.Inventory(v.Context(), v.actor)
-	page.Source = sourceOf(now, err, s.cfg.Now())
+	page.Source = sourceOf(v.lang, now, err, s.cfg.Now())
 	switch i := slices.IndexFunc(now.Services, func(x restart.Service) bool { return x.Name == name }); {
 	case err != nil:
 		s.unread(v.Context(), v, err)
@@ -198,7 +198,7 @@ func (s *site) showService(w http.ResponseWriter, v *visit) error {
 		return err
 	}
 	if page.Gone && len(page.Runs) == 0 {
-		return restart.Errorf(restart.CodeNotFound, "%s", say(v.lang, "service.none", restart.Quote(name)))
+		return restart.Errorf(restart.CodeNotFound, "%s", say(v.lang, "service.none", named(v.lang, name)))
 	}
 	if err := s.standing(v, &page, environmentsOfService(now, name)); err != nil {
 		return err
@@ -215,7 +215,7 @@ func (s *site) groupsOf(v *visit, name string, now inventory.Snapshot) (out []se
 	}
 	for _, line := range list {
 		for _, g := range line.Who {
-			who[line.Group] = append(who[line.Group], rightLine{g.Say, string(g.Needs)})
+			who[line.Group] = append(who[line.Group], rightLine{said(v.lang, g.Say), string(g.Needs)})
 		}
 	}
 	for _, g := range now.Groups {

@@ -24,8 +24,8 @@ func personalOf(err error) *restart.Error {
 	return e
 }
 
-func troubleOf(e *restart.Error) *troubleView {
-	return &troubleView{Message: restart.Escape(e.Message), Hint: sentences(e.Hint)}
+func troubleOf(l language, e *restart.Error) *troubleView {
+	return &troubleView{Message: said(l, e.Message), Hint: sentences(l, e.Hint)}
 }
 
 // startForm shows the form, with what the address says filled in. It changes
@@ -41,7 +41,7 @@ func (s *site) startForm(w http.ResponseWriter, v *visit) error {
 	}
 	var wrongs []wrong
 	if a.scenario != "" && a.recipe(choice) == nil {
-		wrongs = append(wrongs, wrong{Field: control.FieldScenario, Label: say(v.lang, "start.scenario"), Message: say(v.lang, "start.scenario.none", restart.Quote(a.scenario), a.service)})
+		wrongs = append(wrongs, wrong{Field: control.FieldScenario, Label: say(v.lang, "start.scenario"), Message: say(v.lang, "start.scenario.none", named(v.lang, a.scenario), a.service)})
 	}
 	return s.showStart(w, v, http.StatusOK, a, choice, wrongs, nil)
 }
@@ -57,7 +57,7 @@ func (s *site) chooseService(w http.ResponseWriter, v *visit, a asking, refused 
 		}
 		status = protocol.StatusOf(e.Code)
 		if e.Code != restart.CodeNotFound {
-			page.Trouble = troubleOf(e)
+			page.Trouble = troubleOf(v.lang, e)
 		}
 	}
 	chooser, err := s.chooser(v, a, a.q)
@@ -66,7 +66,7 @@ func (s *site) chooseService(w http.ResponseWriter, v *visit, a asking, refused 
 	}
 	chooser.Focus = true
 	if e := personalOf(refused); e != nil && page.Trouble == nil {
-		chooser.Sent, chooser.Query = filled{Name: "find", Wrongs: []wrong{{Field: "q", Message: restart.Escape(e.Message), Hint: sentences(e.Hint)}}}, a.service
+		chooser.Sent, chooser.Query = filled{Name: "find", Wrongs: []wrong{{Field: "q", Message: said(v.lang, e.Message), Hint: sentences(v.lang, e.Hint)}}}, a.service
 	}
 	if page.Trouble != nil {
 		chooser.Trouble = nil // it is said already
@@ -88,7 +88,7 @@ func (s *site) chooser(v *visit, a asking, text string) (*chooserView, error) {
 		if e == nil || e.Code == restart.CodeInternal {
 			return nil, err
 		}
-		out.Trouble = troubleOf(e)
+		out.Trouble = troubleOf(v.lang, e)
 		return out, nil
 	}
 	now, err := s.cfg.Control.Inventory(v.Context(), v.actor)
@@ -104,7 +104,7 @@ func ageOf(l language, stale bool, problem string) *troubleView {
 	if !stale {
 		return nil
 	}
-	return &troubleView{Message: say(l, "start.stale"), Hint: sentences(problem), Mild: true}
+	return &troubleView{Message: say(l, "start.stale"), Hint: sentences(l, problem), Mild: true}
 }
 
 func (s *site) offers(v *visit, a asking, text string) (offersView, error) {
@@ -166,11 +166,11 @@ func (s *site) makeDraft(w http.ResponseWriter, v *visit) error {
 	switch {
 	case slices.ContainsFunc(wrongs, func(x wrong) bool { return x.Field == field }):
 	case field != "" && field != control.FieldService:
-		x := wrongOf(e)
+		x := wrongOf(v.lang, e)
 		x.Field, x.Label = field, labelOf(v.lang, field)
 		wrongs = append(wrongs, x)
 	default:
-		trouble = troubleOf(e)
+		trouble = troubleOf(v.lang, e)
 	}
 	slices.SortStableFunc(wrongs, func(x, y wrong) int { return placeOf(x) - placeOf(y) })
 	return s.showStart(w, v, protocol.StatusOf(e.Code), a, choice, wrongs, trouble)

@@ -30,7 +30,7 @@ var reviewTexts = map[string]text{
 	"planned.unknown":     {"not known", "неизвестно"},
 
 	"approve.title":    {"Approve or reject", "Одобрить или отклонить"},
-	"approve.what":     {"Approved, it starts at once on %d host, exactly by the plan and the scripts shown here.|Approved, it starts at once on %d hosts, exactly by the plan and the scripts shown here.", "После одобрения сразу начнётся на %d хосте, точно по показанному плану и скриптам.|После одобрения сразу начнётся на %d хостах, точно по показанному плану и скриптам.|После одобрения сразу начнётся на %d хостах, точно по показанному плану и скриптам."},
+	"approve.what":     {"Approved, it starts at once on %d host, exactly by the plan and the scripts shown here.|Approved, it starts at once on %d hosts, exactly by the plan and the scripts shown here.", "После одобрения запуск сразу начнётся на %d хосте, точно по показанному плану и скриптам.|После одобрения запуск сразу начнётся на %d хостах, точно по показанному плану и скриптам.|После одобрения запуск сразу начнётся на %d хостах, точно по показанному плану и скриптам."},
 	"approve.name":     {"It runs in the name of %s; your name and your words are recorded.", "Запуск идёт от имени %s; ваше имя и ваши слова записываются."},
 	"approve.reason":   {"What have you looked at?", "Что вы проверили?"},
 	"approve.button":   {"Approve", "Одобрить"},
@@ -50,7 +50,7 @@ var reviewTexts = map[string]text{
 	"scenarios.empty":        {"There are no scenarios yet.", "Сценариев пока нет."},
 	"scenarios.empty.how":    {"A scenario says how a service is restarted. Begin one on the command line:", "Сценарий описывает, как перезапускать сервис. Начните его в командной строке:"},
 	"scenarios.serial":       {"serial %d", "версия %d"},
-	"scenarios.signed":       {"signed by %d of %d", "подписей: %d из %d"},
+	"scenarios.signed":       {"signed by %d of %d", "подписали %d из %d"},
 	"scenarios.until":        {"until the end of %s", "до конца %s"},
 	"scenarios.mine":         {"Waits for you", "Ждёт вас"},
 	"scenarios.versions":     {"All versions", "Все версии"},
