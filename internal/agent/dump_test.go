@@ -160,6 +160,15 @@ func TestADumpThatIsCutShort(t *testing.T) {
 	}
 	r.dump(e.Task, s.Dumps[0])
 
+	e = b.dumpTask(digest) // a rehearsal finds the process, and takes none
+	e.Only = protocol.OnlyRehearse
+	r.submit(e)
+	s = r.until(e.Task, done)
+	if out := text(r.output(e.Task)); s.Outcome != protocol.OutcomeSucceeded || len(s.Dumps) > 0 || !strings.Contains(out, "20 thread dumps, one every 5s, of the process in "+b.path("pid")) ||
+		!strings.Contains(out, fmt.Sprintf("that is process %d now: process", target.Process.Pid)) {
+		t.Errorf("rehearsed: %+v\n%s", s, out)
+	}
+
 	e = b.dumpTask(digest)
 	r.submit(e)
 	r.until(e.Task, dumps(1))
