@@ -197,6 +197,23 @@ func TestADumpThatIsCutShort(t *testing.T) {
 	}
 }
 
+// TestRunAsNarrowsADump: it is taken with the rights of that user alone, who
+// can't read where the process's number lies.
+func TestRunAsNarrowsADump(t *testing.T) {
+	needRoot(t)
+	b := newBed(t)
+	b.process("sleep", "600")
+	r := b.start()
+	for more, want := range map[string]string{"": "", "run_as: nobody\n": "permission denied"} {
+		e := b.dumpTask(b.dumping("  count: 1\n" + more))
+		r.submit(e)
+		s := r.until(e.Task, done)
+		if (s.Outcome == protocol.OutcomeSucceeded) != (want == "") || !strings.Contains(s.Error, want) {
+			t.Errorf("%q: %+v", more, s)
+		}
+	}
+}
+
 // TestADiskThatIsFullKeepsNoDump: the task goes on, and says so.
 func TestADiskThatIsFullKeepsNoDump(t *testing.T) {
 	b := newBed(t)
