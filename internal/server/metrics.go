@@ -97,7 +97,7 @@ func (m *meters) start() {
 		m.runTime.WithLabelValues(string(kind))
 		m.taskTime.WithLabelValues(string(kind))
 	}
-	for _, verb := range []string{"put", dispatch.VerbStatus, dispatch.VerbOutput, "cancel", "forget", "check", "probe"} {
+	for _, verb := range []string{"put", dispatch.VerbStatus, dispatch.VerbOutput, "dumps", "cancel", "forget", "check", "probe", "evidence"} {
 		for _, result := range dispatch.Results() {
 			m.calls.WithLabelValues(verb, string(result))
 		}
