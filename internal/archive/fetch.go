@@ -75,7 +75,7 @@ func originOf(when protocol.DumpWhen) store.DumpOrigin {
 func (a *Archive) describe(run restart.Run, host restart.Host, origin store.DumpOrigin, r protocol.DumpReport) store.Dump {
 	now := a.now()
 	r = orchestrator.CleanDump(r)
-	if !slices.Contains(dump.Runtimes(), r.Runtime) {
+	if !known(r.Runtime) {
 		r.Runtime = ""
 	}
 	d := store.Dump{

@@ -13,7 +13,6 @@ import (
 
 	"github.com/restartilka/restartilka/internal/dump"
 	"github.com/restartilka/restartilka/internal/dump/analyse"
-	"github.com/restartilka/restartilka/internal/dump/parse"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/store"
 	"github.com/restartilka/restartilka/internal/wire"
@@ -103,20 +102,22 @@ func (a *Archive) take(ctx context.Context, d *store.Dump, data []byte) ([]byte,
 	if packed, err := pack(text); err == nil {
 		data = packed
 	}
-	dumps, err := parse.Bytes(text)
+	dumps, err := a.understand(text)
 	if err != nil {
 		d.Error = sentence(err)
 		return data, nil
 	}
-	judge(d, dumps)
+	a.judge(d, dumps)
 	return data, nil
 }
 
 // judge fills in what a list shows of the dumps of one file.
-func judge(d *store.Dump, dumps []*dump.Dump) {
-	if len(dumps) == 0 {
-		return
-	}
+func (a *Archive) judge(d *store.Dump, dumps []*dump.Dump) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			a.log.Error("a thread dump could not be judged", "fault", fault, "dump", d.ID)
+		}
+	}()
 	report := analyse.Series(dumps, analyse.Options{})
 	d.Verdict, d.Summary = encodeVerdict(report.Verdict()), encodeSummary(dumps, report)
 }
