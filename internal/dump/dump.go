@@ -21,14 +21,15 @@ type Format string
 
 // The formats.
 const (
-	HotSpot      Format = "hotspot"      // text of jstack, jcmd Thread.print, SIGQUIT; JDK 8 to 25
-	HotSpotJSON  Format = "hotspot-json" // jcmd Thread.dump_to_file -format=json
-	Goroutines   Format = "goroutines"   // Go: pprof goroutine debug=2, SIGQUIT, a panic
-	GoGrouped    Format = "go-grouped"   // Go: pprof goroutine debug=1
-	Faulthandler Format = "faulthandler" // Python
-	PySpy        Format = "py-spy"       // py-spy dump
-	Kernel       Format = "kernel"       // ours, from /proc
-	Unknown      Format = "unknown"      // nothing in it was understood
+	HotSpot      Format = "hotspot"       // text of jstack, jcmd Thread.print, SIGQUIT; JDK 8 to 25
+	HotSpotJSON  Format = "hotspot-json"  // jcmd Thread.dump_to_file -format=json
+	HotSpotPlain Format = "hotspot-plain" // jcmd Thread.dump_to_file -format=plain
+	Goroutines   Format = "goroutines"    // Go: pprof goroutine debug=2, SIGQUIT, a panic
+	GoGrouped    Format = "go-grouped"    // Go: pprof goroutine debug=1
+	Faulthandler Format = "faulthandler"  // Python
+	PySpy        Format = "py-spy"        // py-spy dump
+	Kernel       Format = "kernel"        // ours, from /proc
+	Unknown      Format = "unknown"       // nothing in it was understood
 )
 
 // State is what a thread does, in one vocabulary for all runtimes. What the
@@ -170,8 +171,9 @@ type ClassCount struct {
 
 // Fragment is text that was not understood.
 type Fragment struct {
-	Line int    `json:"line"` // of its first line, from 1
-	Text string `json:"text"` // bounded: see parse
+	Line  int    `json:"line"`  // of its first line, from 1
+	Lines int    `json:"lines"` // how many it has
+	Text  string `json:"text"`  // bounded: what is beyond ends with "…", and stands in the text that was read
 }
 
 // Span is a range of lines, from 1, both ends included; the zero Span is none.
