@@ -35,6 +35,8 @@ func judge(r spool.Record, alive bool, launches int, now time.Time, bootID strin
 		return verdict{keep, status}
 	case r.Err != nil:
 		return verdict{settle, ended(status, protocol.OutcomeUnknown, now, "what the spool says about this task can't be read: "+restart.Escape(r.Err.Error()))}
+	case r.Started != nil && r.Started.Scriptless:
+		return verdict{settle, ended(status, protocol.OutcomeFailed, now, interrupted(*r.Started, bootID))}
 	case r.Started != nil && r.Started.Void:
 		return verdict{settle, ended(status, protocol.OutcomeNotStarted, now, "it was ended before it started")}
 	case r.Started != nil:
@@ -65,6 +67,16 @@ func lost(s spool.Started, status protocol.TaskStatus, bootID string) string {
 		return fmt.Sprintf("the host was restarted%s, so it is not known how far the script came", duringOr(during))
 	}
 	return fmt.Sprintf("its supervising process was killed%s, so it is not known how far the script came; parts of it may still run", duringOr(during))
+}
+
+// interrupted says why a task that runs no script did not come to its end. That
+// nothing was changed is known, whoever died: there was nothing that changes.
+func interrupted(s spool.Started, bootID string) string {
+	why := "its supervising process was killed"
+	if s.BootID != bootID {
+		why = "the host was restarted"
+	}
+	return "interrupted: " + why + " while dumps were taken; nothing was changed on the host, and it can be asked for again"
 }
 
 func duringOr(during string) string {

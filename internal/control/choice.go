@@ -152,7 +152,7 @@ func (c *Control) place(actor restart.Actor, service restart.Service, g restart.
 }
 
 // recipes lists the scenarios that fit a service: those written for it first,
-// restarts before others.
+// restarts before others, thread-dump before other dumps.
 func (c *Control) recipes(ctx context.Context, actor restart.Actor, service restart.Service) ([]Recipe, error) {
 	folder, err := c.folder(ctx)
 	if err != nil {
@@ -168,8 +168,12 @@ func (c *Control) recipes(ctx context.Context, actor restart.Actor, service rest
 	}
 	kinds := []restart.Kind{restart.KindRestart, restart.KindThreadDump, restart.KindCustom}
 	rank := func(r Recipe) (general, kind int) {
-		if !slices.Contains(r.Services, service.Name) {
+		switch {
+		case slices.Contains(r.Services, service.Name):
+		case r.Name == restart.AnyDump && r.Kind == restart.KindThreadDump:
 			general = 1
+		default:
+			general = 2
 		}
 		return general, slices.Index(kinds, r.Kind)
 	}

@@ -182,7 +182,8 @@ func (c *Control) leaveOut(ctx context.Context, p *restart.Plan, except string) 
 }
 
 // choose finds the scenario: the one named, or the only one of the kind that
-// fits; one written for the service goes before one that fits any.
+// fits; one written for the service goes before one that fits any, and of those
+// thread-dump before other dumps.
 func (c *Control) choose(ctx context.Context, service string, req *restart.Request) (scenario.File, error) {
 	folder, err := c.folder(ctx)
 	if err != nil {
@@ -218,6 +219,11 @@ func (c *Control) choose(ctx context.Context, service string, req *restart.Reque
 	fits := own
 	if len(fits) == 0 {
 		fits = general
+		if i := slices.IndexFunc(general, func(f scenario.File) bool {
+			return f.Scenario.Name == restart.AnyDump && kind == restart.KindThreadDump
+		}); i >= 0 {
+			fits = general[i : i+1]
+		}
 	}
 	switch len(fits) {
 	case 1:

@@ -55,7 +55,7 @@ func stepsOn(run restart.Run, s restart.Scenario, host string) wire.Steps {
 	if out.Shell == "" {
 		out.Shell = "/bin/sh"
 	}
-	drain, main, undrain := s.Steps.Drain, s.Steps.Run, s.Steps.Undrain
+	drain, main, undrain, dump := s.Steps.Drain, s.Steps.Run, s.Steps.Undrain, s.Dump
 	for name, value := range (protocol.Envelope{Params: run.Params}).Values() {
 		if strings.HasPrefix(name, "PARAM_") {
 			out.Variables[name] = value
@@ -63,7 +63,7 @@ func stepsOn(run restart.Run, s restart.Scenario, host string) wire.Steps {
 	}
 	out.RunAs = s.RunAs
 	if r, err := scenario.Render(s, facts); err == nil {
-		drain, main, undrain, out.RunAs = r.Drain, r.Run, r.Undrain, r.RunAs
+		drain, main, undrain, dump, out.RunAs = r.Drain, r.Run, r.Undrain, r.Dump, r.RunAs
 	} else {
 		out.Note = "as it was reviewed, with its placeholders: " + personal(err).Message
 	}
@@ -80,6 +80,9 @@ func stepsOn(run restart.Run, s restart.Scenario, host string) wire.Steps {
 		if step.Step != nil {
 			out.Steps = append(out.Steps, wire.Step{Name: step.name, Script: step.Script, When: step.When})
 		}
+	}
+	if dump != nil { // no script: what is done, in words
+		out.Steps = append(out.Steps, wire.Step{Name: "dump", Script: dump.String()})
 	}
 	return out
 }

@@ -72,6 +72,16 @@ func (s Scenario) Fits(service string) bool {
 	return false
 }
 
+// Wants tells whether the scenario asks for evidence of a kind.
+func (s Scenario) Wants(kind string) bool {
+	for _, e := range s.Evidence {
+		if e.Kind == kind {
+			return true
+		}
+	}
+	return false
+}
+
 // Expired tells whether the scenario is over at now.
 func (s Scenario) Expired(now time.Time) bool {
 	return !s.Expires.IsZero() && !now.Before(s.Expires)
@@ -118,9 +128,16 @@ func (s Strategy) Defaults() Strategy {
 	return s
 }
 
+// The kinds of evidence.
+const (
+	EvidenceJournal    = "journal"
+	EvidenceProcess    = "process"
+	EvidenceThreadDump = "thread-dump"
+)
+
 // Evidence is something to keep from the host before the process is told to stop.
 type Evidence struct {
-	Kind     string // journal | process | thread-dump
+	Kind     string // one of the above
 	Lines    int    // of the journal
 	Required bool   // a failure of it blocks the task; otherwise it warns
 }

@@ -17,7 +17,6 @@ const (
 	adviceHealth      = "weak-health"
 	adviceDrain       = "drain"
 	adviceStrategy    = "strategy"
-	adviceEvidence    = "evidence"
 	adviceUser        = "run-as"
 	adviceParam       = "parameter"
 	adviceServices    = "services"
@@ -40,9 +39,7 @@ func advise(s restart.Scenario, found *findings) {
 	adviseUser(s, say)
 	adviseServices(s, say)
 	adviseParams(s, found)
-	if slices.ContainsFunc(s.Evidence, func(e restart.Evidence) bool { return e.Kind == "thread-dump" }) {
-		say("evidence", adviceEvidence, "thread-dump evidence is not taken by agents of this version: the task goes on with a warning", "run a thread-dump scenario before the restart")
-	}
+	adviseDump(s, say)
 }
 
 type advisor func(path, code, message, hint string)
@@ -131,6 +128,7 @@ func adviseUser(s restart.Scenario, say advisor) {
 		return slices.ContainsFunc(scripts(s), func(script scripted) bool { return re.MatchString(script.text) })
 	}
 	switch {
+	case s.Dump != nil:
 	case s.RunAs == "root" && !mention(needsRoot):
 		say("run_as", adviceUser, "the scripts run as root, and nothing in them seems to need it", "remove run_as: the service's own user is the default")
 	case s.RunAs == "" && s.User != "root" && mention(asksInit):

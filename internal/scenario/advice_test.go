@@ -46,7 +46,7 @@ func TestAdvice(t *testing.T) {
 			[]string{"7 services: the scenario fits every service, and its script does the same for all of them"}},
 		{"one unit for all", top + "services: [\"*\"]\nunit: nginx.service\n" + run + health,
 			[]string{"7 services: the scenario fits every service, and its unit or package is fixed: whoever owns any service may use it on that one"}},
-		{"evidence", top + one + run + health + "evidence: [thread-dump]\n", []string{"11 evidence: thread-dump evidence is not taken by agents of this version: the task goes on with a warning"}},
+		{"evidence", top + one + run + health + "evidence: [{thread-dump: true, required: true}]\n", nil},
 		{"parameters", top + one + `run_as: root
 params:
   a: {type: bool, default: true}

@@ -89,15 +89,10 @@ func contradictions(s restart.Scenario, found *findings) {
 	if s.Kind == restart.KindThreadDump && found.at("holds") > 0 {
 		refuse("holds", "remove holds", "a thread dump holds only the host it is taken on")
 	}
-	for _, e := range s.Evidence {
-		switch {
-		case e.Kind != "thread-dump":
-		case s.Kind == restart.KindThreadDump:
-			refuse("evidence", "remove it from evidence", "a thread-dump scenario takes the dump itself; it can't be its own evidence")
-		case e.Required:
-			refuse("evidence", "remove required, or require journal or process", "thread-dump evidence is not taken by agents of this version, and required would block every host")
-		}
+	if s.Kind == restart.KindThreadDump && s.Wants(restart.EvidenceThreadDump) {
+		refuse("evidence", "remove it from evidence", "a thread-dump scenario takes the dump itself; it can't be its own evidence")
 	}
+	contradictDump(s, found, refuse)
 	contradictBatches(s.Strategy, refuse)
 	contradictParams(s, found)
 }

@@ -16,7 +16,7 @@ import (
 func refuseComments(root *yaml.Node, at *index, found *findings) {
 	for i := 0; i+1 < len(root.Content); i += 2 {
 		key := root.Content[i]
-		if key.Value != "steps" && key.Value != "health" {
+		if key.Value != "steps" && key.Value != "dump" && key.Value != "health" {
 			continue
 		}
 		end := len(at.text)

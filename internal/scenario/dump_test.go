@@ -1,161 +1,185 @@
 package scenario_test
 
 import (
-	"bytes"
-	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
+	"errors"
 	"strings"
 	"testing"
-	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/scenario"
 	"github.com/restartilka/restartilka/scenarios"
 )
 
-// dump runs the shipped scenario on a process, as a host does: the rendered
-// bytes by /bin/sh -eu. Only systemctl, which names the process, is stood in
-// for: where the tests run, no systemd looks after it.
-func dump(t *testing.T, name string, pid int) (stdout, stderr string, err error) {
-	t.Helper()
-	b, err := scenarios.Files.ReadFile(name + ".yaml")
+// dumping uses every key of a dump that can stand beside the others.
+const dumping = `format: 1
+name: shop-dump
+serial: 1
+author: anna@example.com
+kind: thread-dump
+services: [shop]
+description: Dumps of the shop
+strategy: {task_timeout: 1m}
+dump:
+  runtime: auto
+  process: {command: "java .*#service#/shop\\.jar"}
+  count: 4
+  interval: 2s
+  timeout: 8s
+  histogram: false
+  virtual: false
+  method: auto
+  url: "http://127.0.0.1:6060/debug/pprof/goroutine"
+  signal: USR1
+  log: "/var/log/#service#/out.log"
+  redact: ["token=[^ ]+"]
+`
+
+func TestDumpReadsEveryKey(t *testing.T) {
+	got, err := scenario.Parse([]byte(dumping))
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := scenario.Render(parse(t, string(b)), scenario.Facts{Service: "shop", Unit: "shop.service", Host: "web1"})
+	want := &restart.DumpStep{
+		Process: restart.ProcessRef{Command: `java .*#service#/shop\.jar`}, Count: 4, Interval: seconds(2), Timeout: seconds(8), PlatformOnly: true,
+		URL: "http://127.0.0.1:6060/debug/pprof/goroutine", Signal: "USR1", Log: "/var/log/#service#/out.log", Redact: []string{"token=[^ ]+"},
+	}
+	if diff := cmp.Diff(want, got.Dump); diff != "" || got.Steps != (restart.Steps{}) {
+		t.Errorf("Parse (-want +got):\n%s", diff)
+	}
+	if found := scenario.Lint([]byte(dumping)); len(found) > 0 {
+		t.Errorf("Lint finds %v", found)
+	}
+	r, err := scenario.Render(got, scenario.Facts{Service: "shop.eu", User: "shop"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	bin := t.TempDir()
-	systemctl := fmt.Sprintf("#!/bin/sh\n[ \"$*\" = 'show --property=MainPID --value shop.service' ] && echo %d\n", pid)
-	if err := os.WriteFile(filepath.Join(bin, "systemctl"), []byte(systemctl), 0o755); err != nil {
-		t.Fatal(err)
+	// A value is a text, also within an expression.
+	if r.Dump.Process.Command != `java .*shop\.eu/shop\.jar` || r.Dump.Log != "/var/log/shop.eu/out.log" || r.RunAs != "" {
+		t.Errorf("rendered for %q: %+v", r.RunAs, r.Dump)
 	}
-	var out, errs bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), "/bin/sh", "-eu", "-c", r.Run.Script)
-	cmd.Env = []string{"PATH=" + bin + ":/usr/local/bin:/usr/bin:/bin"}
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	err = cmd.Run()
-	return out.String(), errs.String(), err
+	if got.Dump.Log != "/var/log/#service#/out.log" {
+		t.Errorf("Render changed the scenario: %+v", got.Dump)
+	}
 }
 
-// start runs a program until the test ends.
-func start(t *testing.T, cmd *exec.Cmd) *exec.Cmd {
-	t.Helper()
-	if err := cmd.Start(); err != nil {
+const smallDump = `format: 1
+name: a
+serial: 1
+author: anna
+kind: thread-dump
+description: d
+services: [a]
+dump: {}
+`
+
+func TestDumpDefaults(t *testing.T) {
+	got, err := scenario.Parse([]byte(smallDump))
+	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
-	})
-	return cmd
+	if diff := cmp.Diff(&restart.DumpStep{Count: 3, Interval: seconds(5), Timeout: seconds(10)}, got.Dump); diff != "" {
+		t.Errorf("Parse (-want +got):\n%s", diff)
+	}
+	r, err := scenario.Render(got, scenario.Facts{Service: "a", Unit: "a.service"})
+	if err != nil || r.Dump.Process.Unit != "a.service" {
+		t.Errorf("rendered: %+v, %v", r.Dump, err)
+	}
+	if _, err := scenario.Render(got, scenario.Facts{Service: "a"}); restart.CodeOf(err) != restart.CodeUnknownService {
+		t.Errorf("without a unit: %v", err)
+	}
+	if r, err = scenario.Render(restart.Scenario{Name: "a", RunAs: "shop", Dump: got.Dump}, scenario.Facts{Unit: "a.service"}); err != nil || r.RunAs != "shop" {
+		t.Errorf("run_as: %q, %v", r.RunAs, err)
+	}
 }
 
-func TestProcessDump(t *testing.T) {
-	out, errs, err := dump(t, "process-dump", os.Getpid())
-	if err != nil {
-		t.Fatalf("%v\n%s%s", err, out, errs)
-	}
-	for _, want := range []string{
-		fmt.Sprintf("unit shop.service, host web1, main process %d\n", os.Getpid()), "\nThreads:", fmt.Sprintf("\nthread %d \"", os.Getpid()), "\nState:", "\nwchan: ", "\nsystem call: ", "\nkernel stack:\n",
+func TestDumpRefuses(t *testing.T) {
+	for _, test := range []struct{ from, to, want string }{
+		{"kind: thread-dump", "kind: restart", "line 9: contradiction: kind is restart, and dump is what a thread-dump scenario does"},
+		{"dump:\n", "steps: {run: {script: a}}\ndump:\n", "line 9: contradiction: steps stand beside dump: a dump is taken without a script, and nothing is to be drained for it"},
+		{"  runtime: auto", "  runtime: node", `line 10: value: dump.runtime is "node", which is not known`},
+		{"  runtime: auto", "  kind: jvm", `line 10: unknown-key: dump has no key "kind"`},
+		{"  runtime: auto", "  runtime: jvm # the shop's", "line 10: comment: a YAML comment inside dump is refused"},
+		{"{command: \"java .*#service#/shop\\\\.jar\"}", "{command: \"(\"}", `line 11: value: dump.process.command: "(" is not a regular expression`},
+		{"{command: \"java .*#service#/shop\\\\.jar\"}", "{command: \"a*\"}", `line 11: value: dump.process.command: "a*" matches every text, the empty one too`},
+		{"{command: \"java .*#service#/shop\\\\.jar\"}", "{unit: shop.service, port: 80}", "line 11: value: dump.process must have exactly one of unit, pid_file, port and command"},
+		{"{command: \"java .*#service#/shop\\\\.jar\"}", "{unit: \"#unti#\"}", "line 11: placeholder: dump.process.unit: #unti# is not a placeholder"},
+		{"count: 4", "count: 21", "line 12: value: dump.count is 21; it must be from 1 to 20"},
+		{"count: 4", "count: 0", "line 12: value: dump.count is 0; it must be from 1 to 20"},
+		{"count: 4", "count: 20\n  interval_: 1", `line 13: unknown-key: dump has no key "interval_"`},
+		{"interval: 2s", "interval: 20s", "line 12: contradiction: the series may take 1m8s and task_timeout is 1m0s"},
+		{"timeout: 8s", "timeout: 3m", "line 14: value: dump.timeout is 3m0s; it must be from 1s to 2m0s"},
+		{"method: auto", "method: gdb", `line 17: value: dump.method is "gdb", which is not known`},
+		{"signal: USR1", "signal: KILL", `line 19: value: dump.signal is "KILL", which is not known`},
+		{"log: \"/var/log/#service#/out.log\"", "log: out.log", `line 20: value: dump.log: "out.log" is not the path of a file`},
+		{"url: \"http://127.0.0.1", "url: \"ftp://127.0.0.1", `line 18: value: dump.url: "ftp://127.0.0.1:6060/debug/pprof/goroutine" is not an address to ask`},
+		{"[\"token=[^ ]+\"]", "[\"[\"]", `line 21: value: dump.redact item 1: "[" is not a regular expression`},
+		{"runtime: auto", "runtime: jvm", "line 18: contradiction: url has no effect on runtime jvm: it is of go"},
+		{"dump:\n", "evidence: [thread-dump]\ndump:\n", "line 9: contradiction: a thread-dump scenario takes the dump itself; it can't be its own evidence"},
 	} {
-		if !strings.Contains(out, want) {
-			t.Errorf("%q is missing in\n%s", want, out)
+		if strings.Count(dumping, test.from) != 1 {
+			t.Fatalf("%q stands %d times in the file", test.from, strings.Count(dumping, test.from))
+		}
+		found := scenario.Lint([]byte(strings.Replace(dumping, test.from, test.to, 1)))
+		if len(found) == 0 || found[0].Level != scenario.LevelError {
+			t.Errorf("%q → %q: found %v; want %s", test.from, test.to, found, test.want)
+			continue
+		}
+		f := found[0]
+		if !strings.HasPrefix(strings.Replace(f.String(), ": ", ": "+f.Code+": ", 1), test.want) || f.Hint == "" && f.Code == "contradiction" {
+			t.Errorf("%q → %q:\n got %s (%s)\nwant %s", test.from, test.to, f, f.Code, test.want)
 		}
 	}
-	if threads := strings.Count(out, "\nthread "); threads < 2 {
-		t.Errorf("%d threads", threads)
-	}
-	if errs != "" {
-		t.Errorf("stderr: %s", errs)
-	}
-	if out, errs, err := dump(t, "process-dump", 0); err == nil || errs != "shop.service has no main process\n" {
-		t.Errorf("of a unit that is down: %v\n%s%s", err, out, errs)
-	}
-}
-
-// TestJVMDumpSparesOthers: QUIT kills what does not catch it.
-func TestJVMDumpSparesOthers(t *testing.T) {
-	sleeper := start(t, exec.Command("sleep", "60"))
-	out, errs, err := dump(t, "jvm-dump", sleeper.Process.Pid)
-	if want := fmt.Sprintf("the main process of shop.service, %d, is not a JVM; nothing was done\n", sleeper.Process.Pid); err == nil || errs != want {
-		t.Errorf("%v\n%s%s", err, out, errs)
-	}
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", sleeper.Process.Pid))
-	if err != nil || !strings.Contains(string(status), "(sleeping)") {
-		t.Errorf("the process is gone: %v\n%s", err, status)
-	}
-}
-
-const javaProgram = `public class Wait { public static void main(String[] a) throws Exception { System.out.println("ready"); Thread.sleep(60000); } }`
-
-// TestJVMDump dumps a real JVM that writes to a file, and leaves one alone that
-// would die of the signal.
-func TestJVMDump(t *testing.T) {
-	needJava(t)
-	dir := t.TempDir()
-	source := filepath.Join(dir, "Wait.java")
-	if err := os.WriteFile(source, []byte(javaProgram), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	log, err := os.Create(filepath.Join(dir, "out.log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer log.Close()
-	java := func(flags ...string) int {
-		log.Truncate(0)
-		cmd := exec.Command("java", append(flags, source)...)
-		cmd.Stdout, cmd.Stderr = log, log
-		pid := start(t, cmd).Process.Pid
-		await(t, log.Name(), "ready")
-		return pid
-	}
-
-	pid := java("-Xshare:auto")
-	for range 2 { // the second shows the second dump only
-		out, errs, err := dump(t, "jvm-dump", pid)
-		if err != nil || strings.Count(out, "Full thread dump") != 1 || !strings.Contains(out, `"main" #1`) || !strings.Contains(out, "JNI global ref") || strings.Contains(out, "ready") {
-			t.Errorf("%v\n%s%s", err, out, errs)
+	for _, test := range []struct{ dump, want string }{
+		{"method: pprof", "method is pprof, and no url says where the program answers"},
+		{"runtime: python, method: attach", "method has no effect on runtime python: it is of jvm"},
+		{"runtime: go, histogram: true", "histogram has no effect on runtime go: it is of jvm"},
+	} {
+		_, err := scenario.Parse([]byte(strings.Replace(smallDump, "{}", "{"+test.dump+"}", 1)))
+		if err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v", test.dump, err)
 		}
 	}
-	pid = java("-Xrs")
-	out, errs, err := dump(t, "jvm-dump", pid)
-	if want := fmt.Sprintf("the JVM %d does not catch QUIT (-Xrs?) and would die of it; nothing was done\n", pid); err == nil || errs != want {
-		t.Errorf("%v\n%s%s", err, out, errs)
+	_, err := scenario.Parse([]byte(strings.Replace(smallDump, "dump: {}\n", "", 1)))
+	if e, ok := errors.AsType[*restart.Error](err); !ok || e.Message != "steps is missing" || !strings.Contains(e.Hint, "dump: {runtime: auto}") {
+		t.Errorf("neither steps nor dump: %v", err)
 	}
 }
 
-// needJava skips the test where there is no JVM that can run a source file,
-// and fails it in CI.
-func needJava(t *testing.T) {
-	t.Helper()
-	if out, err := exec.Command("java", "--list-modules").Output(); err == nil && bytes.Contains(out, []byte("jdk.compiler")) {
-		return
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatal("java is missing: install openjdk-17-jdk-headless")
-	}
-	t.Skip("needs a JDK: install openjdk-17-jdk-headless")
-}
-
-// await returns when the file holds the text.
-func await(t *testing.T, file, text string) {
-	t.Helper()
-	deadline := time.NewTimer(30 * time.Second)
-	defer deadline.Stop()
-	look := time.NewTicker(20 * time.Millisecond)
-	defer look.Stop()
-	for {
-		if b, err := os.ReadFile(file); err == nil && bytes.Contains(b, []byte(text)) {
-			return
+func TestDumpAdvice(t *testing.T) {
+	for _, test := range []struct{ from, to, want string }{
+		{"{}", "{runtime: go}", "line 8: without url the goroutines can't be asked for"},
+		{"{}", "{runtime: go, url: \"http://example.com/debug/pprof/goroutine\"}", "line 8: the url names another host"},
+		{"{}", "{histogram: true}", "line 8: for a histogram a JVM stands still"},
+		{"services: [a]\ndump: {}", "services: [\"*\"]\ndump: {process: {port: 80}}", "line 8: the scenario fits every service, and its process is the same for all of them"},
+		{"dump: {}", "run_as: root\ndump: {}", ""},
+	} {
+		found := scenario.Lint([]byte(strings.Replace(smallDump, test.from, test.to, 1)))
+		switch {
+		case test.want == "" && len(found) > 0:
+			t.Errorf("%s: %v", test.to, found)
+		case test.want != "" && (len(found) != 1 || found[0].Level != scenario.LevelWarning || !strings.HasPrefix(found[0].String(), test.want)):
+			t.Errorf("%s: %v; want %s", test.to, found, test.want)
 		}
-		select {
-		case <-deadline.C:
-			t.Fatalf("%q never came in %s", text, file)
-		case <-look.C:
+	}
+}
+
+// TestShippedDumps: what ships says in words what it does, without a script.
+func TestShippedDumps(t *testing.T) {
+	for name, want := range map[string]string{
+		restart.AnyDump: "runtime: found out on the host", "jvm-dump": "runtime: jvm", "process-dump": "runtime: process",
+	} {
+		b, err := scenarios.Files.ReadFile(name + ".yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := scenario.Render(parse(t, string(b)), scenario.Facts{Service: "shop", Unit: "shop.service", Host: "web1"})
+		if err != nil || r.Dump == nil || r.Run != nil {
+			t.Fatalf("%s: %+v, %v", name, r, err)
+		}
+		if text := r.Dump.String(); !strings.HasPrefix(text, "3 thread dumps, one every 5s, of the main process of shop.service, each within 10s\n") || !strings.Contains(text, want) {
+			t.Errorf("%s: %s", name, text)
 		}
 	}
 }

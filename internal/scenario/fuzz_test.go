@@ -55,7 +55,7 @@ func FuzzParse(f *testing.F) {
 		if diff := cmp.Diff(s, again); err != nil || diff != "" {
 			t.Errorf("the same bytes again: %v\n%s", err, diff)
 		}
-		if s.Steps.Run == nil || strings.TrimSpace(s.Steps.Run.Script) == "" || s.Serial < 1 || len(s.Services) == 0 || restart.CheckScenarioName(s.Name) != nil {
+		if (s.Steps.Run == nil) == (s.Dump == nil) || s.Steps.Run != nil && strings.TrimSpace(s.Steps.Run.Script) == "" || s.Dump != nil && s.Kind != restart.KindThreadDump || s.Serial < 1 || len(s.Services) == 0 || restart.CheckScenarioName(s.Name) != nil {
 			t.Errorf("accepted: %+v", s)
 		}
 		refuseLineComments(t, b)
@@ -63,14 +63,18 @@ func FuzzParse(f *testing.F) {
 		if err != nil && restart.CodeOf(err) == restart.CodeInternal {
 			t.Errorf("Render gives %v", err)
 		}
-		if err == nil && placeholderLeft.MatchString(r.Run.Script) {
+		switch {
+		case err != nil:
+		case r.Run != nil && placeholderLeft.MatchString(r.Run.Script):
 			t.Errorf("a placeholder is left in %q", r.Run.Script)
+		case r.Dump != nil && (placeholderLeft.MatchString(r.Dump.URL+r.Dump.Log) || r.Dump.Process == restart.ProcessRef{} || r.Dump.Count < 1):
+			t.Errorf("it would dump %+v", r.Dump)
 		}
 	})
 }
 
 // refuseLineComments asks the YAML reader's own memory of comments: what it
-// keeps of those at the end of a line must not be inside steps and health.
+// keeps of those at the end of a line must not be inside steps, dump and health.
 func refuseLineComments(t *testing.T, b []byte) {
 	var document yaml.Node
 	if err := yaml.Unmarshal(b, &document); err != nil {
@@ -87,7 +91,7 @@ func refuseLineComments(t *testing.T, b []byte) {
 	}
 	top := document.Content[0].Content
 	for i := 0; i+1 < len(top); i += 2 {
-		if name := top[i].Value; name == "steps" || name == "health" {
+		if name := top[i].Value; name == "steps" || name == "dump" || name == "health" {
 			for _, child := range top[i+1].Content {
 				walk(child)
 			}

@@ -18,7 +18,7 @@ const Format = 1
 // The keys of the file, by section, in the order of the documentation.
 var (
 	topKeys = []string{"format", "name", "serial", "author", "expires", "kind", "services", "description", "package", "unit", "user", "run_as", "shell",
-		"params", "strategy", "holds", "evidence", "steps", "health", "silence"}
+		"params", "strategy", "holds", "evidence", "steps", "dump", "health", "silence"}
 	strategyKeys = []string{"order", "batches", "when_down", "pause_between", "hold_after_first", "min_available", "max_failures", "on_failure", "task_timeout"}
 	stepKeys     = []string{"drain", "run", "undrain"}
 	healthKeys   = []string{"new_process", "http", "tcp", "command", "healthy_for", "deadline", "interval"}
@@ -41,13 +41,21 @@ func read(b []byte) (restart.Scenario, *findings) {
 		return s, found
 	}
 	refuseComments(root, positions(string(b)), found)
-	top.need("format", "name", "serial", "author", "kind", "services", "steps")
+	top.need("format", "name", "serial", "author", "kind", "services")
+	if !top.has("steps") && !top.has("dump") {
+		hint := ""
+		if k := top.values["kind"]; k != nil && k.Value == string(restart.KindThreadDump) {
+			hint = "dump: {runtime: auto} takes dumps without a script"
+		}
+		found.refuse(0, codeMissing, "steps is missing", hint)
+	}
 	readHead(top, &s)
 	s.Params = readParams(top)
 	s.Strategy = readStrategy(top).Defaults()
 	s.Holds = readHolds(top)
 	s.Evidence = readEvidence(top)
 	s.Steps = readSteps(top)
+	s.Dump = readDump(top)
 	s.Health = readHealth(top)
 	s.Silence = top.names("silence", 100, anyText)
 	checkPlaces(s, found)

@@ -19,8 +19,9 @@ type Facts struct {
 // Rendered is what is left to do on one host: no placeholder is left in it.
 type Rendered struct {
 	Drain, Run, Undrain *restart.Step // nil where the scenario has none
+	Dump                *restart.DumpStep
 	Health              restart.Health
-	RunAs               string // the user that every script runs as
+	RunAs               string // the user that every script runs as; "" = a dump, taken by the agent's own user
 	Silence             []string
 }
 
@@ -45,6 +46,9 @@ func Render(s restart.Scenario, f Facts) (Rendered, error) {
 			return Rendered{}, err
 		}
 	}
+	if r.RunAs == "" && r.Dump != nil { // the service's own user can read neither the kernel's stacks nor another's process
+		return r, nil
+	}
 	if r.RunAs == "" {
 		r.RunAs = f.User
 	}
@@ -60,17 +64,22 @@ func Render(s restart.Scenario, f Facts) (Rendered, error) {
 
 // template copies what is to be filled in.
 func template(s restart.Scenario) Rendered {
-	return Rendered{
-		Drain: clone(s.Steps.Drain), Run: clone(s.Steps.Run), Undrain: clone(s.Steps.Undrain),
+	r := Rendered{
+		Drain: clone(s.Steps.Drain), Run: clone(s.Steps.Run), Undrain: clone(s.Steps.Undrain), Dump: clone(s.Dump),
 		Health: cloneHealth(s.Health), RunAs: s.RunAs, Silence: slices.Clone(s.Silence),
 	}
+	if r.Dump != nil && r.Dump.Process == (restart.ProcessRef{}) {
+		r.Dump.Process.Unit = "#unit#"
+	}
+	return r
 }
 
 // place is one text in which placeholders are filled in.
 type place struct {
 	path  string // in the file
 	text  *string
-	check func(string) error // of the text once it is filled in; nil = any
+	check func(string) error  // of the text once it is filled in; nil = any
+	quote func(string) string // of each value, where the text is more than a text; nil = as it is
 }
 
 // places lists them all. Nothing else of a scenario is ever filled in.
@@ -78,7 +87,7 @@ func (r *Rendered) places() []place {
 	var out []place
 	add := func(path string, text *string, check func(string) error) {
 		if *text != "" {
-			out = append(out, place{path, text, check})
+			out = append(out, place{path: path, text: text, check: check})
 		}
 	}
 	for _, step := range []struct {
@@ -87,6 +96,13 @@ func (r *Rendered) places() []place {
 	}{{"steps.drain.script", r.Drain}, {"steps.run.script", r.Run}, {"steps.undrain.script", r.Undrain}} {
 		if step.Step != nil {
 			add(step.path, &step.Script, nil)
+		}
+	}
+	if r.Dump != nil {
+		for _, p := range dumpPlaces(r.Dump) {
+			if *p.text != "" {
+				out = append(out, p)
+			}
 		}
 	}
 	if p := r.Health.NewProcess; p != nil {
@@ -118,7 +134,13 @@ func (p place) fill(f Facts) error {
 			return "", restart.Errorf(word.code, "#%s# is used, and no %s is known for service %s", word.word, word.word, restart.Quote(f.Service)).
 				WithHint("%s", strings.ReplaceAll(word.hint, "SERVICE", restart.Escape(f.Service)))
 		}
-		return v, word.check(v)
+		if err := word.check(v); err != nil {
+			return "", err
+		}
+		if p.quote != nil {
+			v = p.quote(v)
+		}
+		return v, nil
 	})
 	if err != nil {
 		return within(p.path, err)

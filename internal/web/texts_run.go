@@ -62,6 +62,7 @@ var runTexts = map[string]text{
 	"steps.as":           {"as user %s, by %s", "пользователь %s, оболочка %s"},
 	"steps.own":          {"as the service's own user, by %s", "собственный пользователь сервиса, оболочка %s"},
 	"stepname.drain":     {"Drain", "Вывод из балансировки"},
+	"stepname.dump":      {"Dump", "Дамп"},
 	"stepname.run":       {"Script", "Скрипт"},
 	"stepname.undrain":   {"Undrain", "Возврат в балансировку"},
 	"break.approval":     {"This starts the run on %d host without the approval that it waits for.|This starts the run on %d hosts without the approval that it waits for.", "Запуск начнётся на %d хосте без одобрения, которого он ждёт.|Запуск начнётся на %d хостах без одобрения, которого он ждёт.|Запуск начнётся на %d хостах без одобрения, которого он ждёт."},

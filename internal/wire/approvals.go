@@ -37,9 +37,9 @@ type Steps struct {
 	Note      string            `json:"note,omitempty" doc:"what is not filled in, and why"`
 }
 
-// Step is one script.
+// Step is one script, or what is done without one, in words.
 type Step struct {
-	Name   string `json:"name" enum:"drain,run,undrain"`
+	Name   string `json:"name" enum:"drain,run,undrain,dump"`
 	Script string `json:"script"`
 	When   string `json:"when,omitempty" doc:"of undrain: healthy or always"`
 }

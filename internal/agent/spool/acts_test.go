@@ -66,6 +66,17 @@ var acts = []act{
 		}
 		return nil
 	}},
+	{"dump", bySupervisor, func(c *crashing, e protocol.Envelope, p *promises) error {
+		if t := c.sups[e.Task]; t != nil && t.runs && t.dumps < protocol.MaxDumps {
+			// The number is the next whether the last one was kept or not.
+			t.dumps++
+			if err := t.Dump(t.dumps, []byte(e.Task)); err != nil {
+				return err
+			}
+			p.dumps = t.dumps
+		}
+		return nil
+	}},
 	{"progress", bySupervisor, func(c *crashing, e protocol.Envelope, p *promises) error {
 		if t := c.sups[e.Task]; t != nil && t.runs {
 			return t.Progress(protocol.TaskStatus{Task: e.Task, Revision: 2})

@@ -40,6 +40,7 @@ var suite = []struct {
 	{"epochs rise", testEpochsRise},
 	{"names that are not ids", testNamesThatAreNotIds},
 	{"head and tail are kept", testHeadAndTailAreKept},
+	{"dumps are kept whole", testDumpsAreKeptWhole},
 	{"output is read as it was written from any offset", testOutputIsReadAsItWasWrittenFromAnyOffset},
 }
 

@@ -53,8 +53,9 @@ type crashing struct {
 // supervisor is one that lives.
 type supervisor struct {
 	*spool.Task
-	lock io.Closer
-	runs bool // it has the right to
+	lock  io.Closer
+	runs  bool // it has the right to
+	dumps int  // that it has tried to keep
 }
 
 // promises are what was answered of one task.
@@ -65,6 +66,7 @@ type promises struct {
 	outcome                        protocol.Outcome
 	epoch                          int64
 	evidence                       bool
+	dumps                          int // the number of the last one that was kept
 }
 
 func newCrashing(t *rapid.T, seed uint64) *crashing {
@@ -214,6 +216,11 @@ func (c *crashing) compare(id string) {
 	}
 	if items, err := c.agent.Evidence(id); there && (err != nil || p.evidence && len(items) != 1) {
 		c.failf("%s: evidence %+v, %v", id, items, err)
+	}
+	if there && p.dumps > 0 {
+		if b, err := readDump(c.agent, id, p.dumps); err != nil || string(b) != id {
+			c.failf("%s: its dump %d is %q, %v", id, p.dumps, b, err)
+		}
 	}
 }
 

@@ -21,6 +21,7 @@
 //	        baseline                  the service's process before run, not durable
 //	        evidence                  durable: what was kept from before the restart
 //	        output.OFFSET             what the scripts printed, in segments
+//	        dump-N.zst                durable: a thread dump, packed, never changed
 //	        epoch                     durable: a later epoch than the received one, if one was shown
 //	    tombstones/ID                 durable, 90 days: this id never runs (again)
 //
@@ -49,7 +50,8 @@
 // made a name there may have been killed before it made that last, and what the
 // agent has found it tells as true.
 //
-// Evidence, where a scenario asks for it, costs two more. The blocks of
+// Evidence, where a scenario asks for it, costs two more, and so does each
+// thread dump. The blocks of
 // started and done are reserved by the PUT, so that a disk filled in between
 // (by the script itself, perhaps) can't keep an outcome from being written.
 //

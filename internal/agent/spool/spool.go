@@ -359,7 +359,7 @@ func (s *Spool) Bury(t Tombstone) error {
 		return err
 	}
 	err = s.graves.put(t.Task, data)
-	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+	if full(err) {
 		s.dropOutput(t.Task) // who buries has no more use for it
 		err = s.graves.put(t.Task, data)
 	}
@@ -378,18 +378,24 @@ func (s *Spool) Bury(t Tombstone) error {
 	return nil
 }
 
+// full tells whether an error means that the disk has no room.
+func full(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
+
+// dropOutput removes the output of a task and its dumps.
 func (s *Spool) dropOutput(id string) {
 	d, err := s.root.sub(id)
 	if err != nil {
 		return
 	}
 	defer d.Close()
-	segments, err := listSegments(d)
+	names, err := d.Names()
 	if err != nil {
 		return
 	}
-	for _, g := range segments {
-		d.remove(g.name()) //nolint:errcheck // the disk is full: whatever helps
+	for _, n := range names {
+		if strings.HasPrefix(n, segmentPrefix) || isDump(n) {
+			d.remove(n) //nolint:errcheck // the disk is full: whatever helps
+		}
 	}
 }
 

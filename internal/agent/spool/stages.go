@@ -58,6 +58,9 @@ type Started struct {
 	BootID string    `json:"boot_id"`
 	PID    int       `json:"pid,omitempty"`
 	Void   bool      `json:"void,omitempty"` // made by the agent, so that the task never runs
+	// Scriptless: no script is run for it. Whatever crashes, nothing is left that
+	// could still run, and nothing was changed.
+	Scriptless bool `json:"scriptless,omitempty"`
 }
 
 // Tombstone is what is remembered of an id that never runs (again).
