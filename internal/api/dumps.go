@@ -38,10 +38,10 @@ func (a *api) getDumpReport(ctx context.Context, actor restart.Actor, in *struct
 	dumpID
 
 	Series bool `query:"series" doc:"of all dumps of the series that this one is of"`
-}) (wire.DumpReport, error) {
+}) (wire.DumpAnalysis, error) {
 	v, err := a.cfg.Control.OpenDump(ctx, actor, in.ID, "report")
 	if err != nil {
-		return wire.DumpReport{}, err
+		return wire.DumpAnalysis{}, err
 	}
 	if in.Series {
 		return v.SeriesReport(ctx)

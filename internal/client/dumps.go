@@ -23,12 +23,12 @@ func (c *Client) Dump(ctx context.Context, id string) (wire.Dump, error) {
 
 // DumpReport gives all that is found in a dump, or in the whole series of which
 // it is one.
-func (c *Client) DumpReport(ctx context.Context, id string, series bool) (wire.DumpReport, error) {
+func (c *Client) DumpReport(ctx context.Context, id string, series bool) (wire.DumpAnalysis, error) {
 	query := url.Values{}
 	if series {
 		query.Set("series", "true")
 	}
-	return get[wire.DumpReport](ctx, c, "dumps/"+segment(id)+"/report", query)
+	return get[wire.DumpAnalysis](ctx, c, "dumps/"+segment(id)+"/report", query)
 }
 
 // DumpThreads lists threads of a dump.

@@ -56,17 +56,17 @@ func (v *DumpView) First(ctx context.Context) (*dump.Dump, error) {
 }
 
 // Report says what is in this file alone.
-func (v *DumpView) Report(ctx context.Context) (wire.DumpReport, error) {
+func (v *DumpView) Report(ctx context.Context) (wire.DumpAnalysis, error) {
 	dumps, err := v.Dumps(ctx)
 	if err != nil {
-		return wire.DumpReport{}, err
+		return wire.DumpAnalysis{}, err
 	}
 	return reportOf([]string{v.ID}, dumps), nil
 }
 
-func reportOf(ids []string, dumps []*dump.Dump) wire.DumpReport {
+func reportOf(ids []string, dumps []*dump.Dump) wire.DumpAnalysis {
 	report := analyse.Series(dumps, analyse.Options{})
-	return wire.DumpReport{Dumps: ids, Says: report.Verdict().String(), Report: report}
+	return wire.DumpAnalysis{Dumps: ids, Says: report.Verdict().String(), Report: report}
 }
 
 // Series lists the dumps of the series that this one is of, in order, this one
@@ -88,10 +88,10 @@ func (v *DumpView) Series(ctx context.Context) ([]wire.Dump, error) {
 
 // SeriesReport says what the whole series says together: what stands still, and
 // what is hot, one dump alone can't tell.
-func (v *DumpView) SeriesReport(ctx context.Context) (wire.DumpReport, error) {
+func (v *DumpView) SeriesReport(ctx context.Context) (wire.DumpAnalysis, error) {
 	series, err := v.Series(ctx)
 	if err != nil {
-		return wire.DumpReport{}, err
+		return wire.DumpAnalysis{}, err
 	}
 	var ids []string
 	var dumps []*dump.Dump
@@ -104,7 +104,7 @@ func (v *DumpView) SeriesReport(ctx context.Context) (wire.DumpReport, error) {
 		if code := restart.CodeOf(err); code == restart.CodeInvalid || code == restart.CodeNotFound {
 			continue // it can't be read: the others can
 		} else if err != nil {
-			return wire.DumpReport{}, err
+			return wire.DumpAnalysis{}, err
 		}
 		ids, dumps = append(ids, d.ID), append(dumps, parsed...)
 	}

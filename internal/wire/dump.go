@@ -111,8 +111,8 @@ type RunDumps struct {
 	LeftOut []string             `json:"left_out,omitempty" doc:"hosts whose dumps are not in the report: they can't be read, or all together are too many bytes"`
 }
 
-// DumpReport is what one dump, or its series, says.
-type DumpReport struct {
+// DumpAnalysis is what one dump, or its series, says.
+type DumpAnalysis struct {
 	Dumps  []string        `json:"dumps" nullable:"false" doc:"ids of the files that were looked at, in order"`
 	Says   string          `json:"says" doc:"the verdict in one English sentence"`
 	Report *analyse.Report `json:"report"`
