@@ -20,6 +20,7 @@ import (
 
 	"github.com/restartilka/restartilka/internal/agent"
 	"github.com/restartilka/restartilka/internal/agent/supervisor"
+	"github.com/restartilka/restartilka/internal/dump/capture"
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/systemd"
@@ -68,6 +69,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return supervisor.Main()
 	case supervisor.TryVerb:
 		return supervisor.TryMain()
+	case capture.Verb:
+		return capture.Main()
 	case "serve":
 		return serve(args[1:], stderr)
 	case "join":

@@ -49,7 +49,7 @@ type check func(ctx context.Context) (held string, err error)
 func New(config Config) *Checker {
 	c := &Checker{health: config.Health, baseline: config.Baseline, checks: checksOf(config)}
 	if ref := config.Health.NewProcess; ref != nil {
-		c.observe = func(ctx context.Context) (Process, string, error) { return config.System.observe(ctx, *ref) }
+		c.observe = func(ctx context.Context) (Process, string, error) { return config.System.Explain(ctx, *ref) }
 	}
 	return c
 }

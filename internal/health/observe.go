@@ -25,12 +25,12 @@ func Observe(ctx context.Context, ref restart.ProcessRef) (Process, error) {
 // unit that does not exist, CodeUnavailable where systemd, /proc or a file does
 // not answer.
 func (s System) Observe(ctx context.Context, ref restart.ProcessRef) (Process, error) {
-	process, _, err := s.observe(ctx, ref)
+	process, _, err := s.Explain(ctx, ref)
 	return process, err
 }
 
-// observe also says in a few words why there is no process.
-func (s System) observe(ctx context.Context, ref restart.ProcessRef) (p Process, absent string, err error) {
+// Explain is Observe, and also says in a few words why there is no process.
+func (s System) Explain(ctx context.Context, ref restart.ProcessRef) (p Process, absent string, err error) {
 	if err := checkRef(ref); err != nil {
 		return Process{}, "", err
 	}

@@ -1,0 +1,18 @@
+package capture_test
+
+import (
+	"os"
+	"testing"
+
+	"github.com/restartilka/restartilka/internal/dump/capture"
+)
+
+// The test binary is also the child that takes dumps.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == capture.Verb {
+		os.Exit(capture.Main())
+	}
+	code := m.Run()
+	stopJVMs()
+	os.Exit(code)
+}
