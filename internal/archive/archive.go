@@ -7,6 +7,7 @@ import (
 
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/dump"
+	"github.com/restartilka/restartilka/internal/dump/redact"
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/store"
@@ -38,8 +39,7 @@ type Config struct {
 	UploadMax   int64         // bytes of a file that somebody puts in; 0 = 64 MB
 	CacheBytes  int64         // of parsed dumps, estimated; 0 = 96 MiB
 
-	// Redact takes out of a text what nobody is to see; nil = the text as it is.
-	Redact func(text []byte) []byte
+	Redact *redact.Rules // what is taken out before anything is stored; nil = what is built in
 	// Kept is told of each dump that was stored; nil = nobody is. It must not block.
 	Kept   func(runtime dump.Runtime, origin store.DumpOrigin)
 	Logger *slog.Logger
@@ -80,7 +80,7 @@ func New(cfg Config) *Archive {
 		cfg.CacheBytes = 96 << 20
 	}
 	if cfg.Redact == nil {
-		cfg.Redact = func(text []byte) []byte { return text }
+		cfg.Redact = redact.Defaults()
 	}
 	if cfg.Kept == nil {
 		cfg.Kept = func(dump.Runtime, store.DumpOrigin) {}

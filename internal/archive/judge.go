@@ -6,13 +6,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
-
-	"github.com/klauspost/compress/zstd"
 
 	"github.com/restartilka/restartilka/internal/dump"
 	"github.com/restartilka/restartilka/internal/dump/analyse"
+	"github.com/restartilka/restartilka/internal/dump/pack"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/store"
 	"github.com/restartilka/restartilka/internal/wire"
@@ -30,15 +28,15 @@ const (
 )
 
 // unpack gives the text of zstd or gzip, and anything else as it is, up to most
-// bytes. What is longer, or damaged, is CodeInvalid or CodeTooLarge: neither a
-// bomb nor an endless window takes more memory than that.
+// bytes: CodeTooLarge where it is longer, however small it came, CodeInvalid
+// where it is damaged.
 func unpack(data []byte, most int64) ([]byte, error) {
 	var r io.Reader = bytes.NewReader(data)
 	switch {
 	case bytes.HasPrefix(data, []byte{0x28, 0xb5, 0x2f, 0xfd}):
-		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(uint64(most)), zstd.WithDecoderMaxWindow(32<<20))
+		z, err := pack.Unpack(r, most)
 		if err != nil {
-			return nil, fmt.Errorf("unpack a dump: %w", err)
+			return nil, err
 		}
 		defer z.Close()
 		r = z
@@ -51,7 +49,7 @@ func unpack(data []byte, most int64) ([]byte, error) {
 	}
 	text, err := io.ReadAll(io.LimitReader(r, most+1))
 	switch {
-	case int64(len(text)) > most, errors.Is(err, zstd.ErrDecoderSizeExceeded), errors.Is(err, zstd.ErrWindowSizeExceeded):
+	case int64(len(text)) > most, restart.CodeOf(err) == restart.CodeTooLarge:
 		return nil, restart.Errorf(restart.CodeTooLarge, "the dump has more than %d MiB of text", most>>20)
 	case err != nil:
 		return nil, damaged(err)
@@ -60,17 +58,7 @@ func unpack(data []byte, most int64) ([]byte, error) {
 }
 
 func damaged(err error) error {
-	return restart.Errorf(restart.CodeInvalid, "the dump's file is damaged: it can't be unpacked").Because(err)
-}
-
-// pack compresses a text as it is stored.
-func pack(text []byte) ([]byte, error) {
-	z, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedDefault))
-	if err != nil {
-		return nil, fmt.Errorf("compress a dump: %w", err)
-	}
-	defer z.Close() //nolint:errcheck // of a writer without a target
-	return z.EncodeAll(text, make([]byte, 0, len(text)/8)), nil
+	return restart.Errorf(restart.CodeInvalid, "the dump's file is damaged: it can't be unpacked").WithHint("is it whole?").Because(err)
 }
 
 // slot waits for a place to parse in.
@@ -97,10 +85,10 @@ func (a *Archive) take(ctx context.Context, d *store.Dump, data []byte) ([]byte,
 		d.Error = "what the host sent is no dump: " + sentence(err)
 		return nil, nil
 	}
-	text = a.cfg.Redact(text)
+	text = a.cfg.Redact.Text(text)
 	d.Size = int64(len(text))
-	if packed, err := pack(text); err == nil {
-		data = packed
+	if data, err = pack.Pack(text); err != nil {
+		return nil, err
 	}
 	dumps, err := a.understand(text)
 	if err != nil {

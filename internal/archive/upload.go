@@ -11,6 +11,7 @@ import (
 
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/dump"
+	"github.com/restartilka/restartilka/internal/dump/pack"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/store"
 )
@@ -62,12 +63,12 @@ func (a *Archive) look(ctx context.Context, data []byte) (store.Dump, []byte, er
 	if err != nil {
 		return store.Dump{}, nil, err
 	}
-	text = a.cfg.Redact(text)
+	text = a.cfg.Redact.Text(text)
 	dumps, err := a.understand(text)
 	if err != nil {
 		return store.Dump{}, nil, err
 	}
-	packed, err := pack(text)
+	packed, err := pack.Pack(text)
 	if err != nil {
 		return store.Dump{}, nil, err
 	}

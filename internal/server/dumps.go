@@ -1,15 +1,14 @@
 package server
 
 import (
-	"errors"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/archive"
 	"github.com/restartilka/restartilka/internal/dump"
+	"github.com/restartilka/restartilka/internal/dump/redact"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/store"
 )
@@ -19,7 +18,7 @@ type DumpsConfig struct {
 	Keep      Days     `yaml:"keep"`       // 30d; from 1h to 3650d
 	MaxBytes  Bytes    `yaml:"max_bytes"`  // 10GB, of all together, compressed; the oldest go first
 	UploadMax Bytes    `yaml:"upload_max"` // 64MB, of a file that somebody puts into the viewer; 1MB to 256MB
-	Redact    []string `yaml:"redact"`     // regular expressions; what they match is taken out before a dump is stored
+	Redact    []string `yaml:"redact"`     // regular expressions; what they match is taken out before a dump is stored, beside what is built in
 }
 
 func defaultDumps() DumpsConfig {
@@ -35,39 +34,22 @@ func (c DumpsConfig) check() error {
 	case c.UploadMax < 1_000_000 || c.UploadMax > 256_000_000:
 		return fmt.Errorf("dumps.upload_max: %s is not from 1MB to 256MB", c.UploadMax)
 	}
-	_, err := c.rules()
-	return err
-}
-
-func (c DumpsConfig) rules() ([]*regexp.Regexp, error) {
-	var out []*regexp.Regexp
-	for i, text := range c.Redact {
-		rule, err := regexp.Compile(text)
-		if err == nil && rule.MatchString("") {
-			err = errors.New("it matches nothing at all, and so everywhere")
-		}
-		if err != nil {
-			return nil, fmt.Errorf("dumps.redact: entry %d: %w", i+1, err)
-		}
-		out = append(out, rule)
+	if _, err := redact.New(c.Redact); err != nil {
+		return fmt.Errorf("dumps.redact: %w", err)
 	}
-	return out, nil
+	return nil
 }
 
 // newArchive makes the archive of thread dumps. The configuration was checked.
 func (s *Server) newArchive() (*archive.Archive, error) {
 	c := s.cfg.Dumps
-	rules, err := c.rules()
+	rules, err := redact.New(c.Redact)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("dumps.redact: %w", err)
 	}
-	cfg := archive.Config{
-		Store: s.store, Hosts: s.agents, Keep: time.Duration(c.Keep), MaxBytes: int64(c.MaxBytes), UploadMax: int64(c.UploadMax), Kept: s.meters.dumpKept, Logger: s.log,
-	}
-	if len(rules) > 0 {
-		cfg.Redact = func(text []byte) []byte { return archive.Redact(text, rules) }
-	}
-	return archive.New(cfg), nil
+	return archive.New(archive.Config{
+		Store: s.store, Hosts: s.agents, Keep: time.Duration(c.Keep), MaxBytes: int64(c.MaxBytes), UploadMax: int64(c.UploadMax), Redact: rules, Kept: s.meters.dumpKept, Logger: s.log,
+	}), nil
 }
 
 // dumpKept is told of each dump that was stored.

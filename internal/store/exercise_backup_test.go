@@ -81,6 +81,8 @@ func fill(t *testing.T, s *store.Store) (open, waiting restart.Run) {
 		{ID: open.Tasks[1].ID, Path: toTask(restart.TaskRunning), Error: odd},
 	}})
 	ok(s.AppendOutput(t.Context(), open.Tasks[0].ID, 0, bytes.Repeat([]byte("line\x00\xff\n"), 1000), 0))
+	addDump(t, s, newDump(&open.Tasks[0], 1), []byte{0, 1, 2, 255})
+	addDump(t, s, newDump(nil, 0), []byte("an upload"))
 	waiting = newRun(1)
 	waiting.Service = "haproxy"
 	mustCreate(t, s, waiting)
@@ -179,7 +181,7 @@ func exerciseBackup(t *testing.T, newDSN storetest.NewDSN) {
 			t.Errorf("%+v", m)
 		}
 		restored, _ = restoreTo(t, to(t), small)
-		if after, err := store.Rows(restored); err != nil || len(after["output_chunks"]) > 0 || len(after["task_details"]) != len(before["task_details"]) {
+		if after, err := store.Rows(restored); err != nil || len(after["output_chunks"])+len(after["dumps"])+len(after["dump_chunks"]) > 0 || len(after["task_details"]) != len(before["task_details"]) {
 			t.Errorf("%v %v", after, err)
 		}
 		// A run whose output was left out is shown without it.
