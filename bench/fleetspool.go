@@ -1,6 +1,8 @@
 package main
 
 import (
+	"io"
+
 	"github.com/restartilka/restartilka/internal/agent/spool"
 	"github.com/restartilka/restartilka/internal/protocol"
 )
@@ -72,6 +74,18 @@ func (h *simulated) OutputSize(id string) (int64, error) {
 
 func (h *simulated) ReadOutput(id string, offset, size int64) (protocol.Output, error) {
 	return withSpool(h, func(s *spool.Spool) (protocol.Output, error) { return s.ReadOutput(id, offset, size) })
+}
+
+func (h *simulated) Dump(id string, n int) (io.ReadCloser, int64, error) {
+	type opened struct {
+		io.ReadCloser
+		size int64
+	}
+	o, err := withSpool(h, func(s *spool.Spool) (opened, error) {
+		r, size, err := s.Dump(id, n)
+		return opened{r, size}, err
+	})
+	return o.ReadCloser, o.size, err
 }
 
 func (h *simulated) Prune(ids []string) error {

@@ -71,6 +71,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return supervisor.TryMain()
 	case capture.Verb:
 		return capture.Main()
+	case supervisor.GatherVerb:
+		return supervisor.GatherMain()
 	case "serve":
 		return serve(args[1:], stderr)
 	case "join":

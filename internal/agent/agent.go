@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"sync"
 	"time"
@@ -35,6 +36,7 @@ type Archive interface {
 	Evidence(id string) ([]protocol.EvidenceItem, error)
 	OutputSize(id string) (int64, error)
 	ReadOutput(id string, offset, size int64) (protocol.Output, error)
+	Dump(id string, n int) (io.ReadCloser, int64, error)
 	Prune(ids []string) error
 }
 
@@ -64,6 +66,9 @@ type Config struct {
 	// Command gives the runner of a scenario's health command, for probes; nil =
 	// such a check can't be made.
 	Command func(host.Work) health.Runner
+	// Gather takes the evidence of a scenario apart from a task, and gives a
+	// protocol.EvidenceReport as JSON; nil = none is taken.
+	Gather func(context.Context, host.Work) (io.ReadCloser, error)
 	// Attend is called before a task's supervisor is launched, and for each task
 	// that Recover finds active; nil = nobody attends.
 	Attend func(id string)
@@ -106,17 +111,18 @@ type Agent struct {
 	discovering sync.Mutex // held during a look at the host's units
 	laying      sync.Mutex // held while a scenario is laid
 
-	mu       sync.Mutex // guards what follows; never held during I/O
-	tasks    map[string]*task
-	graves   map[string]spool.Tombstone
-	epochs   map[string]int64       // by run: the highest shown
-	accepted map[string][]time.Time // by service: when tasks came in the last hour
-	refused  refusals
-	asking   asking
-	counts   map[protocol.Outcome]int64
-	took     durations // of the tasks that ended
-	stopping bool
-	stopped  chan struct{} // closed with stopping
+	mu        sync.Mutex // guards what follows; never held during I/O
+	tasks     map[string]*task
+	graves    map[string]spool.Tombstone
+	epochs    map[string]int64       // by run: the highest shown
+	accepted  map[string][]time.Time // by service: when tasks came in the last hour
+	refused   refusals
+	asking    asking
+	gathering map[string]bool // services whose evidence is being taken apart from a task
+	counts    map[protocol.Outcome]int64
+	took      durations // of the tasks that ended
+	stopping  bool
+	stopped   chan struct{} // closed with stopping
 }
 
 var errStopping = restart.Errorf(restart.CodeStopping, "this agent is stopping")
@@ -159,7 +165,7 @@ func New(cfg Config) (*Agent, error) {
 	a := &Agent{
 		cfg: cfg, turn: make(chan struct{}, 1), tasks: map[string]*task{}, graves: map[string]spool.Tombstone{},
 		epochs: map[string]int64{}, accepted: map[string][]time.Time{}, counts: map[protocol.Outcome]int64{},
-		stopped: make(chan struct{}), born: cfg.Now(), tally: newTally(),
+		stopped: make(chan struct{}), born: cfg.Now(), tally: newTally(), gathering: map[string]bool{},
 	}
 	return a, nil
 }

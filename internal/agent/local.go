@@ -51,7 +51,7 @@ type LocalPlan struct {
 	Steps       []LocalStep       `json:"steps"`
 }
 
-// LocalStep is one script, as it would run.
+// LocalStep is one script, as it would run, or what is done without one, in words.
 type LocalStep struct {
 	Phase  protocol.Phase `json:"phase"`
 	Script string         `json:"script"`
@@ -89,6 +89,9 @@ func (a *Agent) Plan(ctx context.Context, ask Ask) (LocalPlan, error) {
 		if s.step != nil {
 			p.Steps = append(p.Steps, LocalStep{Phase: s.phase, Script: s.step.Script, When: s.step.When})
 		}
+	}
+	if d := work.Rendered.Dump; d != nil {
+		p.Steps = append(p.Steps, LocalStep{Phase: protocol.PhaseRun, Script: d.String()})
 	}
 	return p, nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/restartilka/restartilka/internal/agent"
 	"github.com/restartilka/restartilka/internal/agent/supervisor"
+	"github.com/restartilka/restartilka/internal/dump/capture"
 )
 
 // TestMain lets the test binary be the agent and its supervisors as well: they
@@ -25,6 +26,10 @@ func TestMain(m *testing.M) {
 			os.Exit(supervisor.Main())
 		case supervisor.TryVerb:
 			os.Exit(supervisor.TryMain())
+		case supervisor.GatherVerb:
+			os.Exit(supervisor.GatherMain())
+		case capture.Verb:
+			os.Exit(capture.Main())
 		case "serve":
 			os.Exit(serveMain(os.Args[2]))
 		}

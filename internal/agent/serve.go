@@ -206,7 +206,7 @@ func build(s Settings, store *spool.Spool, attendant *Attendant, identity *Ident
 	}}
 	a, err = New(Config{
 		Host: here, Local: &Local{Key: store.LocalKey, Ledger: records}, Reviewed: store, Asked: asked, Keys: keys, Keyring: s.keyring(), Spool: store, Archive: store, Launcher: launcher, Packages: host.Packages{},
-		Command: Command(base, s.Grace), Attend: attendant.Attend,
+		Command: Command(base, s.Grace), Gather: Gather(base, s.Host, s.Grace), Attend: attendant.Attend,
 		Containment: containment(base, why), Features: FeaturesHere(base, why), SpoolDir: s.Spool, Program: version.Current().Version, BootID: host.BootID(),
 		RatePerHour: s.Rate, Identity: identity, Logger: log,
 	})

@@ -40,6 +40,7 @@ func (a *Agent) localVerbs() []verb {
 		{http.MethodPost, "/local/review/{id}/forget", rootHere, a.serveForgetReviewed},
 		{http.MethodGet, "/local/tasks/{id}", rootHere, a.serveGet},
 		{http.MethodGet, "/local/tasks/{id}/output", rootHere, a.serveOutput},
+		{http.MethodGet, "/local/tasks/{id}/dumps/{n}", rootHere, a.serveDump},
 		{http.MethodPost, "/local/tasks/{id}/cancel", rootHere, func(w http.ResponseWriter, r *http.Request) error {
 			return handle(w, r, func(ctx context.Context, id string, _ struct{}) (protocol.TaskStatus, error) {
 				return a.CancelHere(ctx, id)

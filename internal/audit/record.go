@@ -52,6 +52,8 @@ const (
 	TaskRefused          Action = "task.refused"          // by a host's own record: what it refused, and why
 	ScenarioLaid         Action = "scenario.laid"         // by a host's own record: a signed version that a server laid there
 	EnvelopeKeysLearned  Action = "envelope_keys.learned" // by a host's own record: whose envelopes it obeys from here on
+	EvidenceTaken        Action = "evidence.taken"        // by a host's own record: what a server has seen of a service there, apart from a task
+	DumpTaken            Action = "dump.taken"            // by a host's own record: root has taken dumps of a process there; with an outcome: how that ended
 	SerialForgotten      Action = "serial.forgotten"      // by a host's own record: root lets an older version of a scenario in
 	HostChainBroken      Action = "host.chain_broken"     // a host's own records are not those that were seen before
 	TokenCreated         Action = "token.created"

@@ -1,5 +1,6 @@
 // Package evidence keeps what a restart would destroy: the last lines of the
-// service's journal, and what the kernel knows about its process. It is taken
+// service's journal, what the kernel knows about its process, and, by who can
+// take and keep one, a thread dump. It is taken
 // before the process is told to stop, because afterwards nobody can find out
 // why it had to be.
 //

@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -21,14 +22,18 @@ const (
 
 // The kinds of evidence that this package takes.
 const (
-	KindJournal = "journal"
-	KindProcess = "process"
+	KindJournal    = restart.EvidenceJournal
+	KindProcess    = restart.EvidenceProcess
+	KindThreadDump = restart.EvidenceThreadDump
 )
 
 // Target is whose evidence is taken.
 type Target struct {
 	Unit    string          // for the journal; "" = none known
 	Process *health.Process // as observed before the restart; nil = none known
+	// Dump takes and keeps a thread dump, and says what it took, in one line; nil =
+	// none can be taken. A dump is no text for people: it is not in the item.
+	Dump func(context.Context) (string, error)
 }
 
 // System is the host as this package sees it. The zero value is the real one;
@@ -66,6 +71,13 @@ func (s System) take(ctx context.Context, evidence restart.Evidence, target Targ
 		item.Text, item.Truncated, err = s.journal(ctx, target.Unit, evidence.Lines)
 	case KindProcess:
 		item.Text, item.Truncated, err = s.process(ctx, target.Process)
+	case KindThreadDump:
+		if target.Dump == nil {
+			err = errors.New("the process is not known: the service has no unit, and the scenario names no process")
+			break
+		}
+		item.Text, err = target.Dump(ctx)
+		item.Text = clean(item.Text)
 	default:
 		err = fmt.Errorf("this agent takes no evidence of the kind %s", restart.Quote(evidence.Kind))
 	}

@@ -131,12 +131,13 @@ type TaskStatus struct {
 	Chain       *ChainHead     `json:"chain,omitempty"` // of the host's own records; nil = it has none
 }
 
-// EvidenceItem is one thing kept from before the restart.
+// EvidenceItem is one thing kept from before the restart, or from after it.
 type EvidenceItem struct {
-	Kind      string `json:"kind"` // journal | process | thread-dump: its text says what was taken, the dump itself is in Dumps
-	Text      string `json:"text,omitempty"`
-	Truncated int64  `json:"truncated,omitempty"` // bytes left out
-	Error     string `json:"error,omitempty"`
+	Kind      string   `json:"kind"`           // journal | process | thread-dump: its text says what was taken, the dump itself is in Dumps
+	When      DumpWhen `json:"when,omitempty"` // "" = before the change; or after it, to compare
+	Text      string   `json:"text,omitempty"`
+	Truncated int64    `json:"truncated,omitempty"` // bytes left out
+	Error     string   `json:"error,omitempty"`
 }
 
 // Output is one line of the NDJSON answer of /output.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/restartilka/restartilka/internal/dump"
+	"github.com/restartilka/restartilka/internal/dump/redact"
 	"github.com/restartilka/restartilka/internal/restart"
 )
 
@@ -42,7 +43,7 @@ func readDump(top section) *restart.DumpStep {
 		URL:          sec.text("url"),
 		Signal:       sec.oneOf("signal", dumpSignals...),
 		Log:          sec.text("log"),
-		Redact:       sec.names("redact", 50, checkPattern),
+		Redact:       sec.names("redact", redact.MaxRules, checkRule),
 	}.Defaults()
 	if p, ok := sec.sub("process", "unit", "pid_file", "port", "command"); ok {
 		d.Process = restart.ProcessRef{Unit: p.text("unit"), PIDFile: p.text("pid_file"), Port: p.plainText("port"), Command: p.text("command")}
@@ -63,6 +64,14 @@ func checkPattern(s string) error {
 		return restart.Errorf(restart.CodeInvalid, "%s matches every text, the empty one too", restart.Quote(s)).WithHint("name a part that must be there")
 	}
 	return nil
+}
+
+// checkRule accepts what the host's own redaction takes.
+func checkRule(s string) error {
+	if len(s) > redact.MaxLength {
+		return restart.Errorf(restart.CodeInvalid, "it has %d bytes; at most %d are allowed", len(s), redact.MaxLength)
+	}
+	return checkPattern(s)
 }
 
 // dumpPlaces lists the texts of a dump step in which placeholders are filled in.

@@ -139,7 +139,11 @@ func (h Host) Find(service, digest, environment, group, project string) (Work, e
 	if w.Scenario.Unit != "" {
 		w.Unit = w.Scenario.Unit
 	}
-	w.User, err = FindUser(w.Rendered.RunAs, os.Geteuid())
+	if w.Rendered.RunAs == "" {
+		w.User, err = OwnUser()
+	} else {
+		w.User, err = FindUser(w.Rendered.RunAs, os.Geteuid())
+	}
 	return w, err
 }
 

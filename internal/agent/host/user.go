@@ -2,6 +2,7 @@ package host
 
 import (
 	"fmt"
+	"os"
 	"os/user"
 	"strconv"
 
@@ -39,6 +40,18 @@ func FindUser(name string, self int) (User, error) {
 			WithHint("run the agent as root, or set user: in services.d to the agent's own user")
 	}
 	return fill(u, self)
+}
+
+// OwnUser is the agent's own user, whatever it is called.
+func OwnUser() (User, error) {
+	uid := os.Geteuid()
+	u, err := user.LookupId(strconv.Itoa(uid))
+	if err != nil { // one that no user database lists
+		return User{Name: "user " + strconv.Itoa(uid), Home: "/", UID: uint32(uid), GID: uint32(os.Getegid()), Self: true}, nil
+	}
+	own, err := fill(u, uid)
+	own.Self = true
+	return own, err
 }
 
 func fill(u *user.User, self int) (User, error) {

@@ -1,10 +1,13 @@
 package spool
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
@@ -59,7 +62,7 @@ func (t *Task) Dump(n int, packed []byte) error {
 
 // noRoom says in words that the disk is full.
 func noRoom(err error) error {
-	if full(err) {
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
 		return restart.Errorf(restart.CodeDiskFull, "it is not kept: there is no room in the spool of this host").
 			WithHint("make room on the file system of the agent's spool").Because(err)
 	}

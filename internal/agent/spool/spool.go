@@ -359,7 +359,7 @@ func (s *Spool) Bury(t Tombstone) error {
 		return err
 	}
 	err = s.graves.put(t.Task, data)
-	if full(err) {
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
 		s.dropOutput(t.Task) // who buries has no more use for it
 		err = s.graves.put(t.Task, data)
 	}
@@ -377,9 +377,6 @@ func (s *Spool) Bury(t Tombstone) error {
 	s.root.removeSub(t.Task) //nolint:errcheck // see above
 	return nil
 }
-
-// full tells whether an error means that the disk has no room.
-func full(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
 
 // dropOutput removes the output of a task and its dumps.
 func (s *Spool) dropOutput(id string) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/restartilka/restartilka/internal/dump/capture"
 	"github.com/restartilka/restartilka/internal/health"
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
@@ -28,7 +29,11 @@ func (t *tour) rehearse(ctx context.Context) {
 	if undrain := t.work.Rendered.Undrain; undrain != nil {
 		t.would("undrain, when "+undrain.When, undrain)
 	}
-	if ctx, cancel := context.WithTimeoutCause(ctx, limit, errTimeout); !t.stand(ctx, cancel) {
+	before := t.stand
+	if t.work.Rendered.Dump != nil {
+		before = t.seek
+	}
+	if ctx, cancel := context.WithTimeoutCause(ctx, limit, errTimeout); !before(ctx, cancel) {
 		return
 	}
 	if !t.look(ctx) {
@@ -68,6 +73,20 @@ func (t *tour) stand(ctx context.Context, cancel context.CancelFunc) bool {
 	t.begin(protocol.PhaseRun)
 	t.end(nil, fmt.Errorf("no script could be run: %w", err))
 	return t.fail(protocol.PhaseRun, outcome)
+}
+
+// seek finds the process of a dump, in the place of taking one.
+func (t *tour) seek(ctx context.Context, cancel context.CancelFunc) bool {
+	defer cancel()
+	fmt.Fprintf(t.output, "\n== dump:\n%s", t.work.Rendered.Dump)
+	found, err := capture.Find(ctx, refOf(t.work.Rendered.Dump.Process))
+	if err == nil {
+		fmt.Fprintf(t.output, "that is process %d now: %s\n", found.PID, capture.RuntimeOf(found.PID))
+		return true
+	}
+	t.begin(protocol.PhaseRun)
+	t.end(nil, err)
+	return t.fail(protocol.PhaseRun, protocol.OutcomeFailed)
 }
 
 // look probes the service as it is now.

@@ -15,6 +15,8 @@ import (
 
 	"github.com/restartilka/restartilka/internal/agent/host"
 	"github.com/restartilka/restartilka/internal/agent/spool"
+	"github.com/restartilka/restartilka/internal/dump"
+	"github.com/restartilka/restartilka/internal/dump/capture"
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
 )
@@ -80,6 +82,14 @@ type simulated func(ctx context.Context, text string) (int, error)
 
 func (run simulated) run(ctx context.Context, s script) (int, error) { return run(ctx, s.text) }
 
+// dump takes one that says nothing.
+func (run simulated) dump(ctx context.Context, _ capture.Job, _ host.User, emit func(capture.Captured) error) error {
+	if _, err := run(ctx, ""); err != nil {
+		return err
+	}
+	return emit(capture.Captured{Header: dump.Header{PID: 1, Runtime: dump.Process, Method: capture.MethodProc, Taken: time.Now(), Number: 1, Of: 1}, Raw: []byte("\n")})
+}
+
 // supervise does the work; no scripts means that they are processes.
 func supervise(ctx context.Context, j Job, log *slog.Logger, sync spool.Sync, scripts scripts) error {
 	task, err := spool.OpenTask(j.Spool, j.Task, sync)
@@ -115,7 +125,7 @@ func supervise(ctx context.Context, j Job, log *slog.Logger, sync spool.Sync, sc
 		return t.refuse(err)
 	}
 	now := time.Now().UTC()
-	switch err := task.Start(spool.Started{At: now, BootID: host.BootID(), PID: os.Getpid()}); {
+	switch err := task.Start(spool.Started{At: now, BootID: host.BootID(), PID: os.Getpid(), Scriptless: t.scriptless()}); {
 	case errors.Is(err, spool.ErrStarted):
 		log.Info("another has the right to run this task")
 		return nil

@@ -11,6 +11,7 @@ import (
 
 	"github.com/restartilka/restartilka/internal/agent/host"
 	"github.com/restartilka/restartilka/internal/agent/spool"
+	"github.com/restartilka/restartilka/internal/dump/capture"
 	"github.com/restartilka/restartilka/internal/health"
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
@@ -26,9 +27,10 @@ const (
 // errTimeout is why the context of drain and run ends at task_timeout.
 var errTimeout = errors.New("over its time")
 
-// scripts runs scripts, one at a time: *runner.
+// scripts runs scripts, one at a time, and takes dumps: *runner.
 type scripts interface {
 	run(ctx context.Context, s script) (exit int, err error)
+	dump(ctx context.Context, job capture.Job, as host.User, emit func(capture.Captured) error) error
 }
 
 // tour is one task's way through its phases.
@@ -40,6 +42,7 @@ type tour struct {
 	scripts  scripts // nil until prepare, unless they are simulated
 	output   *spool.Output
 	baseline *health.Process
+	kept     []protocol.EvidenceItem // from before the change
 	status   protocol.TaskStatus
 	log      *slog.Logger
 }
@@ -78,10 +81,15 @@ func (t *tour) walk(ctx context.Context) {
 		t.rehearse(ctx)
 		return
 	}
-	ok := t.evidence(ctx) && t.change(ctx) && t.wait(ctx)
+	ok := t.evidence(ctx)
+	changed := ok && t.change(ctx)
+	ok = changed && t.wait(ctx)
 	undrain := t.work.Rendered.Undrain
 	if undrain != nil && (ok || undrain.When == "always") {
 		t.undrain(ctx, ok)
+	}
+	if changed {
+		t.after(ctx)
 	}
 	if t.status.Outcome == "" {
 		t.status.Outcome = protocol.OutcomeSucceeded
@@ -98,6 +106,9 @@ func (t *tour) change(ctx context.Context) bool {
 		if !t.step(ctx, protocol.PhaseDrain, *step, limit) {
 			return false
 		}
+	}
+	if t.work.Rendered.Dump != nil {
+		return t.dump(ctx, limit)
 	}
 	if !t.remember(ctx) {
 		return false

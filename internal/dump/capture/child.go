@@ -75,6 +75,17 @@ type event struct {
 // back soon after the end of ctx, or of the time that the job allows. The
 // program that calls it must serve Verb by Main.
 func Run(ctx context.Context, job Job, emit func(Captured) error) error {
+	return Runner{}.Run(ctx, job, emit)
+}
+
+// Runner is Run for who has a say in how the child is kept together, and whose
+// rights it has.
+type Runner struct {
+	Prepare func(*exec.Cmd) // called before the child starts; nil = nothing is to be added
+}
+
+// Run is Run with the Runner's say.
+func (r Runner) Run(ctx context.Context, job Job, emit func(Captured) error) error {
 	if err := job.Check(); err != nil {
 		return err
 	}
@@ -84,7 +95,7 @@ func Run(ctx context.Context, job Job, emit func(Captured) error) error {
 	if err != nil {
 		return fmt.Errorf("encode the job of a dump: %w", err)
 	}
-	child, err := start(append(input, '\n'))
+	child, err := start(append(input, '\n'), r.Prepare)
 	if err != nil {
 		return err
 	}
@@ -114,7 +125,7 @@ type child struct {
 // self is this program, also after its file has been replaced by an upgrade.
 const self = "/proc/self/exe"
 
-func start(job []byte) (*child, error) {
+func start(job []byte, prepare func(*exec.Cmd)) (*child, error) {
 	theirs, input, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("make a pipe: %w", err)
@@ -132,6 +143,9 @@ func start(job []byte) (*child, error) {
 		Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"}, Dir: "/",
 		Stdin: theirs, Stdout: written, Stderr: c.said, WaitDelay: time.Second,
 		SysProcAttr: &unix.SysProcAttr{Setpgid: true},
+	}
+	if prepare != nil {
+		prepare(c.cmd)
 	}
 	if err := c.cmd.Start(); err != nil {
 		input.Close()

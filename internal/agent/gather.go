@@ -1,0 +1,148 @@
+package agent
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os/exec"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/restartilka/restartilka/internal/agent/host"
+	"github.com/restartilka/restartilka/internal/agent/supervisor"
+	"github.com/restartilka/restartilka/internal/audit"
+	"github.com/restartilka/restartilka/internal/protocol"
+	"github.com/restartilka/restartilka/internal/restart"
+)
+
+// Evidence takes the evidence of a reviewed scenario without any task, and
+// gives a protocol.EvidenceReport as JSON. Nothing of it is kept here. Of one
+// service one at a time is taken: CodeBusy.
+func (a *Agent) Evidence(ctx context.Context, in protocol.EvidenceRequest) (io.ReadCloser, error) {
+	if in.Service == "" || in.Digest == "" {
+		return nil, restart.Errorf(restart.CodeInvalid, "evidence is of a service, by a scenario's digest")
+	}
+	if err := checkNames(in.Service, in.Environment, in.Group, in.Project, "", in.Digest); err != nil {
+		return nil, err
+	}
+	work, err := a.cfg.Host.Find(in.Service, in.Digest, in.Environment, in.Group, in.Project)
+	if err != nil {
+		return nil, err
+	}
+	if len(work.Scenario.Evidence) == 0 || a.cfg.Gather == nil {
+		b, err := json.Marshal(protocol.EvidenceReport{Items: []protocol.EvidenceItem{}, TakenAt: a.cfg.Now().UTC()})
+		return io.NopCloser(bytes.NewReader(b)), err
+	}
+	a.mu.Lock()
+	if a.gathering[in.Service] {
+		a.mu.Unlock()
+		return nil, restart.Errorf(restart.CodeBusy, "the evidence of service %s is being taken on this host", in.Service).WithHint("wait for that, at most %s", protocol.EvidenceTime)
+	}
+	a.gathering[in.Service] = true
+	a.mu.Unlock()
+	done := func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		delete(a.gathering, in.Service)
+	}
+	a.noteAsked(audit.Record{
+		Action: audit.EvidenceTaken, Service: in.Service, Environment: in.Environment, ScenarioDigest: in.Digest, Detail: "scenario " + work.Scenario.Name,
+	})
+	report, err := a.cfg.Gather(ctx, work)
+	if err != nil {
+		done()
+		return nil, err
+	}
+	return closing{report, done}, nil
+}
+
+// closing calls done once what it reads is closed.
+type closing struct {
+	io.ReadCloser
+	done func()
+}
+
+func (c closing) Close() error {
+	defer c.done()
+	return c.ReadCloser.Close()
+}
+
+func (a *Agent) serveEvidence(w http.ResponseWriter, r *http.Request) error {
+	var in protocol.EvidenceRequest
+	if err := decode(r, &in); err != nil {
+		return err
+	}
+	deadline(w, protocol.EvidenceTime+answerTime)
+	report, err := a.Evidence(r.Context(), in)
+	if err != nil {
+		return err
+	}
+	defer report.Close()
+	w.Header().Set("Content-Type", "application/json")
+	if err := pieces(w, io.LimitReader(report, protocol.MaxEvidenceReport)); err != nil && r.Context().Err() == nil {
+		a.cfg.Logger.Info("evidence broke off", "service", in.Service, "error", err)
+	}
+	return nil
+}
+
+// gatherGrace is how long a process that takes evidence has to end, once its
+// time is over.
+const gatherGrace = 2 * time.Second
+
+// Gather gives what takes the evidence of a scenario in a process of its own,
+// so that a dump never lies in the agent's memory.
+func Gather(cgroup, name string, grace time.Duration) func(context.Context, host.Work) (io.ReadCloser, error) {
+	return func(ctx context.Context, w host.Work) (io.ReadCloser, error) {
+		in, err := json.Marshal(supervisor.GatherOf(w, name, cgroup, grace))
+		if err != nil {
+			return nil, fmt.Errorf("encode what evidence is wanted: %w", err)
+		}
+		ctx, cancel := context.WithTimeout(ctx, protocol.EvidenceTime)
+		cmd := exec.CommandContext(ctx, self, supervisor.GatherVerb)
+		cmd.Args[0] = "restartilka-agent"
+		cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"}
+		cmd.Stdin = bytes.NewReader(in)
+		cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) } // it gives up what it has begun
+		cmd.WaitDelay = gatherGrace
+		out, err := cmd.StdoutPipe()
+		if err == nil {
+			err = cmd.Start()
+		}
+		if err != nil {
+			cancel()
+			return nil, fmt.Errorf("take evidence: %w", err)
+		}
+		g := &gathered{Reader: bufio.NewReader(out), cmd: cmd, cancel: cancel}
+		if _, err := g.Peek(1); err != nil { // it answers at the end, whole or not at all
+			late := errors.Is(ctx.Err(), context.DeadlineExceeded)
+			if ended := g.Close(); ended != nil {
+				err = ended
+			}
+			if late {
+				return nil, restart.Errorf(restart.CodeUnavailable, "the evidence was not taken within %s", protocol.EvidenceTime).Because(err)
+			}
+			return nil, fmt.Errorf("take evidence: %w", err)
+		}
+		return g, nil
+	}
+}
+
+// gathered is the answer of a process that takes evidence.
+type gathered struct {
+	*bufio.Reader
+	cmd    *exec.Cmd
+	cancel context.CancelFunc
+}
+
+func (g *gathered) Close() error {
+	defer g.cancel()
+	io.Copy(io.Discard, io.LimitReader(g.Reader, 1<<10)) //nolint:errcheck // mostly nothing is left; else it is ended
+	g.cancel()
+	return g.cmd.Wait()
+}
