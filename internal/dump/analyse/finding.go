@@ -25,7 +25,7 @@ const (
 	Deadlocked   FindingKind = "deadlock"              // Names, Behind; Threads in the circle
 	AllStopped   FindingKind = "stopped"               // Threads Of are stopped by a signal or a debugger
 	Zombies      FindingKind = "zombie"                // Threads Of are over
-	Connections  FindingKind = "connections-exhausted" // Threads wait to borrow from Subject (a library's pool) at Frame
+	Connections  FindingKind = "connections-exhausted" // Threads wait to borrow from Subject (a library's pool) at Frame; Dealing
 	LockHeld     FindingKind = "lock-held"             // Threads wait for Holder, which Does; Lock; Depth
 	LockUntold   FindingKind = "lock-untold"           // Threads wait for Lock; who holds it the dump does not tell
 	AllBlocked   FindingKind = "all-blocked"           // all Threads that are not idle wait for locks or channels
@@ -39,7 +39,7 @@ const (
 	Interpreter  FindingKind = "interpreter-lock"      // Holder has Python's interpreter lock in all Dumps; Threads wait for it
 	LongWait     FindingKind = "long-wait"             // Threads stand at Frame, the longest for Span
 	CutShort     FindingKind = "cut"                   // Text: why the dump is not whole
-	NotRead      FindingKind = "not-understood"        // Lines of the dump
+	NotRead      FindingKind = "not-understood"        // At lines of the dump
 	Nothing      FindingKind = "nothing"               // nothing stands out in Threads; Looked, Missed
 	NoThreads    FindingKind = "no-threads"            // the dump has none
 )
@@ -55,7 +55,7 @@ const (
 func FindingKinds() []FindingKind {
 	return []FindingKind{
 		Fatal, Deadlocked, AllStopped, Zombies, SameFrame, Connections, LockHeld, LockUntold, AllBlocked, DiskWait, PoolBusy,
-		Leaked, SamePlace, StuckThreads, HotThread, CollectorHot, Interpreter, LongWait, OddHost, CutShort, NotRead, Nothing, NoThreads,
+		Leaked, SamePlace, StuckThreads, HotThread, CollectorHot, Interpreter, LongWait, OddHost, NoThreads, Nothing, CutShort, NotRead,
 	}
 }
 
@@ -94,9 +94,10 @@ type Finding struct {
 	Lock      string        `json:"lock,omitempty"`  // class of the lock, or its ID
 	Frame     string        `json:"frame,omitempty"` // where, in full; Short makes it fit a sentence
 	Does      Doing         `json:"does,omitzero"`
-	At        int           `json:"at,omitempty"`     // how many of Threads stand at Frame
-	Depth     int           `json:"depth,omitempty"`  // of a chain of locks
-	Behind    int           `json:"behind,omitempty"` // further threads that wait for these
+	At        int           `json:"at,omitempty"`      // how many of Threads stand at Frame
+	Depth     int           `json:"depth,omitempty"`   // of a chain of locks
+	Behind    int           `json:"behind,omitempty"`  // further threads that wait for these
+	Dealing   int           `json:"dealing,omitempty"` // threads that deal with the peer meanwhile
 	Grown     int           `json:"grown,omitempty"`
 	Names     []string      `json:"names,omitempty"`   // of the threads of a deadlock, in its order
 	Percent   float64       `json:"percent,omitempty"` // of one core
@@ -111,6 +112,3 @@ type Finding struct {
 	Key       string        `json:"key,omitempty"` // of the StackGroup or Cluster that shows it
 	IDs       []string      `json:"ids,omitempty"` // of its threads, at most MaxIDs; none where Hosts are several
 }
-
-// String gives the English sentence, with what to do next where there is something.
-func (f Finding) String() string { return string(f.Kind) }

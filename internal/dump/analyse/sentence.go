@@ -1,0 +1,391 @@
+package analyse
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/restartilka/restartilka/internal/dump"
+)
+
+// String gives the English sentence, with what to do next where there is
+// something. Names stand in it as they are in the dump.
+func (f Finding) String() string {
+	say, known := sentences[f.Kind]
+	if !known {
+		return string(f.Kind)
+	}
+	text := say(f)
+	if f.OfHosts > 0 && f.Kind != SameFrame && f.Kind != OddHost {
+		text = onHosts(f) + text
+	}
+	return text
+}
+
+var sentences = map[FindingKind]func(Finding) string{
+	Fatal: sayFatal, Deadlocked: sayDeadlock, AllStopped: sayStopped, Zombies: sayZombies, Connections: sayConnections, LockHeld: sayLockHeld,
+	LockUntold: sayLockUntold, AllBlocked: sayAllBlocked, DiskWait: sayDisk, PoolBusy: sayPool, Leaked: sayLeak, SamePlace: saySamePlace,
+	StuckThreads: sayStuck, HotThread: sayHot, CollectorHot: sayCollector, Interpreter: sayInterpreter, LongWait: sayLongWait,
+	CutShort: sayCut, NotRead: sayNotRead, Nothing: sayNothing, NoThreads: sayNoThreads, SameFrame: saySameFrame, OddHost: sayOdd,
+}
+
+func sayFatal(f Finding) string {
+	return "The process died: " + f.Text + ". The stacks below are its last ones."
+}
+
+func sayDeadlock(f Finding) string {
+	text := fmt.Sprintf("Deadlock: %s wait for each other in a circle", listed(f.Names))
+	if f.Lock != "" {
+		text += ", the first of them for " + lockWord(f.Lock)
+	}
+	if f.Frame != "" {
+		text += " in " + quoted(f.Frame)
+	}
+	text += "."
+	if f.Behind > 0 {
+		text += fmt.Sprintf(" %s behind them.", plural(f.Behind, "more thread waits", "more threads wait"))
+	}
+	return text + " It will not end by itself: keep the dump, then restart; the order in which the locks are taken is the bug."
+}
+
+func sayStopped(f Finding) string {
+	if f.Threads == f.Of {
+		return "The process is stopped by a signal or a debugger: it does nothing until it is continued (kill -CONT)."
+	}
+	return fmt.Sprintf("%s stopped by a signal or a debugger.", ofAll(f, "thread is", "threads are"))
+}
+
+func sayZombies(f Finding) string {
+	if f.Threads == f.Of {
+		return "The process is a zombie: it has ended, and its parent has not asked how. Look at the parent."
+	}
+	return fmt.Sprintf("%s over, and not yet collected by the process.", ofAll(f, "thread is", "threads are"))
+}
+
+func sayConnections(f Finding) string {
+	text := fmt.Sprintf("%s for a connection from %s in %s: the pool has none to give.", ofAll(f, "thread waits", "threads wait"), f.Subject, quoted(f.Frame))
+	switch {
+	case f.Dealing > 0:
+		text += fmt.Sprintf(" %s meanwhile: look at what takes so long there.", plural(f.Dealing, "thread deals with the "+peerWord(f.Does.Peer), "threads deal with the "+peerWord(f.Does.Peer)))
+	case f.Does.Peer != "":
+		text += fmt.Sprintf(" No thread deals with the %s meanwhile: connections were taken and not given back (a leak), or stand in threads that do something else.", peerWord(f.Does.Peer))
+	default:
+		text += " Look for who has the connections."
+	}
+	return text
+}
+
+func sayLockHeld(f Finding) string {
+	waits := plural(f.Threads, "thread waits", "threads wait")
+	if f.Threads < f.Of {
+		waits = fmt.Sprintf("%d of %d threads wait", f.Threads, f.Of)
+	}
+	text := fmt.Sprintf("%s for %s", waits, named(f.Holder))
+	if f.Depth > 1 {
+		text += fmt.Sprintf(", over %d locks", f.Depth)
+	}
+	text += ", which " + f.Does.String()
+	if f.Lock != "" {
+		text += " and holds " + lockWord(f.Lock)
+	}
+	return text + fmt.Sprintf(". Look at %s.", named(f.Holder))
+}
+
+func sayLockUntold(f Finding) string {
+	text := fmt.Sprintf("%s for the same lock", ofAll(f, "thread waits", "threads wait"))
+	if f.Lock != "" {
+		text = fmt.Sprintf("%s for %s", ofAll(f, "thread waits", "threads wait"), lockWord(f.Lock))
+	}
+	if f.Frame != "" {
+		text += " in " + quoted(f.Frame)
+	}
+	return text + "; who holds it the dump does not tell. Take one with locks (method attach)."
+}
+
+func sayAllBlocked(f Finding) string {
+	return fmt.Sprintf("No thread works: all %d that are not idle wait for a lock or a connection, %d of them in %s.", f.Threads, f.At, quoted(f.Frame))
+}
+
+func sayDisk(f Finding) string {
+	text := ofAll(f, "thread is", "threads are") + " in uninterruptible sleep (D)"
+	if f.Frame != "" {
+		text += " in " + quoted(f.Frame)
+	}
+	if f.Dumps > 1 {
+		text += through(f)
+	}
+	return text + ": a disk or a network file system does not answer. A restart may hang too; look at the host's disks and mounts."
+}
+
+func sayPool(f Finding) string {
+	text := fmt.Sprintf("Pool %s is exhausted: all its %d threads are busy%s", named(f.Subject), f.Threads, through(f))
+	if f.Frame != "" {
+		text += fmt.Sprintf(", %d of them in %s, where each %s", f.At, quoted(f.Frame), f.Does.verb())
+	}
+	return text + ". What comes now waits in its queue."
+}
+
+func sayLeak(f Finding) string {
+	text := fmt.Sprintf("%s created by %s stand in %s", plural(f.Threads, "goroutine", "goroutines"), quoted(f.Subject), quoted(f.Frame))
+	if f.Span > 0 {
+		text += ", the longest for " + duration(f.Span)
+	}
+	if f.Grown > 0 {
+		text += fmt.Sprintf("; %d more than in the first dump", f.Grown)
+	}
+	return text + ". They look leaked: nobody comes who wakes them. Look at " + quoted(f.Subject) + "."
+}
+
+func saySamePlace(f Finding) string {
+	return fmt.Sprintf("%s in the same place, %s, where each %s.", ofAll(f, "thread stands", "threads stand"), quoted(f.Frame), f.Does.verb())
+}
+
+func sayStuck(f Finding) string {
+	return fmt.Sprintf("%s on the same frame%s: %s, where %s %s.", ofAll(f, "thread stood", "threads stood"), through(f), quoted(f.Frame), either(f.Threads, "it", "each"), f.Does.verb())
+}
+
+func sayHot(f Finding) string {
+	text := fmt.Sprintf("%s used %s %% of a core", named(f.Subject), percent(f.Percent))
+	if f.Span > 0 {
+		text += " over " + duration(f.Span)
+	}
+	if f.Frame != "" {
+		return text + ", in every dump in " + quoted(f.Frame) + ": it may run in a loop."
+	}
+	return text + ". Look where it is in each dump."
+}
+
+func sayCollector(f Finding) string {
+	return fmt.Sprintf("The garbage collector used %s %% of a core: memory is short, or filled faster than it can be cleared. Look at the heap.", percent(f.Percent))
+}
+
+func sayInterpreter(f Finding) string {
+	return fmt.Sprintf("%s has the interpreter lock (GIL)%s, in %s; %s for it.", named(f.Holder), through(f), quoted(f.Frame), plural(f.Threads, "thread waits", "threads wait"))
+}
+
+func sayLongWait(f Finding) string {
+	return fmt.Sprintf("%s in %s, the longest for %s, where %s %s.", ofAll(f, "goroutine has stood", "goroutines have stood"), quoted(f.Frame), duration(f.Span), either(f.Threads, "it", "each"), f.Does.verb())
+}
+
+func sayCut(f Finding) string {
+	if f.Dumps < f.Of {
+		return fmt.Sprintf("%d of %d dumps %s not whole: %s.", f.Dumps, f.Of, either(f.Dumps, "is", "are"), strings.TrimSuffix(f.Text, "."))
+	}
+	return fmt.Sprintf("The dump is not whole: %s. %s read; what is missing was not judged.", strings.TrimSuffix(f.Text, "."), plural(f.Threads, "thread was", "threads were"))
+}
+
+func sayNotRead(f Finding) string {
+	return fmt.Sprintf("%s of the dump not understood; they are kept, see the raw text.", plural(f.At, "line was", "lines were"))
+}
+
+func sayNothing(f Finding) string {
+	text := fmt.Sprintf("Nothing stands out in %s", plural(f.Threads, "thread", "threads"))
+	if f.Dumps > 1 {
+		text += fmt.Sprintf(" of %d dumps", f.Dumps)
+	}
+	text += ". Looked at: " + aspects(f.Looked) + "."
+	if len(f.Missed) > 0 {
+		text += " Not looked at: " + aspects(f.Missed) + "; that takes several dumps, or a method that tells more."
+	}
+	return text
+}
+
+func sayNoThreads(f Finding) string {
+	return "There are no threads in " + either(max(f.Dumps, 1), "the dump", "the dumps") + "."
+}
+
+func saySameFrame(f Finding) string {
+	return fmt.Sprintf("%d of %d hosts hang in %s: %s, each %s.", len(f.Hosts), f.OfHosts, quoted(f.Frame), plural(f.Threads, "thread", "threads"), f.Does.verb())
+}
+
+func sayOdd(f Finding) string {
+	d := f.Deviation
+	if d == nil {
+		return fmt.Sprintf("%s differs from its neighbours.", named(f.Subject))
+	}
+	return fmt.Sprintf("%s differs from its neighbours: %s.", named(f.Subject), d)
+}
+
+// String tells the deviation, without the host.
+func (d Deviation) String() string {
+	const numbers = "%s %s, the median of the others is %s"
+	median := strconv.FormatFloat(d.Median, 'f', -1, 64)
+	switch d.Kind {
+	case ByState:
+		return fmt.Sprintf(numbers, plural(d.Threads, "thread", "threads"), stateWord(d.State), median)
+	case ByCluster:
+		return fmt.Sprintf(numbers, plural(d.Threads, "thread", "threads"), "in "+quoted(d.Frame), median)
+	case ByFinding:
+		return fmt.Sprintf("it has what most of them lack (%s)", d.Finding)
+	}
+	return fmt.Sprintf(numbers, plural(d.Threads, "thread", "threads"), "in all", median)
+}
+
+func stateWord(s dump.State) string {
+	if s == dump.InIO {
+		return "in I/O"
+	}
+	return string(s)
+}
+
+// String says what a thread does, for a sentence that began with it: "waits for
+// the database in `PGStream.receive`".
+func (d Doing) String() string {
+	where := d.Own
+	if where == "" {
+		where = d.Frame
+	}
+	if where == "" {
+		return d.verb()
+	}
+	return d.verb() + " in " + quoted(where)
+}
+
+func (d Doing) verb() string {
+	peer := peerWord(d.Peer)
+	if d.Peer != "" {
+		switch d.Kind {
+		case SocketRead, Polls:
+			return "waits for the " + peer
+		case SocketWrite:
+			return "sends to the " + peer
+		case Connects:
+			return "connects to the " + peer
+		}
+	}
+	if verb, known := verbs[d.Kind]; known {
+		return verb
+	}
+	return "does what the dump does not tell"
+}
+
+var verbs = map[DoingKind]string{
+	OnCPU: "computes", SocketRead: "reads from a socket", SocketWrite: "writes to a socket", Connects: "connects to somebody", Accepts: "waits for somebody to connect",
+	Polls: "waits for any of its sockets", Resolves: "resolves a name", File: "reads or writes a file", WaitsLock: "waits for a lock", Borrows: "waits for a connection",
+	Sleeps: "sleeps", Result: "waits for another thread's result", Child: "waits for another process", Channel: "waits on a channel", WaitsWork: "waits for work",
+	Waits: "waits to be woken", Halted: "is stopped",
+}
+
+func peerWord(p Peer) string {
+	switch p {
+	case HTTP:
+		return "HTTP server"
+	case Names:
+		return "DNS"
+	case Mail:
+		return "mail server"
+	default:
+		return string(p)
+	}
+}
+
+var aspectWords = map[Aspect]string{
+	AspectDeadlocks: "deadlocks", AspectLocks: "queues for locks", AspectConnections: "pools of connections", AspectPools: "pools of threads", AspectGoroutines: "leaked and late goroutines",
+	AspectInterpreter: "the interpreter lock", AspectStates: "the kernel's states", AspectStuck: "threads that do not move", AspectCPU: "processor time by thread",
+}
+
+func aspects(list []Aspect) string {
+	words := make([]string, len(list))
+	for i, a := range list {
+		words[i] = aspectWords[a]
+	}
+	return strings.Join(words, ", ")
+}
+
+// onHosts says on which hosts something was found.
+func onHosts(f Finding) string {
+	if len(f.Hosts) == 1 {
+		return "On " + f.Hosts[0] + ": "
+	}
+	return fmt.Sprintf("On %d of %d hosts: ", len(f.Hosts), f.OfHosts)
+}
+
+// through says over how many dumps and what time something was seen.
+func through(f Finding) string {
+	switch {
+	case f.Dumps < 2:
+		return ""
+	case f.Span > 0:
+		return fmt.Sprintf(" in all %d dumps, for %s", f.Dumps, duration(f.Span))
+	}
+	return fmt.Sprintf(" in all %d dumps", f.Dumps)
+}
+
+func quoted(name string) string {
+	if name == "" {
+		return "an unknown place"
+	}
+	return "`" + Short(name) + "`"
+}
+
+// named is for the names of threads, pools and hosts, which are whole.
+func named(name string) string {
+	if name == "" {
+		return "a thread without a name"
+	}
+	return "`" + name + "`"
+}
+
+// lockWord makes a lock's class, or its ID, fit a sentence.
+func lockWord(class string) string {
+	if i := strings.LastIndexByte(class, '.'); i >= 0 {
+		class = class[i+1:]
+	}
+	for _, inner := range []string{"$NonfairSync", "$FairSync", "$Sync"} {
+		class = strings.TrimSuffix(class, inner)
+	}
+	return "the lock `" + class + "`"
+}
+
+func listed(names []string) string {
+	const shown = 4
+	words := make([]string, 0, shown)
+	for i, n := range names {
+		if i == shown {
+			break
+		}
+		words = append(words, "`"+n+"`")
+	}
+	if more := len(names) - shown; more > 0 {
+		return strings.Join(words, ", ") + fmt.Sprintf(" and %d more", more)
+	}
+	if len(words) < 2 {
+		return strings.Join(words, "")
+	}
+	return strings.Join(words[:len(words)-1], ", ") + " and " + words[len(words)-1]
+}
+
+// ofAll gives "412 of 640 threads wait".
+func ofAll(f Finding, one, many string) string {
+	if f.Of > f.Threads {
+		return fmt.Sprintf("%d of %d %s", f.Threads, f.Of, many)
+	}
+	return plural(f.Threads, one, many)
+}
+
+func plural(n int, one, many string) string {
+	return strconv.Itoa(n) + " " + either(n, one, many)
+}
+
+func either(n int, one, many string) string {
+	if n == 1 {
+		return one
+	}
+	return many
+}
+
+func percent(p float64) string { return strconv.FormatFloat(math.Round(p), 'f', -1, 64) }
+
+func duration(d time.Duration) string {
+	switch {
+	case d < 10*time.Second:
+		return strconv.FormatFloat(math.Round(d.Seconds()*10)/10, 'f', -1, 64) + " s"
+	case d < 10*time.Minute:
+		return strconv.FormatFloat(math.Round(d.Seconds()), 'f', -1, 64) + " s"
+	case d < 10*time.Hour:
+		return strconv.FormatFloat(math.Round(d.Minutes()), 'f', -1, 64) + " min"
+	}
+	return strconv.FormatFloat(math.Round(d.Hours()), 'f', -1, 64) + " h"
+}
