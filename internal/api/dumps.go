@@ -35,8 +35,7 @@ func (a *api) getDump(ctx context.Context, actor restart.Actor, in *dumpID) (wir
 }
 
 func (a *api) getDumpReport(ctx context.Context, actor restart.Actor, in *struct {
-	dumpID
-
+	ID     string `path:"id"`
 	Series bool `query:"series" doc:"of all dumps of the series that this one is of"`
 }) (wire.DumpAnalysis, error) {
 	v, err := a.cfg.Control.OpenDump(ctx, actor, in.ID, "report")
@@ -50,7 +49,7 @@ func (a *api) getDumpReport(ctx context.Context, actor restart.Actor, in *struct
 }
 
 func (a *api) listDumpThreads(ctx context.Context, actor restart.Actor, in *struct {
-	dumpID
+	ID string `path:"id"`
 	wire.ThreadQuery
 }) (wire.List[dump.Thread], error) {
 	v, err := a.cfg.Control.OpenDump(ctx, actor, in.ID, "threads")
@@ -62,8 +61,7 @@ func (a *api) listDumpThreads(ctx context.Context, actor restart.Actor, in *stru
 }
 
 func (a *api) compareDumps(ctx context.Context, actor restart.Actor, in *struct {
-	dumpID
-
+	ID    string `path:"id"`
 	Other string `path:"other" doc:"the later one"`
 }) (wire.DumpComparison, error) {
 	return a.cfg.Control.CompareDumps(ctx, actor, in.ID, in.Other)
