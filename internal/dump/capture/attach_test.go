@@ -101,7 +101,7 @@ func TestAttach(t *testing.T) {
 // leftovers looks for what must be gone after a dump.
 func leftovers(t *testing.T, tmp string, pid int) {
 	t.Helper()
-	for _, pattern := range []string{fmt.Sprintf(".attach_pid%d", pid), ".restartilka-*"} {
+	for _, pattern := range []string{fmt.Sprintf(".attach_pid%d", pid), fmt.Sprintf(".restartilka-%d-*", pid)} {
 		if found, _ := filepath.Glob(filepath.Join(tmp, pattern)); len(found) > 0 {
 			t.Errorf("left behind: %q", found)
 		}
@@ -284,6 +284,26 @@ func TestEndsMeanwhile(t *testing.T) {
 	}
 	_, err = one(t, capture.Request{}, j.target())
 	refused(t, err, restart.CodeNotFound, "there is no process")
+}
+
+// A JVM whose attach listener does not answer is asked by the signal, in the
+// time that is left.
+func TestHungListener(t *testing.T) {
+	t.Parallel()
+	j := start(t, java17(t), nil, nil, "3")
+	defer j.stop()
+	mustOne(t, capture.Request{}, j.target()) // so that it listens
+	// It reads one question after another; this one never comes to its end.
+	silent, err := net.Dial("unix", fmt.Sprintf("/tmp/.java_pid%d", j.pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	c := mustOne(t, capture.Request{Timeout: 1500 * time.Millisecond}, j.target())
+	wants(t, c, "Full thread dump", `"worker-2"`)
+	if c.Header.Method != "signal" || len(c.Header.Notes) != 2 || !strings.Contains(c.Header.Notes[0], "does not answer") {
+		t.Errorf("%+v", c.Header)
+	}
 }
 
 // Somebody else's socket under the JVM's name is not believed.

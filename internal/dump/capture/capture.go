@@ -148,11 +148,12 @@ func (s System) Take(ctx context.Context, r Request, t Target, emit func(Capture
 	if p.runtime == "" {
 		p.runtime = RuntimeOf(t.PID)
 	}
-	begun := time.Now()
+	next := time.Now()
 	for i := range r.Count {
-		if err := until(ctx, begun.Add(time.Duration(i)*r.Interval)); err != nil {
+		if err := until(ctx, next); err != nil {
 			return err
 		}
+		next = time.Now().Add(r.Interval) // a dump that took long is not followed by two at once
 		captured, err := p.take(ctx, i+1)
 		if err != nil {
 			return err

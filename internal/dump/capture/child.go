@@ -261,7 +261,7 @@ func readEvent(in *bufio.Reader) (event, error) {
 		return event{}, fmt.Errorf("read from the process that takes dumps: %w", err)
 	}
 	switch {
-	case (e.Header == nil) == (e.Error == nil):
+	case (e.Header == nil) == (e.Error == nil) || (e.Error != nil && e.Error.Message == ""):
 		return event{}, errors.New("the process that takes dumps sent neither a dump nor an error")
 	case e.Size < 0 || e.Size > dump.MaxCapture || (e.Header == nil && e.Size != 0):
 		return event{}, fmt.Errorf("the process that takes dumps sent a dump of %d bytes", e.Size)

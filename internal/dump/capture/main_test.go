@@ -7,10 +7,16 @@ import (
 	"github.com/restartilka/restartilka/internal/dump/capture"
 )
 
+// goroutinesVerb makes the test binary a Go program to take dumps of.
+const goroutinesVerb = "serve-goroutines"
+
 // The test binary is also the child that takes dumps.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && os.Args[1] == capture.Verb {
 		os.Exit(capture.Main())
+	}
+	if len(os.Args) == 2 && os.Args[1] == goroutinesVerb {
+		os.Exit(serveGoroutines())
 	}
 	code := m.Run()
 	stopJVMs()

@@ -76,7 +76,8 @@ func (p *process) thread(b *bytes.Buffer, tid int) (readable bool) {
 	fmt.Fprintf(b, "\nthread %d %s %c (%s)\n", tid, strconv.Quote(strings.TrimSuffix(string(name), "\n")), st.state, stateWord(st.state))
 	fmt.Fprintf(b, "wchan: %s\n", textOf(dir+"/wchan"))
 	fmt.Fprintf(b, "syscall: %s\n", named(textOf(dir+"/syscall")))
-	fmt.Fprintf(b, "cpu: %d ms\n", processorTime(dir, st).Milliseconds())
+	schedstat, _ := os.ReadFile(dir + "/schedstat") //nolint:errcheck // not every kernel has it
+	fmt.Fprintf(b, "cpu: %d ms\n", processorTime(schedstat, st).Milliseconds())
 	stack, err := os.ReadFile(dir + "/stack")
 	if err != nil {
 		fmt.Fprintf(b, "  %s\n", notReadable)
@@ -163,56 +164,6 @@ func (p *process) threads() ([]int, error) {
 	}
 	slices.Sort(out)
 	return out, nil
-}
-
-// processorTime gives how much a thread has run: exactly, where the kernel
-// counts that, and otherwise in hundredths of a second.
-func processorTime(dir string, st stat) time.Duration {
-	if b, err := os.ReadFile(dir + "/schedstat"); err == nil {
-		if ns, err := strconv.ParseInt(string(b[:max(bytes.IndexByte(b, ' '), 0)]), 10, 64); err == nil {
-			return time.Duration(ns)
-		}
-	}
-	return time.Duration(st.ticks) * tick
-}
-
-// usage is what the kernel counts for each thread.
-type usage struct {
-	cpu    map[int64]int64
-	states map[int64]string
-	notes  []string
-}
-
-// maxUsage bounds the threads whose use is counted: their list stands in one line.
-const maxUsage = 100_000
-
-// usage looks at all threads, as near to the moment of the dump as can be.
-func (p *process) usage(ctx context.Context) usage {
-	out := usage{cpu: map[int64]int64{}, states: map[int64]string{}}
-	threads, err := p.threads()
-	if err != nil {
-		return out // the dump itself says why
-	}
-	for i, tid := range threads {
-		if ctx.Err() != nil || i >= maxUsage {
-			out.notes = append(out.notes, fmt.Sprintf("the processor time of %d threads was not read", len(threads)-i))
-			break
-		}
-		dir := p.proc("task", strconv.Itoa(tid))
-		raw, err := os.ReadFile(dir + "/stat")
-		if err != nil {
-			continue // it has ended
-		}
-		st, err := parseStat(raw)
-		if err != nil {
-			continue
-		}
-		out.cpu[int64(tid)] = int64(processorTime(dir, st))
-		if st.state != 'S' {
-			out.states[int64(tid)] = string(st.state)
-		}
-	}
-	return out
 }
 
 // ownedSafely tells whether a file is root's, or ours, and nobody else's to write.

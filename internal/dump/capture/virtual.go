@@ -28,7 +28,7 @@ func (j *jvm) virtual(ctx context.Context) ([]byte, error) {
 	if err := unix.Fstatfs(j.tmp.fd(), &room); err == nil && room.Blocks > 0 && room.Bavail*uint64(room.Bsize) < minFree {
 		return nil, fmt.Errorf("less than %d MiB are free in the /tmp of process %d", minFree>>20, j.pid)
 	}
-	folder := ".restartilka-" + rand.Text()
+	folder := ".restartilka-" + j.inner + "-" + rand.Text()
 	if err := j.user.as(func() error { return unix.Mkdirat(j.tmp.fd(), folder, 0o700) }); err != nil {
 		return nil, fmt.Errorf("make a folder in the /tmp of process %d: %w", j.pid, err)
 	}
