@@ -241,7 +241,7 @@ func TestEveryVerbNeedsTheServersCertificate(t *testing.T) {
 				if v.Policy != "server" {
 					t.Errorf("%s %s has the policy %q", v.Method, v.Path, v.Policy)
 				}
-				path := strings.ReplaceAll(v.Path, "{id}", e.Task)
+				path := strings.NewReplacer("{id}", e.Task, "{n}", "1").Replace(v.Path)
 				req, err := http.NewRequestWithContext(t.Context(), v.Method, r.url+path, bytes.NewReader(body))
 				b.must(err)
 				resp, err := client.Do(req)
@@ -260,7 +260,7 @@ func TestEveryVerbNeedsTheServersCertificate(t *testing.T) {
 		if v.Policy != "root" {
 			t.Errorf("%s %s has the policy %q", v.Method, v.Path, v.Policy)
 		}
-		wantCode(t, r.call(v.Method, strings.ReplaceAll(v.Path, "{id}", e.Task), b.seal(e), nil), restart.CodeNotFound)
+		wantCode(t, r.call(v.Method, strings.NewReplacer("{id}", e.Task, "{n}", "1").Replace(v.Path), b.seal(e), nil), restart.CodeNotFound)
 	}
 	if left := b.entries(); len(left) > 0 {
 		t.Errorf("the spool holds %v", left)

@@ -1,6 +1,9 @@
 package analyse
 
 import (
+	"cmp"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/dump"
@@ -88,10 +91,179 @@ type Change struct {
 
 // Compare says what changed from one dump to another of the same service,
 // before and after a restart among them.
-func Compare(before, after *dump.Dump, o Options) *Difference { return &Difference{} }
+func Compare(before, after *dump.Dump, o Options) *Difference {
+	l := NewLens(o)
+	was, now := newSeries(l, []*dump.Dump{before}), newSeries(l, []*dump.Dump{after})
+	reportWas, reportNow := was.report(), now.report()
+	d := &Difference{
+		Before:    Side{Taken: takenOf(before), Threads: reportWas.Threads, States: reportWas.States, Verdict: reportWas.Verdict()},
+		After:     Side{Taken: takenOf(after), Threads: reportNow.Threads, States: reportNow.States, Verdict: reportNow.Verdict()},
+		Restarted: restarted(was.picture, now.picture),
+		Threads:   []Move{},
+	}
+	d.match(was.picture, now.picture)
+	d.Groups = changes(reportWas.Groups, reportNow.Groups)
+	d.compareFindings(reportWas.Findings, reportNow.Findings)
+	return d
+}
 
-// Verdict gives the sentence about the difference.
-func (d *Difference) Verdict() Change { return Change{Kind: ChangeNothing} }
+func takenOf(d *dump.Dump) time.Time {
+	if d == nil {
+		return time.Time{}
+	}
+	return d.Taken
+}
 
-// String gives the English sentence.
-func (c Change) String() string { return "" }
+// restarted tells whether the dumps are of two processes: by the number of the
+// process, and where that says nothing, as in a container, by threads that are
+// younger than they were.
+func restarted(was, now *scene) bool {
+	a, b := was.dump.Header, now.dump.Header
+	if a != nil && b != nil && (a.PID != b.PID || a.Host != b.Host) {
+		return true
+	}
+	return slices.ContainsFunc(was.threads, func(t *seen) bool {
+		o := now.byID[t.ID]
+		return o != nil && (t.Elapsed > 0 && o.Elapsed > 0 && o.Elapsed < t.Elapsed || t.CPU > 0 && o.CPU > 0 && o.CPU < t.CPU)
+	})
+}
+
+// match finds for each thread what became of it.
+func (d *Difference) match(was, now *scene) {
+	key := func(t *seen) string {
+		if d.Restarted {
+			return t.Name
+		}
+		return t.ID + "\n" + t.Name
+	}
+	left := map[string][]*seen{}
+	for _, t := range now.threads {
+		left[key(t)] = append(left[key(t)], t)
+	}
+	matched := make(map[*seen]bool, len(now.threads))
+	var moved, appeared, gone []Move
+	for _, t := range was.threads {
+		others := left[key(t)]
+		if len(others) == 0 {
+			d.Gone += t.number
+			does := t.does
+			gone = append(gone, Move{ThreadRef: t.ref(), Kind: MoveGone, State: t.State, Before: &does})
+			continue
+		}
+		o := others[0]
+		left[key(t)], matched[o] = others[1:], true
+		if o.stack == t.stack {
+			d.Same += o.number
+			continue
+		}
+		d.Moved += o.number
+		before, after := t.does, o.does
+		moved = append(moved, Move{ThreadRef: o.ref(), Kind: MoveMoved, State: t.State, Before: &before, Now: o.State, After: &after})
+	}
+	for _, t := range now.threads {
+		if !matched[t] {
+			d.Appeared += t.number
+			does := t.does
+			appeared = append(appeared, Move{ThreadRef: t.ref(), Kind: MoveAppeared, Now: t.State, After: &does})
+		}
+	}
+	d.Threads = append(d.Threads, slices.Concat(moved, appeared, gone)...)
+	d.Threads = d.Threads[:min(len(d.Threads), MaxMoves)]
+}
+
+// changes gives the groups that grew or shrank.
+func changes(was, now []StackGroup) []GroupChange {
+	byKey := map[string]GroupChange{}
+	for _, g := range was {
+		byKey[g.Key] = GroupChange{Key: g.Key, Does: g.Does, Idle: g.Idle, Before: g.Threads}
+	}
+	for _, g := range now {
+		byKey[g.Key] = GroupChange{Key: g.Key, Does: g.Does, Idle: g.Idle, Before: byKey[g.Key].Before, After: g.Threads}
+	}
+	changed := []GroupChange{}
+	for _, c := range byKey {
+		if c.Before != c.After {
+			changed = append(changed, c)
+		}
+	}
+	slices.SortFunc(changed, func(a, b GroupChange) int {
+		return cmp.Or(falseFirst(a.Idle, b.Idle), cmp.Compare(max(b.After-b.Before, b.Before-b.After), max(a.After-a.Before, a.Before-a.After)), strings.Compare(a.Key, b.Key))
+	})
+	return changed
+}
+
+// compareFindings sorts findings into gone, new and still there.
+func (d *Difference) compareFindings(was, now []Finding) {
+	before, after := map[string]bool{}, map[string]bool{}
+	for _, f := range was {
+		before[f.identity()] = true
+	}
+	d.Fixed, d.New, d.Still = []Finding{}, []Finding{}, []Finding{}
+	for _, f := range now {
+		after[f.identity()] = true
+		switch {
+		case !f.isProblem():
+		case before[f.identity()]:
+			d.Still = append(d.Still, f)
+		default:
+			d.New = append(d.New, f)
+		}
+	}
+	for _, f := range was {
+		if f.isProblem() && !after[f.identity()] {
+			d.Fixed = append(d.Fixed, f)
+		}
+	}
+}
+
+// isProblem tells whether a finding is about the process, and not about the
+// dump or its absence.
+func (f Finding) isProblem() bool {
+	switch f.Kind {
+	case CutShort, NotRead, Nothing, NoThreads:
+		return false
+	default:
+		return true
+	}
+}
+
+// identity is the same for findings about the same thing, in another dump or on
+// another host.
+func (f Finding) identity() string {
+	about := f.Frame
+	switch f.Kind {
+	case Connections, PoolBusy, Leaked:
+		about = f.Subject
+	case HotThread:
+		about = cmp.Or(f.Frame, f.Subject)
+	case LockHeld, LockUntold, Deadlocked:
+		about = f.Lock + " " + f.Frame
+	case Fatal, CutShort:
+		about = f.Text
+	case AllStopped, Zombies, AllBlocked, CollectorHot, Nothing, NotRead, NoThreads:
+		about = ""
+	}
+	return string(f.Kind) + " " + about
+}
+
+// Verdict gives the sentence about the difference: what is grave and there,
+// then what is better, then the rest.
+func (d *Difference) Verdict() Change {
+	c := Change{Kind: ChangeNothing, Fixed: len(d.Fixed), New: len(d.New), Still: len(d.Still), Moved: d.Moved, Threads: d.After.Threads}
+	grave := func(all []Finding) bool { return len(all) > 0 && all[0].Severity == Alarm }
+	switch {
+	case grave(d.New):
+		c.Kind, c.Finding = ChangeNew, &d.New[0]
+	case grave(d.Still):
+		c.Kind, c.Finding = ChangeStill, &d.Still[0]
+	case len(d.Fixed) > 0:
+		c.Kind, c.Finding = ChangeFixed, &d.Fixed[0]
+	case len(d.New) > 0:
+		c.Kind, c.Finding = ChangeNew, &d.New[0]
+	case len(d.Still) > 0:
+		c.Kind, c.Finding = ChangeStill, &d.Still[0]
+	case d.Moved > 0:
+		c.Kind = ChangeMoved
+	}
+	return c
+}

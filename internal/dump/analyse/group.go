@@ -1,6 +1,13 @@
 package analyse
 
 import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"slices"
+	"strconv"
+	"strings"
+
 	"github.com/restartilka/restartilka/internal/dump"
 )
 
@@ -84,8 +91,103 @@ func (g *GroupReport) Verdict() Finding {
 
 // Group says what the dumps of several hosts say together. Hosts without a
 // dump are in the report, with no threads.
-func Group(hosts []Host, o Options) *GroupReport { return &GroupReport{} }
+func Group(hosts []Host, o Options) *GroupReport {
+	l := NewLens(o)
+	hosts = slices.Clone(hosts)
+	slices.SortStableFunc(hosts, func(a, b Host) int { return strings.Compare(a.Name, b.Name) })
+	g := &GroupReport{Hosts: []HostReport{}}
+	var pictures []*dump.Dump
+	table := newClusterTable()
+	for _, h := range hosts {
+		s := newSeries(l, h.Dumps)
+		r := s.report()
+		g.Hosts = append(g.Hosts, HostReport{Name: h.Name, Threads: r.Threads, States: r.States, Verdict: r.Verdict(), Report: r})
+		g.Threads += r.Threads
+		pictures = append(pictures, s.picture.dump)
+		table.add(h.Name, s.picture)
+	}
+	g.Clusters = table.clusters()
+	g.Flame = newFlame(l, pictures, FlameOptions{})
+	for i := range g.Hosts {
+		h := &g.Hosts[i]
+		h.Differs = slices.DeleteFunc(g.deviations(i), func(d Deviation) bool { return !d.Far })
+		h.Outlier = len(h.Differs) > 0
+	}
+	g.Findings = g.judge()
+	return g
+}
 
 // Beside compares one host with the others in every respect, the furthest
 // first; nil = the group has no such host. HostReport.Differs is what of it is far.
-func (g *GroupReport) Beside(host string) []Deviation { return nil }
+func (g *GroupReport) Beside(host string) []Deviation {
+	i := slices.IndexFunc(g.Hosts, func(h HostReport) bool { return h.Name == host })
+	if i < 0 {
+		return nil
+	}
+	return g.deviations(i)
+}
+
+// clusterTable puts the threads of all hosts together.
+type clusterTable struct {
+	byKey map[clusterKey]*clusterPart
+}
+
+type clusterKey struct {
+	kind  DoingKind
+	frame string
+	idle  bool
+}
+
+// clusterPart is a cluster in the making: its hosts in order, and the threads of
+// each.
+type clusterPart struct {
+	hosts   []HostShare
+	threads [][]*seen
+}
+
+func newClusterTable() *clusterTable {
+	return &clusterTable{byKey: map[clusterKey]*clusterPart{}}
+}
+
+func (table *clusterTable) add(host string, s *scene) {
+	mine := map[clusterKey][]*seen{}
+	for _, t := range s.threads {
+		key := clusterKey{t.does.Kind, t.does.Frame, t.idle}
+		mine[key] = append(mine[key], t)
+	}
+	for key, threads := range mine {
+		part := table.byKey[key]
+		if part == nil {
+			part = &clusterPart{}
+			table.byKey[key] = part
+		}
+		share := HostShare{Name: host, Threads: count(threads), Of: s.total, IDs: idsOf(threads, MaxIDs)}
+		for _, t := range threads {
+			share.Groups = append(share.Groups, t.stack.key())
+		}
+		slices.Sort(share.Groups)
+		share.Groups = slices.Compact(share.Groups)
+		part.hosts, part.threads = append(part.hosts, share), append(part.threads, threads)
+	}
+}
+
+func (table *clusterTable) clusters() []Cluster {
+	clusters := make([]Cluster, 0, len(table.byKey))
+	for key, part := range table.byKey {
+		c := Cluster{Key: key.hash(), Frame: key.frame, Idle: key.idle, Hosts: part.hosts}
+		for _, h := range part.hosts {
+			c.Threads += h.Threads
+		}
+		c.Does, _ = most(slices.Concat(part.threads...))
+		clusters = append(clusters, c)
+	}
+	slices.SortFunc(clusters, func(a, b Cluster) int {
+		return cmp.Or(falseFirst(a.Idle, b.Idle), cmp.Compare(len(b.Hosts), len(a.Hosts)), cmp.Compare(b.Threads, a.Threads), strings.Compare(a.Frame, b.Frame), strings.Compare(a.Key, b.Key))
+	})
+	return clusters
+}
+
+func (k clusterKey) hash() string {
+	sum := sha256.Sum256([]byte(string(k.kind) + "\n" + k.frame + "\n" + strconv.FormatBool(k.idle)))
+	return hex.EncodeToString(sum[:8])
+}

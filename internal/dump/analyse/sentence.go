@@ -18,8 +18,12 @@ func (f Finding) String() string {
 		return string(f.Kind)
 	}
 	text := say(f)
-	if f.OfHosts > 0 && f.Kind != SameFrame && f.Kind != OddHost {
-		text = onHosts(f) + text
+	switch f.Kind {
+	case SameFrame, OddHost, Nothing:
+	default:
+		if len(f.Hosts) > 0 {
+			text = onHosts(f) + strings.ToLower(text[:1]) + text[1:]
+		}
 	}
 	return text
 }
@@ -82,7 +86,11 @@ func sayLockHeld(f Finding) string {
 	if f.Threads < f.Of {
 		waits = fmt.Sprintf("%d of %d threads wait", f.Threads, f.Of)
 	}
-	text := fmt.Sprintf("%s for %s", waits, named(f.Holder))
+	holder := named(f.Holder)
+	if f.Holder == "" && f.OfHosts > 0 {
+		holder = "one thread of their host"
+	}
+	text := fmt.Sprintf("%s for %s", waits, holder)
 	if f.Depth > 1 {
 		text += fmt.Sprintf(", over %d locks", f.Depth)
 	}
@@ -90,7 +98,7 @@ func sayLockHeld(f Finding) string {
 	if f.Lock != "" {
 		text += " and holds " + lockWord(f.Lock)
 	}
-	return text + fmt.Sprintf(". Look at %s.", named(f.Holder))
+	return text + fmt.Sprintf(". Look at %s.", holder)
 }
 
 func sayLockUntold(f Finding) string {
@@ -185,6 +193,9 @@ func sayNothing(f Finding) string {
 	if f.Dumps > 1 {
 		text += fmt.Sprintf(" of %d dumps", f.Dumps)
 	}
+	if f.OfHosts > 0 {
+		text += fmt.Sprintf(" on %s", plural(f.OfHosts, "host", "hosts"))
+	}
 	text += ". Looked at: " + aspects(f.Looked) + "."
 	if len(f.Missed) > 0 {
 		text += " Not looked at: " + aspects(f.Missed) + "; that takes several dumps, or a method that tells more."
@@ -193,7 +204,10 @@ func sayNothing(f Finding) string {
 }
 
 func sayNoThreads(f Finding) string {
-	return "There are no threads in " + either(max(f.Dumps, 1), "the dump", "the dumps") + "."
+	if f.Dumps == 0 {
+		return "There is no dump."
+	}
+	return "There are no threads in " + either(f.Dumps, "the dump", "the dumps") + "."
 }
 
 func saySameFrame(f Finding) string {
