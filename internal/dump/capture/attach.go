@@ -44,13 +44,13 @@ func (p *process) attach(ctx context.Context) ([]byte, error) {
 	if !bytes.HasSuffix(text, []byte("\n")) {
 		text = append(text, '\n')
 	}
-	if p.request.Virtual {
-		text = p.append(text, "virtual threads are missing", func() ([]byte, error) { return j.virtual(ctx) })
-	}
 	if p.request.Histogram && p.last {
 		text = p.append(text, "the histogram of the heap is missing", func() ([]byte, error) {
 			return j.command(ctx, dump.MaxCapture+1, "inspectheap", "-all")
 		})
+	}
+	if p.request.Virtual {
+		text = p.append(text, "virtual threads are missing", func() ([]byte, error) { return j.virtual(ctx) })
 	}
 	return text, nil
 }
