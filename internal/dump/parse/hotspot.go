@@ -76,13 +76,14 @@ type hotspot struct {
 	foreign  bool   // frames are those of an exception that was logged meanwhile
 	titled   bool
 	complete bool // its last part was seen
+	plainly  bool // written by Thread.dump_to_file, which may tell no states
 	forced   bool // written by the serviceability agent, which has other parts
 }
 
 func readHotSpot(r *reading) {
 	h := &hotspot{reading: r, part: between}
 	for h.more() {
-		if hotspotTitle(h.source) && (h.titled || h.open || len(h.dump.Threads) > 0) {
+		if (h.titled || h.open || len(h.dump.Threads) > 0) && (hotspotTitle(h.source) || string(h.line) == forcedFirst) {
 			h.back()
 			break
 		}

@@ -98,7 +98,8 @@ func (d *document) lineOf(offset int) int {
 func (d *document) one(v any) (dump.Span, error) {
 	begin := d.start + int(d.dec.InputOffset())
 	err := d.dec.Decode(v)
-	if _, ok := errors.AsType[*json.UnmarshalTypeError](err); err != nil && !ok {
+	// A member of another type than is known is left out; the whole must be of the right one.
+	if other, ok := errors.AsType[*json.UnmarshalTypeError](err); err != nil && (!ok || other.Field == "") {
 		return dump.Span{}, err
 	}
 	d.good = d.start + int(d.dec.InputOffset())
@@ -241,8 +242,11 @@ func (d *document) javaThread(pool string) error {
 	for _, line := range j.Stack {
 		t.Stack = append(t.Stack, d.names.frame([]byte(line), d.names.javaFrame))
 	}
+	t.Virtual = t.Virtual || isVirtual(t.Stack)
 	if s, ok := javaStates[j.State]; ok {
 		t.State = s
+	} else if j.State == "" {
+		t.State = stateOfStack(t.Stack)
 	}
 	for _, owned := range j.Owned {
 		for _, l := range owned.Locks {

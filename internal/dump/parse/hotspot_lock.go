@@ -13,7 +13,7 @@ func (h *hotspot) settle() {
 	if len(h.java) > 0 {
 		h.settleState(t)
 	}
-	if t.State == dump.Unclear && t.Virtual {
+	if t.State == dump.Unclear && (t.Virtual || h.plainly) {
 		t.State = stateOfStack(t.Stack)
 		if last := len(h.dump.Threads) - 1; t.Carrier != "" && last >= 0 && h.dump.Threads[last].State == dump.Unclear {
 			h.dump.Threads[last].State = t.State

@@ -61,7 +61,7 @@ func (h *hotspot) plainTitle() {
 	h.next()
 	h.known()
 	h.dump.Taken, _ = time.Parse(time.RFC3339Nano, string(h.line))
-	if version := h.peek(); len(version) > 0 && version[0] != '#' {
+	if version := h.peek(); len(version) > 0 && version[0] >= '1' && version[0] <= '9' && bytes.IndexByte(version, ' ') < 0 {
 		h.next()
 		h.known()
 		h.dump.Program = h.names.text(version)
@@ -97,7 +97,7 @@ func (h *hotspot) plainBegin(t threadLine) {
 		words = words[1:]
 	}
 	h.begin(t, h.number)
-	h.thread.Virtual = virtual
+	h.thread.Virtual, h.plainly = virtual, true
 	if len(words) > 0 {
 		if _, ok := javaStates[string(words[0])]; ok {
 			h.java = words[0]
@@ -109,11 +109,19 @@ func (h *hotspot) plainBegin(t threadLine) {
 // statesOfMounted are native methods at the top of the stack of a thread of
 // which no state is told, and what it does there.
 var statesOfMounted = map[string]dump.State{
-	"jdk.internal.misc.Unsafe.park": dump.Waiting,
-	"java.lang.Object.wait0":        dump.Waiting,
-	"java.lang.Thread.sleepNanos0":  dump.TimedWaiting,
-	"java.lang.Thread.sleep0":       dump.TimedWaiting,
-	"java.lang.Thread.sleep":        dump.TimedWaiting,
+	"jdk.internal.misc.Unsafe.park":     dump.Waiting,
+	"java.lang.Object.wait0":            dump.Waiting,
+	"java.lang.Thread.sleepNanos0":      dump.TimedWaiting,
+	"java.lang.Thread.sleep0":           dump.TimedWaiting,
+	"java.lang.Thread.sleep":            dump.TimedWaiting,
+	"java.lang.VirtualThread.park":      dump.Waiting,
+	"java.lang.VirtualThread.parkNanos": dump.TimedWaiting,
+}
+
+// isVirtual tells whether a stack is one of a virtual thread: JDK 21 does not
+// say it in JSON.
+func isVirtual(stack []dump.Frame) bool {
+	return len(stack) > 0 && stack[len(stack)-1].Function == "java.lang.VirtualThread.run"
 }
 
 // stateOfStack guesses the state of a thread, of which none is told, by where it is.

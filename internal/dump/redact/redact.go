@@ -19,7 +19,9 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
+	"sync"
 
 	"github.com/restartilka/restartilka/internal/restart"
 )
@@ -46,22 +48,27 @@ type rule struct {
 	needs   []string // it can only fit where one of these stands; nil = anywhere
 }
 
-// builtIn are the rules that always hold.
-var builtIn = []rule{
-	{regexp.MustCompile(`(?i)[\w.-]*` + secretKey + `["']?=` + value), []string{"="}},
-	{regexp.MustCompile(`(?i)` + secretKey + `["']?: ?` + value), []string{": ", `":`}},
-	{regexp.MustCompile(`(?i)authorization["']?\s*[:=]\s*["']?(?:(?:basic|bearer|digest|negotiate|token)\s+)?` + value), []string{"uthorization", "UTHORIZATION"}},
-	{regexp.MustCompile(`(?i)\b(?:bearer|basic)\s+([A-Za-z0-9+/_.~=-]{8,})`), []string{"earer ", "asic ", "EARER ", "ASIC "}},
-	{regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]*://[^\s/@:"'<>]*:([^\s/@"'<>]+)@`), []string{"://"}},
-}
+// builtIn gives the rules that always hold. They are compiled when they are
+// first needed: every task of an agent starts a process that may not need them.
+var builtIn = sync.OnceValue(func() []rule {
+	fold := func(pattern string) *regexp.Regexp { return regexp.MustCompile(`(?i)` + pattern) }
+	return []rule{
+		{fold(`[\w.-]*` + secretKey + `["']?=` + value), []string{"="}},
+		{fold(secretKey + `["']?: ?` + value), []string{": ", `":`}},
+		{fold(`authorization["']?\s*[:=]\s*["']?(?:(?:basic|bearer|digest|negotiate|token)\s+)?` + value), []string{":", "="}},
+		{fold(`\b(?:bearer|basic)\s+([A-Za-z0-9+/_.~=-]{8,})`), []string{" "}},
+		{fold(`[a-z][a-z0-9+.-]*://[^\s/@:"'<>]*:([^\s/@"'<>]+)@`), []string{"://"}},
+	}
+})
 
 // Rules are what is taken out. They may be used by several goroutines at once.
-type Rules struct{ all []rule }
-
-var defaults = &Rules{all: builtIn}
+type Rules struct {
+	all  []rule
+	more bool // than those that are built in
+}
 
 // Defaults gives the rules that are built in.
-func Defaults() *Rules { return defaults }
+func Defaults() *Rules { return &Rules{all: builtIn()} }
 
 // New gives the rules that are built in and these regular expressions (RE2). Of
 // an expression with groups only what they match is taken out.
@@ -69,7 +76,7 @@ func New(patterns []string) (*Rules, error) {
 	if len(patterns) > MaxRules {
 		return nil, restart.Errorf(restart.CodeInvalid, "%d rules of redaction are more than %d", len(patterns), MaxRules)
 	}
-	r := &Rules{all: append([]rule(nil), builtIn...)}
+	r := &Rules{all: slices.Clone(builtIn()), more: len(patterns) > 0}
 	for _, text := range patterns {
 		if len(text) > MaxLength {
 			return nil, restart.Errorf(restart.CodeInvalid, "a rule of redaction is longer than %d bytes: %s", MaxLength, restart.Quote(text))
@@ -134,7 +141,7 @@ func (r *Rules) Copy(to io.Writer, from io.Reader) error {
 
 // secretArgument fits an option whose value is a secret, and stands behind a = or
 // in the next argument.
-var secretArgument = regexp.MustCompile(`(?i)^-[\w.-]*` + secretKey + `(=|$)`)
+var secretArgument = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?i)^-[\w.-]*` + secretKey + `(=|$)`) })
 
 // Arguments gives a command line as one line, without what the rules take out.
 func (r *Rules) Arguments(arguments []string) string {
@@ -142,9 +149,9 @@ func (r *Rules) Arguments(arguments []string) string {
 	for i, argument := range arguments {
 		key, _, assigned := strings.Cut(argument, "=")
 		switch {
-		case i > 0 && secretArgument.MatchString(arguments[i-1]) && !strings.Contains(arguments[i-1], "=") && !strings.HasPrefix(argument, "-"):
+		case i > 0 && secretArgument().MatchString(arguments[i-1]) && !strings.Contains(arguments[i-1], "=") && !strings.HasPrefix(argument, "-"):
 			out[i] = Mask
-		case assigned && secretArgument.MatchString(key+"="):
+		case assigned && secretArgument().MatchString(key+"="):
 			out[i] = key + "=" + Mask
 		default:
 			clean, _ := r.apply([]byte(argument))
@@ -157,7 +164,7 @@ func (r *Rules) Arguments(arguments []string) string {
 
 // line applies the rules to the parts of a line that are open to them.
 func (r *Rules) line(line []byte) ([]byte, bool) {
-	if len(r.all) == len(builtIn) && !suspicious(line) {
+	if !r.more && !suspicious(line) {
 		return line, false
 	}
 	var out []byte

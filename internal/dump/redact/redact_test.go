@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/restartilka/restartilka/internal/dump"
+	"github.com/restartilka/restartilka/internal/dump/parse"
 	"github.com/restartilka/restartilka/internal/dump/redact"
 	"github.com/restartilka/restartilka/internal/restart"
 )
@@ -116,6 +117,34 @@ func sample(names []string) string {
 	return b.String()
 }
 
+// What parse reads of a dump is the same after the rules that are built in, but
+// for the secrets.
+func TestParsesTheSame(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		names := rapid.SliceOfN(rapid.StringMatching(`[a-z0-9 =:#\[\]{}/@.-]{1,30}|password=[a-z]{1,8}|jdbc:x://u:p@h/`), 1, 4).Draw(t, "names")
+		text := []byte(sample(names))
+		before, err := parse.Bytes(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		after, err := parse.Bytes(redact.Defaults().Text(text))
+		if err != nil || len(after) != len(before) {
+			t.Fatalf("%d dumps became %d: %v", len(before), len(after), err)
+		}
+		for i := range before {
+			if len(after[i].Threads) != len(before[i].Threads) || after[i].Format != before[i].Format {
+				t.Fatalf("%d threads of %s became %d of %s", len(before[i].Threads), before[i].Format, len(after[i].Threads), after[i].Format)
+			}
+			for k, old := range before[i].Threads {
+				fresh := after[i].Threads[k]
+				if fresh.ID != old.ID || fresh.State != old.State || fresh.Native != old.Native || len(fresh.Stack) != len(old.Stack) || fresh.Lines != old.Lines {
+					t.Fatalf("%+v\nbecame\n%+v", old, fresh)
+				}
+			}
+		}
+	})
+}
+
 // Whatever is in the names, and whatever the rules are: the frame of the dump
 // stays as it was.
 func TestStructureStays(t *testing.T) {
@@ -191,7 +220,7 @@ func TestCopy(t *testing.T) {
 }
 
 func FuzzText(f *testing.F) {
-	f.Add([]byte(sample([]string{"a", "password=b"})), "b+")
+	f.Add([]byte("\"a password=b\" #12 daemon\n{\"name\": \"token=a\"}\n"), "b+")
 	f.Fuzz(func(t *testing.T, text []byte, pattern string) {
 		rules, err := redact.New([]string{pattern})
 		if err != nil {

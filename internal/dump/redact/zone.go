@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"regexp"
 	"slices"
+	"sync"
 )
 
 // zone is a part of a line that is open to rules.
@@ -85,7 +86,7 @@ var closed = []string{
 }
 
 // secretName fits a key of JSON whose value is a secret.
-var secretName = regexp.MustCompile(`(?i)` + secretKey + `$`)
+var secretName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?i)` + secretKey + `$`) })
 
 // jsonStrings gives the strings of a JSON text that are open to rules: elements
 // of lists, and the values of all keys that a program could have chosen.
@@ -105,7 +106,7 @@ func jsonStrings(text []byte, from int) []zone {
 		case len(next) > 0 && next[0] == ':':
 			key = string(text[at+1 : end])
 		case !slices.Contains(closed, key):
-			out = append(out, zone{from: at + 1, to: end, json: true, secret: key != "" && end > at+1 && secretName.MatchString(key)})
+			out = append(out, zone{from: at + 1, to: end, json: true, secret: key != "" && end > at+1 && secretName().MatchString(key)})
 			key = ""
 		default:
 			key = ""
