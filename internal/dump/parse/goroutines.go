@@ -2,6 +2,7 @@ package parse
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -253,9 +254,9 @@ func (g *goroutines) flush() {
 
 // nameOfStack gives what a goroutine was started with: it has no other name.
 func nameOfStack(stack []dump.Frame) string {
-	for i := len(stack) - 1; i >= 0; i-- {
-		if f := stack[i].Function; f != "runtime.goexit" && (f != "runtime.main" || i == 0) {
-			return f
+	for i, f := range slices.Backward(stack) {
+		if f.Function != "runtime.goexit" && (f.Function != "runtime.main" || i == 0) {
+			return f.Function
 		}
 	}
 	return ""

@@ -62,13 +62,16 @@ func settleMarks(t *dump.Thread) {
 	}
 }
 
+// maxHolds bounds the locks that one thread is noted to hold; its frames have all.
+const maxHolds = 1000
+
 // hold notes a lock that a frame has taken. What the thread waits on in a frame
 // further in was given back for that time.
 func hold(t *dump.Thread, l dump.Lock) {
 	if w := t.WaitsFor; w != nil && w.ID == l.ID && w.Class == l.Class {
 		return
 	}
-	if !slices.ContainsFunc(t.Holds, func(other dump.Lock) bool { return other.ID == l.ID && l.ID != "" }) {
+	if len(t.Holds) < maxHolds && !slices.ContainsFunc(t.Holds, func(other dump.Lock) bool { return other.ID == l.ID && l.ID != "" }) {
 		t.Holds = append(t.Holds, l)
 	}
 }
