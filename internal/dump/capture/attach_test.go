@@ -333,11 +333,20 @@ func TestHungListener(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer silent.Close()
-	c := mustOne(t, capture.Request{Timeout: 1500 * time.Millisecond}, j.target())
+	c := mustOne(t, capture.Request{Timeout: 4 * time.Second}, j.target())
 	wants(t, c, "Full thread dump", `"worker-2"`)
 	if c.Header.Method != "signal" || len(c.Header.Notes) != 2 || !strings.Contains(c.Header.Notes[0], "does not answer") {
 		t.Errorf("%+v", c.Header)
 	}
+	for { // until the line before it is full, in which nobody gets a place without waiting
+		more, err := net.Dial("unix", fmt.Sprintf("/tmp/.java_pid%d", j.pid))
+		if err != nil {
+			break
+		}
+		defer more.Close()
+	}
+	_, err = one(t, capture.Request{Method: "attach", Timeout: 300 * time.Millisecond}, j.target())
+	refused(t, err, restart.CodeUnavailable, "others wait in line")
 }
 
 // Somebody else's socket under the JVM's name is not believed.
