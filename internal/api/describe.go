@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"net/http"
+	"path"
 	"reflect"
 	"sync"
 	"time"
@@ -28,7 +29,7 @@ const schemaPrefix = "#/components/schemas/"
 // describe configures huma: our own problem documents, JSON only, no pages and
 // no routes of its own.
 func (a *api) describe() huma.Config {
-	schemas := huma.NewMapRegistry(schemaPrefix, huma.DefaultSchemaNamer)
+	schemas := huma.NewMapRegistry(schemaPrefix, schemaName)
 	// Types that write themselves as JSON in their own way.
 	schemas.RegisterTypeAlias(reflect.TypeFor[restart.Duration](), reflect.TypeFor[string]())
 	schemas.RegisterTypeAlias(reflect.TypeFor[audit.Record](), reflect.TypeFor[AuditRecord]())
@@ -56,6 +57,22 @@ func (a *api) describe() huma.Config {
 		RejectUnknownQueryParameters: true,
 		Transformers:                 []huma.Transformer{a.translate},
 	}
+}
+
+// schemaName names a type in the description. The two packages about thread
+// dumps have words of their own that others have too.
+func schemaName(t reflect.Type, hint string) string {
+	name := huma.DefaultSchemaNamer(t, hint)
+	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
+		t = t.Elem()
+	}
+	switch path.Base(t.PkgPath()) {
+	case "dump":
+		return "Captured" + name
+	case "analyse":
+		return "Found" + name
+	}
+	return name
 }
 
 // forgetUnused drops huma's own error types from the description: we answer

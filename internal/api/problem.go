@@ -85,3 +85,10 @@ func (a *api) explain(ctx context.Context, status int, found *huma.ErrorModel, b
 	p.Status, p.Title = status, http.StatusText(status)
 	return p
 }
+
+// writeJSON answers where no operation of huma's does.
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(v) //nolint:errcheck // the caller has gone: nobody is left to tell
+}

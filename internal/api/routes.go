@@ -58,6 +58,17 @@ func (a *api) routes() []route {
 		{id: "getTask", method: "GET", path: v1 + "/runs/{id}/tasks/{task}", policy: signedIn, summary: "One host of a run: phases, health, evidence", mount: answer(a, a.getTask)},
 		{id: "getOutput", method: "GET", path: v1 + "/runs/{id}/tasks/{task}/output", policy: signedIn, summary: "Output of a task from an offset", mount: answer(a, a.getOutput)},
 		{id: "downloadOutput", method: "GET", path: v1 + "/runs/{id}/tasks/{task}/output.txt", policy: signedIn, summary: "Output of a task as a file", mount: streamed(a, a.downloadOutput), media: "text/plain", stream: true},
+		{id: "getRunDumps", method: "GET", path: v1 + "/runs/{id}/dumps", policy: signedIn, summary: "What the thread dumps of a run say, over all its hosts", mount: answer(a, a.getRunDumps)},
+		{id: "listDumps", method: "GET", path: v1 + "/dumps", policy: signedIn, summary: "Thread dumps that one may look at, the newest first", mount: answer(a, a.listDumps)},
+		{id: "uploadDump", method: "POST", path: v1 + "/dumps", policy: signedIn, summary: "Put a file with thread dumps into the viewer, as one's own; the body is the file, ?name= its name", mount: a.filed(a.uploadDump), status: http.StatusCreated},
+		{id: "getDump", method: "GET", path: v1 + "/dumps/{id}", policy: signedIn, summary: "One thread dump: where it comes from, its verdict, the evidence beside it", mount: answer(a, a.getDump)},
+		{id: "deleteDump", method: "DELETE", path: v1 + "/dumps/{id}", policy: signedIn, summary: "Delete a thread dump before its time; for admins, and for whoever put the file in", mount: done(a, a.deleteDump)},
+		{id: "getDumpReport", method: "GET", path: v1 + "/dumps/{id}/report", policy: signedIn, summary: "All that is found in a thread dump, or in its series", mount: answer(a, a.getDumpReport)},
+		{id: "listDumpThreads", method: "GET", path: v1 + "/dumps/{id}/threads", policy: signedIn, summary: "Threads of a dump, with their stacks", mount: answer(a, a.listDumpThreads)},
+		{id: "downloadDump", method: "GET", path: v1 + "/dumps/{id}/raw", policy: signedIn, summary: "A thread dump as it was captured, as a file", mount: streamed(a, a.rawDump), media: "text/plain", stream: true},
+		{id: "downloadDumpCollapsed", method: "GET", path: v1 + "/dumps/{id}/collapsed", policy: signedIn, summary: "The stacks of a thread dump, folded, as a file", mount: streamed(a, a.foldedDump), media: "text/plain", stream: true},
+		{id: "downloadDumpSpeedscope", method: "GET", path: v1 + "/dumps/{id}/speedscope", policy: signedIn, summary: "A thread dump as a file for speedscope.app", mount: streamed(a, a.speedscopeDump), media: "application/json", stream: true},
+		{id: "compareDumps", method: "GET", path: v1 + "/dumps/{id}/compare/{other}", policy: signedIn, summary: "What changed from one thread dump to another", mount: answer(a, a.compareDumps)},
 		{id: "listApprovals", method: "GET", path: v1 + "/approvals", policy: signedIn, summary: "Runs that wait for an approval; those that one may decide about first", mount: answer(a, a.listApprovals)},
 		{id: "listFreezes", method: "GET", path: v1 + "/freezes", policy: signedIn, summary: "Freezes: which apply now, when the others begin", mount: answer(a, a.listFreezes)},
 		{id: "addFreeze", method: "POST", path: v1 + "/freezes", policy: signedIn, summary: "Freeze environments; for admins", mount: answer(a, a.addFreeze), status: http.StatusCreated},
@@ -138,6 +149,17 @@ func streamed[I any](a *api, h func(context.Context, restart.Actor, *I) (http.Ha
 				write(w, r)
 			}}, nil
 		})
+	}
+}
+
+// filed mounts a handler that takes a file as its body, and reads it itself.
+func (a *api) filed(h http.HandlerFunc) func(huma.Operation) {
+	return func(op huma.Operation) {
+		text := &huma.Schema{Type: huma.TypeString}
+		op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/octet-stream": {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}}}
+		op.Parameters = []*huma.Param{{Name: "name", In: "query", Description: "of the file", Schema: text}}
+		op.Responses["201"] = &huma.Response{Description: "the dump", Content: map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{Ref: schemaPrefix + "Dump"}}}}
+		a.plain(h)(op)
 	}
 }
 

@@ -68,6 +68,9 @@ const (
 	ScenarioSigned       Action = "scenario.signed"
 	ScenarioApproved     Action = "scenario.approved" // it has its quorum
 	ScenarioWithdrawn    Action = "scenario.withdrawn"
+	DumpViewed           Action = "dump.viewed"   // a page or file of it was given out; a refusal has an outcome
+	DumpUploaded         Action = "dump.uploaded" // somebody put a file into the viewer
+	DumpDeleted          Action = "dump.deleted"
 	SignIn               Action = "sign_in"
 	SignInRefused        Action = "sign_in.refused"
 	SignOut              Action = "sign_out"

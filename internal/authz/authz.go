@@ -6,8 +6,8 @@
 // Rules come from a file, rules.yaml, by Parse; Default is the one that is
 // shipped: whoever is signed in sees everything; owners restart, dump and
 // control their own services; admins do all of it, on every service, and
-// administer; auditors read the audit trail, and review with the admins where
-// glass was broken. To break it is a right of its own: an admin's, or that of a
+// administer; auditors read the audit trail, look at thread dumps, and review
+// with the admins where glass was broken. To break it is a right of its own: an admin's, or that of a
 // token with the role break-glass, for what its owner may restart anyway.
 //
 // A role is what somebody may do at all, a rule what to. Who is named by name,
@@ -36,6 +36,7 @@ const (
 	Administer Action = "administer" // tokens of others, certificates, locks
 	Review     Action = "review"     // approve and withdraw versions of scenarios
 
+	ViewDump    Action = "view-dump"          // look at the thread dumps of a service: they hold secrets; whoever may dump it may
 	Freeze      Action = "freeze"             // add and remove freezes
 	BreakGlass  Action = "break-glass"        // start a run of one's own past a freeze
 	ReviewGlass Action = "review-break-glass" // look at such a run afterwards
@@ -46,7 +47,7 @@ const All Action = "all"
 
 // Actions lists the actions there are.
 func Actions() []Action {
-	return []Action{See, Restart, Dump, Control, Approve, Freeze, BreakGlass, ReviewGlass, Review, Audit, Administer}
+	return []Action{See, Restart, Dump, ViewDump, Control, Approve, Freeze, BreakGlass, ReviewGlass, Review, Audit, Administer}
 }
 
 // ParseAction reads the name of an action.
@@ -77,7 +78,7 @@ func (a Action) Needs() restart.Role {
 		return restart.RoleAuditor
 	case Review:
 		return restart.RoleReviewer
-	case Restart, Dump, Control, Approve, Freeze, BreakGlass:
+	case Restart, Dump, ViewDump, Control, Approve, Freeze, BreakGlass:
 		return restart.RoleDeveloper
 	}
 	return restart.RoleAdmin

@@ -87,22 +87,33 @@ type Decision struct {
 }
 
 // Decide answers for one actor, action and object. Deny wins over allow,
-// whatever their order, and what no rule allows is refused.
+// whatever their order, and what no rule allows is refused. Whoever may take
+// thread dumps of a service may look at them too, unless a rule denies just that.
 func (r *Rules) Decide(actor restart.Actor, action Action, object Object) Decision {
 	if actor.Name == "" {
 		return Decision{Why: "nobody is signed in"}
 	}
+	d := r.decide(actor, action, object)
+	if action != ViewDump || d.Allowed {
+		return d
+	}
+	if _, denied := r.deniedTo(actor, action, object); denied {
+		return d
+	}
+	if dumps := r.decide(actor, Dump, object); dumps.Allowed {
+		dumps.Why = "whoever may dump may look at dumps: " + dumps.Why
+		return dumps
+	}
+	return d
+}
+
+// decide answers by the rules about one action alone.
+func (r *Rules) decide(actor restart.Actor, action Action, object Object) Decision {
 	if d, outside := outsideScope(actor, action, object); outside {
 		return d
 	}
-	for _, x := range r.rules {
-		if x.effect != deny || !x.concerns(action, object) {
-			continue
-		}
-		if i := slices.IndexFunc(x.to, func(s subject) bool { return s.denies(actor, object) }); i >= 0 {
-			why := fmt.Sprintf("%s denies it to %s", x.name, x.to[i].say())
-			return Decision{Why: why, Rule: x.name, Who: r.Who(action, object)}
-		}
+	if d, denied := r.deniedTo(actor, action, object); denied {
+		return d
 	}
 	allowing := r.allowing(action, object)
 	for _, x := range allowing {
@@ -113,6 +124,20 @@ func (r *Rules) Decide(actor restart.Actor, action Action, object Object) Decisi
 		}
 	}
 	return Decision{Why: r.whyNot(allowing, actor, action, object), Who: r.Who(action, object)}
+}
+
+// deniedTo tells whether a rule denies it.
+func (r *Rules) deniedTo(actor restart.Actor, action Action, object Object) (Decision, bool) {
+	for _, x := range r.rules {
+		if x.effect != deny || !x.concerns(action, object) {
+			continue
+		}
+		if i := slices.IndexFunc(x.to, func(s subject) bool { return s.denies(actor, object) }); i >= 0 {
+			why := fmt.Sprintf("%s denies it to %s", x.name, x.to[i].say())
+			return Decision{Why: why, Rule: x.name, Who: r.Who(action, object)}, true
+		}
+	}
+	return Decision{}, false
 }
 
 // allowing gives the rules that allow an action on an object to somebody. Who

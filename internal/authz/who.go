@@ -23,14 +23,30 @@ func (g Grant) Say() string { return subject{kind(g.Kind), g.Name}.say() }
 // whom a rule denies it by the same name. A role or a team may have people who
 // are denied it in other ways: what holds for one of them Decide says.
 func (r *Rules) WhoCan(action Action, object Object) []Grant {
+	out := r.granted(action, object)
+	if action == ViewDump {
+		for _, g := range r.granted(Dump, object) {
+			if !slices.ContainsFunc(out, g.same) && !r.denied(g, ViewDump, object) {
+				out = append(out, g)
+			}
+		}
+	}
+	slices.SortStableFunc(out, func(a, b Grant) int { return cmp.Compare(rank(a), rank(b)) })
+	return out
+}
+
+// same tells whether two grants are to the same.
+func (g Grant) same(have Grant) bool { return have.Kind == g.Kind && have.Name == g.Name }
+
+// granted lists who can by the rules about one action alone, in their order.
+func (r *Rules) granted(action Action, object Object) []Grant {
 	var out []Grant
 	add := func(s subject, x rule) {
 		g := Grant{Kind: string(s.kind), Name: s.name, Rule: x.name}
 		if s.kind != role {
 			g.Needs = action.Needs()
 		}
-		same := func(have Grant) bool { return have.Kind == g.Kind && have.Name == g.Name }
-		if !slices.ContainsFunc(out, same) {
+		if !slices.ContainsFunc(out, g.same) {
 			out = append(out, g)
 		}
 	}
@@ -45,9 +61,7 @@ func (r *Rules) WhoCan(action Action, object Object) []Grant {
 			}
 		}
 	}
-	out = slices.DeleteFunc(out, func(g Grant) bool { return r.denied(g, action, object) })
-	slices.SortStableFunc(out, func(a, b Grant) int { return cmp.Compare(rank(a), rank(b)) })
-	return out
+	return slices.DeleteFunc(out, func(g Grant) bool { return r.denied(g, action, object) })
 }
 
 func ownerSubject(owner string) subject {
@@ -120,6 +134,9 @@ func (r *Rules) WhoBut(name string, action Action, object Object) string {
 func (r *Rules) wouldBeOwners(action Action, object Object) bool {
 	if object.Service.Name == "" || object.Service.Name == Anywhere {
 		return false
+	}
+	if action == ViewDump && r.wouldBeOwners(Dump, object) {
+		return true
 	}
 	return slices.ContainsFunc(r.allowing(action, object), func(x rule) bool {
 		return slices.Contains(x.to, subject{kind: owners})

@@ -21,7 +21,7 @@ func whocanCommand() *cobra.Command {
 		Short: "Say who can do something to a service",
 		Long: `Say who can do something to a service, in each of its groups, and by which rule.
 Actions: see, restart, dump, control, approve, freeze, break-glass,
-review-break-glass, review, audit, administer. The last three and see are of the
+review-break-glass, view-dump, review, audit, administer. The last three and see are of the
 product as a whole and need no service. Who is denied it as one of a team or of a
 role, "why" tells.`,
 		Example: `  restartilka whocan restart shop --env production

@@ -183,7 +183,7 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 	if req.Header.Get("Accept") == "" {
 		req.Header.Set("Accept", "application/json")
 	}
-	if body != nil {
+	if body != nil && req.Header.Get("Content-Type") == "" {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	if c.cfg.Token != "" {

@@ -34,6 +34,7 @@ type Config struct {
 	Inventory *inventory.Inventory
 	Scenarios *Shelf
 	Agents    Agents
+	Dumps     Dumps
 	Enrol     *Enrolment
 	Hub       *Hub
 	Wake      func(run string) // tells the orchestrator that a run wants looking at

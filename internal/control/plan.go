@@ -131,7 +131,7 @@ func (c *Control) assemble(
 	p := restart.Plan{
 		Request: req, Scenario: s.Name, Digest: s.Digest, Kind: s.Kind, Description: s.Description, Service: service,
 		Environment: group.Environment, Project: group.Project, Group: group.Name, Params: values,
-		Strategy: s.Strategy, Holds: s.Holds, Deadline: s.Health.ResolvedDeadline(), MadeAt: c.now(), InventoryAt: snapshot.FetchedAt,
+		Strategy: s.Strategy, Holds: s.Holds, Deadline: s.Health.ResolvedDeadline(), Evidence: evidenceOf(s), MadeAt: c.now(), InventoryAt: snapshot.FetchedAt,
 	}
 	if snapshot.Stale {
 		p.Warnings = append(p.Warnings, "the inventory as it is now can't be used; this is its state of "+snapshot.FetchedAt.UTC().Format("2006-01-02 15:04:05 UTC"))
@@ -151,6 +151,15 @@ func (c *Control) assemble(
 		return none, restart.InField(err, FieldExcept)
 	}
 	return resolved{plan: p, file: file}, nil
+}
+
+// evidenceOf names the kinds of evidence that a scenario wants of a host.
+func evidenceOf(s restart.Scenario) []string {
+	var kinds []string
+	for _, e := range s.Evidence {
+		kinds = append(kinds, e.Kind)
+	}
+	return kinds
 }
 
 // leaveOut unticks the hosts of an expression, each of which must be in the plan.

@@ -238,18 +238,21 @@ func (b *boundedLines) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// maxAnswer bounds what an agent answers to most requests, in bytes.
+const maxAnswer = 4 << 20
+
 func (c *Client) call(ctx context.Context, host restart.Host, method, path string, in, out any) error {
+	return c.callUpTo(ctx, host, method, path, in, out, maxAnswer)
+}
+
+func (c *Client) callUpTo(ctx context.Context, host restart.Host, method, path string, in, out any, most int64) error {
 	resp, err := c.do(ctx, host, method, path, in)
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 4<<20+1))
+	body, err := readUpTo(resp, host, most)
 	if err != nil {
-		return fmt.Errorf("read the answer of %s: %w", host.Name, err)
-	}
-	if len(body) > 4<<20 {
-		return restart.Errorf(restart.CodeTooLarge, "%s answered with more than 4 MiB", host.Name)
+		return err
 	}
 	if out == nil {
 		return nil

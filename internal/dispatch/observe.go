@@ -29,7 +29,7 @@ func Results() []Result {
 
 // Call is one request to an agent, after it.
 type Call struct {
-	Verb   string        // put, status, output, cancel, forget, check, probe, …
+	Verb   string        // put, status, output, dumps, cancel, forget, check, probe, evidence, …
 	Result Result        //
 	Code   restart.Code  // of a refusal; it is the agent's word, and may be any text
 	Took   time.Duration // until the answer began
@@ -76,6 +76,7 @@ func verbOf(method, path string) string {
 	path, _, _ = strings.Cut(path, "?")
 	rest, ofTask := strings.CutPrefix(path, "/v1/tasks/")
 	if _, last, more := strings.Cut(rest, "/"); ofTask && more {
+		last, _, _ = strings.Cut(last, "/") // without the number of a dump
 		return last
 	}
 	if !ofTask {

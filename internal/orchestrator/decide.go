@@ -15,6 +15,7 @@ type snapshot struct {
 	autoResume  bool              // setting: go on by itself after an interruption
 	gates       map[int]gate      // by batch: what was sampled before it
 	rests       map[int]time.Time // by batch: since when this server has waited before it
+	round       roundState        // of the evidence that hosts are asked for before the first is touched
 	stopping    bool              // this server is going down
 }
 
@@ -31,6 +32,7 @@ type (
 
 	begin     struct{}              // queued → running, taking the service's lock
 	reconcile struct{ task string } // an active task that nobody has in hand: find out, never send
+	gather    struct{}              // ask every host for its evidence, before the first is touched
 	look      struct{ batch int }   // sample the hosts that min_available counts
 	start     struct{ task string } // planned → intent_logged → …
 	cancel    struct{ task string } // force-abort: end the process tree
@@ -52,6 +54,7 @@ type (
 
 func (begin) isCommand()     {}
 func (reconcile) isCommand() {}
+func (gather) isCommand()    {}
 func (look) isCommand()      {}
 func (start) isCommand()     {}
 func (cancel) isCommand()    {}
@@ -178,6 +181,12 @@ func advance(s snapshot, tasks []restart.Task, active int, now time.Time) []comm
 			return []command{wait{batch, until}}
 		}
 	}
+	if s.round != roundNone && untouchedAll(tasks) {
+		if s.round == roundDue {
+			return []command{gather{}}
+		}
+		return nil // it is bounded in time, and nothing depends on what it brings
+	}
 	if strategy.MinAvailable != "" && inBatch(tasks, batch, restart.TaskPlanned) { // also of what a resume has left of a batch
 		g, sampled := s.gates[batch]
 		if !sampled || g.again != triedAgain(tasks, batch) {
@@ -280,6 +289,17 @@ func inBatch(tasks []restart.Task, batch int, state restart.TaskState) bool {
 func untouched(tasks []restart.Task, batch int) bool {
 	for i := range tasks {
 		if tasks[i].Batch == batch && tasks[i].State != restart.TaskPlanned {
+			return false
+		}
+	}
+	return true
+}
+
+// untouchedAll tells whether no host of the run has been asked yet, nor was in
+// an earlier attempt.
+func untouchedAll(tasks []restart.Task) bool {
+	for i := range tasks {
+		if tasks[i].State != restart.TaskPlanned || tasks[i].Attempt > 1 {
 			return false
 		}
 	}

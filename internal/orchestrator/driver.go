@@ -234,6 +234,8 @@ func (d *driver) ask(ctx context.Context, after int64, wait time.Duration) (prot
 func (d *driver) follow(ctx context.Context, status protocol.TaskStatus) error {
 	output := nothing(d.l.o)
 	defer func() { output.stop() }()
+	dumps := d.keepDumps(ctx)
+	defer dumps.stop()
 	giveUp, heard, answers := d.latestEnd(), d.now(), 0
 	var shown shown
 	pause := 100 * time.Millisecond
@@ -241,8 +243,10 @@ func (d *driver) follow(ctx context.Context, status protocol.TaskStatus) error {
 		if !output.follows && status.Stage != restart.StageReceived { // a script that has not begun prints nothing
 			output = d.keepOutput(ctx, status)
 		}
+		dumps.look(status)
 		if status.Outcome != "" {
 			output.drain(5*time.Second, status.OutputSize, d.l.givenUp)
+			dumps.drain(d.l.givenUp)
 			return d.settle(ctx, status)
 		}
 		if d.l.givenUp() {

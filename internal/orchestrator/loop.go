@@ -32,6 +32,8 @@ type loop struct {
 	forced   time.Time // when a force-abort was first seen; zero = never
 	drivers  map[string]bool
 	reported []string // tasks whose agents were told to forget them
+	asked    roundState
+	endRound context.CancelFunc // nil = none was begun
 	gone     bool
 
 	wg *crew
@@ -160,6 +162,8 @@ func (l *loop) act(ctx context.Context, run *restart.Run, driven map[string]bool
 		case look:
 			l.gates[c.batch] = l.sample(ctx, *run, c.batch)
 			acted = true
+		case gather:
+			l.gather(ctx, *run)
 		default:
 			if err := l.apply(ctx, *run, c, now); err != nil {
 				if restart.CodeOf(err) == restart.CodeConflict {
@@ -216,7 +220,7 @@ func (l *loop) driven() map[string]bool {
 func (l *loop) snapshot(run restart.Run, driven map[string]bool) snapshot {
 	return snapshot{
 		run: run, driven: driven, interrupted: l.claim.Interrupted, autoResume: l.o.cfg.AutoResume,
-		gates: l.gates, rests: l.rests, stopping: l.isStopping(),
+		gates: l.gates, rests: l.rests, round: l.round(run), stopping: l.isStopping(),
 	}
 }
 
@@ -361,6 +365,7 @@ func (l *loop) drive(ctx context.Context, run restart.Run, t restart.Task, resum
 // finish waits for the drivers and gives the lease back.
 func (l *loop) finish(ctx context.Context) {
 	l.cancelIfStopping()
+	l.leaveRound()
 	l.wg.Wait()
 	l.mu.Lock()
 	l.gone = true

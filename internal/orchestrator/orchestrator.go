@@ -63,6 +63,10 @@ type Config struct {
 
 	Clock Clock // nil = the wall's
 
+	// Dumps keeps thread dumps and evidence; nil = nobody does, and no host is
+	// asked for evidence before a run.
+	Dumps Dumps
+
 	// Observer is told of ends; nil = nobody is.
 	Observer Observer
 
@@ -151,7 +155,7 @@ func (o *Orchestrator) claim(ctx context.Context) {
 	}
 	for _, c := range claims {
 		lctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-		l := &loop{o: o, claim: c, stop: ctx.Done(), cancel: cancel, wake: make(chan struct{}, 1), gates: map[int]gate{}, rests: map[int]time.Time{}, drivers: map[string]bool{}, wg: newCrew(o.cfg.Clock, 0)}
+		l := &loop{o: o, claim: c, stop: ctx.Done(), cancel: cancel, wake: make(chan struct{}, 1), gates: map[int]gate{}, rests: map[int]time.Time{}, drivers: map[string]bool{}, asked: roundDue, wg: newCrew(o.cfg.Clock, 0)}
 		o.mu.Lock()
 		if old := o.loops[c.RunID]; old != nil {
 			old.cancel() // its lease was lost and won again: the epoch has moved on

@@ -127,6 +127,10 @@ func detail(s protocol.TaskStatus) json.RawMessage {
 	s.Phase, s.FailedPhase = protocol.Phase(clean(string(s.Phase))), protocol.Phase(clean(string(s.FailedPhase)))
 	s.Phases, s.Health = s.Phases[:min(len(s.Phases), mostKept)], s.Health[:min(len(s.Health), mostKept)]
 	s.Warnings, s.Evidence = s.Warnings[:min(len(s.Warnings), mostKept)], s.Evidence[:min(len(s.Evidence), mostKept)]
+	s.Dumps = s.Dumps[:min(len(s.Dumps), protocol.MaxDumps)]
+	for i := range s.Dumps {
+		s.Dumps[i] = CleanDump(s.Dumps[i])
+	}
 	for i := range s.Phases {
 		s.Phases[i].Phase = protocol.Phase(clean(string(s.Phases[i].Phase)))
 		s.Phases[i].Error = clean(s.Phases[i].Error)

@@ -51,10 +51,11 @@ type Plan struct {
 	Group       string            `json:"group,omitempty"`
 	Params      map[string]string `json:"params,omitempty"`
 	Strategy    Strategy          `json:"strategy"`
-	Holds       Holds             `json:"holds,omitempty"` // of the service, what the run keeps others away from
-	Deadline    Duration          `json:"deadline"`        // of the health section, resolved
-	Hosts       []PlannedHost     `json:"hosts"`           // in the order in which they will be touched
-	Batches     []int             `json:"batches"`         // resolved sizes; their sum is the number of hosts not left out
+	Holds       Holds             `json:"holds,omitempty"`    // of the service, what the run keeps others away from
+	Deadline    Duration          `json:"deadline"`           // of the health section, resolved
+	Evidence    []string          `json:"evidence,omitempty"` // kinds that each host is to keep from before
+	Hosts       []PlannedHost     `json:"hosts"`              // in the order in which they will be touched
+	Batches     []int             `json:"batches"`            // resolved sizes; their sum is the number of hosts not left out
 	Resolved    *Resolved         `json:"resolved,omitempty"`
 	Parent      string            `json:"parent,omitempty"`   // the run that this one is to be made from
 	Work        Work              `json:"work,omitempty"`     // how much of the scenario is done on each host

@@ -54,6 +54,7 @@ type Config struct {
 	Inventory inventory.Config `yaml:"inventory"` //
 	Audit     audit.Settings   `yaml:"audit"`     //
 	Runs      RunsConfig       `yaml:"runs"`      //
+	Dumps     DumpsConfig      `yaml:"dumps"`     // how thread dumps are kept
 	Notify    notify.Settings  `yaml:"notify"`    // who is told at once of what
 	Drain     time.Duration    `yaml:"drain"`     // how long a server that stops goes on to answer, with /readyz saying 503; 0 to 1m
 }
@@ -131,6 +132,7 @@ func parseConfig(b []byte) (Config, error) {
 		SignIn: SignInConfig{Local: true},
 		Agents: AgentsConfig{Port: protocol.Port},
 		Runs:   RunsConfig{AfterInterruption: "ask", Lease: 15 * time.Second, ContactTimeout: 2 * time.Minute, HostSweep: hostwork.DefaultSweep},
+		Dumps:  defaultDumps(),
 	}
 	if len(bytes.TrimSpace(b)) == 0 {
 		return c, errors.New("the file is empty")
@@ -238,6 +240,9 @@ func (c *Config) check() error {
 	}
 	if p := c.Agents.Port; p < 0 || p > 65535 {
 		return fmt.Errorf("agents.port: %d is not a port", p)
+	}
+	if err := c.Dumps.check(); err != nil {
+		return err
 	}
 	if err := c.SignIn.check(); err != nil {
 		return err

@@ -10,7 +10,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/restartilka/restartilka/internal/dispatch"
+	"github.com/restartilka/restartilka/internal/dump"
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/store"
 )
 
 // meters count what happens in this process. What is a state, and not an event,
@@ -27,6 +29,8 @@ type meters struct {
 	calls    *prometheus.CounterVec   // verb, result
 	callTime *prometheus.HistogramVec // verb
 	refusals *prometheus.CounterVec   // code
+
+	dumps *prometheus.CounterVec // runtime, origin
 
 	requests    *prometheus.CounterVec   // class, method, code
 	requestTime *prometheus.HistogramVec // class
@@ -72,6 +76,7 @@ func newMeters() *meters {
 	m.calls = counter("restartilka_dispatch_requests_total", "Requests to agents, by verb and result.", "verb", "result")
 	m.callTime = histogram("restartilka_dispatch_request_duration_seconds", "Time until an agent answered; the verbs status and output wait on purpose, and are left out.", callBounds, "verb")
 	m.refusals = counter("restartilka_dispatch_refusals_total", "Requests that agents refused, by code.", "code")
+	m.dumps = counter("restartilka_dumps_total", "Thread dumps that this server has stored, by runtime and origin.", "runtime", "origin")
 	m.requests = counter("restartilka_http_requests_total", "Requests answered, by class of route, method and status.", "class", "method", "code")
 	m.requestTime = histogram("restartilka_http_request_duration_seconds", "Time to answer a request; event streams are left out.", requestBounds, "class")
 	m.streams = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "restartilka_event_streams_open", Help: "Event streams that are open now, of the API and of pages."}, []string{"via"})
@@ -97,13 +102,19 @@ func (m *meters) start() {
 		m.runTime.WithLabelValues(string(kind))
 		m.taskTime.WithLabelValues(string(kind))
 	}
-	for _, verb := range []string{"put", dispatch.VerbStatus, dispatch.VerbOutput, "cancel", "forget", "check", "probe"} {
+	for _, verb := range []string{"put", dispatch.VerbStatus, dispatch.VerbOutput, "dumps", "cancel", "forget", "check", "probe", "evidence"} {
 		for _, result := range dispatch.Results() {
 			m.calls.WithLabelValues(verb, string(result))
 		}
 		if timed(verb) {
 			m.callTime.WithLabelValues(verb)
 		}
+	}
+	for _, origin := range store.DumpOrigins() {
+		for _, runtime := range dump.Runtimes() {
+			m.dumps.WithLabelValues(string(runtime), string(origin))
+		}
+		m.dumps.WithLabelValues(unknownRuntime, string(origin))
 	}
 	for _, code := range knownCodes {
 		m.refusals.WithLabelValues(string(code))

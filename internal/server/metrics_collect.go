@@ -42,6 +42,7 @@ var (
 	walkedRuns  = desc("leases_held", "Runs that this server walks now, each under a lease.")
 	unreviewed  = desc("break_glass_unreviewed", "Runs started past their safeguards that nobody has reviewed; of the whole database.")
 	messages    = desc("messages_waiting", "Messages that their receivers outside have not taken yet; of the whole database.")
+	dumpBytes   = desc("dump_store_bytes", "Bytes that stored thread dumps take, compressed; of the whole database.")
 	openSession = desc("sessions_open", "Sign-ins of browsers that still hold; of the whole database.")
 
 	backlog       = desc("audit_backlog_records", "Audit records that a sink has not settled.", "sink")
@@ -78,7 +79,7 @@ var (
 	rulesLoaded = desc("rules_loaded_timestamp_seconds", "When the rules of rights in force were read, as a Unix time.")
 
 	descriptions = []*prometheus.Desc{
-		buildInfo, readyCheck, openRuns, pausedRuns, pausedFor, walkedRuns, unreviewed, messages, openSession, backlog, backlogAge, sinkFailing, sinkShipped, auditRecords, auditUnplaced, trailFailing,
+		buildInfo, readyCheck, openRuns, pausedRuns, pausedFor, walkedRuns, unreviewed, messages, openSession, dumpBytes, backlog, backlogAge, sinkFailing, sinkShipped, auditRecords, auditUnplaced, trailFailing,
 		databaseUp, databaseLatency, databaseSize, connections, maxConnections, poolWaits, poolWaited, freeBytes, notAfter, hostCertificates,
 		inventoryUp, inventoryGood, inventoryHosts, shelfScenarios, scenarioProblems, scenarioVersions, scenarioExpiring, scenarioExpiry, rulesGood, rulesLoaded,
 	}
@@ -183,6 +184,11 @@ func (c collector) fromDatabase(ctx context.Context, to scrape) error {
 	to.gauge(unreviewed, float64(st.Unreviewed))
 	to.gauge(messages, float64(st.Messages))
 	to.gauge(openSession, float64(st.Sessions))
+	kept, err := c.s.store.DumpBytes(ctx)
+	if err != nil {
+		return err
+	}
+	to.gauge(dumpBytes, float64(kept))
 	to.counter(auditRecords, float64(st.Records))
 	to.gauge(auditUnplaced, float64(st.Waiting))
 	for state, n := range map[string]int64{"good": st.Hosts.Good, "expiring": st.Hosts.Expiring, "expired": st.Hosts.Expired} {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/restartilka/restartilka/internal/api"
+	"github.com/restartilka/restartilka/internal/archive"
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/authn"
 	"github.com/restartilka/restartilka/internal/control"
@@ -50,6 +51,7 @@ type Server struct {
 	teller   *renewal.Teller  // nil where the envelope key is not changed
 	renewer  *renewal.Renewer // nil where the company's own PKI issues certificates
 	notifier *notify.Sender
+	archive  *archive.Archive
 
 	shelf     *control.Shelf
 	rules     *rulesFile
@@ -145,14 +147,17 @@ func (s *Server) open(ctx context.Context) error {
 		Store: s.store, Agents: s.agents, Inventory: inv, Server: s.cfg.Name, Sweep: s.cfg.Runs.HostSweep,
 		Committed: s.trail.Wake, Changed: hub.Changed, Logger: s.log,
 	})
+	if s.archive, err = s.newArchive(); err != nil {
+		return err
+	}
 	s.orch = orchestrator.New(orchestrator.Config{
-		Owner: s.cfg.Name + "/" + restart.NewID(time.Now()), Runs: s.store, Tasks: s.store, Agents: s.agents, Key: envelopeKeys[0], Logger: s.log,
+		Owner: s.cfg.Name + "/" + restart.NewID(time.Now()), Runs: s.store, Tasks: s.store, Agents: s.agents, Dumps: s.archive, Key: envelopeKeys[0], Logger: s.log,
 		Committed: s.trail.Wake, Changed: hub.Changed, Observer: s.meters, AutoResume: s.cfg.Runs.AfterInterruption == "go-on",
 		Lease: s.cfg.Runs.Lease, ContactTimeout: s.cfg.Runs.ContactTimeout,
 		MayGoOn: func(ctx context.Context, run restart.Run) (restart.Cause, string) { return s.control.MayGoOn(ctx, run) },
 	})
 	s.control = control.New(control.Config{
-		Store: s.store, Inventory: inv, Scenarios: s.shelf, Agents: s.agents, Enrol: enrol, Hub: hub,
+		Store: s.store, Inventory: inv, Scenarios: s.shelf, Agents: s.agents, Dumps: s.archive, Enrol: enrol, Hub: hub,
 		Wake: s.orch.Wake, Committed: s.trail.Wake, Logger: s.log,
 		Rights: s.rules.inForce, People: s.door.people, Hasher: s.door.hasher, Zone: localZone(), URL: strings.TrimRight(s.cfg.URL, "/"), Channels: receivers.For, Announced: s.notifier.Wake,
 		Review: s.cfg.review(), Lays: s.cfg.review().Signed,
@@ -246,6 +251,7 @@ func (s *Server) Run(ctx context.Context) error {
 	walking.Go(func() { s.watchRules(ctx) })
 	walking.Go(func() { s.notifier.Run(ctx) })
 	walking.Go(func() { s.hostwork.Run(ctx) })
+	walking.Go(func() { s.archive.Run(ctx) })
 	if s.teller != nil {
 		walking.Go(func() { s.teller.Run(ctx) })
 	}

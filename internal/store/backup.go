@@ -18,7 +18,7 @@ import (
 type BackupOptions struct {
 	Server        string // name of the server.yaml
 	Program       string // version of this program
-	WithoutOutput bool   // leave out what scripts printed
+	WithoutOutput bool   // leave out what scripts printed, and thread dumps
 	// Progress is called now and then with the rows that are done; nil = nobody asks.
 	Progress func(done, total int64)
 }
@@ -26,7 +26,7 @@ type BackupOptions struct {
 // Tables that are not in a backup, or not in one without output.
 var (
 	neverKept   = []string{"sessions", "login_requests"}
-	outputKept  = []string{"outputs", "output_chunks"}
+	outputKept  = []string{"outputs", "output_chunks", "dumps", "dump_chunks"}
 	progressRow = int64(1000) // rows between two calls of Progress
 )
 

@@ -114,6 +114,8 @@ func Exercise(t *testing.T, newDSN storetest.NewDSN) {
 		"random filters":              exerciseFilters,
 		"statistics":                  exerciseFigures,
 		"history of before":           exerciseHistoryMigration,
+		"dumps":                       exerciseDumps,
+		"dumps that are dropped":      exerciseDumpRetention,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

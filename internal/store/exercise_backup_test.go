@@ -81,6 +81,8 @@ func fill(t *testing.T, s *store.Store) (open, waiting restart.Run) {
 		{ID: open.Tasks[1].ID, Path: toTask(restart.TaskRunning), Error: odd},
 	}})
 	ok(s.AppendOutput(t.Context(), open.Tasks[0].ID, 0, bytes.Repeat([]byte("line\x00\xff\n"), 1000), 0))
+	addDump(t, s, newDump(&open.Tasks[0], 1), []byte{0, 1, 2, 255})
+	addDump(t, s, newDump(nil, 0), []byte("an upload"))
 	waiting = newRun(1)
 	waiting.Service = "haproxy"
 	mustCreate(t, s, waiting)
@@ -151,7 +153,7 @@ func exerciseBackup(t *testing.T, newDSN storetest.NewDSN) {
 		s := storetest.Open(t, dsn)
 		fill(t, s)
 		b, m := makeBackup(t, dsn, store.BackupOptions{}) // beside the open store
-		before, err := store.Dump(s)
+		before, err := store.Rows(s)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -179,7 +181,7 @@ func exerciseBackup(t *testing.T, newDSN storetest.NewDSN) {
 			t.Errorf("%+v", m)
 		}
 		restored, _ = restoreTo(t, to(t), small)
-		if after, err := store.Dump(restored); err != nil || len(after["output_chunks"]) > 0 || len(after["task_details"]) != len(before["task_details"]) {
+		if after, err := store.Rows(restored); err != nil || len(after["output_chunks"])+len(after["dumps"])+len(after["dump_chunks"]) > 0 || len(after["task_details"]) != len(before["task_details"]) {
 			t.Errorf("%v %v", after, err)
 		}
 		// A run whose output was left out is shown without it.
@@ -194,7 +196,7 @@ func exerciseBackup(t *testing.T, newDSN storetest.NewDSN) {
 // compare holds every row against what it was.
 func compare(t *testing.T, before map[string][]string, restored *store.Store) {
 	t.Helper()
-	after, err := store.Dump(restored)
+	after, err := store.Rows(restored)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -83,8 +83,8 @@ func before(ctx context.Context, dsn string, migration int, insert func(context.
 	return s.write(ctx, "store old rows", insert)
 }
 
-// Dump gives every row of every table as text, in no order that means anything.
-func Dump(s *Store) (map[string][]string, error) {
+// Rows gives every row of every table as text, in no order that means anything.
+func Rows(s *Store) (map[string][]string, error) {
 	out := map[string][]string{}
 	err := s.read(context.Background(), "dump", func(ctx context.Context, t tx) error {
 		all, err := readMigrations(migrationFiles)

@@ -5,12 +5,16 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/api/apitest"
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/authn"
+	"github.com/restartilka/restartilka/internal/dump"
+	"github.com/restartilka/restartilka/internal/dump/pack"
+	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/store"
 )
@@ -55,12 +59,14 @@ type world struct {
 	tokens map[string]string // by person
 	runs   map[string]restart.Run
 	drafts map[string]restart.Run // the admin's, to be confirmed by nobody else
+	dumps  map[string]string      // by service: id of a thread dump of its run
+	upload string                 // id of a dump that the stranger has put in
 	other  string                 // id of somebody's token
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{Server: apitest.Start(t, nil), t: t, runs: map[string]restart.Run{}, drafts: map[string]restart.Run{}}
+	w := &world{Server: apitest.Start(t, nil), t: t, runs: map[string]restart.Run{}, drafts: map[string]restart.Run{}, dumps: map[string]string{}}
 	w.people, w.cells = expected(t)
 	must(t, os.WriteFile(filepath.Join(filepath.Dir(w.Shelf), "inventory.yaml"), []byte(inventory), 0o644))
 	must(t, os.WriteFile(filepath.Join(w.Shelf, "plain-dump.yaml"), []byte(dumpScenario), 0o644))
@@ -81,9 +87,39 @@ func newWorld(t *testing.T) *world {
 	for _, s := range services {
 		w.runs[s] = w.finished(s)
 		w.drafts[s] = w.draft(s)
+		w.dumps[s] = w.dumpOf(w.runs[s])
 	}
+	upload, err := w.Archive.Upload(t.Context(), "vera", "vera.txt", strings.NewReader(threads), audit.Record{Action: audit.DumpUploaded})
+	must(t, err)
+	w.upload = upload.ID
 	w.other = w.again()
 	return w
+}
+
+// threads is a thread dump, with a secret of a service in it.
+const threads = `2026-11-22 20:00:00
+Full thread dump OpenJDK 64-Bit Server VM (17.0.9+9 mixed mode, sharing):
+
+"canary-in-a-dump" #12 daemon prio=5 os_prio=0 cpu=1.50ms elapsed=10.00s tid=0x00007f0000000040 nid=0x64 waiting on condition  [0x00007f1100000000]
+   java.lang.Thread.State: WAITING (parking)
+	at jdk.internal.misc.Unsafe.park(java.base@17.0.9/Native Method)
+	at com.example.Pool.borrow(Pool.java:42)
+
+`
+
+// dumpOf stores a thread dump of a run, as its host would have had it fetched.
+func (w *world) dumpOf(run restart.Run) string {
+	w.t.Helper()
+	task := run.Tasks[0]
+	packed, err := pack.Pack([]byte(threads))
+	must(w.t, err)
+	r := protocol.DumpReport{N: 1, Number: 1, Of: 1, When: protocol.DumpRun, Runtime: dump.JVM, Method: "attach", PID: 4711, TakenAt: time.Now(), Stored: int64(len(packed))}
+	w.Agents.Capture(task.Host, apitest.Captured{Report: r, Data: packed})
+	must(w.t, w.Archive.Fetch(w.t.Context(), run, task, restart.Host{Name: task.Host}, r))
+	w.Agents.Capture(task.Host)
+	list, _, err := w.Store.Dumps(w.t.Context(), store.DumpFilter{Task: task.ID})
+	must(w.t, err)
+	return list[0].ID
 }
 
 func (w *world) tokenOf(owner string) string {

@@ -31,11 +31,55 @@ type Agents struct {
 	tasks   map[string]protocol.TaskStatus // by task id
 	changed chan struct{}                  // closed, and replaced, when something has changed
 	text    string                         // what each task prints
+	dumps   map[string][]Captured          // by host: what each task has captured when it ends
+	before  map[string]protocol.EvidenceReport
+}
+
+// Captured is a dump as a host tells of it, and its bytes as they are sent.
+type Captured struct {
+	Report protocol.DumpReport
+	Data   []byte
+}
+
+// Capture has each task of a host capture dumps from now on.
+func (a *Agents) Capture(host string, dumps ...Captured) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.dumps[host] = dumps
+}
+
+// Evident is what a host says from now on when it is asked for its evidence.
+func (a *Agents) Evident(host string, r protocol.EvidenceReport) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.before[host] = r
+}
+
+// Dump implements archive.Hosts.
+func (a *Agents) Dump(_ context.Context, host restart.Host, _ string, n int) ([]byte, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, d := range a.dumps[host.Name] {
+		if d.Report.N == n && d.Data != nil {
+			return d.Data, nil
+		}
+	}
+	return nil, &dispatch.RefusedError{Err: restart.Errorf(restart.CodeNotFound, "there is no dump %d here", n)}
+}
+
+// Evidence implements archive.Hosts.
+func (a *Agents) Evidence(_ context.Context, host restart.Host, _ protocol.EvidenceRequest) (protocol.EvidenceReport, error) {
+	if err := a.away(host.Name); err != nil {
+		return protocol.EvidenceReport{}, err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.before[host.Name], nil
 }
 
 // NewAgents gives agents whose tasks all succeed, and print text.
 func NewAgents(text string) *Agents {
-	return &Agents{behave: map[string]Behaviour{}, tasks: map[string]protocol.TaskStatus{}, changed: make(chan struct{}), text: text}
+	return &Agents{dumps: map[string][]Captured{}, before: map[string]protocol.EvidenceReport{}, behave: map[string]Behaviour{}, tasks: map[string]protocol.TaskStatus{}, changed: make(chan struct{}), text: text}
 }
 
 // Set changes what a host does, also with a task it has now.
@@ -140,6 +184,9 @@ func (a *Agents) Status(ctx context.Context, host restart.Host, task string, aft
 		changed := a.changed
 		if ok && s.Stage == restart.StageStarted && a.behave[host.Name] != Hangs {
 			s = finish(s, a.behave[host.Name], len(a.text))
+			for _, d := range a.dumps[host.Name] {
+				s.Dumps = append(s.Dumps, d.Report)
+			}
 			a.tasks[task] = s
 		}
 		a.mu.Unlock()

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/restartilka/restartilka/internal/api"
+	"github.com/restartilka/restartilka/internal/archive"
 	"github.com/restartilka/restartilka/internal/authn"
 	"github.com/restartilka/restartilka/internal/authz"
 	"github.com/restartilka/restartilka/internal/control"
@@ -80,6 +81,7 @@ type Server struct {
 	Store   *store.Store
 	Control *control.Control
 	Agents  *Agents
+	Archive *archive.Archive
 	API     api.Config
 	HTTP    *httptest.Server
 	Process *Process
@@ -194,13 +196,14 @@ func start(t testing.TB, over *store.Store, change func(*api.Config), below ...f
 	s.must(err)
 
 	hub := control.NewHub()
+	s.Archive = archive.New(archive.Config{Store: s.Store, Hosts: s.Agents})
 	o := orchestrator.New(orchestrator.Config{
-		Owner: "test", Runs: s.Store, Tasks: s.Store, Agents: s.Agents, Key: key,
+		Owner: "test", Runs: s.Store, Tasks: s.Store, Agents: s.Agents, Dumps: s.Archive, Key: key,
 		Changed: hub.Changed, Poll: 50 * time.Millisecond, DialRetry: time.Millisecond,
 		MayGoOn: func(ctx context.Context, run restart.Run) (restart.Cause, string) { return s.Control.MayGoOn(ctx, run) },
 	})
 	service := control.Config{
-		Store: s.Store, Inventory: inv, Scenarios: shelf, Agents: s.Agents, Hub: hub, Wake: o.Wake, Committed: func() {},
+		Store: s.Store, Inventory: inv, Scenarios: shelf, Agents: s.Agents, Dumps: s.Archive, Hub: hub, Wake: o.Wake, Committed: func() {},
 		Channels: func(string) []string { return []string{"test"} }, URL: "https://restartilka.example.com",
 		Rights: s.inForce, People: directory{authn.People{Store: s.Store}, s}, Server: s.Process,
 		Enrol: &control.Enrolment{

@@ -1,0 +1,209 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/restartilka/restartilka/internal/dump"
+	"github.com/restartilka/restartilka/internal/dump/analyse"
+	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/wire"
+)
+
+// dumpID is the input of an operation on one dump.
+type dumpID struct {
+	ID string `path:"id"`
+}
+
+func (a *api) listDumps(ctx context.Context, actor restart.Actor, in *struct{ wire.DumpQuery }) (wire.List[wire.Dump], error) {
+	list, next, err := a.cfg.Control.Dumps(ctx, actor, in.DumpQuery)
+	return wire.ListOf(list, next), err
+}
+
+func (a *api) getDump(ctx context.Context, actor restart.Actor, in *dumpID) (wire.Dump, error) {
+	v, err := a.cfg.Control.OpenDump(ctx, actor, in.ID, "verdict")
+	if err != nil {
+		return wire.Dump{}, err
+	}
+	return v.Dump, nil
+}
+
+func (a *api) getDumpReport(ctx context.Context, actor restart.Actor, in *struct {
+	ID     string `path:"id"`
+	Series bool   `query:"series" doc:"of all dumps of the series that this one is of"`
+}) (wire.DumpAnalysis, error) {
+	v, err := a.cfg.Control.OpenDump(ctx, actor, in.ID, "report")
+	if err != nil {
+		return wire.DumpAnalysis{}, err
+	}
+	if in.Series {
+		return v.SeriesReport(ctx)
+	}
+	return v.Report(ctx)
+}
+
+func (a *api) listDumpThreads(ctx context.Context, actor restart.Actor, in *struct {
+	ID string `path:"id"`
+	wire.ThreadQuery
+}) (wire.List[dump.Thread], error) {
+	v, err := a.cfg.Control.OpenDump(ctx, actor, in.ID, "threads")
+	if err != nil {
+		return wire.List[dump.Thread]{}, err
+	}
+	threads, next, err := v.Threads(ctx, in.ThreadQuery)
+	return wire.ListOf(threads, next), err
+}
+
+func (a *api) compareDumps(ctx context.Context, actor restart.Actor, in *struct {
+	ID    string `path:"id"`
+	Other string `path:"other" doc:"the later one"`
+}) (wire.DumpComparison, error) {
+	return a.cfg.Control.CompareDumps(ctx, actor, in.ID, in.Other)
+}
+
+func (a *api) getRunDumps(ctx context.Context, actor restart.Actor, in *struct {
+	ID     string `path:"id"`
+	Origin string `query:"origin" maxLength:"20" doc:"of which dumps: run, before, evidence or after; empty: the first of them that the run has"`
+}) (wire.RunDumps, error) {
+	v, err := a.cfg.Control.OpenRunDumps(ctx, actor, in.ID, in.Origin, "report")
+	if err != nil {
+		return wire.RunDumps{}, err
+	}
+	return v.RunDumps, nil
+}
+
+func (a *api) deleteDump(ctx context.Context, actor restart.Actor, in *struct {
+	ID     string `path:"id"`
+	Reason string `query:"reason" doc:"why it goes; needed, but for a file of one's own" maxLength:"2000"`
+}) error {
+	return a.cfg.Control.DeleteDump(ctx, actor, in.ID, in.Reason)
+}
+
+// rawDump gives the text of a dump as a file: never as anything that a browser
+// would run.
+func (a *api) rawDump(ctx context.Context, actor restart.Actor, in *dumpID) (http.HandlerFunc, error) {
+	v, err := a.cfg.Control.OpenDump(ctx, actor, in.ID, "text")
+	if err != nil {
+		return nil, err
+	}
+	text, err := v.Text(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return file("text/plain; charset=utf-8", "restartilka-dump-"+v.ID+".txt", text), nil
+}
+
+// foldedDump gives the stacks of a dump, folded, as flame graph tools read them.
+func (a *api) foldedDump(ctx context.Context, actor restart.Actor, in *dumpID) (http.HandlerFunc, error) {
+	v, err := a.cfg.Control.OpenDump(ctx, actor, in.ID, "folded stacks")
+	if err != nil {
+		return nil, err
+	}
+	flame, err := v.Flame(ctx, analyse.FlameOptions{})
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	if err := analyse.Collapsed(&b, flame); err != nil {
+		return nil, fmt.Errorf("fold the stacks of dump %s: %w", v.ID, err)
+	}
+	return file("text/plain; charset=utf-8", "restartilka-dump-"+v.ID+".collapsed", b.Bytes()), nil
+}
+
+// speedscopeDump gives a dump for speedscope.app.
+func (a *api) speedscopeDump(ctx context.Context, actor restart.Actor, in *dumpID) (http.HandlerFunc, error) {
+	v, err := a.cfg.Control.OpenDump(ctx, actor, in.ID, "speedscope file")
+	if err != nil {
+		return nil, err
+	}
+	flame, err := v.Flame(ctx, analyse.FlameOptions{})
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	if err := analyse.Speedscope(&b, flame, strings.TrimSpace(v.Service+" "+v.Host)); err != nil {
+		return nil, fmt.Errorf("write dump %s for speedscope: %w", v.ID, err)
+	}
+	return file("application/json", "restartilka-dump-"+v.ID+".speedscope.json", b.Bytes()), nil
+}
+
+// file answers with bytes to be saved.
+func file(media, name string, data []byte) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		h := w.Header()
+		h.Set("Content-Type", media)
+		h.Set("Content-Disposition", `attachment; filename="`+name+`"`)
+		h.Set("Content-Length", strconv.Itoa(len(data)))
+		rc := http.NewResponseController(w)
+		for len(data) > 0 {
+			rc.SetWriteDeadline(time.Now().Add(writePatience)) //nolint:errcheck // where it can't be set, there is none
+			n, err := w.Write(data[:min(len(data), 1<<20)])
+			if err != nil {
+				return
+			}
+			data = data[n:]
+		}
+	}
+}
+
+const (
+	// uploadPatience is how long a piece of a file may take to come, and
+	// uploadTime how long the whole.
+	uploadPatience = 30 * time.Second
+	uploadTime     = 10 * time.Minute
+)
+
+// uploadDump reads a file as it comes, so that a long one is refused at its
+// bound, and a slow one is no reason to end the connection early.
+func (a *api) uploadDump(w http.ResponseWriter, r *http.Request) {
+	most := a.cfg.Control.MaxUpload()
+	if r.ContentLength > most {
+		a.refuse(w, r, tooLarge(most))
+		return
+	}
+	name := r.URL.Query().Get("name")
+	if len(name) > 1000 {
+		a.refuse(w, r, restart.Errorf(restart.CodeInvalid, "the name of the file has more than 1000 bytes"))
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), uploadTime)
+	defer cancel()
+	body := &patient{from: http.MaxBytesReader(w, r.Body, most), rc: http.NewResponseController(w), most: most, ctx: ctx}
+	d, err := a.cfg.Control.UploadDump(ctx, actorOf(ctx), name, body)
+	if err != nil {
+		a.refuse(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusCreated, d)
+}
+
+func tooLarge(most int64) error {
+	return restart.Errorf(restart.CodeTooLarge, "the file has more than %d MB", most/1_000_000).
+		WithHint("compress it with gzip or zstd, or read it where it is: restartilka analyse FILE")
+}
+
+// patient reads a body for as long as it keeps coming.
+type patient struct {
+	from interface{ Read(p []byte) (int, error) }
+	rc   *http.ResponseController
+	most int64
+	ctx  context.Context //nolint:containedctx // of the one request that is read
+}
+
+func (p *patient) Read(b []byte) (int, error) {
+	if err := p.ctx.Err(); err != nil {
+		return 0, err
+	}
+	p.rc.SetReadDeadline(time.Now().Add(uploadPatience)) //nolint:errcheck // where it can't be set, there is none
+	n, err := p.from.Read(b)
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return n, tooLarge(p.most)
+	}
+	return n, err
+}

@@ -1,0 +1,194 @@
+package archive
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/restartilka/restartilka/internal/dispatch"
+	"github.com/restartilka/restartilka/internal/dump"
+	"github.com/restartilka/restartilka/internal/orchestrator"
+	"github.com/restartilka/restartilka/internal/protocol"
+	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/store"
+)
+
+// Kept implements orchestrator.Dumps.
+func (a *Archive) Kept(ctx context.Context, task string) ([]int, error) {
+	return a.cfg.Store.TaskDumps(ctx, task)
+}
+
+// Fetch implements orchestrator.Dumps. A dump that its host could not take, or
+// keep, is stored without bytes: that it is missing is worth knowing.
+func (a *Archive) Fetch(ctx context.Context, run restart.Run, task restart.Task, host restart.Host, r protocol.DumpReport) error {
+	d := a.describe(run, host, originOf(r.When), r)
+	d.TaskID, d.Place = task.ID, r.N
+	var data []byte
+	if r.Stored > 0 {
+		var err error
+		if data, err = a.cfg.Hosts.Dump(ctx, host, task.ID, r.N); err != nil {
+			refused, isRefused := errors.AsType[*dispatch.RefusedError](err)
+			if !isRefused && restart.CodeOf(err) != restart.CodeTooLarge {
+				return err
+			}
+			d.Error = "the host did not give it: " + orchestrator.Clean(sentence(err))
+			if isRefused {
+				d.Error = "the host did not give it: " + refused.Err.Message
+			}
+		} else if data, err = a.take(ctx, &d, data); err != nil {
+			return err
+		}
+	}
+	return a.keep(ctx, d, data)
+}
+
+// keep stores a dump. One that is there already was stored by whoever had the
+// run before.
+func (a *Archive) keep(ctx context.Context, d store.Dump, data []byte) error {
+	err := a.cfg.Store.AddDump(ctx, d, data)
+	if restart.CodeOf(err) == restart.CodeConflict {
+		return nil
+	}
+	if err == nil && len(data) > 0 {
+		a.cfg.Kept(d.Runtime, d.Origin)
+	}
+	return err
+}
+
+// originOf reads a host's word.
+func originOf(when protocol.DumpWhen) store.DumpOrigin {
+	switch when {
+	case protocol.DumpEvidence:
+		return store.DumpEvidence
+	case protocol.DumpAfter:
+		return store.DumpAfter
+	case protocol.DumpRun:
+	}
+	return store.DumpOfRun
+}
+
+// describe makes a row of what a host says of its dump: each word is bounded and
+// escaped, each number within what it can be.
+func (a *Archive) describe(run restart.Run, host restart.Host, origin store.DumpOrigin, r protocol.DumpReport) store.Dump {
+	now := a.now()
+	r = orchestrator.CleanDump(r)
+	if !known(r.Runtime) {
+		r.Runtime = ""
+	}
+	d := store.Dump{
+		ID: restart.NewID(now), RunID: run.ID, Host: host.Name, Service: run.Service, Environment: run.Environment, Group: run.Group, Origin: origin,
+		Number: min(max(r.Number, 1), dump.MaxSeries), Runtime: r.Runtime, Method: clip(r.Method, 20), PID: max(r.PID, 0),
+		TakenAt: r.TakenAt.UTC(), Took: min(max(r.Took, 0), time.Hour), Size: min(max(r.Size, 0), maxText), Notes: r.Notes, Error: r.Error, CreatedAt: now,
+	}
+	d.Of = min(max(r.Of, d.Number), dump.MaxSeries)
+	if off := now.Sub(d.TakenAt); off > 24*time.Hour || off < -24*time.Hour {
+		d.TakenAt = now // a clock that is off by days says nothing
+	}
+	return d
+}
+
+const (
+	// roundTime bounds the whole of an evidence round.
+	roundTime = 20 * time.Second
+	// roundAtOnce is how many hosts are asked at a time.
+	roundAtOnce = 50
+)
+
+// Before implements orchestrator.Dumps. Hosts that have answered before, asked
+// by a server that has since gone away, are not asked again.
+func (a *Archive) Before(ctx context.Context, run restart.Run) {
+	ctx, cancel := context.WithTimeout(ctx, roundTime)
+	defer cancel()
+	log := a.log.With("run_id", run.ID)
+	answered, err := a.cfg.Store.HostsBefore(ctx, run.ID)
+	if err != nil {
+		log.Warn("the hosts are not asked for evidence before the run", "error", err)
+		return
+	}
+	var asking sync.WaitGroup
+	places := make(chan struct{}, roundAtOnce)
+	for _, h := range run.Plan.Chosen() {
+		if slices.Contains(answered, h.Name) {
+			continue
+		}
+		select {
+		case places <- struct{}{}:
+		case <-ctx.Done():
+		}
+		if ctx.Err() != nil {
+			log.Warn("the time for evidence is over; the other hosts keep theirs as they are touched")
+			break
+		}
+		asking.Go(func() {
+			defer func() { <-places }()
+			if err := a.before(ctx, run, h.Host); err != nil {
+				log.Warn("keep evidence from before the run", "host", h.Name, "error", err)
+			}
+		})
+	}
+	asking.Wait()
+}
+
+// before asks one host, and stores what it says, or why it says nothing.
+func (a *Archive) before(ctx context.Context, run restart.Run, host restart.Host) error {
+	actx, cancel := context.WithTimeout(ctx, protocol.EvidenceWait)
+	defer cancel()
+	report, err := a.cfg.Hosts.Evidence(actx, host, protocol.EvidenceRequest{
+		Service: run.Service, Environment: run.Environment, Project: run.Project, Group: run.Group, Digest: run.Digest,
+	})
+	refused, isRefused := errors.AsType[*dispatch.RefusedError](err)
+	if isRefused && refused.Err.Code == restart.CodeNotFound {
+		return err // an agent of before: it takes evidence in its own task
+	}
+	r := protocol.DumpReport{TakenAt: report.TakenAt}
+	if report.Report != nil {
+		r = *report.Report
+	}
+	d := a.describe(run, host, store.DumpBefore, r)
+	switch {
+	case isRefused:
+		d.Error = "the host gave no evidence: " + refused.Err.Message
+	case err != nil:
+		d.Error = "the host gave no evidence in time"
+	}
+	var data []byte
+	if err == nil && len(report.Dump) > 0 {
+		if data, err = a.take(ctx, &d, report.Dump); err != nil {
+			d.Error = "there was no time to look at the dump; it was not kept"
+		}
+	}
+	d.Evidence = evidence(report.Items)
+	kctx, done := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second) // what was brought is kept, though the time is over
+	defer done()
+	return a.keep(kctx, d, data)
+}
+
+const (
+	mostItems = 10
+	mostBytes = 1 << 20 // of each item
+)
+
+// evidence bounds what a host has kept beside a dump. Its text is shown as what
+// it is.
+func evidence(items []protocol.EvidenceItem) json.RawMessage {
+	items = slices.Clone(items[:min(len(items), mostItems)])
+	for i := range items {
+		it := &items[i]
+		it.Kind, it.Error = orchestrator.Clean(it.Kind), orchestrator.Clean(it.Error)
+		if len(it.Text) > mostBytes {
+			it.Truncated += int64(len(it.Text) - mostBytes)
+			it.Text = it.Text[:mostBytes]
+		}
+	}
+	if len(items) == 0 {
+		return nil
+	}
+	b, err := json.Marshal(items)
+	if err != nil {
+		return nil
+	}
+	return b
+}

@@ -1,0 +1,90 @@
+package archive
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/restartilka/restartilka/internal/dump"
+	"github.com/restartilka/restartilka/internal/dump/parse"
+	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/store"
+)
+
+// costOf estimates what the parsed form of a text takes in memory, in bytes.
+func costOf(size int64) int64 { return 3*size + 4096 }
+
+// Text gives the text of a stored dump. One without bytes is CodeNotFound.
+func (a *Archive) Text(ctx context.Context, id string) ([]byte, error) {
+	d, data, err := a.cfg.Store.ReadDump(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return textOf(d, data)
+}
+
+func textOf(d store.Dump, data []byte) ([]byte, error) {
+	if len(data) == 0 {
+		why := d.Error
+		if why == "" {
+			why = "none came from the host"
+		}
+		return nil, restart.Errorf(restart.CodeNotFound, "dump %s has no text: %s", d.ID, why)
+	}
+	return unpack(data, max(maxText, maxUploadText))
+}
+
+// Parsed gives the dumps of a stored file, in their order. They are shared:
+// nobody changes them. A file without bytes is CodeNotFound, one that is no dump
+// CodeInvalid.
+func (a *Archive) Parsed(ctx context.Context, id string) ([]*dump.Dump, error) {
+	for {
+		dumps, there, wait := a.cache.enter(id)
+		if there {
+			return dumps, nil
+		}
+		if wait == nil {
+			return a.parse(ctx, id)
+		}
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// parse reads and parses a file that is not in the cache, and puts it there.
+func (a *Archive) parse(ctx context.Context, id string) (dumps []*dump.Dump, err error) {
+	var size int64
+	defer func() { a.cache.leave(id, dumps, costOf(size)) }()
+	giveBack, err := a.slot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer giveBack()
+	text, err := a.Text(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	size = int64(len(text))
+	return a.understand(text)
+}
+
+// understand parses a text. What makes the parser fall over is told as an error
+// and logged: one strange file must not take the server down.
+func (a *Archive) understand(text []byte) (dumps []*dump.Dump, err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			a.log.Error("a thread dump could not be read", "fault", fault, "bytes", len(text))
+			dumps, err = nil, fmt.Errorf("read a thread dump: %v", fault)
+		}
+	}()
+	dumps, err = parse.Bytes(text)
+	if err == nil && len(dumps) == 0 {
+		err = restart.Errorf(restart.CodeInvalid, "there is no thread dump in it")
+	}
+	return dumps, err
+}
+
+// Forget drops a dump from what is kept in memory.
+func (a *Archive) Forget(id string) { a.cache.forget(id) }

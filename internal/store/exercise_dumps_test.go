@@ -1,0 +1,169 @@
+package store_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"math/rand/v2"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/restartilka/restartilka/internal/audit"
+	"github.com/restartilka/restartilka/internal/dump"
+	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/store"
+	"github.com/restartilka/restartilka/internal/store/storetest"
+)
+
+// dumpsMade keeps the ids of dumps in the order in which they are made.
+var dumpsMade atomic.Int64
+
+// newDump makes a dump of a task; without one it is an upload of anna's.
+func newDump(task *restart.Task, place int) store.Dump {
+	d := store.Dump{
+		ID: restart.NewID(epochStart.Add(time.Duration(dumpsMade.Add(1)) * time.Millisecond)), Origin: store.DumpUpload, Owner: "anna", Name: "threads.txt", Number: 1, Of: 1, Runtime: dump.JVM, Method: "attach", PID: 4711,
+		TakenAt: epochStart, Took: 8 * time.Millisecond, Size: 1000, Notes: []string{"attach was refused; SIGQUIT"}, Verdict: json.RawMessage(`{"kind":"nothing"}`),
+		Summary: json.RawMessage(`{"threads":12}`), Evidence: json.RawMessage(`[{"kind":"journal","text":"a line"}]`), Error: "", CreatedAt: epochStart,
+	}
+	if task != nil {
+		d.Origin, d.Owner, d.Name = store.DumpOfRun, "", ""
+		d.RunID, d.TaskID, d.Place, d.Host, d.Service, d.Environment, d.Group = task.RunID, task.ID, place, task.Host, "nginx", "production", "nginx-production"
+	}
+	return d
+}
+
+func addDump(t *testing.T, s *store.Store, d store.Dump, data []byte) store.Dump {
+	t.Helper()
+	if err := s.AddDump(t.Context(), d, data); err != nil {
+		t.Fatal(err)
+	}
+	d.Stored = int64(len(data))
+	return d
+}
+
+func idsOf(list []store.Dump) (ids []string) {
+	for _, d := range list {
+		ids = append(ids, d.ID)
+	}
+	return ids
+}
+
+func exerciseDumps(t *testing.T, newDSN storetest.NewDSN) {
+	s := storetest.Open(t, newDSN(t))
+	ctx := t.Context()
+	run := mustCreate(t, s, newRun(2))
+	data := make([]byte, 1_200_000) // three rows
+	rand.NewChaCha8([32]byte{7}).Read(data)
+	first := addDump(t, s, newDump(&run.Tasks[0], 1), data)
+	got, bytesOf, err := s.ReadDump(ctx, first.ID)
+	if err != nil || !bytes.Equal(bytesOf, data) {
+		t.Fatalf("%d bytes come back, %v", len(bytesOf), err)
+	}
+	if diff := cmp.Diff(first, got); diff != "" {
+		t.Error("a dump came back different:\n" + diff)
+	}
+	second := addDump(t, s, newDump(&run.Tasks[0], 2), nil)
+	other := addDump(t, s, newDump(&run.Tasks[1], 1), []byte("x"))
+	before := newDump(&run.Tasks[1], 0)
+	before.TaskID, before.Origin = "", store.DumpBefore
+	before = addDump(t, s, before, []byte("y"))
+	upload := addDump(t, s, newDump(nil, 0), []byte("z"))
+
+	again := newDump(&run.Tasks[0], 1)
+	wantCode(t, s.AddDump(ctx, again, data), restart.CodeConflict)
+	again = before
+	again.ID = newID()
+	wantCode(t, s.AddDump(ctx, again, nil), restart.CodeConflict)
+	again = newDump(&restart.Task{ID: newID(), RunID: newID(), Host: "web1"}, 1)
+	wantCode(t, s.AddDump(ctx, again, nil), restart.CodeNotFound)
+	again = newDump(nil, 0)
+	again.Owner = ""
+	wantCode(t, s.AddDump(ctx, again, nil), restart.CodeInvalid)
+	if _, err := s.Dump(ctx, newID()); restart.CodeOf(err) != restart.CodeNotFound {
+		t.Errorf("a dump that is not there: %v", err)
+	}
+
+	for name, c := range map[string]struct {
+		f    store.DumpFilter
+		want []string
+	}{
+		"all of runs":    {store.DumpFilter{}, []string{before.ID, other.ID, second.ID, first.ID}},
+		"of a run":       {store.DumpFilter{Run: run.ID}, []string{before.ID, other.ID, second.ID, first.ID}},
+		"of a task":      {store.DumpFilter{Task: run.Tasks[0].ID}, []string{second.ID, first.ID}},
+		"of a host":      {store.DumpFilter{Host: run.Tasks[1].Host}, []string{before.ID, other.ID}},
+		"of a service":   {store.DumpFilter{Service: "shop"}, nil},
+		"one's own":      {store.DumpFilter{Owner: "anna"}, []string{upload.ID}},
+		"somebody's own": {store.DumpFilter{Owner: "vera"}, nil},
+	} {
+		list, next, err := s.Dumps(ctx, c.f)
+		if err != nil || next != "" || !slices.Equal(idsOf(list), c.want) {
+			t.Errorf("%s: %v, next %q, %v; want %v", name, idsOf(list), next, err, c.want)
+		}
+	}
+	list, next, err := s.Dumps(ctx, store.DumpFilter{Limit: 3})
+	if err != nil || len(list) != 3 || next != second.ID {
+		t.Fatalf("a page has %d dumps, next %q, %v", len(list), next, err)
+	}
+	if list, next, err = s.Dumps(ctx, store.DumpFilter{Limit: 3, Before: next}); err != nil || !slices.Equal(idsOf(list), []string{first.ID}) || next != "" {
+		t.Errorf("the last page has %v, next %q, %v", idsOf(list), next, err)
+	}
+	_, _, err = s.Dumps(ctx, store.DumpFilter{Before: "rubbish"})
+	wantCode(t, err, restart.CodeInvalid)
+	if places, err := s.TaskDumps(ctx, run.Tasks[0].ID); err != nil || !slices.Equal(places, []int{1, 2}) {
+		t.Errorf("the task's places are %v, %v", places, err)
+	}
+	if hosts, err := s.HostsBefore(ctx, run.ID); err != nil || !slices.Equal(hosts, []string{run.Tasks[1].Host}) {
+		t.Errorf("before the run answered %v, %v", hosts, err)
+	}
+	if total, err := s.DumpBytes(ctx); err != nil || total != int64(len(data))+3 {
+		t.Errorf("%d bytes, %v", total, err)
+	}
+
+	rec := audit.Record{Action: audit.DumpDeleted, Actor: "root", Reason: "it holds a customer's password"}
+	if err := s.DeleteDump(ctx, first.ID, epochStart, rec); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, s.DeleteDump(ctx, first.ID, epochStart, rec), restart.CodeNotFound)
+	if found, _, err := s.AuditSearch(ctx, store.AuditFilter{Action: audit.DumpDeleted, Limit: 10}); err != nil || len(found) != 1 {
+		t.Errorf("%d records of the deletion, %v", len(found), err)
+	}
+}
+
+func exerciseDumpRetention(t *testing.T, newDSN storetest.NewDSN) {
+	s := storetest.Open(t, newDSN(t))
+	ctx := t.Context()
+	run := mustCreate(t, s, newRun(1))
+	const each = 1000
+	var all []string
+	for i := range 250 { // more than one batch
+		d := newDump(&run.Tasks[0], i+1)
+		d.CreatedAt = epochStart.Add(time.Duration(i) * time.Minute)
+		all = append(all, addDump(t, s, d, make([]byte, each)).ID)
+	}
+	upload := newDump(nil, 0)
+	upload.CreatedAt = epochStart.Add(200 * time.Minute)
+	addDump(t, s, upload, make([]byte, each))
+	drop := func(keep store.Retention, want int) {
+		t.Helper()
+		n, size, err := s.DropDumps(ctx, keep)
+		if err != nil || n != want || size != int64(want*each) {
+			t.Fatalf("dropped %d dumps of %d bytes, %v; want %d", n, size, err, want)
+		}
+	}
+	drop(store.Retention{}, 0)
+	drop(store.Retention{Bytes: 251 * each}, 0)
+	drop(store.Retention{Before: epochStart.Add(120 * time.Minute)}, 120)
+	drop(store.Retention{Uploads: epochStart.Add(201 * time.Minute)}, 1)
+	drop(store.Retention{Bytes: 10*each + 1}, 120)
+	list, _, err := s.Dumps(ctx, store.DumpFilter{})
+	slices.Reverse(all)
+	if err != nil || !slices.Equal(idsOf(list), all[:10]) {
+		t.Errorf("%d are left, %v: not the newest ten", len(list), err)
+	}
+	if total, err := s.DumpBytes(ctx); err != nil || total != 10*each {
+		t.Errorf("%d bytes are left, %v", total, err)
+	}
+}
