@@ -82,7 +82,7 @@ type hotspot struct {
 func readHotSpot(r *reading) {
 	h := &hotspot{reading: r, part: between}
 	for h.more() {
-		if hotspotTitle(h.source) && (h.titled || h.open || len(h.dump.Threads) > 0) {
+		if (h.titled || h.open || len(h.dump.Threads) > 0) && (hotspotTitle(h.source) || string(h.line) == forcedFirst) {
 			h.back()
 			break
 		}

@@ -10,9 +10,12 @@ import (
 // The serviceability agent (jstack -F, jstack -m, jhsdb jstack) reads the memory
 // of a stuck JVM from outside, and writes what it finds in a form of its own.
 
+// forcedFirst is the first line that is its own.
+const forcedFirst = "Deadlock Detection:"
+
 // forcedOpens tells whether a dump of the serviceability agent begins with a line.
 func forcedOpens(line []byte) bool {
-	if string(line) == "Deadlock Detection:" {
+	if string(line) == forcedFirst {
 		return true
 	}
 	if line[0] != 'T' && line[0] != '-' {
@@ -70,7 +73,7 @@ func (h *hotspot) forcedLine(line, text []byte) bool {
 
 func (h *hotspot) forcedWords(line []byte) bool {
 	switch {
-	case string(line) == "Deadlock Detection:", bytes.HasPrefix(line, []byte("No deadlocks found")):
+	case string(line) == forcedFirst, bytes.HasPrefix(line, []byte("No deadlocks found")):
 		h.forced = true
 		h.turn(between)
 	case string(line) == "Locked ownable synchronizers:" && h.open:

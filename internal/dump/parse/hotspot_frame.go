@@ -12,7 +12,7 @@ import (
 func (h *hotspot) inside(text []byte) bool {
 	switch {
 	case bytes.HasPrefix(text, []byte("at ")):
-		return h.frame(text)
+		return isCall(text) && h.frame(text)
 	case bytes.HasPrefix(text, []byte("- ")):
 		return h.mark(text[2:])
 	case bytes.HasPrefix(text, []byte("java.lang.Thread.State: ")):
@@ -56,6 +56,11 @@ func (h *hotspot) foreignEnd(text []byte) bool {
 		return true
 	}
 	return false
+}
+
+// isCall tells whether text is a call; the last line of a dump may be part of one.
+func isCall(text []byte) bool {
+	return len(text) <= maxName && (text[len(text)-1] == ')' || bytes.IndexByte(text[len("at "):], ' ') < 0)
 }
 
 // frame takes "at java.lang.Object.wait(java.base@17.0.9/Native Method)".

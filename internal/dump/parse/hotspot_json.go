@@ -98,7 +98,8 @@ func (d *document) lineOf(offset int) int {
 func (d *document) one(v any) (dump.Span, error) {
 	begin := d.start + int(d.dec.InputOffset())
 	err := d.dec.Decode(v)
-	if _, ok := errors.AsType[*json.UnmarshalTypeError](err); err != nil && !ok {
+	// A member of another type than is known is left out; the whole must be of the right one.
+	if other, ok := errors.AsType[*json.UnmarshalTypeError](err); err != nil && (!ok || other.Field == "") {
 		return dump.Span{}, err
 	}
 	d.good = d.start + int(d.dec.InputOffset())

@@ -61,7 +61,7 @@ func (h *hotspot) plainTitle() {
 	h.next()
 	h.known()
 	h.dump.Taken, _ = time.Parse(time.RFC3339Nano, string(h.line))
-	if version := h.peek(); len(version) > 0 && version[0] != '#' {
+	if version := h.peek(); len(version) > 0 && version[0] >= '1' && version[0] <= '9' && bytes.IndexByte(version, ' ') < 0 {
 		h.next()
 		h.known()
 		h.dump.Program = h.names.text(version)

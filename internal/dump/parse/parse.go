@@ -35,10 +35,14 @@ type kind struct {
 
 // kinds are the forms that are read. The first that fits has it.
 var kinds = []kind{
-	{dump.Kernel, dump.Process, kernelTitle, nil, []string{kernelFirst}, readKernel},
+	{dump.Kernel, dump.Process, kernelTitle, nil, []string{kernelFirst, "unit "}, readKernel},
 	{dump.HotSpotJSON, dump.JVM, hotspotJSONTitle, nil, nil, readHotSpotJSON},
 	{dump.HotSpotPlain, dump.JVM, hotspotPlainTitle, hotspotPlainOpens, []string{"#"}, readHotSpotPlain},
-	{dump.HotSpot, dump.JVM, hotspotTitle, hotspotOpens, []string{hotspotFull, `"`}, readHotSpot},
+	{dump.GoGrouped, dump.Go, goGroupedTitle, nil, []string{goGroupedFirst}, readGoGrouped},
+	{dump.Goroutines, dump.Go, goroutinesTitle, nil, []string{"goroutine ", "panic: ", "fatal error: ", "SIGQUIT: ", "SIGABRT: "}, readGoroutines},
+	{dump.Faulthandler, dump.Python, faulthandlerTitle, nil, []string{"Fatal Python error: ", "Thread 0x", "Current thread ", "Timeout ("}, readFaulthandler},
+	{dump.PySpy, dump.Python, pySpyTitle, pySpyOpens, []string{"Process ", "Thread "}, readPySpy},
+	{dump.HotSpot, dump.JVM, hotspotTitle, hotspotOpens, []string{hotspotFull, forcedFirst, "Thread ", "-----", `"`}, readHotSpot},
 }
 
 // Bytes reads all dumps of a text, in order.
