@@ -15,8 +15,8 @@ func actTable() map[string]act {
 			}
 		}
 	}
-	for _, class := range strings.Fields("LinkedBlockingQueue ArrayBlockingQueue PriorityBlockingQueue DelayQueue LinkedBlockingDeque SynchronousQueue LinkedTransferQueue ScheduledThreadPoolExecutor$DelayedWorkQueue") {
-		for _, method := range strings.Fields("take poll takeFirst takeLast pollFirst pollLast") {
+	for class := range strings.FieldsSeq("LinkedBlockingQueue ArrayBlockingQueue PriorityBlockingQueue DelayQueue LinkedBlockingDeque SynchronousQueue LinkedTransferQueue ScheduledThreadPoolExecutor$DelayedWorkQueue") {
+		for method := range strings.FieldsSeq("take poll takeFirst takeLast pollFirst pollLast") {
 			table["java.util.concurrent."+class+"."+method] = act{WaitsWork, firm}
 		}
 	}

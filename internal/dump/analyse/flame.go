@@ -129,12 +129,12 @@ func (g *growing) add(t *dump.Thread, weight int64) {
 		}
 		node = g.child(node, &place{name: name}, "", weight)
 	}
-	for i := len(s.places) - 1; i >= 0; i-- {
+	for i, p := range slices.Backward(s.places) {
 		if len(s.places)-i > MaxFlame {
 			node = g.child(node, &place{name: "…"}, "", weight)
 			break
 		}
-		node = g.child(node, s.places[i], t.Stack[i].File, weight)
+		node = g.child(node, p, t.Stack[i].File, weight)
 	}
 	node.Self += weight
 	g.Depth = max(g.Depth, min(len(s.places), MaxFlame+1))

@@ -70,7 +70,8 @@ func (g *GroupReport) judgeClusters() []Finding {
 		}
 		f := Finding{Kind: SameFrame, Severity: Warning, Frame: c.Frame, Does: c.Does, OfHosts: len(g.Hosts), Key: c.Key}
 		for _, share := range c.Hosts {
-			if hangs(c, share, reports[share.Name]) {
+			if severity, hang := hangs(c, share, reports[share.Name]); hang {
+				f.Severity = graver(f.Severity, severity)
 				f.Hosts, f.Threads, f.Of = append(f.Hosts, share.Name), f.Threads+share.Threads, f.Of+share.Of
 			}
 		}
@@ -87,23 +88,30 @@ func (g *GroupReport) judgeClusters() []Finding {
 
 func mayHang(k DoingKind) bool { return shouldAnswer(k) && k != OnCPU || k == Result || k == Channel }
 
-// hangs tells whether a host hangs at a cluster's frame: its own report says so,
-// or half of its busy threads are there.
-func hangs(c Cluster, share HostShare, r *Report) bool {
+// hangs tells whether a host hangs at a cluster's frame, and how gravely: its own
+// report says so, or half of its busy threads are there.
+func hangs(c Cluster, share HostShare, r *Report) (Severity, bool) {
 	if share.Threads < minHang {
-		return false
+		return Note, false
 	}
 	for _, f := range r.Findings {
 		switch {
 		case f.Severity == Note || !f.isProblem():
 		case f.Frame == c.Frame && f.Does.Kind == c.Does.Kind:
-			return true
+			return f.Severity, true
 		case c.Does.Kind == WaitsLock && (f.Kind == LockHeld || f.Kind == Deadlocked):
-			return true
+			return f.Severity, true
 		}
 	}
 	busy := r.Threads - r.Idle - r.Internal
-	return c.Does.Kind != Channel && share.Threads >= minSamePlace && 2*share.Threads >= busy
+	return Warning, c.Does.Kind != Channel && share.Threads >= minSamePlace && 2*share.Threads >= busy
+}
+
+func graver(a, b Severity) Severity {
+	if severityRank[a] < severityRank[b] {
+		return a
+	}
+	return b
 }
 
 // judgeTogether puts the findings of all hosts about the same thing together.
@@ -162,11 +170,7 @@ func (f *Finding) merge(o Finding, host string) {
 	if o.Holder != f.Holder {
 		sum.Holder, sum.HolderID = "", ""
 	}
-	if severityRank[o.Severity] < severityRank[f.Severity] {
-		sum.Severity = o.Severity
-	} else {
-		sum.Severity = f.Severity
-	}
+	sum.Severity = graver(f.Severity, o.Severity)
 	sum.Hosts = f.Hosts
 	if !slices.Contains(sum.Hosts, host) {
 		sum.Hosts, sum.Of = append(sum.Hosts, host), f.Of+o.Of

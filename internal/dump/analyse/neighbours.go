@@ -48,8 +48,8 @@ func (g *GroupReport) deviations(i int) []Deviation {
 func (d Deviation) distance() float64 { return math.Abs(float64(d.Threads) - d.Median) }
 
 // deviation fills in the numbers. A host is far from the others when it differs
-// from their median by five threads, by half, and by five times what the middle
-// one of them differs from it.
+// from their median by five threads and by half, and three quarters of them
+// differ from it less than half as much: where there are two camps, nobody is odd.
 func (g *GroupReport) deviation(i int, d Deviation, of func(host int) int) Deviation {
 	var others []float64
 	for h := range g.Hosts {
@@ -58,12 +58,14 @@ func (g *GroupReport) deviation(i int, d Deviation, of func(host int) int) Devia
 		}
 	}
 	d.Threads, d.Median = of(i), median(others)
-	usual := make([]float64, len(others))
-	for j, v := range others {
-		usual[j] = math.Abs(v - d.Median)
+	near := 0
+	for _, v := range others {
+		if 2*math.Abs(v-d.Median) < d.distance() {
+			near++
+		}
 	}
 	mine := float64(d.Threads)
-	d.Far = len(others)+1 >= minNeighbours && d.distance() >= farThreads && d.distance() > 5*median(usual) && max(mine, d.Median) >= 2*min(mine, d.Median)
+	d.Far = len(others)+1 >= minNeighbours && d.distance() >= farThreads && 4*near >= 3*len(others) && max(mine, d.Median) >= 2*min(mine, d.Median)
 	return d
 }
 

@@ -39,6 +39,9 @@ func OriginOf(f dump.Frame, own []string) Origin {
 
 // isGo tells whether a frame is of a Go program.
 func isGo(f dump.Frame) bool {
+	if pkg, _, one := strings.Cut(f.Function, "."); one && goStandard[pkg] && strings.Count(f.Function, ".") == 1 {
+		return true // "sync.runtime_Semacquire"
+	}
 	return strings.HasSuffix(f.File, ".go") || strings.HasSuffix(f.File, ".s") || strings.Contains(f.Function, "/") && !strings.Contains(f.Function, "/0x") || strings.Contains(f.Function, ".(")
 }
 

@@ -36,7 +36,7 @@ var sentences = map[FindingKind]func(Finding) string{
 }
 
 func sayFatal(f Finding) string {
-	return "The process died: " + f.Text + ". The stacks below are its last ones."
+	return "The process died: " + strings.TrimRight(f.Text, ".! ") + ". The stacks are its last ones."
 }
 
 func sayDeadlock(f Finding) string {
@@ -174,7 +174,7 @@ func sayInterpreter(f Finding) string {
 }
 
 func sayLongWait(f Finding) string {
-	return fmt.Sprintf("%s in %s, the longest for %s, where %s %s.", ofAll(f, "goroutine has stood", "goroutines have stood"), quoted(f.Frame), duration(f.Span), either(f.Threads, "it", "each"), f.Does.verb())
+	return fmt.Sprintf("%s in %s%s %s, where %s %s.", ofAll(f, "goroutine has stood", "goroutines have stood"), quoted(f.Frame), either(f.Threads, " for", ", the longest for"), duration(f.Span), either(f.Threads, "it", "each"), f.Does.verb())
 }
 
 func sayCut(f Finding) string {
@@ -185,7 +185,7 @@ func sayCut(f Finding) string {
 }
 
 func sayNotRead(f Finding) string {
-	return fmt.Sprintf("%s of the dump not understood; they are kept, see the raw text.", plural(f.At, "line was", "lines were"))
+	return fmt.Sprintf("%s not understood; %s kept: see the raw text.", plural(f.At, "line of the dump was", "lines of the dump were"), either(f.At, "it is", "they are"))
 }
 
 func sayNothing(f Finding) string {

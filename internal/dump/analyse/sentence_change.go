@@ -25,7 +25,7 @@ func (c Change) String() string {
 func rest(c Change) string {
 	var also []string
 	if more := c.Fixed - 1; more > 0 {
-		also = append(also, fmt.Sprintf("so %s", plural(more, "is another finding", "are other findings")))
+		also = append(also, fmt.Sprintf("so %s %s", either(more, "is", "are"), plural(more, "other finding", "other findings")))
 	}
 	if c.Still > 0 {
 		also = append(also, plural(c.Still, "finding is still there", "findings are still there"))

@@ -1,0 +1,68 @@
+package analyse_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/restartilka/restartilka/internal/dump"
+	"github.com/restartilka/restartilka/internal/dump/analyse"
+)
+
+func of(pid int, d *dump.Dump) *dump.Dump {
+	d.Header = &dump.Header{PID: pid, Host: "shop01"}
+	return d
+}
+
+func TestCompare(t *testing.T) {
+	t.Parallel()
+	aged := func(seconds int, d *dump.Dump) *dump.Dump {
+		for i := range d.Threads {
+			d.Threads[i].Elapsed = time.Duration(seconds) * time.Second
+		}
+		return d
+	}
+	for name, c := range map[string]struct {
+		before, after               *dump.Dump
+		want                        string
+		restarted                   bool
+		same, moved, appeared, left int
+	}{
+		"restart that helped": {
+			before: of(7, jvm(0, queue(dump.Running, inQuery)...)), after: of(8, jvm(9, many(1, 40, "http-", dump.Waiting, inIdle)...)),
+			want: "The 39 threads that waited for `http-17` are gone; so is 1 other finding.", restarted: true, moved: 40,
+		},
+		"restart in a container": {
+			before: aged(500, of(1, jvm(0, queue(dump.Running, inQuery)...))), after: aged(5, of(1, jvm(9, queue(dump.Running, inQuery)...))),
+			want: "Still there: 39 of 40 threads wait for `http-17`", restarted: true, same: 40,
+		},
+		"grows worse": {
+			before: works(), after: jvm(1, deadlocked()...), want: "New: Deadlock: `transfer-1`", appeared: 4, left: 100,
+		},
+		"threads move": {
+			before: jvm(0, thread(1, "a", dump.Running, inShop), thread(2, "b", dump.Running, inShop)), after: jvm(1, thread(2, "b", dump.Running, inShop), thread(1, "a", dump.Waiting, inIdle), thread(3, "c", dump.Waiting, inIdle)),
+			want: "Nothing stood out before, and nothing does now; 1 of 3 threads are somewhere else.", same: 1, moved: 1, appeared: 1,
+		},
+		"nothing changes": {before: works(), after: works(), want: "Nothing changed that stands out.", same: 100},
+		"no dumps":        {want: "Nothing changed that stands out."},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := analyse.Compare(c.before, c.after, analyse.Options{})
+			if got := d.Verdict().String(); !strings.HasPrefix(got, c.want) {
+				t.Errorf("the sentence is %q, want %q", got, c.want)
+			}
+			if d.Restarted != c.restarted || d.Same != c.same || d.Moved != c.moved || d.Appeared != c.appeared || d.Gone != c.left {
+				t.Errorf("restarted %v, %d same, %d moved, %d appeared, %d gone; want %v, %d, %d, %d, %d", d.Restarted, d.Same, d.Moved, d.Appeared, d.Gone, c.restarted, c.same, c.moved, c.appeared, c.left)
+			}
+			if len(d.Threads) != d.Moved+d.Appeared+d.Gone {
+				t.Errorf("%d moves are listed of %d", len(d.Threads), d.Moved+d.Appeared+d.Gone)
+			}
+			for _, g := range d.Groups {
+				if g.Before == g.After {
+					t.Errorf("a group that did not change is listed: %+v", g)
+				}
+			}
+		})
+	}
+}
