@@ -16,6 +16,7 @@ const (
 	mostFindings = 12
 	mostGroups   = 10
 	mostFrames   = 6
+	mostOwn      = 3 // frames of the service itself beyond these
 )
 
 // writeReport tells the verdict first, then what else was found, then the
@@ -62,11 +63,14 @@ func stateCounts(states map[dump.State]int) string {
 
 // writeStack shows the innermost frames, and of the rest the service's own.
 func writeStack(w io.Writer, stack []analyse.StackFrame) {
-	hidden := 0
+	hidden, own := 0, 0
 	for i, f := range stack {
-		if i >= mostFrames && f.Origin != analyse.FromOwn {
-			hidden++
-			continue
+		if i >= mostFrames {
+			if f.Origin != analyse.FromOwn || own == mostOwn {
+				hidden++
+				continue
+			}
+			own++
 		}
 		writeHidden(w, &hidden)
 		fmt.Fprintf(w, "    %s%s\n", restart.Escape(f.Name), place(f.File, f.Line))
@@ -101,9 +105,17 @@ func writeGroup(w io.Writer, g *analyse.GroupReport) {
 		for j, d := range h.Differs {
 			differs[j] = d.String()
 		}
-		rows[i] = []string{h.Name, fmt.Sprint(h.Threads), strings.ToUpper(string(h.Verdict.Severity)), h.Verdict.String(), strings.Join(differs, "; ")}
+		rows[i] = []string{h.Name, fmt.Sprint(h.Threads), strings.ToUpper(string(h.Verdict.Severity)), firstSentence(h.Verdict.String()), strings.Join(differs, "; ")}
 	}
-	table(w, []string{"HOST", "THREADS", "", "VERDICT", "UNLIKE THE OTHERS"}, rows)
+	table(w, []string{"HOST", "THREADS", "SEVERITY", "VERDICT", "UNLIKE THE OTHERS"}, rows)
+}
+
+// firstSentence gives what a row of a table has room for.
+func firstSentence(text string) string {
+	if end := strings.Index(text, ". "); end >= 0 {
+		return text[:end+1]
+	}
+	return text
 }
 
 // writeDifference tells what changed in a sentence, then the findings and the
