@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/restartilka/restartilka/internal/audit"
+	"github.com/restartilka/restartilka/internal/dispatch"
 	"github.com/restartilka/restartilka/internal/dump"
 	"github.com/restartilka/restartilka/internal/dump/redact"
 	"github.com/restartilka/restartilka/internal/protocol"
@@ -24,8 +25,8 @@ type Store interface {
 
 // Hosts is the part of dispatch.Client that is used here.
 type Hosts interface {
-	Dump(ctx context.Context, host restart.Host, task string, n int) ([]byte, error)
-	Evidence(ctx context.Context, host restart.Host, m protocol.EvidenceRequest) (protocol.EvidenceReport, error)
+	Dump(ctx context.Context, host restart.Host, task string, n int, more dispatch.Room) ([]byte, error)
+	Evidence(ctx context.Context, host restart.Host, m protocol.EvidenceRequest, more dispatch.Room) (protocol.EvidenceReport, error)
 }
 
 // Config of an Archive. Store and Hosts are needed.
@@ -52,6 +53,7 @@ type Archive struct {
 	log   *slog.Logger
 	slots chan struct{} // a place for each text that is parsed now
 	taken chan struct{} // and for each upload that is in memory
+	large chan struct{} // and for each long answer of a host
 	cache *cache
 }
 
@@ -60,6 +62,7 @@ type Archive struct {
 const (
 	parsedAtOnce = 2
 	takenAtOnce  = 4
+	largeAtOnce  = 3
 )
 
 // New returns an Archive; Run drops what is old.
@@ -92,7 +95,8 @@ func New(cfg Config) *Archive {
 		cfg.Now = time.Now
 	}
 	return &Archive{
-		cfg: cfg, log: cfg.Logger, slots: make(chan struct{}, parsedAtOnce), taken: make(chan struct{}, takenAtOnce), cache: newCache(cfg.CacheBytes),
+		cfg: cfg, log: cfg.Logger, slots: make(chan struct{}, parsedAtOnce), taken: make(chan struct{}, takenAtOnce),
+		large: make(chan struct{}, largeAtOnce), cache: newCache(cfg.CacheBytes),
 	}
 }
 
