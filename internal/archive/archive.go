@@ -3,6 +3,7 @@ package archive
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/audit"
@@ -55,6 +56,8 @@ type Archive struct {
 	taken chan struct{} // and for each upload that is in memory
 	large chan struct{} // and for each long answer of a host
 	cache *cache
+	grown atomic.Int64  // bytes stored since the last sweep
+	full  chan struct{} // has a word when that is much
 }
 
 // Bounds of what happens at once: a dump of 64 MiB takes several times that in
@@ -97,6 +100,7 @@ func New(cfg Config) *Archive {
 	return &Archive{
 		cfg: cfg, log: cfg.Logger, slots: make(chan struct{}, parsedAtOnce), taken: make(chan struct{}, takenAtOnce),
 		large: make(chan struct{}, largeAtOnce), cache: newCache(cfg.CacheBytes),
+		full: make(chan struct{}, 1),
 	}
 }
 
@@ -116,6 +120,18 @@ func (a *Archive) now() time.Time { return a.cfg.Now().UTC().Truncate(time.Micro
 // sweepEvery is how often is looked for what is old.
 const sweepEvery = 10 * time.Minute
 
+// grew counts what was stored, and has it swept before its time where that is
+// much: the disk is the database's, and restarts need it.
+func (a *Archive) grew(bytes int) {
+	if a.grown.Add(int64(bytes)) < a.cfg.MaxBytes/20 {
+		return
+	}
+	select {
+	case a.full <- struct{}{}:
+	default:
+	}
+}
+
 // Run drops what is too old or too much, until ctx ends.
 func (a *Archive) Run(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery)
@@ -128,12 +144,14 @@ func (a *Archive) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		case <-a.full:
 		}
 	}
 }
 
 // Sweep drops once what is too old or too much.
 func (a *Archive) Sweep(ctx context.Context) error {
+	a.grown.Store(0)
 	now := a.now()
 	n, bytes, err := a.cfg.Store.DropDumps(ctx, store.Retention{Before: now.Add(-a.cfg.Keep), Uploads: now.Add(-a.cfg.KeepUploads), Bytes: a.cfg.MaxBytes})
 	if n > 0 {

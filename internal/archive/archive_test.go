@@ -384,3 +384,31 @@ func TestSweep(t *testing.T) {
 		t.Errorf("%d dumps are left, %v", len(list), err)
 	}
 }
+
+// TestMuchIsSweptAtOnce: hosts can't fill the disk between two sweeps.
+func TestMuchIsSweptAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	stored := make(chan struct{}, 1)
+	w.Archive = archive.New(archive.Config{Store: w.store, Hosts: w.hosts, MaxBytes: 1, Kept: func(dump.Runtime, store.DumpOrigin) { stored <- struct{}{} }})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); w.Run(ctx) }()
+	defer func() { cancel(); <-ended }()
+	w.hosts.dump = func(int) ([]byte, error) { return packed(t, threads(1)), nil }
+	for n := range 3 {
+		if err := w.Fetch(ctx, w.run, w.run.Tasks[0], w.run.Plan.Hosts[0].Host, report(n+1)); err != nil {
+			t.Fatal(err)
+		}
+		<-stored
+		for {
+			total, err := w.store.DumpBytes(ctx) // the test's own limit bounds this
+			if err != nil {
+				t.Fatal(err)
+			}
+			if total == 0 {
+				break
+			}
+		}
+	}
+}

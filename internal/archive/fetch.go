@@ -75,6 +75,7 @@ func (a *Archive) keep(ctx context.Context, d store.Dump, data []byte) error {
 		return nil
 	}
 	if err == nil && len(data) > 0 {
+		a.grew(len(data))
 		a.cfg.Kept(d.Runtime, d.Origin)
 	}
 	return err
