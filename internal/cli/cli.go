@@ -83,7 +83,7 @@ RESTARTILKA_URL, RESTARTILKA_CA (file), RESTARTILKA_TOKEN or RESTARTILKA_TOKEN_F
 			verbCommand(pauseVerb), verbCommand(resumeVerb), verbCommand(abortVerb), verbCommand(forceAbortVerb),
 			approveCommand(), rejectCommand(), decideCommand(), retryCommand(), undrainCommand(),
 		},
-		"look":  {showCommand(), runsCommand(), hostsCommand(), servicesCommand(), groupsCommand(), locksCommand(), approvalsCommand(), breakGlassCommand(), whocanCommand(), whyCommand(), auditCommand()},
+		"look":  {showCommand(), runsCommand(), dumpsCommand(), analyseCommand(), hostsCommand(), servicesCommand(), groupsCommand(), locksCommand(), approvalsCommand(), breakGlassCommand(), whocanCommand(), whyCommand(), auditCommand()},
 		"admin": {loginCommand(), whoamiCommand(), tokenCommand(), sessionCommand(), userCommand(), hostCommand(), scenarioCommand(), freezeCommand()},
 	} {
 		for _, c := range commands {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -31,6 +32,7 @@ type begin struct {
 	detach   bool
 	yes      bool
 	glass    bool
+	end      func(c *client.Client, run string) error // after a run that was watched to its end; nil = nothing
 }
 
 func (b *begin) addTo(cmd *cobra.Command) {
@@ -62,7 +64,7 @@ func (b *begin) start(cmd *cobra.Command, c *client.Client, draft restart.Run) e
 	if draft.Plan == nil {
 		return errors.New("the server gave no plan")
 	}
-	writePlan(cmd.ErrOrStderr(), *draft.Plan)
+	writePlan(cmd.ErrOrStderr(), b.planned(*draft.Plan))
 	if err := b.confirm(ctx, cmd, *draft.Plan); err != nil {
 		return err
 	}
@@ -77,7 +79,30 @@ func (b *begin) start(cmd *cobra.Command, c *client.Client, draft restart.Run) e
 		say(cmd, "%s; watch it with: restartilka watch %s", runWord(started), started.ID)
 		return Exit(ExitPerson)
 	}
-	return watch(cmd, c, started.ID)
+	return b.watch(cmd, c, started.ID)
+}
+
+// watch is watch, and what comes after the end of the run. Where something
+// comes, that is what JSON tells.
+func (b *begin) watch(cmd *cobra.Command, c *client.Client, id string) error {
+	if b.end == nil {
+		return watch(cmd, c, id)
+	}
+	o := WatchOptions{Out: cmd.OutOrStdout(), Talk: cmd.ErrOrStderr(), JSON: asJSON(cmd)}
+	if o.JSON {
+		o.Out = io.Discard
+	}
+	code, err := Watch(cmd.Context(), c, id, o)
+	if err != nil {
+		return err
+	}
+	if code != ExitDone && code != ExitFailed { // it is not over
+		return Exit(code)
+	}
+	if err := b.end(c, id); err != nil {
+		return err
+	}
+	return Exit(code)
 }
 
 func (f *requestFlags) add(cmd *cobra.Command) {
@@ -161,6 +186,15 @@ func (f *requestFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	return f.start(cmd, c, draft)
+}
+
+// planned gives a plan as it is to be shown: past an approval that broken glass
+// waives, it does not wait for one.
+func (b *begin) planned(p restart.Plan) restart.Plan {
+	if b.glass && p.Approval != "" {
+		p.Warnings = slices.DeleteFunc(slices.Clone(p.Warnings), func(w string) bool { return w == p.Approval })
+	}
+	return p
 }
 
 // confirm has a person at the terminal say yes; elsewhere --yes says it.

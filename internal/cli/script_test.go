@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,8 +20,12 @@ import (
 	"github.com/restartilka/restartilka/internal/api/apitest"
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/cli"
+	"github.com/restartilka/restartilka/internal/dump"
+	"github.com/restartilka/restartilka/internal/dump/pack"
+	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/scenario"
+	"github.com/restartilka/restartilka/scenarios"
 )
 
 func TestMain(m *testing.M) {
@@ -58,6 +63,7 @@ func asPeople(env *testscript.Env, s *apitest.Server) {
 //	until RUN STATE                wait until the task of a host of the run is in it
 //	ask                            the rules ask for an approval from now on
 //	print TEXT                     what tasks print; Go escapes
+//	captures HOST FILE             each task of the host captures that dump; there is a scenario for it
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: filepath.Join("testdata", "script"),
@@ -90,6 +96,7 @@ func TestScripts(t *testing.T) {
 			"ask": func(ts *testscript.TestScript, _ bool, _ []string) {
 				ts.Value(serverKey{}).(*apitest.Server).AskApproval()
 			},
+			"captures": captures,
 			"print": func(ts *testscript.TestScript, _ bool, args []string) {
 				text, err := strconv.Unquote(`"` + args[0] + `"`)
 				ts.Check(err)
@@ -97,6 +104,22 @@ func TestScripts(t *testing.T) {
 			},
 		},
 	})
+}
+
+func captures(ts *testscript.TestScript, _ bool, args []string) {
+	s := ts.Value(serverKey{}).(*apitest.Server)
+	shipped, err := fs.ReadFile(scenarios.Files, "thread-dump.yaml")
+	ts.Check(err)
+	ts.Check(os.WriteFile(filepath.Join(s.Shelf, "thread-dump.yaml"), shipped, 0o600))
+	taken := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+	line, err := dump.Header{Host: args[0], PID: 4711, Runtime: dump.JVM, Method: "attach", Taken: taken, Number: 1, Of: 1}.Line()
+	ts.Check(err)
+	text := append(line, ts.ReadFile(args[1])...)
+	packed, err := pack.Pack(text)
+	ts.Check(err)
+	s.Agents.Capture(args[0], apitest.Captured{Data: packed, Report: protocol.DumpReport{
+		N: 1, Of: 1, Runtime: dump.JVM, Method: "attach", PID: 4711, TakenAt: taken, Size: int64(len(text)), Stored: int64(len(packed)), When: "run",
+	}})
 }
 
 func exits(ts *testscript.TestScript, _ bool, args []string) {
