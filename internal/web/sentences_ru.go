@@ -209,7 +209,10 @@ func ruNothing(f analyse.Finding) string {
 	if f.Dumps > 1 {
 		text += forms(f.Dumps, " в %d дампе", " в %d дампах", " в %d дампах")
 	}
-	text += ". Проверены: " + ruAspects(f.Looked) + "."
+	text += "."
+	if len(f.Looked) > 0 {
+		text += " Проверены: " + ruAspects(f.Looked) + "."
+	}
 	if len(f.Missed) > 0 {
 		text += " Не проверены: " + ruAspects(f.Missed) + "; для этого нужны несколько дампов или способ, который говорит больше."
 	}
