@@ -5,8 +5,6 @@ package web
 var saidLint = map[string]string{
 	"there is no description": "нет описания",
 	"say in one line what it does, for the person who confirms the plan":                           "одной строкой напишите, что он делает, — для того, кто подтверждает план",
-	"thread-dump evidence is not taken by agents of this version: the task goes on with a warning": "свидетельство thread-dump агенты этой версии не снимают: задание продолжится с предупреждением",
-	"run a thread-dump scenario before the restart":                                                "запустите сценарий thread-dump перед перезапуском",
 	"nothing checks that a host is healthy: the next one is touched as soon as the script ends":    "ничто не проверяет, что хост здоров: следующий будет затронут сразу, как кончится скрипт",
 	"add a health section with new_process, http, tcp or command":                                  "добавьте раздел health с new_process, http, tcp или command",
 	"a process that was not restarted passes this health check":                                    "эту проверку здоровья пройдёт и процесс, который не перезапускался",
@@ -75,8 +73,6 @@ var saidLint = map[string]string{
 	"a thread dump holds only the host it is taken on":                                                 "дамп потоков занимает только хост, на котором снимается",
 	"remove it from evidence":                                                                          "уберите его из evidence",
 	"a thread-dump scenario takes the dump itself; it can't be its own evidence":                       "сценарий thread-dump сам снимает дамп и не может быть своим свидетельством",
-	"remove required, or require journal or process":                                                   "уберите required или требуйте journal либо process",
-	"thread-dump evidence is not taken by agents of this version, and required would block every host": "свидетельство thread-dump агенты этой версии не снимают, и required остановит каждый хост",
 	"N-1 allows one host at a time":                                                                    "N-1 допускает по одному хосту",
 	"min_available %s lets no healthy host be touched, ever":                                           "min_available %s не даст тронуть ни одного здорового хоста",
 	"a batch of 100%% takes all hosts down at once, and min_available %s wants some of them up":        "порция в 100%% останавливает сразу все хосты, а min_available %s требует, чтобы часть работала",

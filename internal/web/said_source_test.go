@@ -31,13 +31,14 @@ var untold = map[string]string{
 	"agent/spool/folder.go": atTheHost, "agent/spool/osfolder.go": atTheHost, "agent/spool/spool.go": atTheHost,
 	"agent/metrics.go": "says what a metric is", "agent/exposition.go": "writes metrics", "agent/asked.go": recorded,
 	"agent/units/choose.go":        finding,
-	"agent/supervisor/rehearse.go": "goes into the output of a task, as what a script says does",
+	"agent/supervisor/rehearse.go": printed,
 	"authn/ldap/config.go":         atStart, "authn/oidc/config.go": atStart, "inventory/config.go": atStart, "pki/ca.go": atStart, "pki/credentials.go": atStart,
 	"pki/envelope.go": atStart, "pki/files.go": atStart, "pki/jointoken.go": atTheHost,
 	"store/sqlite.go": atStart, "store/postgres.go": atStart, "store/store.go": atStart, "store/migrate.go": atStart, "store/statistics.go": atStart,
 	"store/backup.go": inTerminal, "store/restore.go": inTerminal, "store/restore_file.go": inTerminal,
 	"scenario/new.go": inTerminal, "scenario/signing/sign.go": inTerminal, "authz/cases.go": inTerminal,
 	"evidence/descriptors.go": evident, "evidence/process.go": evident,
+	"restart/dumpstep.go": "goes into the output of a rehearsal", "agent/local_dump.go": recorded,
 	"restart/freeze.go": "says where in a word or two, of which pages have their own",
 }
 
@@ -49,6 +50,7 @@ const (
 	inTerminal = "the command line alone says it"
 	evident    = "is evidence, kept and shown as it was taken"
 	recorded   = "goes into the audit trail, which is in English"
+	printed    = "goes into the output of a task, as what a script says does"
 	itsForms   = "has an entry for each of its forms"
 	compared   = "is compared with, and said by nobody"
 )
@@ -73,6 +75,8 @@ var untoldSentences = map[string]string{
 	"kind %s knows hosts, not services: describe them in a YAML file with a services section": atStart, "use one of them": atStart, "inventory.token_file: %s": "is a key and a sentence",
 	"# as a server said at": "is a line of a file", "# as a server said at %s\n": "is a line of a file", "not ready\n": "answers a probe", "request failed": "is logged", "request refused": "is logged",
 	"make an agent: Keys, Spool, Archive, Launcher and Packages are needed": "is our own slip", "look at the file system of": "is a cause", "write to": "is a cause", "hand down": "is a cause",
+	"%d ms": printed, "%s: %s by %s, %s in %s": printed, "Go program": printed, "Python program": printed, "dump %d of %d": printed, "dump before the change": printed, "dump after the change": printed,
+	"a dump is of a run, or somebody's upload": "is our own slip", "comparison with %s": recorded, "name a service of this host": atTheHost, "restartilka-agent check lists the services": atTheHost,
 	"%s files": itsForms, "in environment %s": itsForms, "in its phase %s": itsForms, "of project %s": itsForms, "while it ran": itsForms,
 	"%s gives the same group for every service": atStart, "%s holds an unknown %s": atStart, "%s is not known": atStart, "%s is not one word": atStart, "and command are both given": atStart, "command: [ansible-inventory, -i, /etc/ansible/hosts, --list]": atStart, "use #service#, #package# or #project#": atStart,
 	"holds a wrong name: %s": atStart, "is a file: dir and timeout are for a command": atStart, "is given without token_file": atStart, "is missing": atStart, "or command is missing": atStart,
