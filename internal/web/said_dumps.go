@@ -65,4 +65,22 @@ var saidDumps = map[string]string{
 	"the file has %s, and no %d":             "в файле %w, дампа номер %d нет",
 	"%d dumps":                               "%d {дамп|дампа|дампов}",
 	"whoever may dump may look at dumps: %s": "кто может снимать дампы, может и смотреть их: %w",
+
+	// an error of a script, of evidence, of a task
+	"not done within %s: %s":                                     "не успели за %s: %w",
+	"the script ended with exit status %d":                       "скрипт завершился с кодом %d",
+	"the process before the restart can't be told: %w":           "процесс до перезапуска не определить: %w",
+	"%d processes of the script are left: %w":                    "процессов скрипта осталось: %d (%w)",
+	"no cgroup for this script, its process group stands in: %w": "cgroup для этого скрипта нет, вместо неё — группа процессов: %w",
+	"no cgroup can be made below %s: %w":                         "в %s не создаётся cgroup: %s",
+	"no process can be started in a cgroup below %s: %w":         "в cgroup внутри %s не запускается процесс: %s",
+	"%s does not run, so that it has no cgroup":                  "%s не запущен, поэтому cgroup у него нет",
+	"%s is not a cgroup v2":                                      "%s — не cgroup v2",
+	"look for the script's processes: %w":                        "процессы скрипта не найти: %s",
+	"%s is required by the scenario and could not be taken: %s":  "сценарий требует: %w, а снять не удалось: %w",
+	"this agent takes no evidence of the kind %s":                "этот агент не снимает свидетельств вида %s",
+	"the journal can't be read: %s: %w":                          "журнал не читается: %s: %s",
+	"the journal can't be read: %w":                              "журнал не читается: %s",
+	"%s has ended":                                               "%w завершился",
+	"%s was not read in time: it stopped at %s":                  "%w не успели прочитать: остановились на %s",
 }
