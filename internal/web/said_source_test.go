@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/restartilka/restartilka/internal/authz"
 )
 
 // told are the packages whose sentences get to pages: of some every sentence,
@@ -123,6 +125,12 @@ func TestEverySentenceIsSaid(t *testing.T) {
 			t.Errorf("testdata/said-forms.txt: %q has no Russian, or stands in the program and need not be here", format)
 		}
 	}
+	for _, action := range authz.Actions() {
+		if actionsSaid[action] == "" {
+			t.Errorf("the action %s has no Russian", action)
+		}
+	}
+	forms = slices.AppendSeq(forms, maps.Keys(saidActions))
 	for format := range saidTexts {
 		if found[format] == "" && !slices.Contains(forms, format) {
 			t.Errorf("%q is said by nobody; if it is put together of parts, it goes into testdata/said-forms.txt", format)

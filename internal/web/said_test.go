@@ -17,8 +17,8 @@ func TestSaid(t *testing.T) {
 		"":                              "",
 		"run 01m is over: aborted":      "запуск 01m закончен: прерван",
 		"the old password is not right": "старый пароль неверен",
-		"vera may not restart shop: vera does not own shop, and no rule names vera":       "vera не может сделать это (restart shop): vera — не владелец shop, и ни одно правило не называет vera",
-		"dana may not administer: dana is not an admin":                                   "dana не может сделать это (administer): dana — не администратор",
+		"vera may not restart shop: vera does not own shop, and no rule names vera":       "vera не может перезапускать shop: vera — не владелец shop, и ни одно правило не называет vera",
+		"dana may not administer: dana is not an admin":                                   "dana не может администрировать: dana — не администратор",
 		"ask anna, team web or an admin":                                                  "кто может: anna, команда web или администратор",
 		"an approval is needed, by maria or an admin, other than dana":                    "нужно одобрение; его может дать maria или администратор, но не dana",
 		"production is frozen until Fri 2026-11-27 18:00 CET: no; not now (really)":       "заморожено до пт 2026-11-27 18:00 CET: production. no; not now (really)",
@@ -91,7 +91,7 @@ func TestSayingsAreWhole(t *testing.T) {
 			}
 		}
 	}
-	for _, part := range []map[string]string{saidRuns, saidPlan, saidPeople, saidRules, saidScenarios, saidStored, saidHosts, saidAgent, saidDumps, saidCaptures, saidInventory, saidFiles, saidLint, saidPages} {
+	for _, part := range []map[string]string{saidRuns, saidPlan, saidPeople, saidRules, saidActions, saidScenarios, saidStored, saidHosts, saidAgent, saidDumps, saidCaptures, saidInventory, saidFiles, saidLint, saidPages} {
 		of -= len(part)
 	}
 	if of != 0 {
