@@ -46,7 +46,7 @@ var saidDumps = map[string]string{
 	"it is not kept: there is no room in the spool of this host":                                             "он не сохранён: в spool этого хоста нет места",
 	"the process is not known: the service has no unit, and the scenario names no process":                   "процесс неизвестен: у сервиса нет юнита, и сценарий не называет процесс",
 	"interrupted: %s while dumps were taken; nothing was changed on the host, and it can be asked for again": "прервано: пока снимали дампы, %w; на хосте ничего не изменено, можно попросить ещё раз",
-	"its supervising process was killed":                                                                     "убит следящий процесс",
+	"its supervising process was killed":                                                                     "процесс-надзиратель убит",
 	"the host was restarted":                                                                                 "хост перезагрузился",
 	"the script printed %d bytes more":                                                                       "скрипт вывел ещё %d {байт|байта|байт}",
 	"evidence is of a service, by a scenario's digest":                                                       "свидетельства — о сервисе и по отпечатку сценария",
