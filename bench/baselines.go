@@ -1,14 +1,9 @@
 package main
 
 import (
-	"bufio"
-	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 )
 
@@ -25,11 +20,9 @@ func (s *session) baselines(b *bed) error {
 		s.absent("ansible_ms", err.Error())
 	} else {
 		s.results.Baselines.SSH = s.times(b, s.tries, func(i int) error { return d.ssh(b.ctx, i%len(d.addresses)) })
-		if err := s.ansible(b, d); err != nil {
-			return err
-		}
+		return s.ansible(b, d)
 	}
-	return s.jcmd(b)
+	return nil
 }
 
 // times gives the median of n calls in milliseconds.
@@ -81,62 +74,5 @@ func (s *session) ansible(b *bed, d *sshd) error {
 	s.results.Baselines.Ansible = s.times(b, len(d.addresses), func(i int) error { return adHoc(i) })
 	a.hangUp()
 	s.detail("ansible_pipelining_ms", s.times(b, len(d.addresses), func(i int) error { return adHoc(i, "ANSIBLE_PIPELINING=True") }))
-	return nil
-}
-
-// manyThreads is a JVM with as many sleeping threads as it is told.
-const manyThreads = `public class ManyThreads {
-    public static void main(String[] args) throws Exception {
-        for (int i = 0; i < Integer.parseInt(args[0]); i++) {
-            Thread t = new Thread(() -> { try { Thread.sleep(Long.MAX_VALUE); } catch (InterruptedException e) { } }, "worker-" + i);
-            t.setDaemon(true);
-            t.start();
-        }
-        System.out.println("ready");
-        System.in.read();
-    }
-}
-`
-
-// jcmd measures a thread dump by the JDK's own tool.
-func (s *session) jcmd(b *bed) error {
-	if !s.peers {
-		s.absent("jcmd_ms", "left out by --quick")
-		return nil
-	}
-	for _, program := range []string{"java", "javac", "jcmd"} {
-		if _, err := exec.LookPath(program); err != nil {
-			s.absent("jcmd_ms", "there is no JDK: "+program+" is not installed")
-			return nil
-		}
-	}
-	dir := b.TempDir()
-	b.must(os.WriteFile(filepath.Join(dir, "ManyThreads.java"), []byte(manyThreads), 0o600))
-	compile := exec.CommandContext(b.ctx, "javac", "-d", dir, filepath.Join(dir, "ManyThreads.java"))
-	if out, err := compile.CombinedOutput(); err != nil {
-		return fmt.Errorf("compile a JVM's program: %w\n%s", err, out)
-	}
-	ctx, cancel := context.WithCancel(b.ctx)
-	jvm := exec.CommandContext(ctx, "java", "-Xmx64m", "-cp", dir, "ManyThreads", strconv.Itoa(s.threads))
-	input, err := jvm.StdinPipe()
-	b.must(err)
-	output, err := jvm.StdoutPipe()
-	b.must(err)
-	b.must(jvm.Start())
-	defer func() {
-		input.Close()
-		cancel()
-		jvm.Wait() //nolint:errcheck // it was ended on purpose
-	}()
-	if line, err := bufio.NewReader(output).ReadString('\n'); err != nil || strings.TrimSpace(line) != "ready" {
-		return fmt.Errorf("the JVM said %q: %w", line, err)
-	}
-	s.results.Baselines.Jcmd = s.times(b, 10, func(int) error {
-		out, err := exec.CommandContext(b.ctx, "jcmd", strconv.Itoa(jvm.Process.Pid), "Thread.print").Output()
-		if n := strings.Count(string(out), `"worker-`); err == nil && n != s.threads {
-			err = fmt.Errorf("jcmd shows %d of %d threads", n, s.threads)
-		}
-		return err
-	})
 	return nil
 }

@@ -25,10 +25,14 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/restartilka/restartilka/internal/dump/capture"
 	"github.com/restartilka/restartilka/test/company"
 )
 
 func main() {
+	if len(os.Args) == 2 && os.Args[1] == capture.Verb {
+		os.Exit(capture.Main()) //nolint:forbidigo // this is main, as a child that takes a dump
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
@@ -65,7 +69,8 @@ type group struct {
 }
 
 var groups = []group{
-	{[]string{"baselines", "fork_exec_ms", "fsync_ms", "ssh_ms", "ansible_ms", "jcmd_ms"}, (*session).baselines},
+	{[]string{"baselines", "fork_exec_ms", "fsync_ms", "ssh_ms", "ansible_ms"}, (*session).baselines},
+	{[]string{"jvm_dump_ms", "jcmd_ms"}, (*session).jvmDumps},
 	{[]string{"per_host_overhead_ms", "serial_20_hosts_s", "agent_rss_mb", "server_start_ms"}, (*session).walk},
 	{[]string{"comparison"}, (*session).compare},
 	{[]string{"agent_fsyncs", "server_commits"}, (*session).count},
@@ -131,7 +136,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		}
 	}
 	s.results.Machine = describeMachine(ctx, *out)
-	s.absent("jvm_dump_ms", "thread dumps without a JDK come with a later version")
 	begun := time.Now()
 	for _, g := range chosen {
 		fmt.Fprintf(stderr, "%6.1f s  %s …\n", time.Since(begun).Seconds(), strings.Join(g.figures, ", "))

@@ -68,12 +68,11 @@ func endCode(o protocol.Outcome) int {
 	return exitWrong
 }
 
-// localFlags are what run and dump take.
+// localFlags are what run and dump take of a scenario.
 type localFlags struct {
 	*flags
 	ask agent.Ask
 	yes bool
-	out string // of dump
 }
 
 func newLocalFlags(verb string, stderr io.Writer) *localFlags {
@@ -125,74 +124,36 @@ func runHere(args []string, stdin *os.File, stdout, stderr io.Writer) int {
 		return exitUsage
 	}
 	f.ask.Scenario, f.ask.Service = names[0], names[1]
-	return workHere(f, stdin, stdout, stderr)
-}
-
-// dumpHere takes a thread dump on this host, without a server.
-func dumpHere(args []string, stdin *os.File, stdout, stderr io.Writer) int {
-	f := newLocalFlags("dump", stderr)
-	f.ask.Kind = restart.KindThreadDump
-	f.IntVar(&f.ask.PID, "pid", 0, "instead of a service: a `process` of it")
-	f.StringVar(&f.ask.Scenario, "scenario", "", "the reviewed `scenario` of kind thread-dump, where several fit")
-	f.StringVar(&f.out, "out", "", "write the dump into this `file`, mode 0600, which must not be there")
-	names, ok := f.names(args)
-	if !ok {
-		return exitUsage
-	}
-	if len(names) > 1 || (len(names) == 1) == (f.ask.PID != 0) {
-		fmt.Fprintln(stderr, `restartilka-agent dump: one service, or a process by --pid, is wanted, such as: dump --pid 4711 --reason "requests hang, looking for the lock"`)
-		return exitUsage
-	}
-	if len(names) == 1 {
-		f.ask.Service = names[0]
-	}
-	if f.out == "" {
-		return workHere(f, stdin, stdout, stderr)
-	}
-	file, err := os.OpenFile(f.out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return failLocal(stderr, restart.Errorf(restart.CodeInvalid, "the dump can't be written: %v", err))
-	}
-	code := workHere(f, stdin, file, stderr)
-	if err := file.Close(); err != nil {
-		return failLocal(stderr, err)
-	}
-	if info, err := os.Stat(f.out); err == nil && info.Size() == 0 {
-		os.Remove(f.out) // an empty file harms nobody
-	} else {
-		fmt.Fprintf(stderr, "the dump is in %s\n", f.out)
-	}
-	return code
+	return onHost(f.flags, stdout, stderr, func(ctx context.Context, w *watcher) int { return workHere(ctx, w, f, stdin) })
 }
 
 // workHere shows what will be done, asks, begins it and follows it.
-func workHere(f *localFlags, stdin *os.File, stdout, stderr io.Writer) int {
-	if _, err := restart.CheckReason(f.ask.Reason); err != nil { // before anything is opened
-		return failLocal(stderr, err)
+func workHere(ctx context.Context, w *watcher, f *localFlags, stdin *os.File) int {
+	if _, err := restart.CheckReason(f.ask.Reason); err != nil {
+		return failLocal(w.stderr, err)
 	}
-	return onHost(f.flags, stdout, stderr, func(ctx context.Context, w *watcher) int {
-		f.ask.Actor = agent.Invoker(w.settings.Host)
-		plan, err := w.here.Plan(ctx, f.ask)
-		if err != nil {
-			return failLocal(stderr, err)
+	f.ask.Actor = agent.Invoker(w.settings.Host)
+	plan, err := w.here.Plan(ctx, f.ask)
+	if err != nil {
+		return failLocal(w.stderr, err)
+	}
+	printPlan(w.stderr, plan)
+	if !f.yes {
+		if err := confirm(ctx, stdin, w.stderr); err != nil {
+			return failLocal(w.stderr, err)
 		}
-		printPlan(stderr, plan)
-		if !f.yes {
-			if err := confirm(ctx, stdin, stderr); err != nil {
-				return failLocal(stderr, err)
-			}
-		}
-		status, err := w.here.Begin(ctx, plan.Ask) // with the digest that was shown
-		if err != nil {
-			return failLocal(stderr, err)
-		}
-		begun := "has begun"
-		if f.ask.Rehearse {
-			begun = "has begun, a rehearsal"
-		}
-		fmt.Fprintf(stderr, "task %s %s\n", status.Task, begun)
-		return w.follow(ctx, status)
-	})
+	}
+	w.talk = plan.Dump != nil // what the task prints tells of the dumps; they are no part of it
+	status, err := w.here.Begin(ctx, plan.Ask) // with the digest that was shown
+	if err != nil {
+		return failLocal(w.stderr, err)
+	}
+	begun := "has begun"
+	if f.ask.Rehearse {
+		begun = "has begun, a rehearsal"
+	}
+	fmt.Fprintf(w.stderr, "task %s %s\n", status.Task, begun)
+	return w.follow(ctx, status)
 }
 
 // onHost opens what works on this host, the agent that runs or one in this
@@ -243,6 +204,12 @@ func printPlan(w io.Writer, p agent.LocalPlan) {
 		}
 		fmt.Fprintf(w, "%s%s:\n", s.Phase, when)
 		for text := range strings.Lines(strings.TrimRight(s.Script, "\n")) {
+			fmt.Fprintf(w, "    %s\n", restart.Escape(strings.TrimRight(text, "\n")))
+		}
+	}
+	if p.Dump != nil {
+		fmt.Fprintln(w, "dump:")
+		for text := range strings.Lines(p.Dump.String()) {
 			fmt.Fprintf(w, "    %s\n", restart.Escape(strings.TrimRight(text, "\n")))
 		}
 	}

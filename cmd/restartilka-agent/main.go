@@ -35,7 +35,8 @@ Usage: restartilka-agent VERB [--config FILE]
   join URL               enrol this host with a join token: key, certificate, agent.yaml
   check [--service S]    say what this host says about itself, and what is wrong
   run SCENARIO SERVICE   run a reviewed scenario here, without a server; --reason says why
-  dump SERVICE           take a thread dump here, without a server; or --pid N
+  dump SERVICE           take thread dumps here, without a server, and say what is wrong
+  dump --pid N           the same of any process, without a scenario
   task [ID]              list what was begun here without a server, or follow one task
   review forget NAME     let older versions of a signed scenario in again; --reason says why
   discover [--all]       print drafts for services.d from the units that run or start here
@@ -126,6 +127,12 @@ func (f *flags) parse(args []string) bool {
 		return false
 	}
 	return true
+}
+
+// given tells whether a flag stands on the command line.
+func (f *flags) given(name string) (yes bool) {
+	f.Visit(func(one *flag.Flag) { yes = yes || one.Name == name })
+	return yes
 }
 
 func fail(stderr io.Writer, err error) int {

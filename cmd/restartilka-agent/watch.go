@@ -20,6 +20,9 @@ type watcher struct {
 	settings       agent.Settings
 	stdout, stderr io.Writer
 	json           bool
+	talk           bool // the task's output is talk: it goes to standard error
+	// seen is shown each status as it comes; nil = nobody wants it
+	seen  func(context.Context, protocol.TaskStatus)
 	shown          atomic.Int64 // bytes of the task's output
 
 	mu   sync.Mutex
@@ -130,6 +133,9 @@ const waitTime = 10 * time.Second
 func (w *watcher) phases(ctx context.Context, status protocol.TaskStatus) (protocol.TaskStatus, error) {
 	id, said := status.Task, protocol.Phase("")
 	for {
+		if w.seen != nil {
+			w.seen(ctx, status)
+		}
 		if status.Phase != "" && status.Phase != said {
 			said = status.Phase
 			w.await(ctx, status.OutputSize)
@@ -167,11 +173,11 @@ func (w *watcher) await(ctx context.Context, size int64) {
 	}
 }
 
-// output copies a task's output to standard output; with --json to standard
-// error, as the status goes to the other.
+// output copies a task's output to standard output; to standard error where
+// what is asked for is something else.
 func (w *watcher) output(ctx context.Context, id string) error {
 	to := w.stdout
-	if w.json {
+	if w.json || w.talk {
 		to = w.stderr
 	}
 	offset := int64(0)
@@ -195,7 +201,7 @@ func (w *watcher) output(ctx context.Context, id string) error {
 
 // ended says how a task ended.
 func (w *watcher) ended(s protocol.TaskStatus) int {
-	if w.json {
+	if w.json && !w.talk {
 		if err := json.NewEncoder(w.stdout).Encode(s); err != nil {
 			return failLocal(w.stderr, err)
 		}

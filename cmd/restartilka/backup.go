@@ -80,7 +80,7 @@ printed, so it is for its owner's eyes (mode 0600).`,
 	}
 	cmd.Flags().StringVar(&config, "config", server.DefaultConfig, "the server's configuration")
 	cmd.Flags().BoolVar(&force, "force", false, "replace FILE where it is there")
-	cmd.Flags().BoolVar(&withoutOutput, "without-output", false, "leave out what scripts printed")
+	cmd.Flags().BoolVar(&withoutOutput, "without-output", false, "leave out what scripts printed, and thread dumps")
 	userFlag(cmd, &as)
 	cmd.AddCommand(backupVerifyCommand())
 	return cmd

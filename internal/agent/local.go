@@ -21,8 +21,7 @@ type Local struct {
 
 // Ask is what root asks for on the host itself, without a server.
 type Ask struct {
-	Service     string            `json:"service,omitempty"`
-	PID         int               `json:"pid,omitempty"`      // instead of Service: a process of it
+	Service     string            `json:"service"`
 	Scenario    string            `json:"scenario,omitempty"` // "" = the one of Kind that fits
 	Digest      string            `json:"digest,omitempty"`   // "" = the highest serial of that name
 	Kind        restart.Kind      `json:"kind,omitempty"`     // the scenario must be of it; "" = of any
@@ -49,9 +48,10 @@ type LocalPlan struct {
 	Timeout     string            `json:"timeout"` // of drain and run
 	Health      bool              `json:"health"`  // whether its health is waited for
 	Steps       []LocalStep       `json:"steps"`
+	Dump        *restart.DumpStep `json:"dump,omitempty"` // instead of a run step
 }
 
-// LocalStep is one script, as it would run, or what is done without one, in words.
+// LocalStep is one script, as it would run.
 type LocalStep struct {
 	Phase  protocol.Phase `json:"phase"`
 	Script string         `json:"script"`
@@ -90,9 +90,7 @@ func (a *Agent) Plan(ctx context.Context, ask Ask) (LocalPlan, error) {
 			p.Steps = append(p.Steps, LocalStep{Phase: s.phase, Script: s.step.Script, When: s.step.When})
 		}
 	}
-	if d := work.Rendered.Dump; d != nil {
-		p.Steps = append(p.Steps, LocalStep{Phase: protocol.PhaseRun, Script: d.String()})
-	}
+	p.Dump = work.Rendered.Dump
 	return p, nil
 }
 
@@ -146,9 +144,7 @@ func (a *Agent) resolve(_ context.Context, ask Ask) (Ask, host.Work, error) {
 		return ask, host.Work{}, err
 	}
 	if ask.Service == "" {
-		if ask.Service, err = a.serviceOf(ask.PID); err != nil {
-			return ask, host.Work{}, err
-		}
+		return ask, host.Work{}, restart.Errorf(restart.CodeInvalid, "name a service of this host").WithHint("restartilka-agent check lists the services")
 	}
 	if err := checkNames(ask.Service, ask.Environment, ask.Group, ask.Project, "", ask.Digest); err != nil {
 		return ask, host.Work{}, err
@@ -230,25 +226,21 @@ func (a *Agent) choose(ask Ask) (restart.Scenario, error) {
 
 // preferred narrows what fits to what was made for the service by name, where
 // there is such a scenario, and, of the dumps that come with the package, to the
-// one for the kind of process that was named.
+// one that takes whatever a service is.
 func preferred(found []restart.Scenario, ask Ask) []restart.Scenario {
 	var named, dumps []restart.Scenario
-	want := "process-dump"
-	if isJVM(ask.PID) {
-		want = "jvm-dump"
-	}
 	for _, s := range found {
 		if slices.Contains(s.Services, ask.Service) {
 			named = append(named, s)
 		}
-		if s.Name == want {
+		if s.Name == restart.AnyDump && s.Kind == restart.KindThreadDump {
 			dumps = append(dumps, s)
 		}
 	}
 	switch {
 	case len(named) > 0:
 		return named
-	case ask.PID != 0 && len(dumps) > 0:
+	case ask.Kind == restart.KindThreadDump && len(dumps) > 0:
 		return dumps
 	}
 	return found

@@ -16,10 +16,11 @@ import (
 )
 
 // serviceOf finds the listed service that a process belongs to, by the unit in
-// whose control group it is.
+// whose control group it is; "" = it is of none. CodeNotFound where there is no
+// such process.
 func (a *Agent) serviceOf(pid int) (string, error) {
 	if pid < 1 {
-		return "", restart.Errorf(restart.CodeInvalid, "name a service of this host, or a process of it").WithHint("restartilka-agent check lists the services")
+		return "", restart.Errorf(restart.CodeInvalid, "%d is not the number of a process", pid)
 	}
 	groups, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
@@ -35,13 +36,7 @@ func (a *Agent) serviceOf(pid int) (string, error) {
 			return name, nil
 		}
 	}
-	e := restart.Errorf(restart.CodeUnknownService, "process %d belongs to no unit of systemd, so that its service can't be told", pid).
-		WithHint("name the service instead")
-	if len(units) > 0 {
-		e = restart.Errorf(restart.CodeUnknownService, "process %d belongs to %s, which no service of this host names as its unit", pid, restart.Quote(units[0])).
-			WithHint("lay a file for it into %s: restartilka-agent discover drafts one", a.cfg.Host.Services)
-	}
-	return "", e
+	return "", nil
 }
 
 // unitsOf gives the service units that /proc/PID/cgroup names, the nearest to
@@ -58,13 +53,4 @@ func unitsOf(groups []byte) []string {
 		}
 	}
 	return out
-}
-
-// isJVM tells whether a process has a JVM in it.
-func isJVM(pid int) bool {
-	if pid < 1 {
-		return false
-	}
-	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
-	return err == nil && bytes.Contains(maps, []byte("/libjvm.so"))
 }

@@ -28,13 +28,16 @@ func TestUnitsOf(t *testing.T) {
 }
 
 // A process is its service's by its unit alone; one that is not of a listed
-// unit is refused with what to do.
+// unit is nobody's.
 func TestServiceOfProcess(t *testing.T) {
 	a := &Agent{cfg: Config{Host: host.Host{Services: t.TempDir()}}}
-	for pid, want := range map[int]restart.Code{0: restart.CodeInvalid, -1: restart.CodeInvalid, os.Getpid(): restart.CodeUnknownService, 1 << 22: restart.CodeNotFound} {
+	for pid, want := range map[int]restart.Code{0: restart.CodeInvalid, -1: restart.CodeInvalid, 1 << 22: restart.CodeNotFound} {
 		if _, err := a.serviceOf(pid); restart.CodeOf(err) != want {
 			t.Errorf("%d: %v", pid, err)
 		}
+	}
+	if name, err := a.serviceOf(os.Getpid()); err != nil || name != "" {
+		t.Errorf("of none: %q, %v", name, err)
 	}
 	gone := exec.Command("true")
 	if err := gone.Run(); err != nil {
@@ -66,9 +69,9 @@ func TestChoice(t *testing.T) {
 	if _, err := a.choose(dump); restart.CodeOf(err) != restart.CodeInvalid || !strings.Contains(err.Error(), "--scenario") {
 		t.Errorf("two dumps: %v", err)
 	}
-	dump.PID = os.Getpid() // no JVM
-	if s, err := a.choose(dump); err != nil || s.Name != "process-dump" {
-		t.Errorf("of a process: %s, %v", s.Name, err)
+	lay("g", restart.AnyDump, "1", `"*"`, "thread-dump")
+	if s, err := a.choose(dump); err != nil || s.Name != restart.AnyDump {
+		t.Errorf("of whatever it is: %s, %v", s.Name, err)
 	}
 	lay("e", "shop-dump", "1", "shop", "thread-dump")
 	if s, err := a.choose(Ask{Service: "shop", Kind: restart.KindThreadDump}); err != nil || s.Name != "shop-dump" {
@@ -81,7 +84,7 @@ func TestChoice(t *testing.T) {
 	if _, err := a.choose(Ask{Service: "shop", Scenario: "shop-restart"}); restart.CodeOf(err) != restart.CodeInvalid || !strings.Contains(err.Error(), "--digest") {
 		t.Errorf("two of one serial: %v", err)
 	}
-	if _, err := a.choose(Ask{Service: "nginx", Scenario: "shop-restart"}); restart.CodeOf(err) != restart.CodeNotReviewed || !strings.Contains(err.Error(), "jvm-dump, process-dump") {
+	if _, err := a.choose(Ask{Service: "nginx", Scenario: "shop-restart"}); restart.CodeOf(err) != restart.CodeNotReviewed || !strings.Contains(err.Error(), "jvm-dump, process-dump, thread-dump") {
 		t.Errorf("not for it: %v", err)
 	}
 	if _, err := a.choose(Ask{Service: "shop", Scenario: "shop-restart", Kind: restart.KindThreadDump}); restart.CodeOf(err) != restart.CodeNotReviewed {

@@ -34,6 +34,8 @@ type OnHost interface {
 	Tasks(ctx context.Context) ([]LocalSummary, error)
 	Wait(ctx context.Context, id string, after int64, wait time.Duration) (protocol.TaskStatus, error)
 	Output(ctx context.Context, id string, offset int64, send func(protocol.Output) error) error
+	Dump(ctx context.Context, id string, n int) (io.ReadCloser, int64, error)
+	RecordDump(ctx context.Context, d HostDump) (HostDump, error)
 	CancelHere(ctx context.Context, id string) (protocol.TaskStatus, error)
 	ForgetReviewed(ctx context.Context, name, actor, reason string) (Forgotten, error)
 }
@@ -254,6 +256,20 @@ func (c *socketClient) CancelHere(ctx context.Context, id string) (protocol.Task
 // ForgetReviewed asks the agent.
 func (c *socketClient) ForgetReviewed(ctx context.Context, name, actor, reason string) (Forgotten, error) {
 	return ask[Forgotten](ctx, c, http.MethodPost, "/local/review/"+url.PathEscape(name)+"/forget", forgetAsk{Actor: actor, Reason: reason})
+}
+
+// Dump asks the agent.
+func (c *socketClient) Dump(ctx context.Context, id string, n int) (io.ReadCloser, int64, error) {
+	resp, err := c.do(ctx, http.MethodGet, "/local/tasks/"+url.PathEscape(id)+"/dumps/"+strconv.Itoa(n), nil)
+	if err != nil {
+		return nil, 0, err
+	}
+	return resp.Body, resp.ContentLength, nil
+}
+
+// RecordDump asks the agent.
+func (c *socketClient) RecordDump(ctx context.Context, d HostDump) (HostDump, error) {
+	return ask[HostDump](ctx, c, http.MethodPost, "/local/dumps", d)
 }
 
 // Output follows a task's output. An end without its last line is an error.

@@ -37,6 +37,9 @@ func (a *Agent) localVerbs() []verb {
 			}
 			return reply(w, tasks)
 		}},
+		{http.MethodPost, "/local/dumps", rootHere, func(w http.ResponseWriter, r *http.Request) error {
+			return handle(w, r, func(ctx context.Context, _ string, d HostDump) (HostDump, error) { return a.RecordDump(ctx, d) })
+		}},
 		{http.MethodPost, "/local/review/{id}/forget", rootHere, a.serveForgetReviewed},
 		{http.MethodGet, "/local/tasks/{id}", rootHere, a.serveGet},
 		{http.MethodGet, "/local/tasks/{id}/output", rootHere, a.serveOutput},

@@ -36,7 +36,7 @@ func (a *api) getDump(ctx context.Context, actor restart.Actor, in *dumpID) (wir
 
 func (a *api) getDumpReport(ctx context.Context, actor restart.Actor, in *struct {
 	ID     string `path:"id"`
-	Series bool `query:"series" doc:"of all dumps of the series that this one is of"`
+	Series bool   `query:"series" doc:"of all dumps of the series that this one is of"`
 }) (wire.DumpAnalysis, error) {
 	v, err := a.cfg.Control.OpenDump(ctx, actor, in.ID, "report")
 	if err != nil {

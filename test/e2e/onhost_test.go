@@ -276,7 +276,8 @@ func TestRefusalsOnTheHost(t *testing.T) {
 		"nobody to ask":     {[]string{"run", "witness", demo.ServiceName, "--reason", reason}, 2, "--yes does it without asking"},
 		"half a command":    {[]string{"run", "witness", "--reason", reason, "--yes"}, 2, "a scenario and a service are wanted"},
 		"no dump scenario":  {[]string{"dump", demo.ServiceName, "--reason", reason, "--yes"}, 3, "no reviewed scenario of kind thread-dump"},
-		"a foreign process": {[]string{"dump", "--pid", fmt.Sprint(os.Getpid()), "--reason", reason, "--yes"}, 2, "process"},
+		"half a dump":       {[]string{"dump", demo.ServiceName, "--reason", reason, "--yes", "--count", "2"}, 2, "--count is for --pid"},
+		"a foreign flag":    {[]string{"dump", "--pid", fmt.Sprint(os.Getpid()), "--reason", reason, "--scenario", "x"}, 2, "--scenario is for a service"},
 		"no such process":   {[]string{"dump", "--pid", "4194304", "--reason", reason, "--yes"}, 2, "there is no process"},
 		"no such task":      {[]string{"task", "01m827bjnnmc2f9y8qcywtacv6"}, 2, "knows no task"},
 		"other environment": {[]string{"run", "witness", demo.ServiceName, "--reason", reason, "--yes", "--env", "production"}, 3, "not in environment"},
@@ -384,7 +385,8 @@ func TestDetachAndCancelOnTheHost(t *testing.T) {
 	}
 }
 
-// A dump goes to standard output or into a file, by itself.
+// What a script prints as a dump goes to standard output or into a file, by
+// itself. Dumps that the agent takes are read, and kept where that is said.
 func TestDumpOnTheHost(t *testing.T) {
 	t.Parallel()
 	c := company.New(t, company.Options{Hosts: 1})
@@ -416,9 +418,48 @@ steps:
 	if _, talk, code = runOnHost(t, c, h, "dump", demo.ServiceName, "--reason", reason, "--yes", "--out", file); code != 2 {
 		t.Errorf("over a file: exit %d: %s", code, talk)
 	}
+	dumpsOfAProcess(t, c, h)
 	c.StartServer()
-	c.Eventually("both dumps", func() bool {
+	c.Eventually("all dumps", func() bool {
 		runs, _, _ := c.CLI("runs")
-		return strings.Count(runs, "hello-dump") == 2
+		return strings.Count(runs, "hello-dump") == 3
 	})
+}
+
+// dumpsOfAProcess takes them by a scenario, which is a newer version of the
+// script, and as root's own look.
+func dumpsOfAProcess(t *testing.T, c *company.Company, h demo.Host) {
+	t.Helper()
+	sleeper := exec.Command("sleep", "600")
+	if err := sleeper.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { sleeper.Process.Kill(); sleeper.Wait() })
+	pid := fmt.Sprint(sleeper.Process.Pid)
+	for name, text := range map[string]string{
+		"pid": pid,
+		"scenarios.d/hello-dump.yaml": "format: 1\nname: hello-dump\nserial: 2\nauthor: test@restartilka.invalid\nkind: thread-dump\nservices: [hello]\ndescription: What the threads do\n" +
+			"dump: {count: 2, interval: 500ms, process: {pid_file: " + filepath.Join(h.Dir, "pid") + "}}\n",
+	} {
+		if err := os.WriteFile(filepath.Join(h.Dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file := filepath.Join(t.TempDir(), "dumps.txt")
+	out, talk, code := runOnHost(t, c, h, "dump", demo.ServiceName, "--reason", reason, "--yes", "--out", file)
+	text, err := os.ReadFile(file)
+	if code != 0 || err != nil || strings.Count(string(text), "#restartilka-dump ") != 2 || !strings.Contains(out, "1 threads") || !strings.Contains(talk, "dump 2 of 2: process "+pid+" by proc") || !strings.Contains(talk, "the dumps are in "+file) {
+		t.Errorf("of a service: exit %d, %v\n%s\n%s\n%s", code, err, out, talk, text)
+	}
+	out, talk, code = runOnHost(t, c, h, "dump", "--pid", pid, "--reason", reason, "--count", "1", "--json")
+	if code != 0 || !strings.Contains(out, `"findings":[`) || !strings.Contains(talk, "dump: process "+pid+" by proc") || !strings.Contains(talk, "kept nowhere") {
+		t.Errorf("of a process: exit %d\n%s\n%s", code, out, talk)
+	}
+	if out, talk, code = runOnHost(t, c, h, "dump", "--pid", pid, "--reason", reason, "--count", "1", "--raw"); code != 0 || !strings.HasPrefix(out, "#restartilka-dump ") {
+		t.Errorf("raw: exit %d\n%s\n%s", code, out, talk)
+	}
+	ledger, err := os.ReadFile(filepath.Join(h.Dir, "spool", "ledger.jsonl"))
+	if err != nil || strings.Count(string(ledger), `"dump.taken"`) != 4 || !strings.Contains(string(ledger), "process "+pid+", sleep, process: 1 dumps; 1 were taken") {
+		t.Errorf("the host's own record: %v\n%s", err, ledger)
+	}
 }

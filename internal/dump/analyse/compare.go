@@ -222,6 +222,8 @@ func (f Finding) isProblem() bool {
 	switch f.Kind {
 	case CutShort, NotRead, Nothing, NoThreads:
 		return false
+	case Fatal:
+		return f.Severity == Alarm
 	default:
 		return true
 	}

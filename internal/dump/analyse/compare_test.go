@@ -14,6 +14,13 @@ func of(pid int, d *dump.Dump) *dump.Dump {
 	return d
 }
 
+func renumbered(threads []dump.Thread) []dump.Thread {
+	for i := range threads {
+		threads[i].ID += "00"
+	}
+	return threads
+}
+
 func TestCompare(t *testing.T) {
 	t.Parallel()
 	aged := func(seconds int, d *dump.Dump) *dump.Dump {
@@ -31,6 +38,10 @@ func TestCompare(t *testing.T) {
 		"restart that helped": {
 			before: of(7, jvm(0, queue(dump.Running, inQuery)...)), after: of(8, jvm(9, many(1, 40, "http-", dump.Waiting, inIdle)...)),
 			want: "The 39 threads that waited for `http-17` are gone; so is 1 other finding.", restarted: true, moved: 40,
+		},
+		"restart that numbers anew": {
+			before: of(7, works()), after: of(8, jvm(9, all(many(901, 2, "other-", dump.Waiting, inIdle), renumbered(works().Threads))...)),
+			want: "Nothing changed that stands out.", restarted: true, same: 100, appeared: 2,
 		},
 		"restart in a container": {
 			before: aged(500, of(1, jvm(0, queue(dump.Running, inQuery)...))), after: aged(5, of(1, jvm(9, queue(dump.Running, inQuery)...))),

@@ -40,12 +40,11 @@ func kindOf(t *dump.Thread, s *stack) DoingKind {
 	switch {
 	case t.State == dump.Stopped:
 		return Halted
-	case t.State == dump.Ended || t.State == dump.New:
+	case t.State == dump.Ended || t.State == dump.New || t.Carries != "": // what it carries does something
 		return NotTold
-	case t.State == dump.Running:
-		if movesData(s.act.kind) { // a JVM calls a thread in a system call runnable
-			return s.act.kind
-		}
+	case t.State == dump.Running && movesData(s.act.kind): // a JVM calls a thread in a system call runnable
+		return s.act.kind
+	case t.State == dump.Running && !s.isParked():
 		return OnCPU
 	case s.borrow != nil && !movesData(s.act.kind): // else it opens a connection, or tests one
 		return Borrows
@@ -67,12 +66,37 @@ func kindOfDetail(t *dump.Thread, s *stack) DoingKind {
 		return WaitsLock
 	case strings.HasPrefix(t.Detail, "sleep"):
 		return Sleeps
+	case s.act.kind == Waits && s.isRuntimeOnly():
+		return WaitsWork
 	case s.act.kind != "":
 		return s.act.kind
 	case t.State == dump.Waiting, t.State == dump.TimedWaiting:
 		return Waits
 	}
 	return NotTold
+}
+
+// isParked tells whether the innermost frame gave the processor away, whatever
+// the state says: a form of dump that knows no states calls all threads running.
+func (s *stack) isParked() bool {
+	return len(s.places) > 0 && (s.places[0].act.kind == Waits || s.places[0].act.kind == Sleeps)
+}
+
+// isRuntimeOnly tells whether a stack is whole and has no frame of anybody else:
+// then it is the runtime's own machinery that waits, for work.
+func (s *stack) isRuntimeOnly() bool {
+	return s.block != nil && s.block.origin == FromRuntime && !isBare(s.places[len(s.places)-1].name)
+}
+
+// isMachine tells whether a stack shows machine code alone, so that nobody can
+// tell for whom.
+func (s *stack) isMachine() bool {
+	for _, p := range s.places {
+		if !isBare(p.name) {
+			return false
+		}
+	}
+	return true
 }
 
 // movesData tells whether a thread talks to somebody, and does not wait for
@@ -102,8 +126,10 @@ func isIdle(t *dump.Thread, d Doing) bool {
 // semaphore, a latch and a condition are not.
 func isLock(l dump.Lock) bool {
 	switch l.Kind {
-	case dump.Monitor, dump.Mutex, dump.Class:
+	case dump.Monitor, dump.Class:
 		return true
+	case dump.Mutex: // without a class it is a futex, a condition as often as a lock
+		return l.Class != "" || l.Owner != ""
 	case dump.Synchronizer:
 		return l.Owner != "" || l.Class == "" || strings.Contains(l.Class, "Lock")
 	default:

@@ -60,7 +60,7 @@ warning: ` + "`shop18`" + ` differs from its neighbours: 0 threads in ` + "`Hika
 	if share.Name != "shop01" || share.Threads != 90 || share.Of != 100 || len(share.IDs) != 90 || len(share.Groups) != 1 {
 		t.Errorf("the cluster's first host is %+v", share)
 	}
-	if key := share.Groups[0]; !slices.ContainsFunc(g.Hosts[0].Report.Groups, func(s analyse.StackGroup) bool { return s.Key == key && s.Threads == 90 }) {
+	if key := share.Groups[0]; !slices.ContainsFunc(g.Hosts[0].Report.Groups, func(s analyse.StackGroup) bool { return s.Key == key && s.Threads == 90 && len(s.IDs) == 90 }) {
 		t.Errorf("the host has no group %q of 90 threads", key)
 	}
 	for i, h := range g.Hosts {

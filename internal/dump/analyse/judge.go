@@ -40,7 +40,7 @@ func (s *series) judge(r *Report) []Finding {
 	switch {
 	case r.Threads == 0:
 		all = append(all, Finding{Kind: NoThreads, Severity: Warning, Dumps: len(r.Dumps)})
-	case len(all) == 0:
+	case !slices.ContainsFunc(all, Finding.isProblem):
 		looked, missed := s.looked()
 		all = append(all, Finding{Kind: Nothing, Severity: Note, Threads: r.Threads, Dumps: len(s.scenes), Span: r.Span, Looked: looked, Missed: missed})
 	}
@@ -66,9 +66,18 @@ func sortFindings(all []Finding) {
 	slices.SortStableFunc(all, func(a, b Finding) int {
 		return cmp.Or(
 			cmp.Compare(severityRank[a.Severity], severityRank[b.Severity]), cmp.Compare(len(b.Hosts), len(a.Hosts)),
-			cmp.Compare(kindRank[a.Kind], kindRank[b.Kind]), cmp.Compare(b.Threads, a.Threads), cmp.Compare(b.Percent, a.Percent),
+			cmp.Compare(a.rank(), b.rank()), cmp.Compare(b.Threads, a.Threads), cmp.Compare(b.Percent, a.Percent),
 			strings.Compare(a.Subject, b.Subject), strings.Compare(a.Holder, b.Holder), strings.Compare(a.Lock, b.Lock), strings.Compare(a.Frame, b.Frame))
 	})
+}
+
+// rank gives the place of a finding among equally grave ones: what is no problem
+// comes behind what is.
+func (f Finding) rank() int {
+	if f.Kind == Fatal && !f.isProblem() {
+		return kindRank[CutShort]
+	}
+	return kindRank[f.Kind]
 }
 
 // grade gives the severity for a number: note, from warning on warning, from alarm on alarm.
@@ -82,8 +91,13 @@ func grade(n, warning, alarm int) Severity {
 	return Note
 }
 
+// judgeFatal tells what the process died of. A Go program that was asked for a
+// dump by SIGQUIT ended by it; a Python one that was to write one at a time did not.
 func (s *series) judgeFatal(r *Report) []Finding {
 	for _, d := range slices.Backward(s.dumps) {
+		if strings.HasPrefix(d.Fatal, "SIGQUIT") || strings.HasPrefix(d.Fatal, "Timeout") {
+			return []Finding{{Kind: Fatal, Severity: Note, Text: d.Fatal, Threads: r.Threads}}
+		}
 		if d.Fatal != "" {
 			return []Finding{{Kind: Fatal, Severity: Alarm, Text: d.Fatal, Threads: r.Threads}}
 		}
@@ -137,11 +151,9 @@ func (s *series) judgeKernel(r *Report) []Finding {
 	}
 	var found []Finding
 	if len(disk) > 0 {
-		f := s.finding(DiskWait, Note, disk)
+		f := s.finding(DiskWait, grade(count(disk), warnStuck, r.Threads+1), disk)
 		if s.everywhere(disk, 'D') {
 			f.Severity, f.Dumps, f.Span = Alarm, len(s.scenes), r.Span
-		} else if len(s.scenes) < 2 {
-			f.Severity = Warning
 		}
 		found = append(found, f)
 	}
@@ -240,8 +252,11 @@ func (s *series) judgeQueues(r *Report) []Finding {
 }
 
 // judgeAllBlocked tells when of all threads that are to do something none can
-// do it without another.
-func (s *series) judgeAllBlocked(*Report) []Finding {
+// do it without another. Goroutines wait by the hundred in a process that is well.
+func (s *series) judgeAllBlocked(r *Report) []Finding {
+	if r.Runtime != dump.JVM && r.Runtime != dump.Python {
+		return nil
+	}
 	var waiting []*seen
 	for _, t := range s.picture.service() {
 		switch t.does.Kind {

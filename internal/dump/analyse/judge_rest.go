@@ -89,13 +89,21 @@ func (s *series) judgeInterpreter(*Report) []Finding {
 // judgeSamePlace tells of the frame that most busy threads share, where no
 // other finding says so already.
 func (s *series) judgeSamePlace(told []Finding) []Finding {
-	busy := slices.DeleteFunc(s.picture.service(), func(t *seen) bool { return t.idle || t.stack.block == nil })
+	process := s.picture.dump.Runtime == dump.Process
+	busy := slices.DeleteFunc(s.picture.service(), func(t *seen) bool { return t.idle || t.stack.block == nil || !process && t.stack.isMachine() })
 	does, at := most(busy)
 	if at < minSamePlace || 2*at < count(busy) || does.Kind == Sleeps || does.Kind == NotTold {
 		return nil
 	}
-	if does.Kind == Channel && s.picture.dump.Runtime == dump.Go {
-		return nil // that goroutines wait on channels is how they are used: see judgeGoroutines
+	switch s.picture.dump.Runtime {
+	case dump.Go:
+		if does.Kind == Channel { // that is how they are used: see judgeGoroutines
+			return nil
+		}
+	case dump.Process: // the kernel sees idle threads and stuck ones in the same places
+		if does.Kind != File && does.Kind != SocketWrite && does.Kind != Connects {
+			return nil
+		}
 	}
 	for _, f := range told {
 		if f.Frame == does.Frame && f.Threads*2 >= at || does.Kind == WaitsLock && (f.Kind == LockHeld || f.Kind == LockUntold || f.Kind == Deadlocked) {

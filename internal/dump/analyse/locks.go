@@ -74,7 +74,7 @@ func (table *lockTable) addWaiter(s *scene, t *seen) {
 func (table *lockTable) addHeld(t *seen) {
 	held := func(id string) {
 		l := table.locks[id]
-		if l == nil || l.owner != nil || table.wants[t] == l || t.WaitsFor != nil && t.WaitsFor.ID == id {
+		if l == nil || l.owner != nil || t.WaitsFor != nil && t.WaitsFor.ID == id {
 			return
 		}
 		l.owner = t

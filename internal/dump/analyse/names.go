@@ -13,9 +13,10 @@ import (
 // Java's hidden classes, is left out.
 func NameOf(f dump.Frame) string {
 	name := f.Function
-	if i := strings.Index(name, "/0x"); i >= 0 { // com.acme.Job$$Lambda/0x00007f8b1c0a2f28.run
-		rest := name[i+len("/0x"):]
-		name = name[:i] + strings.TrimLeft(rest, "0123456789abcdef")
+	for _, mark := range []string{"/0x", "+0x"} { // com.acme.Job$$Lambda/0x00007f8b1c0a2f28.run
+		if before, address, ok := strings.Cut(name, mark); ok {
+			name = before + strings.TrimLeft(address, "0123456789abcdef")
+		}
 	}
 	if isPython(f) {
 		return name + " (" + pythonFile(f.File) + ")"

@@ -29,12 +29,23 @@ func OriginOf(f dump.Frame, own []string) Origin {
 		return FromRuntime
 	case isPython(f):
 		return pythonOrigin(f.File)
-	case !strings.ContainsAny(f.Function, "./"): // the kernel's, or machine code
+	case isBare(f.Function):
 		return FromRuntime
 	case isGo(f):
 		return goOrigin(f)
 	}
 	return javaOrigin(f.Function)
+}
+
+// isBare tells whether a name is one of the kernel, or of machine code: without
+// a package, but perhaps with what a compiler put behind it.
+func isBare(name string) bool {
+	if strings.Contains(name, "::") {
+		return true
+	}
+	head, made, _ := strings.Cut(name, ".")
+	made, _, _ = strings.Cut(made, ".")
+	return !strings.Contains(head, "/") && (made == "" || made == "constprop" || made == "isra" || made == "part" || made == "cold")
 }
 
 // isGo tells whether a frame is of a Go program.

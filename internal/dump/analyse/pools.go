@@ -81,15 +81,15 @@ func pools(picture *scene, all []*scene) []Pool {
 	return found
 }
 
-// poolMembers leaves out threads without a stack: whether they are idle, nobody
-// can tell. A kernel's dump can't tell at all, and a goroutine has no name.
+// poolMembers leaves out threads without a stack, or with one of machine code
+// alone: whether they are idle, nobody can tell. A kernel's dump can't tell at all, and a goroutine has no name.
 func poolMembers(s *scene) map[string][]*seen {
 	members := map[string][]*seen{}
 	if s.dump.Runtime != dump.JVM && s.dump.Runtime != dump.Python {
 		return members
 	}
 	for _, t := range s.threads {
-		if name := poolOf(t.Thread); name != "" && len(t.Stack) > 0 {
+		if name := poolOf(t.Thread); name != "" && !t.stack.isMachine() {
 			members[name] = append(members[name], t)
 		}
 	}

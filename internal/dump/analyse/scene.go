@@ -119,7 +119,7 @@ func most(threads []*seen) (Doing, int) {
 	}
 	best, at := 0, spot{}
 	for s, n := range counts {
-		if n > best || n == best && cmp.Or(strings.Compare(s.frame, at.frame), cmp.Compare(s.kind, at.kind)) < 0 {
+		if n > best || n == best && cmp.Or(falseFirst(s.frame == "", at.frame == ""), strings.Compare(s.frame, at.frame), cmp.Compare(s.kind, at.kind)) < 0 {
 			best, at = n, s
 		}
 	}

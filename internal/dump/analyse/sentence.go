@@ -2,10 +2,8 @@ package analyse
 
 import (
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/restartilka/restartilka/internal/dump"
 )
@@ -36,6 +34,9 @@ var sentences = map[FindingKind]func(Finding) string{
 }
 
 func sayFatal(f Finding) string {
+	if f.Severity == Note {
+		return "The dump was written on " + strings.TrimRight(f.Text, ".! ") + "."
+	}
 	return "The process died: " + strings.TrimRight(f.Text, ".! ") + ". The stacks are its last ones."
 }
 
@@ -109,11 +110,11 @@ func sayLockUntold(f Finding) string {
 	if f.Frame != "" {
 		text += " in " + quoted(f.Frame)
 	}
-	return text + "; who holds it the dump does not tell. Take one with locks (method attach)."
+	return text + "; who holds it the dump does not tell. Look for a thread that is inside, and for what it waits."
 }
 
 func sayAllBlocked(f Finding) string {
-	return fmt.Sprintf("No thread works: all %d that are not idle wait for a lock or a connection, %d of them in %s.", f.Threads, f.At, quoted(f.Frame))
+	return fmt.Sprintf("No thread gets on: %s for a lock or a connection, %d of them in %s; all others wait, sleep or are idle.", plural(f.Threads, "waits", "wait"), f.At, quoted(f.Frame))
 }
 
 func sayDisk(f Finding) string {
@@ -121,10 +122,10 @@ func sayDisk(f Finding) string {
 	if f.Frame != "" {
 		text += " in " + quoted(f.Frame)
 	}
-	if f.Dumps > 1 {
-		text += through(f)
+	if f.Dumps < 2 {
+		return text + ": where they stay so, a disk or a network file system does not answer. Take several dumps, and look at the host's disks and mounts."
 	}
-	return text + ": a disk or a network file system does not answer. A restart may hang too; look at the host's disks and mounts."
+	return text + through(f) + ": a disk or a network file system does not answer. A restart may hang too; look at the host's disks and mounts."
 }
 
 func sayPool(f Finding) string {
@@ -306,100 +307,4 @@ func aspects(list []Aspect) string {
 		words[i] = aspectWords[a]
 	}
 	return strings.Join(words, ", ")
-}
-
-// onHosts says on which hosts something was found.
-func onHosts(f Finding) string {
-	if len(f.Hosts) == 1 {
-		return "On " + f.Hosts[0] + ": "
-	}
-	return fmt.Sprintf("On %d of %d hosts: ", len(f.Hosts), f.OfHosts)
-}
-
-// through says over how many dumps and what time something was seen.
-func through(f Finding) string {
-	switch {
-	case f.Dumps < 2:
-		return ""
-	case f.Span > 0:
-		return fmt.Sprintf(" in all %d dumps, for %s", f.Dumps, duration(f.Span))
-	}
-	return fmt.Sprintf(" in all %d dumps", f.Dumps)
-}
-
-func quoted(name string) string {
-	if name == "" {
-		return "an unknown place"
-	}
-	return "`" + Short(name) + "`"
-}
-
-// named is for the names of threads, pools and hosts, which are whole.
-func named(name string) string {
-	if name == "" {
-		return "a thread without a name"
-	}
-	return "`" + name + "`"
-}
-
-// lockWord makes a lock's class, or its ID, fit a sentence.
-func lockWord(class string) string {
-	if i := strings.LastIndexByte(class, '.'); i >= 0 {
-		class = class[i+1:]
-	}
-	for _, inner := range []string{"$NonfairSync", "$FairSync", "$Sync"} {
-		class = strings.TrimSuffix(class, inner)
-	}
-	return "the lock `" + class + "`"
-}
-
-func listed(names []string) string {
-	const shown = 4
-	words := make([]string, 0, shown)
-	for i, n := range names {
-		if i == shown {
-			break
-		}
-		words = append(words, "`"+n+"`")
-	}
-	if more := len(names) - shown; more > 0 {
-		return strings.Join(words, ", ") + fmt.Sprintf(" and %d more", more)
-	}
-	if len(words) < 2 {
-		return strings.Join(words, "")
-	}
-	return strings.Join(words[:len(words)-1], ", ") + " and " + words[len(words)-1]
-}
-
-// ofAll gives "412 of 640 threads wait".
-func ofAll(f Finding, one, many string) string {
-	if f.Of > f.Threads {
-		return fmt.Sprintf("%d of %d %s", f.Threads, f.Of, many)
-	}
-	return plural(f.Threads, one, many)
-}
-
-func plural(n int, one, many string) string {
-	return strconv.Itoa(n) + " " + either(n, one, many)
-}
-
-func either(n int, one, many string) string {
-	if n == 1 {
-		return one
-	}
-	return many
-}
-
-func percent(p float64) string { return strconv.FormatFloat(math.Round(p), 'f', -1, 64) }
-
-func duration(d time.Duration) string {
-	switch {
-	case d < 10*time.Second:
-		return strconv.FormatFloat(math.Round(d.Seconds()*10)/10, 'f', -1, 64) + " s"
-	case d < 10*time.Minute:
-		return strconv.FormatFloat(math.Round(d.Seconds()), 'f', -1, 64) + " s"
-	case d < 10*time.Hour:
-		return strconv.FormatFloat(math.Round(d.Minutes()), 'f', -1, 64) + " min"
-	}
-	return strconv.FormatFloat(math.Round(d.Hours()), 'f', -1, 64) + " h"
 }

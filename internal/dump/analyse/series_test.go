@@ -137,15 +137,15 @@ func TestFindings(t *testing.T) {
 				}
 				return threads
 			}()...)},
-			want: "8 threads wait for the lock `ReentrantLock` in `Cart.load`; who holds it the dump does not tell. Take one with locks (method attach).",
-			also: []string{"No thread works: all 8 that are not idle wait for a lock or a connection, 8 of them in `Cart.load`."},
+			want: "8 threads wait for the lock `ReentrantLock` in `Cart.load`; who holds it the dump does not tell. Look for a thread that is inside, and for what it waits.",
+			also: []string{"No thread gets on: 8 wait for a lock or a connection, 8 of them in `Cart.load`; all others wait, sleep or are idle."},
 		},
 		"all in one place": {
 			dumps: []*dump.Dump{jvm(0, many(1, 30, "job", dump.Running, inQuery)...)},
 			want:  "30 threads stand in the same place, `PGStream.receiveChar`, where each waits for the database.",
 		},
 		"pool busy, and free in another dump": {
-			dumps: []*dump.Dump{jvm(0, many(1, 6, "pool-3-thread-", dump.Running, inSpin)...), jvm(1, many(1, 6, "pool-3-thread-", dump.Waiting, inIdle)...)},
+			dumps: []*dump.Dump{jvm(0, many(1, 6, "pool-3-thread-", dump.Waiting, inIdle)...), jvm(1, many(1, 6, "pool-3-thread-", dump.Running, inSpin)...)},
 			want:  "Nothing stands out in 6 threads of 2 dumps. Looked at: deadlocks, queues for locks, pools of connections, pools of threads, threads that do not move. Not looked at: processor time by thread; that takes several dumps, or a method that tells more.",
 		},
 		"stuck": {
@@ -176,13 +176,37 @@ func TestFindings(t *testing.T) {
 			dumps: []*dump.Dump{changed(golang(0, goroutines(1)...), func(d *dump.Dump) { d.Fatal = "all goroutines are asleep - deadlock!" })},
 			want:  "The process died: all goroutines are asleep - deadlock. The stacks are its last ones.",
 		},
+		"asked by a signal": {
+			dumps: []*dump.Dump{changed(golang(0, goroutines(1)...), func(d *dump.Dump) { d.Fatal = "SIGQUIT: quit" })},
+			want:  "Nothing stands out in 1 thread.",
+			also:  []string{"The dump was written on SIGQUIT: quit."},
+		},
+		"idle, as the kernel sees it": {
+			dumps: []*dump.Dump{func() *dump.Dump {
+				d := kernel("S (sleeping)", dump.Waiting, stack("futex_wait_queue", "do_futex"))
+				for len(d.Threads) < 100 {
+					d.Threads = append(d.Threads, waitsFor(d.Threads[0], dump.Lock{ID: "0x7f00", Kind: dump.Mutex}))
+				}
+				return d
+			}()},
+			want: "Nothing stands out in 100 threads. Looked at: the kernel's states. Not looked at: threads that do not move, processor time by thread; that takes several dumps, or a method that tells more.",
+		},
+		"machine code alone tells nothing of a pool": {
+			dumps: []*dump.Dump{jvm(0, many(1, 12, "pool-1-thread-", dump.TimedWaiting, stack("__futex_abstimed_wait_common", "__new_sem_wait_slow64.constprop.0", "Parker::park"))...)},
+			want:  "Nothing stands out in 12 threads.",
+			also:  []string{""},
+		},
 		"interpreter lock": {
 			dumps: []*dump.Dump{python(0, pythonThreads()...), python(1, pythonThreads()...)},
 			want:  "`MainThread` has the interpreter lock (GIL) in all 2 dumps, for 5 s, in `price (shop.py)`; 1 thread waits for it.",
 		},
 		"disk": {
 			dumps: []*dump.Dump{kernel("D (disk sleep)", dump.InIO, stack("rpc_wait_bit_killable", "nfs_wait_on_request"))},
-			want:  "3 threads are in uninterruptible sleep (D) in `rpc_wait_bit_killable`: a disk or a network file system does not answer. A restart may hang too; look at the host's disks and mounts.",
+			want:  "3 threads are in uninterruptible sleep (D) in `rpc_wait_bit_killable`: where they stay so, a disk or a network file system does not answer. Take several dumps, and look at the host's disks and mounts.",
+		},
+		"disk in all dumps": {
+			dumps: []*dump.Dump{kernel("D (disk sleep)", dump.InIO, stack("rpc_wait_bit_killable")), changed(kernel("D (disk sleep)", dump.InIO, stack("rpc_wait_bit_killable")), func(d *dump.Dump) { d.Taken = taken.Add(5 * time.Second) })},
+			want:  "3 threads are in uninterruptible sleep (D) in `rpc_wait_bit_killable` in all 2 dumps, for 5 s: a disk or a network file system does not answer. A restart may hang too; look at the host's disks and mounts.",
 		},
 		"stopped": {
 			dumps: []*dump.Dump{kernel("T (stopped)", dump.Stopped, nil)},

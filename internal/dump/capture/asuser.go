@@ -36,7 +36,7 @@ func (l *life) user() (user, error) {
 			return user{}, fmt.Errorf("%s of process %d: %w", id.field, l.pid, err)
 		}
 	}
-	for _, field := range strings.Fields(status["Groups"]) {
+	for field := range strings.FieldsSeq(status["Groups"]) {
 		if gid, err := strconv.ParseUint(field, 10, 32); err == nil {
 			u.groups = append(u.groups, uint32(gid))
 		}

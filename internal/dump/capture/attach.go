@@ -44,13 +44,13 @@ func (p *process) attach(ctx context.Context) ([]byte, error) {
 	if !bytes.HasSuffix(text, []byte("\n")) {
 		text = append(text, '\n')
 	}
-	if p.request.Virtual {
-		text = p.append(text, "virtual threads are missing", func() ([]byte, error) { return j.virtual(ctx) })
-	}
 	if p.request.Histogram && p.last {
 		text = p.append(text, "the histogram of the heap is missing", func() ([]byte, error) {
 			return j.command(ctx, dump.MaxCapture+1, "inspectheap", "-all")
 		})
+	}
+	if p.request.Virtual {
+		text = p.append(text, "virtual threads are missing", func() ([]byte, error) { return j.virtual(ctx) })
 	}
 	return text, nil
 }
@@ -107,9 +107,6 @@ func (j *jvm) option(on string) (found string) {
 			found = arg
 		case arg == off:
 			found = ""
-		case !strings.HasPrefix(arg, "-"):
-			// The main class, or the value of an option as -cp has one: a later
-			// argument may still be the JVM's.
 		}
 	}
 	return found
@@ -123,7 +120,7 @@ func (j *jvm) command(ctx context.Context, limit int64, name string, args ...str
 		return nil, err
 	}
 	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
+	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })() //nolint:errcheck // it is a socket, and knows deadlines
 	if _, err := conn.Write(question(name, args)); err != nil {
 		return nil, j.broken(ctx, err)
 	}
@@ -197,6 +194,9 @@ func (j *jvm) broken(ctx context.Context, err error) error {
 // connect gives a connection to the JVM, which it wakes up for that if need be.
 func (j *jvm) connect(ctx context.Context) (*os.File, error) {
 	conn, err := j.dial()
+	if errors.Is(err, unix.EAGAIN) {
+		return j.await(ctx)
+	}
 	if !absent(err) {
 		return conn, err
 	}
@@ -221,7 +221,7 @@ func (j *jvm) dial() (*os.File, error) {
 	var fd int
 	err := j.user.as(func() error {
 		var err error
-		if fd, err = unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
+		if fd, err = unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0); err != nil { // or it would wait in line for ever
 			return fmt.Errorf("make a socket: %w", err)
 		}
 		path := fmt.Sprintf("/proc/thread-self/fd/%d/%s", j.tmp.fd(), j.socket)
@@ -237,9 +237,6 @@ func (j *jvm) dial() (*os.File, error) {
 	peer, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
 	if err == nil && int(peer.Pid) != j.pid {
 		err = restart.Errorf(restart.CodeForbidden, "process %d listens on the socket of the JVM %d", peer.Pid, j.pid)
-	}
-	if err == nil {
-		err = unix.SetNonblock(fd, true)
 	}
 	if err != nil {
 		unix.Close(fd)
@@ -294,14 +291,17 @@ func (j *jvm) uncaught() error {
 	return restart.Errorf(restart.CodeConflict, "the JVM %d does not catch the signal QUIT, and would die of it: it is just starting, or JAVA_TOOL_OPTIONS has -Xrs", j.pid)
 }
 
-// await waits until the JVM listens.
+// await waits until the JVM listens, and has room for one more who asks.
 func (j *jvm) await(ctx context.Context) (*os.File, error) {
+	why := "does not open its attach socket"
 	for wait := 200 * time.Microsecond; ; wait = min(wait*3/2, 50*time.Millisecond) {
 		if err := until(ctx, time.Now().Add(wait)); err != nil {
-			return nil, restart.Errorf(restart.CodeUnavailable, "the JVM %d does not open its attach socket /tmp/%s", j.pid, j.socket).Because(err)
+			return nil, restart.Errorf(restart.CodeUnavailable, "the JVM %d %s /tmp/%s", j.pid, why, j.socket).Because(err)
 		}
 		conn, err := j.dial()
-		if !absent(err) {
+		if errors.Is(err, unix.EAGAIN) {
+			why = "does not answer: others wait in line at"
+		} else if !absent(err) {
 			return conn, err
 		}
 		if err := j.check(); err != nil {

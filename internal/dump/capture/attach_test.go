@@ -15,6 +15,7 @@ import (
 
 	"github.com/restartilka/restartilka/internal/dump"
 	"github.com/restartilka/restartilka/internal/dump/capture"
+	"github.com/restartilka/restartilka/internal/dump/parse"
 	"github.com/restartilka/restartilka/internal/restart"
 )
 
@@ -42,6 +43,26 @@ func wants(t testing.TB, c capture.Captured, words ...string) {
 			t.Errorf("no %q in the dump (%s, notes %q):\n%.3000s", w, c.Header.Method, c.Header.Notes, c.Raw)
 		}
 	}
+}
+
+// parsed reads a capture as the server does.
+func parsed(t testing.TB, c capture.Captured, format dump.Format) *dump.Dump {
+	t.Helper()
+	text, err := c.Text()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := parse.Bytes(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range all {
+		if d.Format == format && d.Header != nil && d.Header.PID == c.Header.PID {
+			return d
+		}
+	}
+	t.Fatalf("no %s among %d dumps that were read of:\n%.2000s", format, len(all), text)
+	return nil
 }
 
 // refused checks an error made for people.
@@ -95,6 +116,9 @@ func TestAttach(t *testing.T) {
 	if _, ok, err := dump.ReadHeader([]byte(line)); !ok || err != nil {
 		t.Errorf("the header can't be read back: %v", err)
 	}
+	if d := parsed(t, c, dump.HotSpot); len(d.Threads) < 206 || len(d.Deadlocks) != 1 || len(d.Classes) < 10 || d.Cut != "" {
+		t.Errorf("%d threads, %d deadlocks, %d classes, cut %q", len(d.Threads), len(d.Deadlocks), len(d.Classes), d.Cut)
+	}
 	leftovers(t, "/tmp", j.pid)
 }
 
@@ -115,6 +139,16 @@ func TestVirtualThreads(t *testing.T) {
 	wants(t, c, "Full thread dump OpenJDK 64-Bit Server VM (25", `"worker-9" #`, "Found one Java-level deadlock", `"virtual-29"`, `"threadContainers"`)
 	if len(c.Header.Notes) != 0 || c.Header.Method != "attach" {
 		t.Errorf("%+v", c.Header)
+	}
+	parsed(t, c, dump.HotSpot)
+	virtual := 0
+	for _, thread := range parsed(t, c, dump.HotSpotJSON).Threads {
+		if thread.Virtual && strings.HasPrefix(thread.Name, "virtual-") {
+			virtual++
+		}
+	}
+	if virtual != 30 {
+		t.Errorf("%d virtual threads", virtual)
 	}
 }
 
@@ -299,11 +333,20 @@ func TestHungListener(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer silent.Close()
-	c := mustOne(t, capture.Request{Timeout: 1500 * time.Millisecond}, j.target())
+	c := mustOne(t, capture.Request{Timeout: 4 * time.Second}, j.target())
 	wants(t, c, "Full thread dump", `"worker-2"`)
 	if c.Header.Method != "signal" || len(c.Header.Notes) != 2 || !strings.Contains(c.Header.Notes[0], "does not answer") {
 		t.Errorf("%+v", c.Header)
 	}
+	for { // until the line before it is full, in which nobody gets a place without waiting
+		more, err := net.Dial("unix", fmt.Sprintf("/tmp/.java_pid%d", j.pid))
+		if err != nil {
+			break
+		}
+		defer more.Close()
+	}
+	_, err = one(t, capture.Request{Method: "attach", Timeout: 300 * time.Millisecond}, j.target())
+	refused(t, err, restart.CodeUnavailable, "others wait in line")
 }
 
 // Somebody else's socket under the JVM's name is not believed.

@@ -197,7 +197,7 @@ type method struct {
 	of   []dump.Runtime // that it is tried for unasked, nil = all
 	take func(p *process, ctx context.Context) ([]byte, error)
 	// share of the time that is left which it may use where others follow, in percent
-	share time.Duration
+	share int
 }
 
 // methods lists the ways, the best first.
@@ -249,7 +249,7 @@ func (p *process) take(ctx context.Context, number int) (Captured, error) {
 			p.note("%s: %v", m.name, err)
 		}
 	}
-	if errors.Is(failed, context.DeadlineExceeded) {
+	if errors.Is(failed, context.DeadlineExceeded) && restart.CodeOf(failed) == restart.CodeInternal {
 		failed = restart.Errorf(restart.CodeUnavailable, "process %d gave no dump within %s", p.pid, p.request.Timeout).Because(failed)
 	}
 	return Captured{}, failed
@@ -264,7 +264,7 @@ func (p *process) within(ctx context.Context, m method) ([]byte, error) {
 	}
 	if deadline, ok := ctx.Deadline(); ok {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)*share/100)
+		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/100*time.Duration(share))
 		defer cancel()
 	}
 	return m.take(p, ctx)

@@ -98,7 +98,7 @@ func ownChild(t *testing.T) int {
 	tasks, _ := filepath.Glob("/proc/self/task/*/children")
 	for _, task := range tasks {
 		b, _ := os.ReadFile(task)
-		for _, field := range strings.Fields(string(b)) {
+		for field := range strings.FieldsSeq(string(b)) {
 			line, _ := os.ReadFile("/proc/" + field + "/cmdline")
 			if strings.HasSuffix(string(line), "\x00"+capture.Verb+"\x00") {
 				pid, _ := strconv.Atoi(field)

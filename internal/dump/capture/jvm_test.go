@@ -102,7 +102,7 @@ func start(t testing.TB, home string, before []string, options []string, argumen
 	if err != nil {
 		t.Fatal(err)
 	}
-	stdout, err := os.CreateTemp("", "capture-jvm-")
+	stdout, err := os.CreateTemp("", "capture-jvm-") //nolint:usetesting // it outlives the test that starts a shared JVM
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -72,6 +72,9 @@ func TestPython(t *testing.T) {
 	for _, log := range []string{"", output} {
 		c := mustOne(t, capture.Request{Signal: "USR1", Log: log}, capture.Target{PID: pid})
 		wants(t, c, "(most recent call first):", "in wait_for_work", "faulting.py")
+		if d := parsed(t, c, dump.Faulthandler); len(d.Threads) != 4 {
+			t.Errorf("%d threads", len(d.Threads))
+		}
 		if c.Header.Method != "signal" || c.Header.Runtime != dump.Python || strings.Contains(string(c.Raw), "ready") {
 			t.Errorf("%+v", c.Header)
 		}
@@ -161,6 +164,7 @@ func TestGo(t *testing.T) {
 			t.Fatal(err)
 		}
 		wants(t, c, "goroutine ", "serveGoroutines")
+		parsed(t, c, dump.Goroutines)
 	}
 	c, err := ask("/big")
 	if err != nil {
@@ -200,6 +204,9 @@ func TestProcess(t *testing.T) {
 	awaitState(t, pid, 'S')
 	c := mustOne(t, capture.Request{}, capture.Target{PID: pid})
 	wants(t, c, capture.KernelMark+"\nName: a", fmt.Sprintf("\nthread %d \"a\\nthread 1 \\\"x\" S (sleeping)\n", pid), "nanosleep", "cpu: ")
+	if d := parsed(t, c, dump.Kernel); len(d.Threads) != 1 || d.Threads[0].Name != "a\nthread 1 \"x" || d.Threads[0].Native != int64(pid) {
+		t.Errorf("%+v", d.Threads)
+	}
 	if n := strings.Count(string(c.Raw), "\nthread "); n != 1 {
 		t.Errorf("%d threads:\n%s", n, c.Raw)
 	}

@@ -72,11 +72,11 @@ func (p *process) thread(b *bytes.Buffer, tid int) (readable bool) {
 	if err != nil {
 		return true
 	}
-	name, _ := os.ReadFile(dir + "/comm") //nolint:errcheck // then it has none
+	name, _ := os.ReadFile(dir + "/comm") // not there = it has none
 	fmt.Fprintf(b, "\nthread %d %s %c (%s)\n", tid, strconv.Quote(strings.TrimSuffix(string(name), "\n")), st.state, stateWord(st.state))
 	fmt.Fprintf(b, "wchan: %s\n", textOf(dir+"/wchan"))
 	fmt.Fprintf(b, "syscall: %s\n", named(textOf(dir+"/syscall")))
-	schedstat, _ := os.ReadFile(dir + "/schedstat") //nolint:errcheck // not every kernel has it
+	schedstat, _ := os.ReadFile(dir + "/schedstat") // not every kernel has it
 	fmt.Fprintf(b, "cpu: %d ms\n", processorTime(schedstat, st).Milliseconds())
 	stack, err := os.ReadFile(dir + "/stack")
 	if err != nil {

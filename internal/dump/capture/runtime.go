@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -28,7 +27,7 @@ func RuntimeOf(pid int) dump.Runtime {
 	defer f.Close()
 	found := ofMaps(f)
 	if found == dump.Process {
-		if exe, err := os.Readlink(dir + "/exe"); err == nil && pythonName.MatchString(path.Base(strings.TrimSuffix(exe, " (deleted)"))) {
+		if exe, err := os.Readlink(dir + "/exe"); err == nil && python(path.Base(strings.TrimSuffix(exe, " (deleted)"))) {
 			return dump.Python
 		}
 	}
@@ -38,8 +37,15 @@ func RuntimeOf(pid int) dump.Runtime {
 // maxMaps bounds what is read of a process's maps, in bytes: 65530 of them.
 const maxMaps = 16 << 20
 
-// pythonName is how interpreters are called, where they are linked as one file.
-var pythonName = regexp.MustCompile(`^(python|pypy)[0-9.]*[a-z]?$`)
+// python tells whether an executable is an interpreter by its name, where that is
+// linked as one file: python3.11, python3.13t, pypy3.
+func python(name string) bool {
+	rest, ok := strings.CutPrefix(name, "python")
+	if !ok {
+		rest, ok = strings.CutPrefix(name, "pypy")
+	}
+	return ok && strings.Trim(rest, "0123456789.td") == ""
+}
 
 // ofMaps reads /proc/PID/maps. A JVM that has Python in it is a JVM, as a
 // Python program that has started a JVM: it is the one that can be asked.

@@ -278,9 +278,14 @@ func valid(t testing.TB, dumps []*dump.Dump) {
 	}
 }
 
+// count tells how often a text is kept: in Rest; or in a name, where it was put
+// between two lines of one.
 func count(dumps []*dump.Dump, text string) int {
 	n := 0
 	for _, d := range dumps {
+		for _, th := range d.Threads {
+			n += strings.Count(th.Name, text)
+		}
 		for _, f := range d.Rest {
 			n += strings.Count(f.Text, text)
 		}

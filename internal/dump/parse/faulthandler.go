@@ -69,6 +69,7 @@ func pythonThread(line []byte) (pythonHead, bool) {
 type python struct {
 	*reading
 	open, native bool
+	joined       bool // the stack of machine code was given to its thread
 	thread       dump.Thread
 	stack        []dump.Frame
 	seen         map[string]bool
@@ -132,7 +133,7 @@ func (p *python) begin(head pythonHead) {
 		ID: id, Name: p.names.text(head.name), State: dump.Unclear, CPU: -1, Elapsed: -1,
 		Lines: dump.Span{First: p.number, Last: p.number},
 	}
-	if head.current {
+	if head.current && !head.native {
 		p.thread.Detail, p.thread.State = "current", dump.Running
 	}
 	p.known()
@@ -187,7 +188,8 @@ func (p *python) flush() {
 	}
 	p.open = false
 	t := p.thread
-	if last := len(p.dump.Threads) - 1; p.native && last >= 0 && p.dump.Threads[last].Detail != "" {
+	if last := len(p.dump.Threads) - 1; p.native && !p.joined && last >= 0 && p.dump.Threads[last].Detail != "" {
+		p.joined = true
 		before := &p.dump.Threads[last]
 		before.Stack = append(p.names.stack(p.stack), before.Stack...)
 		before.Lines.Last = t.Lines.Last

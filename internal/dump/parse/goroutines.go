@@ -2,6 +2,7 @@ package parse
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -74,6 +75,7 @@ type goroutines struct {
 	thread  dump.Thread
 	stack   []dump.Frame
 	lock    string // address of the mutex that it wants
+	locks   bool   // it is within the code that waits for one
 	ended   bool   // its creator was told: nothing more is its own
 	seen    map[string]bool
 	started bool
@@ -196,10 +198,9 @@ func (g *goroutines) call(f *dump.Frame, line []byte) bool {
 	if open <= 0 {
 		return false
 	}
-	// Arguments that are structures are in braces, and may have brackets of their own in a name.
-	function := line[:open]
-	f.Function = g.names.text(function)
+	f.Function = g.names.text(line[:open])
 	f.Inlined = string(line[open:]) == "(...)"
+	g.locks = g.locks || strings.HasSuffix(f.Function, "sync.(*Mutex).lockSlow")
 	if g.lock == "" && isLockCall(f.Function) {
 		address, _, _ := bytes.Cut(line[open+1:len(line)-1], []byte(","))
 		if bytes.HasPrefix(address, []byte("0x")) && address[len(address)-1] != '?' {
@@ -243,16 +244,19 @@ func (g *goroutines) flush() {
 	t.Stack = g.names.stack(g.stack)
 	t.Name = nameOfStack(t.Stack)
 	t.Internal = isGoInternal(t)
+	if g.locks && t.State == dump.Waiting { // up to Go 1.20 they are called semacquire
+		t.State = dump.Blocked
+	}
 	t.WaitsFor = goWaitsFor(t, g.lock)
 	g.add(t)
-	g.open, g.lock, g.stack = false, "", g.stack[:0]
+	g.open, g.lock, g.locks, g.stack = false, "", false, g.stack[:0]
 }
 
 // nameOfStack gives what a goroutine was started with: it has no other name.
 func nameOfStack(stack []dump.Frame) string {
-	for i := len(stack) - 1; i >= 0; i-- {
-		if f := stack[i].Function; f != "runtime.goexit" && (f != "runtime.main" || i == 0) {
-			return f
+	for i, f := range slices.Backward(stack) {
+		if f.Function != "runtime.goexit" && (f.Function != "runtime.main" || i == 0) {
+			return f.Function
 		}
 	}
 	return ""
@@ -316,5 +320,8 @@ func goWaitsFor(t dump.Thread, address string) *dump.Lock {
 // lockClass gives "sync.Mutex" of "sync.Mutex.Lock, 5 minutes".
 func lockClass(detail string) string {
 	word, _, _ := strings.Cut(detail, ",")
+	if word == "semacquire" {
+		return "sync.Mutex"
+	}
 	return word[:max(strings.LastIndexByte(word, '.'), 0)]
 }

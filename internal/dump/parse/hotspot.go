@@ -76,6 +76,7 @@ type hotspot struct {
 	foreign  bool   // frames are those of an exception that was logged meanwhile
 	titled   bool
 	complete bool // its last part was seen
+	plainly  bool // written by Thread.dump_to_file, which may tell no states
 	forced   bool // written by the serviceability agent, which has other parts
 }
 
@@ -168,27 +169,40 @@ const maxNameLines = 4
 
 // brokenName takes the line of a thread whose name has line ends in it.
 func (h *hotspot) brokenName(line []byte) bool {
-	whole := bytes.Clone(line)
 	first := h.number
+	t, more, ok := h.joined(line, parseThreadLine)
+	if !ok {
+		return false
+	}
+	h.skip(more)
+	h.begin(t, first)
+	h.understood()
+	return true
+}
+
+// joined looks whether a line is the first line of a thread together with some
+// that follow, and gives how many.
+func (h *hotspot) joined(line []byte, parse func([]byte) (threadLine, bool)) (t threadLine, more int, ok bool) {
+	whole := bytes.Clone(line)
 	for i, next := range h.following(maxNameLines) {
-		if len(next) > 0 && next[0] == '"' || isHotSpotTitle(next) {
-			return false
+		if len(next) > 0 && next[0] == line[0] || isHotSpotTitle(next) {
+			break
 		}
 		whole = append(append(whole, '\n'), next...)
-		t, ok := parseThreadLine(whole)
-		if !ok {
-			continue
+		if t, ok = parse(whole); ok {
+			return t, i + 1, true
 		}
-		h.known()
-		for range i + 1 {
-			h.next()
-		}
-		h.reading.known()
-		h.begin(t, first)
-		h.understood()
-		return true
 	}
-	return false
+	return threadLine{}, 0, false
+}
+
+// skip goes on by some lines, which belong to the line at hand.
+func (h *hotspot) skip(lines int) {
+	h.known()
+	for range lines {
+		h.next()
+	}
+	h.known()
 }
 
 // begin begins a thread, whose line was read.

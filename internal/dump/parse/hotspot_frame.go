@@ -176,8 +176,7 @@ func (h *hotspot) below(m dump.Marked) {
 	if m.Mark == dump.ParkingFor && (heldByOne(m.Lock.Class) || m.Lock.Owner != "") {
 		m.Lock.Kind = dump.Synchronizer
 	}
-	// The frame may be one that others have too: its marks are not appended to theirs.
-	f.Locks = append(f.Locks[:len(f.Locks):len(f.Locks)], m)
+	f.Locks = append(f.Locks, m)
 }
 
 // heldByOne tells whether a class, of something that threads park for, is one

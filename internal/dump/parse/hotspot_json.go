@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
 	"strings"
 	"time"
 
@@ -13,10 +14,14 @@ import (
 // jsonHead is how far into a text is looked for what tells of which form it is, in bytes.
 const jsonHead = 1 << 10
 
+// maxWaste bounds how often a text is gone through for documents that turn out
+// to be broken: each may look good for long.
+const maxWaste = 4
+
 // beginsWith tells whether the text at the line at hand begins with the given
 // pieces, with nothing but blanks between them.
 func beginsWith(s *source, pieces ...string) bool {
-	if len(s.line) == 0 || s.line[0] != pieces[0][0] {
+	if len(s.line) == 0 || s.line[0] != pieces[0][0] || s.wasted > maxWaste*(len(s.text)+1<<20) {
 		return false
 	}
 	text := s.text[s.lineStart:min(len(s.text), s.lineStart+jsonHead)]
@@ -31,6 +36,7 @@ func beginsWith(s *source, pieces ...string) bool {
 	return true
 }
 
+// hotspotJSONTitle takes the beginning of a document of Thread.dump_to_file.
 func hotspotJSONTitle(s *source) bool { return beginsWith(s, "{", `"threadDump"`) }
 
 // jsonThread is one thread of Thread.dump_to_file; JDK 21 tells tid, name and
@@ -73,6 +79,7 @@ type document struct {
 	*reading
 	dec   *json.Decoder
 	start int // of the document in the text
+	read  int // bytes that the decoder has taken
 	good  int // where the last thing that is whole ends, in the text
 	at    int // up to where lines are counted
 	lines int // number of the line that holds at
@@ -80,10 +87,19 @@ type document struct {
 
 func newDocument(r *reading) *document {
 	r.next()
-	return &document{
-		reading: r, dec: json.NewDecoder(bytes.NewReader(r.text[r.lineStart:])),
-		start: r.lineStart, good: r.lineStart, at: r.lineStart, lines: r.number,
+	d := &document{reading: r, start: r.lineStart, good: r.lineStart, at: r.lineStart, lines: r.number}
+	d.dec = json.NewDecoder(d)
+	return d
+}
+
+// Read gives the decoder the text from the beginning of the document.
+func (d *document) Read(b []byte) (int, error) {
+	n := copy(b, d.text[d.start+d.read:])
+	if n == 0 {
+		return 0, io.EOF
 	}
+	d.read += n
+	return n, nil
 }
 
 // lineOf gives the number of the line that holds an offset in the text; offsets
@@ -162,6 +178,7 @@ func (d *document) close() error {
 func (d *document) end(err error) {
 	if err != nil {
 		d.dump.Cut = "its JSON ends, or breaks off, in the middle"
+		d.wasted += d.read - (d.good - d.start)
 	}
 	d.skipTo(max(d.good-1, d.start))
 	d.known()
@@ -242,8 +259,11 @@ func (d *document) javaThread(pool string) error {
 	for _, line := range j.Stack {
 		t.Stack = append(t.Stack, d.names.frame([]byte(line), d.names.javaFrame))
 	}
+	t.Virtual = t.Virtual || isVirtual(t.Stack)
 	if s, ok := javaStates[j.State]; ok {
 		t.State = s
+	} else if j.State == "" {
+		t.State = stateOfStack(t.Stack)
 	}
 	for _, owned := range j.Owned {
 		for _, l := range owned.Locks {
@@ -270,7 +290,7 @@ func (d *document) ownedAt(t *dump.Thread, depth int, name *string) {
 		return
 	}
 	f := &t.Stack[depth]
-	f.Locks = append(f.Locks[:len(f.Locks):len(f.Locks)], m)
+	f.Locks = append(f.Locks, m)
 }
 
 func (d *document) waitsAt(t *dump.Thread, j jsonThread) {
@@ -293,7 +313,7 @@ func (d *document) waitsAt(t *dump.Thread, j jsonThread) {
 		t.WaitsFor = &m.Lock
 		return
 	}
-	// The frame may share its marks with others, and what it waits for stands first.
+	// What it waits for stands first, as in the text.
 	f := &t.Stack[0]
 	f.Locks = append([]dump.Marked{m}, f.Locks...)
 }

@@ -13,7 +13,7 @@ func (h *hotspot) settle() {
 	if len(h.java) > 0 {
 		h.settleState(t)
 	}
-	if t.State == dump.Unclear && t.Virtual {
+	if t.State == dump.Unclear && (t.Virtual || h.plainly) {
 		t.State = stateOfStack(t.Stack)
 		if last := len(h.dump.Threads) - 1; t.Carrier != "" && last >= 0 && h.dump.Threads[last].State == dump.Unclear {
 			h.dump.Threads[last].State = t.State
@@ -62,13 +62,16 @@ func settleMarks(t *dump.Thread) {
 	}
 }
 
+// maxHolds bounds the locks that one thread is noted to hold; its frames have all.
+const maxHolds = 1000
+
 // hold notes a lock that a frame has taken. What the thread waits on in a frame
 // further in was given back for that time.
 func hold(t *dump.Thread, l dump.Lock) {
 	if w := t.WaitsFor; w != nil && w.ID == l.ID && w.Class == l.Class {
 		return
 	}
-	if !slices.ContainsFunc(t.Holds, func(other dump.Lock) bool { return other.ID == l.ID && l.ID != "" }) {
+	if len(t.Holds) < maxHolds && !slices.ContainsFunc(t.Holds, func(other dump.Lock) bool { return other.ID == l.ID && l.ID != "" }) {
 		t.Holds = append(t.Holds, l)
 	}
 }

@@ -37,6 +37,12 @@ func plainThread(line []byte) (threadLine, bool) {
 	return threadLine{id: id, name: tail[1:end], detail: bytes.TrimSpace(tail[end+1:]), cpu: -1, elapsed: -1}, true
 }
 
+// isPlainName tells whether a line begins as a thread's does.
+func isPlainName(line []byte) bool {
+	id, name, ok := bytes.Cut(line, []byte(" \""))
+	return ok && len(id) > 1 && id[0] == '#' && isDigits(id[1:]) && len(name) > 0
+}
+
 func readHotSpotPlain(r *reading) {
 	h := &hotspot{reading: r, part: between}
 	for h.more() {
@@ -70,12 +76,19 @@ func (h *hotspot) plainTitle() {
 
 func (h *hotspot) plain(line []byte) {
 	text := bytes.TrimLeft(line, " \t")
+	first := h.number
 	t, begins := plainThread(line)
+	if !begins && isPlainName(line) {
+		var more int
+		if t, more, begins = h.joined(line, plainThread); begins {
+			h.skip(more)
+		}
+	}
 	switch {
 	case len(text) == 0:
 		h.blank()
 	case begins:
-		h.plainBegin(t)
+		h.plainBegin(t, first)
 	case len(text) == len(line) || !h.open:
 		h.strange(text)
 	case bytes.HasPrefix(text, []byte("at ")), bytes.HasPrefix(text, []byte("- ")):
@@ -89,15 +102,15 @@ func (h *hotspot) plain(line []byte) {
 	}
 }
 
-func (h *hotspot) plainBegin(t threadLine) {
+func (h *hotspot) plainBegin(t threadLine, first int) {
 	words := bytes.Fields(t.detail)
 	t.detail = nil
 	virtual := len(words) > 0 && string(words[0]) == "virtual"
 	if virtual {
 		words = words[1:]
 	}
-	h.begin(t, h.number)
-	h.thread.Virtual = virtual
+	h.begin(t, first)
+	h.thread.Virtual, h.plainly = virtual, true
 	if len(words) > 0 {
 		if _, ok := javaStates[string(words[0])]; ok {
 			h.java = words[0]
@@ -109,11 +122,19 @@ func (h *hotspot) plainBegin(t threadLine) {
 // statesOfMounted are native methods at the top of the stack of a thread of
 // which no state is told, and what it does there.
 var statesOfMounted = map[string]dump.State{
-	"jdk.internal.misc.Unsafe.park": dump.Waiting,
-	"java.lang.Object.wait0":        dump.Waiting,
-	"java.lang.Thread.sleepNanos0":  dump.TimedWaiting,
-	"java.lang.Thread.sleep0":       dump.TimedWaiting,
-	"java.lang.Thread.sleep":        dump.TimedWaiting,
+	"jdk.internal.misc.Unsafe.park":     dump.Waiting,
+	"java.lang.Object.wait0":            dump.Waiting,
+	"java.lang.Thread.sleepNanos0":      dump.TimedWaiting,
+	"java.lang.Thread.sleep0":           dump.TimedWaiting,
+	"java.lang.Thread.sleep":            dump.TimedWaiting,
+	"java.lang.VirtualThread.park":      dump.Waiting,
+	"java.lang.VirtualThread.parkNanos": dump.TimedWaiting,
+}
+
+// isVirtual tells whether a stack is one of a virtual thread: JDK 21 does not
+// say it in JSON.
+func isVirtual(stack []dump.Frame) bool {
+	return len(stack) > 0 && stack[len(stack)-1].Function == "java.lang.VirtualThread.run"
 }
 
 // stateOfStack guesses the state of a thread, of which none is told, by where it is.

@@ -102,7 +102,7 @@ func duration(value []byte) time.Duration {
 	if err != nil || math.IsNaN(n) || n < 0 || n*unit > math.MaxInt64/2 {
 		return -1
 	}
-	return time.Duration(math.Round(n * unit))
+	return time.Duration(n * unit).Round(time.Microsecond) // both have two decimals, and no unit is smaller
 }
 
 func isDigits(b []byte) bool {

@@ -262,8 +262,12 @@ func (k *kernelReader) flush() {
 	if k.futex != "" {
 		t.WaitsFor = &dump.Lock{ID: k.futex, Kind: dump.Mutex}
 	}
-	if k.call != "" {
-		t.Detail = join(t.Detail, k.call)
+	switch {
+	case k.call == "":
+	case isDigits([]byte(k.call)):
+		t.Detail = k.names.text([]byte(join(t.Detail, "system call "+k.call)))
+	default:
+		t.Detail = k.names.text([]byte(join(t.Detail, k.call)))
 	}
 	k.add(t)
 	*k = kernelReader{reading: k.reading, stack: k.stack[:0]}

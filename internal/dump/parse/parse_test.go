@@ -221,3 +221,35 @@ func TestJSONKeepsAll(t *testing.T) {
 		}
 	}
 }
+
+// TestHostile: text that is made to be read again and again is read in time that
+// grows as it does. Each of these took minutes, or would, with one bound less.
+func TestHostile(t *testing.T) {
+	t.Parallel()
+	const n = 60_000
+	thread := "Full thread dump X (1):\n\"t\" #1 tid=0x1\n"
+	for name, text := range map[string]string{
+		"open documents": strings.Repeat("{\"threadDump\":{\"x\":[\n", n),
+		"open lists":     strings.Repeat("[{\"pid\":[\n", n),
+		"stacks of C":    "Current thread 0x1 (most recent call first):\n" + strings.Repeat("Current thread's C stack trace (most recent call first):\n  Binary file \"a\", at b\n", n),
+		"locks":          thread + "\tat a.b(C.java:1)\n" + manyLines(n, "\t- locked <0x%x> (a X)\n"),
+		"open names":     thread + strings.Repeat("\"a\n", n),
+		"panics":         strings.Repeat("panic: \n", n),
+		"marks":          manyLines(n, "%d \" goroutine Thread 0x Process panic: #1 \"\n"),
+		"headers":        strings.Repeat("#restartilka-dump {\"version\":1}\n", n/10),
+	} {
+		start := time.Now()
+		_, _ = Bytes([]byte(text))
+		if took := time.Since(start); took > 20*time.Second {
+			t.Errorf("%s: %v", name, took)
+		}
+	}
+}
+
+func manyLines(n int, format string) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, format, i)
+	}
+	return b.String()
+}

@@ -8,6 +8,7 @@ type source struct {
 	text      []byte
 	prefix    prefix
 	line      []byte // at hand
+	wasted    int    // bytes that were read as JSON, and were none
 	number    int    // of the line at hand, from 1; 0 = before the first
 	lineStart int    // of the line at hand in text, its prefix included
 	lineEnd   int    // where the line after it begins

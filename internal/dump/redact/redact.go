@@ -19,7 +19,9 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
+	"sync"
 
 	"github.com/restartilka/restartilka/internal/restart"
 )
@@ -33,8 +35,9 @@ const (
 	Mask = "***"
 )
 
-// secretKey is how keys are called whose values are secrets.
-const secretKey = `(?:pass(?:word|wd|phrase|code)?|pwd|secrets?|tokens?|api[-_.]?keys?|(?:access|private|secret|encryption|signing|account|shared)[-_.]?keys?|credentials?|auth|jsessionid|session[-_.]?id)`
+// secretKey is how keys end whose values are secrets: dbPassword, api_key, and
+// the short words where they stand alone, so that a compass is none.
+const secretKey = `(?:(?:pass(?:word|wd|phrase|code)|secret|token|api[-_.]?key|(?:access|private|secret|encryption|signing|account|shared)[-_.]?key|credential|session[-_.]?id)s?|\b(?:\w*[-_.])?(?:pass|pwd|auth))`
 
 // value is what stands behind a key: up to a blank, or between quotes.
 const value = `("[^"]*"|'[^']*'|[^\s"'&;,<>()\]}]+)`
@@ -45,22 +48,27 @@ type rule struct {
 	needs   []string // it can only fit where one of these stands; nil = anywhere
 }
 
-// builtIn are the rules that always hold.
-var builtIn = []rule{
-	{regexp.MustCompile(`(?i)[\w.-]*` + secretKey + `["']?=` + value), []string{"="}},
-	{regexp.MustCompile(`(?i)\b` + secretKey + `["']?: ?` + value), []string{": ", `":`}},
-	{regexp.MustCompile(`(?i)authorization["']?\s*[:=]\s*["']?(?:(?:basic|bearer|digest|negotiate|token)\s+)?` + value), []string{"uthorization", "UTHORIZATION"}},
-	{regexp.MustCompile(`(?i)\b(?:bearer|basic)\s+([A-Za-z0-9+/_.~=-]{8,})`), []string{"earer ", "asic ", "EARER ", "ASIC "}},
-	{regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]*://[^\s/@:"'<>]*:([^\s/@"'<>]+)@`), []string{"://"}},
-}
+// builtIn gives the rules that always hold. They are compiled when they are
+// first needed: every task of an agent starts a process that may not need them.
+var builtIn = sync.OnceValue(func() []rule {
+	fold := func(pattern string) *regexp.Regexp { return regexp.MustCompile(`(?i)` + pattern) }
+	return []rule{
+		{fold(`[\w.-]*` + secretKey + `["']?=` + value), []string{"="}},
+		{fold(secretKey + `["']?: ?` + value), []string{": ", `":`}},
+		{fold(`authorization["']?\s*[:=]\s*["']?(?:(?:basic|bearer|digest|negotiate|token)\s+)?` + value), []string{":", "="}},
+		{fold(`\b(?:bearer|basic)\s+([A-Za-z0-9+/_.~=-]{8,})`), []string{" "}},
+		{fold(`[a-z][a-z0-9+.-]*://[^\s/@:"'<>]*:([^\s/@"'<>]+)@`), []string{"://"}},
+	}
+})
 
 // Rules are what is taken out. They may be used by several goroutines at once.
-type Rules struct{ all []rule }
-
-var defaults = &Rules{all: builtIn}
+type Rules struct {
+	all  []rule
+	more bool // than those that are built in
+}
 
 // Defaults gives the rules that are built in.
-func Defaults() *Rules { return defaults }
+func Defaults() *Rules { return &Rules{all: builtIn()} }
 
 // New gives the rules that are built in and these regular expressions (RE2). Of
 // an expression with groups only what they match is taken out.
@@ -68,7 +76,7 @@ func New(patterns []string) (*Rules, error) {
 	if len(patterns) > MaxRules {
 		return nil, restart.Errorf(restart.CodeInvalid, "%d rules of redaction are more than %d", len(patterns), MaxRules)
 	}
-	r := &Rules{all: append([]rule(nil), builtIn...)}
+	r := &Rules{all: slices.Clone(builtIn()), more: len(patterns) > 0}
 	for _, text := range patterns {
 		if len(text) > MaxLength {
 			return nil, restart.Errorf(restart.CodeInvalid, "a rule of redaction is longer than %d bytes: %s", MaxLength, restart.Quote(text))
@@ -131,16 +139,20 @@ func (r *Rules) Copy(to io.Writer, from io.Reader) error {
 	}
 }
 
-// secretArgument fits an option whose value is the next argument.
-var secretArgument = regexp.MustCompile(`(?i)^--?[\w.-]*` + secretKey + `$`)
+// secretArgument fits an option whose value is a secret, and stands behind a = or
+// in the next argument.
+var secretArgument = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?i)^-[\w.-]*` + secretKey + `(=|$)`) })
 
 // Arguments gives a command line as one line, without what the rules take out.
 func (r *Rules) Arguments(arguments []string) string {
 	out := make([]string, len(arguments))
 	for i, argument := range arguments {
+		key, _, assigned := strings.Cut(argument, "=")
 		switch {
-		case i > 0 && secretArgument.MatchString(arguments[i-1]) && !strings.HasPrefix(argument, "-"):
+		case i > 0 && secretArgument().MatchString(arguments[i-1]) && !strings.Contains(arguments[i-1], "=") && !strings.HasPrefix(argument, "-"):
 			out[i] = Mask
+		case assigned && secretArgument().MatchString(key+"="):
+			out[i] = key + "=" + Mask
 		default:
 			clean, _ := r.apply([]byte(argument))
 			out[i] = string(clean)
@@ -152,14 +164,16 @@ func (r *Rules) Arguments(arguments []string) string {
 
 // line applies the rules to the parts of a line that are open to them.
 func (r *Rules) line(line []byte) ([]byte, bool) {
-	if len(r.all) == len(builtIn) && !suspicious(line) {
+	if !r.more && !suspicious(line) {
 		return line, false
 	}
 	var out []byte
 	kept := 0
 	for _, z := range zones(line) {
 		part, changed := r.apply(line[z.from:z.to])
-		if changed && z.json {
+		if z.secret {
+			part, changed = []byte(Mask), true
+		} else if changed && z.json {
 			part = r.inJSON(line[z.from:z.to])
 		}
 		if changed {
@@ -193,9 +207,56 @@ func (r *Rules) inJSON(part []byte) []byte {
 // suspicious tells whether a line may hold what the rules that are built in look
 // for; most lines of a dump don't, and that is found out fast.
 func suspicious(line []byte) bool {
-	return bytes.IndexByte(line, '=') >= 0 || bytes.Contains(line, []byte(": ")) || bytes.Contains(line, []byte(`":`)) || bytes.Contains(line, []byte("://")) ||
-		bytes.Contains(line, []byte("earer ")) || bytes.Contains(line, []byte("asic ")) || bytes.Contains(line, []byte("EARER ")) || bytes.Contains(line, []byte("ASIC ")) ||
-		bytes.Contains(line, []byte("uthorization")) || bytes.Contains(line, []byte("UTHORIZATION"))
+	for i, c := range line {
+		if !marks[c] || i == 0 {
+			continue
+		}
+		before := line[i-1]
+		switch {
+		case c == ' ':
+			if (before == 'r' || before == 'R' || before == 'c' || before == 'C') && i >= 5 && (endsWith(line[:i], "bearer") || endsWith(line[:i], "basic")) {
+				return true
+			}
+		case secretBefore(line[:i]) || bytes.HasPrefix(line[i:], []byte("://")):
+			return true
+		}
+	}
+	return false
+}
+
+// marks are the bytes that stand before a secret.
+var marks = [256]bool{'=': true, ':': true, ' ': true}
+
+func endsWith(text []byte, word string) bool {
+	return len(text) >= len(word) && strings.EqualFold(string(text[len(text)-len(word):]), word)
+}
+
+// lastWords are how the keys of secrets end, and authorization.
+var lastWords = [256][]string{
+	'd': {"password", "passwd", "pwd", "sessionid", "session-id", "session_id", "session.id"},
+	'e': {"passphrase", "passcode"},
+	'h': {"auth"},
+	'l': {"credential"},
+	'n': {"token", "authorization"},
+	's': {"pass", "passwords", "passphrases", "passcodes", "passwds", "secrets", "tokens", "keys", "credentials", "ids"},
+	't': {"secret"},
+	'y': {"key"},
+}
+
+// secretBefore tells whether a text ends with what may be the key of a secret.
+func secretBefore(text []byte) bool {
+	for len(text) > 0 && (text[len(text)-1] == ' ' || text[len(text)-1] == '"' || text[len(text)-1] == '\'' || text[len(text)-1] == '\\') {
+		text = text[:len(text)-1]
+	}
+	if len(text) == 0 {
+		return false
+	}
+	for _, word := range lastWords[text[len(text)-1]|0x20] {
+		if endsWith(text, word) {
+			return true
+		}
+	}
+	return false
 }
 
 // apply applies all rules to a text that is wholly open to them.

@@ -2,13 +2,16 @@ package redact
 
 import (
 	"bytes"
+	"regexp"
 	"slices"
+	"sync"
 )
 
 // zone is a part of a line that is open to rules.
 type zone struct {
 	from, to int
 	json     bool // it lies in a string of JSON
+	secret   bool // it is one by its key
 }
 
 // zones gives the parts of a line that a program has chosen. What the runtime
@@ -64,22 +67,34 @@ func behind(text []byte, mark string) []zone {
 	return []zone{{from: at + len(mark), to: len(text)}}
 }
 
-// looksLikeJSON tells whether a line is one of a JSON text, as the JDK writes it:
-// one value or key to a line, or all in one.
+// looksLikeJSON tells whether a line is one of a JSON text: a key, a value or a
+// bracket to a line, or all in one.
 func looksLikeJSON(trimmed []byte) bool {
-	return trimmed[0] == '"' || trimmed[0] == '{' || (trimmed[0] == '[' && len(trimmed) == 1) || bytes.HasPrefix(trimmed, []byte(`["`))
+	switch trimmed[0] {
+	case '"', '{', '}', ']':
+		return true
+	case '[':
+		return len(trimmed) == 1 || trimmed[1] == '"' || trimmed[1] == '{'
+	}
+	return false
 }
 
-// open are the keys whose values a program has chosen.
-var open = []string{"name", "command", "notes", "stack", "host", "service"}
+// closed are the keys whose values the runtimes write themselves, and ours.
+var closed = []string{
+	"tid", "time", "state", "virtual", "processId", "runtimeVersion", "formatVersion", "threadCount", "carrier", "depth",
+	"version", "pid", "runtime", "method", "taken", "took", "number", "of",
+}
+
+// secretName fits a key of JSON whose value is a secret.
+var secretName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?i)` + secretKey + `$`) })
 
 // jsonStrings gives the strings of a JSON text that are open to rules: elements
-// of lists, and the values of some keys.
+// of lists, and the values of all keys that a program could have chosen.
 func jsonStrings(text []byte, from int) []zone {
 	var out []zone
 	key := "" // of the value that comes; "" = an element of a list
 	for at := from; at < len(text); at++ {
-		if text[at] == '[' {
+		if text[at] == '[' || text[at] == '{' {
 			key = ""
 		}
 		if text[at] != '"' {
@@ -90,8 +105,8 @@ func jsonStrings(text []byte, from int) []zone {
 		switch {
 		case len(next) > 0 && next[0] == ':':
 			key = string(text[at+1 : end])
-		case key == "" || slices.Contains(open, key):
-			out = append(out, zone{from: at + 1, to: end, json: true})
+		case !slices.Contains(closed, key):
+			out = append(out, zone{from: at + 1, to: end, json: true, secret: key != "" && end > at+1 && secretName().MatchString(key)})
 			key = ""
 		default:
 			key = ""

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/restartilka/restartilka/internal/dump"
+	"github.com/restartilka/restartilka/internal/dump/analyse"
+	"github.com/restartilka/restartilka/internal/dump/parse"
+	"github.com/restartilka/restartilka/internal/restart"
+)
+
+// taken is what becomes of dumps for the person who asked for them: a file,
+// their text, or what they say.
+type taken struct {
+	stdout, stderr io.Writer
+	raw, json      bool
+	file           *os.File // nil = they are kept nowhere
+	count          int
+	dumps          []*dump.Dump
+	unread         error
+}
+
+// newTaken makes the file, before anything is done, so that a name that is
+// taken costs nothing.
+func newTaken(f *dumpFlags, stdout, stderr io.Writer) (*taken, error) {
+	t := &taken{stdout: stdout, stderr: stderr, raw: f.raw, json: f.json}
+	if f.out == "" {
+		return t, nil
+	}
+	var err error
+	if t.file, err = os.OpenFile(f.out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
+		return nil, restart.Errorf(restart.CodeInvalid, "the dump can't be written: %v", err)
+	}
+	return t, nil
+}
+
+// add takes one more dump, with its header.
+func (t *taken) add(text []byte) error {
+	t.count++
+	if t.file != nil {
+		if _, err := t.file.Write(text); err != nil {
+			return fmt.Errorf("write the dump: %w", err)
+		}
+	}
+	if t.raw {
+		_, err := t.stdout.Write(text)
+		return err
+	}
+	dumps, err := parse.Bytes(text)
+	if err != nil {
+		t.unread = err
+		return nil // it is kept all the same
+	}
+	t.dumps = append(t.dumps, dumps...)
+	return nil
+}
+
+// Write takes what a script prints: it is a dump, if it is one.
+func (t *taken) Write(p []byte) (int, error) {
+	if t.file != nil {
+		return t.file.Write(p)
+	}
+	return t.stdout.Write(p)
+}
+
+// end says what the dumps say, and where they are.
+func (t *taken) end() error {
+	if t.count > 0 && !t.raw {
+		if err := t.say(); err != nil {
+			return err
+		}
+	}
+	if t.file == nil {
+		if t.count > 0 && !t.raw {
+			fmt.Fprintln(t.stderr, "the dumps are kept nowhere: --out FILE keeps them, --raw prints them")
+		}
+		return nil
+	}
+	info, err := t.file.Stat()
+	if closed := t.file.Close(); err == nil {
+		err = closed
+	}
+	if err != nil {
+		return err
+	}
+	if info.Size() == 0 {
+		return os.Remove(t.file.Name())
+	}
+	fmt.Fprintf(t.stderr, "the dumps are in %s\n", restart.Escape(t.file.Name()))
+	return nil
+}
+
+// mostFindings is how many findings are told.
+const mostFindings = 10
+
+// say tells the verdict first, then what else was found.
+func (t *taken) say() error {
+	if t.unread != nil {
+		fmt.Fprintf(t.stderr, "a dump could not be read: %s\n", restart.Escape(t.unread.Error()))
+	}
+	report := analyse.Series(t.dumps, analyse.Options{})
+	if t.json {
+		return json.NewEncoder(t.stdout).Encode(report)
+	}
+	var b bytes.Buffer
+	for i, f := range report.Findings {
+		if i == mostFindings {
+			fmt.Fprintf(&b, "and %d more\n", len(report.Findings)-i)
+			break
+		}
+		fmt.Fprintf(&b, "%s: %s\n", f.Severity, restart.Escape(f.String()))
+	}
+	fmt.Fprintf(&b, "%d threads", report.Threads)
+	between := ": "
+	for _, s := range dump.States() {
+		if n := report.States[s]; n > 0 {
+			fmt.Fprintf(&b, "%s%d %s", between, n, s)
+			between = ", "
+		}
+	}
+	b.WriteByte('\n')
+	_, err := t.stdout.Write(b.Bytes())
+	return err
+}
