@@ -143,7 +143,7 @@ func workHere(ctx context.Context, w *watcher, f *localFlags, stdin *os.File) in
 			return failLocal(w.stderr, err)
 		}
 	}
-	w.talk = plan.Dump != nil // what the task prints tells of the dumps; they are no part of it
+	w.talk = plan.Dump != nil                  // what the task prints tells of the dumps; they are no part of it
 	status, err := w.here.Begin(ctx, plan.Ask) // with the digest that was shown
 	if err != nil {
 		return failLocal(w.stderr, err)

@@ -23,7 +23,7 @@ type watcher struct {
 	talk           bool // the task's output is talk: it goes to standard error
 	// seen is shown each status as it comes; nil = nobody wants it
 	seen  func(context.Context, protocol.TaskStatus)
-	shown          atomic.Int64 // bytes of the task's output
+	shown atomic.Int64 // bytes of the task's output
 
 	mu   sync.Mutex
 	here agent.OnHost

@@ -30,15 +30,15 @@ type containment interface {
 
 // contain makes the strongest containment there is. base is the cgroup below
 // which new ones may be made; "" = none. An error says why it is the weaker one.
-func contain(base, name string) (containment, string, error) {
+func contain(base, name string) (containment, error) {
 	if base == "" {
-		return newGroup(), ByProcessGroup, nil
+		return newGroup(), nil
 	}
 	c, err := newCgroup(base, name)
 	if err != nil {
-		return newGroup(), ByProcessGroup, fmt.Errorf("no cgroup for this script, its process group stands in: %w", err)
+		return newGroup(), fmt.Errorf("no cgroup for this script, its process group stands in: %w", err)
 	}
-	return c, ByCgroup, nil
+	return c, nil
 }
 
 // looks at a tree that is being ended come this often.

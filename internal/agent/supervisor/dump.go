@@ -190,7 +190,7 @@ func shortTime(d time.Duration) string {
 
 // dump takes dumps in a process of its own, kept together as a script is.
 func (r *runner) dump(ctx context.Context, job capture.Job, as host.User, emit func(capture.Captured) error) error {
-	tree, _, err := contain(r.cgroup, r.task+"-dump")
+	tree, err := contain(r.cgroup, r.task+"-dump")
 	if err != nil {
 		r.warn(err.Error())
 	}

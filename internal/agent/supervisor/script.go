@@ -68,7 +68,7 @@ func (r *runner) run(ctx context.Context, s script) (int, error) {
 	}
 	defer read.Close()
 
-	tree, _, err := contain(r.cgroup, r.task+"-"+s.name)
+	tree, err := contain(r.cgroup, r.task+"-"+s.name)
 	if err != nil {
 		r.warn(err.Error())
 	}
