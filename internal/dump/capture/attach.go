@@ -102,10 +102,10 @@ func (p *process) openJVM() (*jvm, error) {
 func (j *jvm) option(on string) (found string) {
 	off := strings.Replace(on, ":+", ":-", 1)
 	for _, arg := range j.arguments[min(1, len(j.arguments)):] {
-		switch {
-		case arg == on:
+		switch arg {
+		case on:
 			found = arg
-		case arg == off:
+		case off:
 			found = ""
 		}
 	}

@@ -314,6 +314,23 @@ func TestFind(t *testing.T) {
 	}
 }
 
+// Where a unit's main process is a shell around one program, that one is meant.
+func TestShellAround(t *testing.T) {
+	t.Parallel()
+	shell, _ := program(t, "/bin/sh", "-c", python(t)+" testdata/faulting.py; true")
+	inner := child(t, shell)
+	st, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", shell))
+	if err != nil || !strings.Contains(string(st), "(sh)") {
+		t.Fatalf("%s, %v", st, err)
+	}
+	if got := capture.Wrapped(capture.Target{PID: shell}); got.PID != inner || got.StartTime == 0 {
+		t.Errorf("%+v, want %d", got, inner)
+	}
+	if got := capture.Wrapped(capture.Target{PID: inner, StartTime: 7}); got != (capture.Target{PID: inner, StartTime: 7}) {
+		t.Errorf("a program that is no shell became %+v", got)
+	}
+}
+
 func TestJournal(t *testing.T) {
 	t.Parallel()
 	// The unit's output is a socket, and its journal a script over a file.

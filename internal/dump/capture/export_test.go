@@ -1,0 +1,4 @@
+package capture
+
+// Wrapped is what Find makes of a unit's main process.
+var Wrapped = wrapped
