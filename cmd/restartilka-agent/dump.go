@@ -204,9 +204,16 @@ func (t *taken) fetch(w *watcher) func(context.Context, protocol.TaskStatus) {
 			if d.Stored == 0 || d.When != protocol.DumpRun {
 				continue
 			}
+			if !w.talk && t.file == nil { // a script printed it, where the person reads it
+				continue
+			}
 			text, err := fetchDump(ctx, w, s.Task, d.N)
-			if err == nil {
+			switch {
+			case err != nil:
+			case w.talk:
 				err = t.add(text)
+			default: // what a script printed is in the file already
+				t.read(text)
 			}
 			if err != nil {
 				fmt.Fprintf(w.stderr, "dump %d of %d is not here: %s\n", d.Number, d.Of, restart.Escape(err.Error()))

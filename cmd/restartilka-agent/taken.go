@@ -40,23 +40,31 @@ func newTaken(f *dumpFlags, stdout, stderr io.Writer) (*taken, error) {
 
 // add takes one more dump, with its header.
 func (t *taken) add(text []byte) error {
-	t.count++
 	if t.file != nil {
 		if _, err := t.file.Write(text); err != nil {
 			return fmt.Errorf("write the dump: %w", err)
 		}
 	}
+	t.read(text)
 	if t.raw {
 		_, err := t.stdout.Write(text)
 		return err
 	}
+	return nil
+}
+
+// read looks at what a dump says. One that can't be read is kept all the same.
+func (t *taken) read(text []byte) {
+	t.count++
+	if t.raw {
+		return
+	}
 	dumps, err := parse.Bytes(text)
 	if err != nil {
 		t.unread = err
-		return nil // it is kept all the same
+		return
 	}
 	t.dumps = append(t.dumps, dumps...)
-	return nil
 }
 
 // Write takes what a script prints: it is a dump, if it is one.

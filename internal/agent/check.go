@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -55,7 +56,7 @@ func (a *Agent) Check(ctx context.Context, c protocol.CheckRequest) (protocol.Ch
 		problem(err)
 	}
 	if c.Service != "" {
-		report, err := a.checkService(ctx, c)
+		report, err := a.checkService(ctx, c, problem, warn)
 		r.Service = report
 		if err != nil {
 			problem(err)
@@ -145,7 +146,7 @@ func (a *Agent) checkDigest(c protocol.CheckRequest) error {
 }
 
 // checkService gives the host's own word about one service.
-func (a *Agent) checkService(ctx context.Context, c protocol.CheckRequest) (*protocol.ServiceReport, error) {
+func (a *Agent) checkService(ctx context.Context, c protocol.CheckRequest, problem func(error), warn func(protocol.Warning)) (*protocol.ServiceReport, error) {
 	s, err := host.ReadService(a.cfg.Host.Services, c.Service)
 	if err != nil {
 		return nil, err
@@ -158,8 +159,46 @@ func (a *Agent) checkService(ctx context.Context, c protocol.CheckRequest) (*pro
 	if s.Unit != "" {
 		r.UnitState = unitState(ctx, s.Unit)
 	}
+	if c.Digest == "" {
+		a.checkUser(s, problem, warn)
+	}
 	r.Installed, err = a.installed(ctx, s.Package, tag)
 	return r, err
+}
+
+// checkUser says where scripts of a service would run as nobody: the host does
+// not say as whom, or names somebody whom it has not. Where every scenario that
+// is trusted for it leaves that to the host nothing runs, which is a problem;
+// where some do, those are named. Of one scenario alone, checkDigest judges.
+func (a *Agent) checkUser(s host.Service, problem func(error), warn func(protocol.Warning)) {
+	err := restart.Errorf(restart.CodeUnknownService, "this host does not say as whom service %s runs", s.Name).
+		WithHint("add user: to %s.yaml in services.d on the host", s.Name)
+	if s.User != "" {
+		_, lookup := host.FindUser(s.User, os.Geteuid())
+		if lookup == nil {
+			return
+		}
+		if e, ok := errors.AsType[*restart.Error](lookup); ok {
+			err = e
+		}
+	}
+	var left, all []string
+	scenarios, _ := a.cfg.Host.List(a.now())
+	for _, x := range scenarios {
+		if !x.Fits(s.Name) {
+			continue
+		}
+		if all = append(all, x.Name); x.RunAs == "" {
+			left = append(left, x.Name)
+		}
+	}
+	switch {
+	case len(left) == 0:
+	case len(left) == len(all):
+		problem(err)
+	default:
+		warn(protocol.Warning{Kind: protocol.WarnServices, Message: err.Message + ": refused here would be " + strings.Join(left, ", "), Hint: err.Hint})
+	}
 }
 
 func (a *Agent) now() time.Time {

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -66,6 +67,35 @@ func TestWhatAHostSaysOfItself(t *testing.T) {
 	b.must(r.call(http.MethodPost, "/v1/check", protocol.CheckRequest{}, &report))
 	if !slices.Contains(kinds(report), protocol.WarnServices) || len(report.Problems) > 0 {
 		t.Errorf("%+v, problems %+v", report.Warnings, report.Problems)
+	}
+}
+
+// TestAHostThatDoesNotSayAsWhom: a service without user: in services.d is not
+// ready for what leaves that to the host.
+func TestAHostThatDoesNotSayAsWhom(t *testing.T) {
+	b := newBed(t)
+	b.scenario("steps:\n  run: {script: \"true\"}\n")
+	r := b.start()
+	check := func() (report protocol.CheckReport) {
+		t.Helper()
+		b.must(r.call(http.MethodPost, "/v1/check", protocol.CheckRequest{Service: testService}, &report))
+		return report
+	}
+	if got := check(); len(got.Problems) > 0 {
+		t.Fatalf("problems %+v", got.Problems)
+	}
+	text, err := os.ReadFile(b.path("services.d/" + testService + ".yaml"))
+	b.must(err)
+	for _, user := range []string{"", "user: nobody-here"} {
+		b.write("services.d/"+testService+".yaml", regexp.MustCompile(`(?m)^user:.*$`).ReplaceAll(text, []byte(user)), 0o644)
+		if got := check(); len(got.Problems) != 1 || !strings.Contains(got.Problems[0].Hint, "user:") {
+			t.Errorf("%q: problems %+v", user, got.Problems)
+		}
+	}
+	// What says itself as whom it runs is not concerned, and the rest is named.
+	b.write("scenarios.d/other.yaml", []byte("format: 1\nname: other\nserial: 1\nauthor: anna@example.com\nkind: custom\nservices: [shop]\ndescription: for a test\nrun_as: root\nsteps:\n  run: {script: \"true\"}\n"), 0o644)
+	if got := check(); len(got.Problems) != 0 || !slices.Contains(kinds(got), protocol.WarnServices) {
+		t.Errorf("problems %+v, warnings %+v", got.Problems, got.Warnings)
 	}
 }
 

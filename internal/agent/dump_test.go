@@ -160,6 +160,15 @@ func TestADumpThatIsCutShort(t *testing.T) {
 	}
 	r.dump(e.Task, s.Dumps[0])
 
+	e = b.dumpTask(digest) // a rehearsal finds the process, and takes none
+	e.Only = protocol.OnlyRehearse
+	r.submit(e)
+	s = r.until(e.Task, done)
+	if out := text(r.output(e.Task)); s.Outcome != protocol.OutcomeSucceeded || len(s.Dumps) > 0 || !strings.Contains(out, "20 thread dumps, one every 5s, of the process in "+b.path("pid")) ||
+		!strings.Contains(out, fmt.Sprintf("that is process %d now: process", target.Process.Pid)) {
+		t.Errorf("rehearsed: %+v\n%s", s, out)
+	}
+
 	e = b.dumpTask(digest)
 	r.submit(e)
 	r.until(e.Task, dumps(1))
@@ -185,6 +194,49 @@ func TestADumpThatIsCutShort(t *testing.T) {
 	s = r.until(e.Task, done)
 	if s.Outcome != protocol.OutcomeFailed || s.FailedPhase != protocol.PhaseRun || !strings.HasPrefix(s.Error, "run: ") || len(s.Dumps) != 0 {
 		t.Errorf("there is no process: %+v", s)
+	}
+}
+
+// TestAScriptThatPrintsADump: it is one like any other. What is none stays output.
+func TestAScriptThatPrintsADump(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	r := b.start()
+	const goroutines = "goroutine 1 [chan receive, 5 minutes]:\nmain.main()\n\t/src/shop/main.go:17 +0x1d\n"
+	for printed, want := range map[string]int{goroutines: 1, "nothing hangs here\n": 0} {
+		b.write("printed", []byte(printed), 0o644)
+		text := "format: 1\nname: shop-dump\nserial: 1\nauthor: anna@example.com\nkind: thread-dump\nservices: [shop]\ndescription: for a test\nsteps:\n  run: {script: \"cat " + b.path("printed") + "\"}\n"
+		b.write("scenarios.d/script.yaml", []byte(text), 0o644)
+		e := b.dumpTask(scenario.Digest([]byte(text)))
+		r.submit(e)
+		s := r.until(e.Task, done)
+		if s.Outcome != protocol.OutcomeSucceeded || len(s.Dumps) != want || !strings.HasPrefix(textOf(r, e.Task), printed) {
+			t.Errorf("%q: %+v", printed, s)
+		}
+		for _, d := range s.Dumps {
+			if h, raw := r.dump(e.Task, d); h.Runtime != dump.Go || h.Method != "script" || raw != printed {
+				t.Errorf("%+v\n%s", h, raw)
+			}
+		}
+	}
+}
+
+func textOf(r *running, id string) string { return text(r.output(id)) }
+
+// TestRunAsNarrowsADump: it is taken with the rights of that user alone, who
+// can't read where the process's number lies.
+func TestRunAsNarrowsADump(t *testing.T) {
+	needRoot(t)
+	b := newBed(t)
+	b.process("sleep", "600")
+	r := b.start()
+	for more, want := range map[string]string{"": "", "run_as: nobody\n": "permission denied"} {
+		e := b.dumpTask(b.dumping("  count: 1\n" + more))
+		r.submit(e)
+		s := r.until(e.Task, done)
+		if (s.Outcome == protocol.OutcomeSucceeded) != (want == "") || !strings.Contains(s.Error, want) {
+			t.Errorf("%q: %+v", more, s)
+		}
 	}
 }
 

@@ -45,16 +45,19 @@ func TestJudge(t *testing.T) {
 		outcome  protocol.Outcome
 		says     string
 	}{
-		"fresh":                        {at(0, nil), false, 0, launch, "", ""},
-		"fresh, its supervisor lives":  {at(0, nil), true, 1, keep, "", ""},
-		"its folder is emptied":        {at(0, func(r *spool.Record) { r.Received = nil }), false, 1, settle, protocol.OutcomeUnknown, "is gone"},
-		"its supervisors die silently": {at(0, nil), false, maxLaunches, settle, protocol.OutcomeNotStarted, "without a word"},
-		"over":                         {at(time.Minute, nil), false, 0, settle, protocol.OutcomeNotStarted, "over before"},
-		"over, its supervisor lives":   {at(time.Minute, nil), true, 1, keep, "", ""},
-		"runs":                         {at(time.Minute, started(spool.Started{BootID: "b"})), true, 1, keep, "", ""},
-		"its supervisor was killed":    {at(0, started(spool.Started{BootID: "b"})), false, 1, settle, protocol.OutcomeUnknown, "killed"},
-		"the host was restarted":       {at(0, started(spool.Started{BootID: "a"})), false, 0, settle, protocol.OutcomeUnknown, "host was restarted"},
-		"void":                         {at(0, started(spool.Started{Void: true})), false, 0, settle, protocol.OutcomeNotStarted, "before it started"},
+		"fresh":                            {at(0, nil), false, 0, launch, "", ""},
+		"fresh, its supervisor lives":      {at(0, nil), true, 1, keep, "", ""},
+		"its folder is emptied":            {at(0, func(r *spool.Record) { r.Received = nil }), false, 1, settle, protocol.OutcomeUnknown, "is gone"},
+		"its supervisors die silently":     {at(0, nil), false, maxLaunches, settle, protocol.OutcomeNotStarted, "without a word"},
+		"over":                             {at(time.Minute, nil), false, 0, settle, protocol.OutcomeNotStarted, "over before"},
+		"over, its supervisor lives":       {at(time.Minute, nil), true, 1, keep, "", ""},
+		"runs":                             {at(time.Minute, started(spool.Started{BootID: "b"})), true, 1, keep, "", ""},
+		"its supervisor was killed":        {at(0, started(spool.Started{BootID: "b"})), false, 1, settle, protocol.OutcomeUnknown, "killed"},
+		"the host was restarted":           {at(0, started(spool.Started{BootID: "a"})), false, 0, settle, protocol.OutcomeUnknown, "host was restarted"},
+		"a dump's supervisor was killed":   {at(0, started(spool.Started{BootID: "b", Scriptless: true})), false, 1, settle, protocol.OutcomeFailed, "killed while dumps were taken; nothing was changed"},
+		"the host was restarted in a dump": {at(0, started(spool.Started{BootID: "a", Scriptless: true})), false, 0, settle, protocol.OutcomeFailed, "the host was restarted while dumps were taken"},
+		"a dump goes on":                   {at(time.Minute, started(spool.Started{BootID: "b", Scriptless: true})), true, 1, keep, "", ""},
+		"void":                             {at(0, started(spool.Started{Void: true})), false, 0, settle, protocol.OutcomeNotStarted, "before it started"},
 		"done": {at(0, func(r *spool.Record) {
 			r.Started = &spool.Started{}
 			r.Done = &protocol.TaskStatus{Stage: restart.StageDone, Outcome: protocol.OutcomeFailed}

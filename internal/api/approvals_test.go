@@ -267,12 +267,21 @@ func TestAnApprovalIsOfThisPlan(t *testing.T) {
 	inventory := filepath.Join(s.Dir, "inventory.yaml")
 	rewrite(t, inventory, strings.Replace(apitest.Inventory, "hosts: [web1, web2, web3]", "hosts: [web1, web2]", 1))
 	refused(run, restart.CodePlanChanged, "web3")
+	over := until(t, s, anna, run.ID, restart.RunAborted) // nobody could approve it any more
+	if !strings.Contains(over.Explanation, "web3") || over.Approval.Verdict != restart.ApprovalWithdrawn {
+		t.Errorf("%s: %+v", over.Explanation, over.Approval)
+	}
+	if rec := recorded(t, s, store.AuditFilter{Run: run.ID, Action: audit.RunApprovalWithdrawn}); len(rec) != 1 || rec[0].Actor != "root" || !strings.Contains(rec[0].Detail, "web3") {
+		t.Errorf("%+v", rec)
+	}
 	rewrite(t, inventory, apitest.Inventory)
+	run = waiting(t, s, anna)
 
 	scenario := filepath.Join(s.Shelf, "plain-restart.yaml")
 	rewrite(t, scenario, strings.Replace(strings.Replace(apitest.Scenario, "serial: 1", "serial: 2", 1), "systemctl restart", "reboot #", 1))
 	refused(run, restart.CodePlanChanged, "another version")
 	rewrite(t, scenario, apitest.Scenario)
+	run = waiting(t, s, anna)
 
 	f := freeze(t, s, root, "")
 	refused(run, restart.CodeFrozen, "the big sale is on")

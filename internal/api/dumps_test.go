@@ -66,11 +66,14 @@ func finishedRun(t *testing.T, s *apitest.Server, scenario string) restart.Run {
 	run := decode[restart.Run](t, s.Request("POST", "/api/v1/runs", token, []byte(body), nil), http.StatusCreated)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
 	for !run.State.Final() {
-		if ctx.Err() != nil {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
 			t.Fatalf("the run does not end: %s", run.Summary())
 		}
-		time.Sleep(5 * time.Millisecond) //nolint:forbidigo // the server runs by the wall's clock
 		run = decode[restart.Run](t, s.Request("GET", "/api/v1/runs/"+run.ID, token, nil, nil), http.StatusOK)
 	}
 	return run

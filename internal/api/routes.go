@@ -60,7 +60,7 @@ func (a *api) routes() []route {
 		{id: "downloadOutput", method: "GET", path: v1 + "/runs/{id}/tasks/{task}/output.txt", policy: signedIn, summary: "Output of a task as a file", mount: streamed(a, a.downloadOutput), media: "text/plain", stream: true},
 		{id: "getRunDumps", method: "GET", path: v1 + "/runs/{id}/dumps", policy: signedIn, summary: "What the thread dumps of a run say, over all its hosts", mount: answer(a, a.getRunDumps)},
 		{id: "listDumps", method: "GET", path: v1 + "/dumps", policy: signedIn, summary: "Thread dumps that one may look at, the newest first", mount: answer(a, a.listDumps)},
-		{id: "uploadDump", method: "POST", path: v1 + "/dumps", policy: signedIn, summary: "Put a file with thread dumps into the viewer, as one's own; the body is the file, ?name= its name", mount: a.plain(a.uploadDump), status: http.StatusCreated},
+		{id: "uploadDump", method: "POST", path: v1 + "/dumps", policy: signedIn, summary: "Put a file with thread dumps into the viewer, as one's own; the body is the file, ?name= its name", mount: a.filed(a.uploadDump), status: http.StatusCreated},
 		{id: "getDump", method: "GET", path: v1 + "/dumps/{id}", policy: signedIn, summary: "One thread dump: where it comes from, its verdict, the evidence beside it", mount: answer(a, a.getDump)},
 		{id: "deleteDump", method: "DELETE", path: v1 + "/dumps/{id}", policy: signedIn, summary: "Delete a thread dump before its time; for admins, and for whoever put the file in", mount: done(a, a.deleteDump)},
 		{id: "getDumpReport", method: "GET", path: v1 + "/dumps/{id}/report", policy: signedIn, summary: "All that is found in a thread dump, or in its series", mount: answer(a, a.getDumpReport)},
@@ -149,6 +149,17 @@ func streamed[I any](a *api, h func(context.Context, restart.Actor, *I) (http.Ha
 				write(w, r)
 			}}, nil
 		})
+	}
+}
+
+// filed mounts a handler that takes a file as its body, and reads it itself.
+func (a *api) filed(h http.HandlerFunc) func(huma.Operation) {
+	return func(op huma.Operation) {
+		text := &huma.Schema{Type: huma.TypeString}
+		op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/octet-stream": {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}}}
+		op.Parameters = []*huma.Param{{Name: "name", In: "query", Description: "of the file", Schema: text}}
+		op.Responses["201"] = &huma.Response{Description: "the dump", Content: map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{Ref: schemaPrefix + "Dump"}}}}
+		a.plain(h)(op)
 	}
 }
 

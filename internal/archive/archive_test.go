@@ -202,7 +202,7 @@ func TestUpload(t *testing.T) {
 	}
 	var zipped bytes.Buffer
 	z := gzip.NewWriter(&zipped)
-	io.WriteString(z, threads(4)) //nolint:errcheck // into memory
+	io.WriteString(z, threads(4))
 	z.Close()
 	for name, data := range map[string][]byte{"text": []byte(threads(4)), "zstd": packed(t, threads(4)), "gzip": zipped.Bytes(), "a log around it": []byte("INFO starting\n" + threads(4) + "INFO stopping\n")} {
 		d, err := put(`C:\dumps\`+name+"\x1b.txt", bytes.NewReader(data))

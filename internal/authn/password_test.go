@@ -2,6 +2,7 @@ package authn
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"strings"
 	"sync"
@@ -172,6 +173,35 @@ func TestThrottleSendsAwayOneAddress(t *testing.T) {
 		waiting.Wait()
 		if len(th.waiting) != 0 {
 			t.Errorf("%v are said to wait", th.waiting)
+		}
+	})
+}
+
+// Whoever has one address of IPv6 has 2^64 of them: those count as one, as the
+// forms of one address do.
+func TestThrottleCountsNetworksOfIPv6(t *testing.T) {
+	for a, b := range map[string]string{"2001:db8::1": "2001:db8::2", "2001:db8:0:1:ffff::1": "2001:0db8:0:1::", "fe80::1%eth0": "fe80::2", "192.0.2.1": "192.0.2.1", "not an address": "not an address"} {
+		if neighbourhood(a) != neighbourhood(b) {
+			t.Errorf("%s and %s are two: %s, %s", a, b, neighbourhood(a), neighbourhood(b))
+		}
+	}
+	for a, b := range map[string]string{"2001:db8::1": "2001:db8:0:1::1", "192.0.2.1": "192.0.2.2", "::ffff:192.0.2.1": "::ffff:192.0.2.2"} {
+		if neighbourhood(a) == neighbourhood(b) {
+			t.Errorf("%s and %s are one: %s", a, b, neighbourhood(a))
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		var th Throttle
+		for i := range 40 {
+			th.Failed("u"+strconv.Itoa(i), fmt.Sprintf("2001:db8::%x", i+1))
+		}
+		begin := time.Now()
+		if err := th.Wait(t.Context(), "somebody", "2001:db8::ffff"); err != nil || time.Since(begin) != ofAddress.most {
+			t.Errorf("another address of the network waits %s, %v", time.Since(begin), err)
+		}
+		begin = time.Now()
+		if err := th.Wait(t.Context(), "somebody", "2001:db8:0:1::1"); err != nil || time.Since(begin) != 0 {
+			t.Errorf("another network waits %s, %v", time.Since(begin), err)
 		}
 	})
 }

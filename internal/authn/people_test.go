@@ -402,7 +402,7 @@ func TestSessions(t *testing.T) {
 	if a := who(first); a.Name != "anna" || !a.Has(developer) || a.Session == "" || a.SignedInAt == nil || a.Via != "web" {
 		t.Fatalf("%+v", a)
 	}
-	list, err := w.store.Sessions(t.Context(), "anna", authn.SessionIdle, 10)
+	list, err := w.store.Sessions(t.Context(), store.SessionFilter{Owner: "anna", Idle: authn.SessionIdle, Limit: 10})
 	if err != nil || len(list) != 1 || strings.ContainsAny(list[0].UserAgent, "\x1b") || len(list[0].UserAgent) > 400 || list[0].Address != "192.0.2.1" || list[0].Groups[0] != "web" {
 		t.Errorf("%+v, %v", list, err)
 	}

@@ -24,6 +24,7 @@ const (
 type SessionStore interface {
 	CreateSession(ctx context.Context, s store.Session, records ...audit.Record) error
 	SessionByHash(ctx context.Context, hash string) (store.Session, error)
+	SessionsOpen(ctx context.Context, ids []string) (map[string]bool, error)
 	TouchSession(ctx context.Context, hash string) error
 	DeleteSession(ctx context.Context, hash string, records ...audit.Record) error
 }

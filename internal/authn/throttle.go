@@ -2,6 +2,7 @@ package authn
 
 import (
 	"context"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -24,6 +25,20 @@ type Throttle struct {
 }
 
 type throttleKey struct{ name, address string } // one of them may be ""
+
+// neighbourhood gives what counts as one address. Whoever has one of IPv6 has
+// its whole /64, so those together are one.
+func neighbourhood(address string) string {
+	a, err := netip.ParseAddr(address)
+	if err != nil || a.Unmap().Is4() {
+		return address
+	}
+	whole, err := a.WithZone("").Prefix(64)
+	if err != nil {
+		return address
+	}
+	return whole.String()
+}
 
 type failed struct {
 	count int
@@ -66,7 +81,7 @@ func (t *Throttle) now() time.Time {
 
 // Wait waits as long as an attempt has to; CodeTooMany where it is sent away.
 func (t *Throttle) Wait(ctx context.Context, name, address string) error {
-	name = account(name)
+	name, address = account(name), neighbourhood(address)
 	t.mu.Lock()
 	if t.waiting == nil {
 		t.waiting = map[string]int{}
@@ -122,7 +137,7 @@ func (t *Throttle) Failed(name, address string) {
 		t.failures = map[throttleKey]failed{}
 	}
 	now := t.now()
-	name = account(name)
+	name, address = account(name), neighbourhood(address)
 	for _, key := range []throttleKey{{name, address}, {name: name}, {address: address}} {
 		f := t.failures[key]
 		if now.Sub(f.last) > throttleForgets {
@@ -157,5 +172,5 @@ func (t *Throttle) forget(now time.Time) {
 func (t *Throttle) Succeeded(name, address string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.failures, throttleKey{account(name), address})
+	delete(t.failures, throttleKey{account(name), neighbourhood(address)})
 }

@@ -23,7 +23,14 @@ func auditTailCommand() *cobra.Command {
 		Use:   "tail",
 		Short: "Show the newest records, the newest last",
 		Args:  noArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return searchAudit(cmd, q) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			list, err := searchAudit(cmd, q)
+			if err != nil {
+				return err
+			}
+			slices.Reverse(list.Items)
+			return writeAudit(cmd, list)
+		},
 	}
 	auditFlags(cmd, &q)
 	cmd.Flags().IntVarP(&q.Limit, "lines", "n", 20, "so many records, up to 200")
@@ -32,14 +39,29 @@ func auditTailCommand() *cobra.Command {
 
 func auditSearchCommand() *cobra.Command {
 	var q wire.AuditQuery
+	var oldest bool
 	cmd := &cobra.Command{
 		Use:     "search",
-		Short:   "Search records, the oldest first",
+		Short:   "Search records, the newest first",
 		Example: "  restartilka audit search --actor anna --action run.requested",
 		Args:    noArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return searchAudit(cmd, q) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			q.Newest = !oldest
+			list, err := searchAudit(cmd, q)
+			if err != nil {
+				return err
+			}
+			if err := writeAudit(cmd, list); err != nil {
+				return err
+			}
+			if len(list.Items) == q.Limit && !asJSON(cmd) {
+				say(cmd, "there may be more: --after %s", list.Next)
+			}
+			return nil
+		},
 	}
 	auditFlags(cmd, &q)
+	cmd.Flags().BoolVar(&oldest, "oldest", false, "the oldest first: a story from its beginning")
 	cmd.Flags().Int64Var(&q.After, "after", 0, "go on after the page before")
 	cmd.Flags().IntVar(&q.Limit, "limit", 50, "at most so many, up to 200")
 	return cmd
@@ -52,25 +74,16 @@ func auditFlags(cmd *cobra.Command, q *wire.AuditQuery) {
 	cmd.Flags().StringVar(&q.Service, "service", "", "of this service")
 }
 
-func searchAudit(cmd *cobra.Command, q wire.AuditQuery) error {
+func searchAudit(cmd *cobra.Command, q wire.AuditQuery) (wire.List[audit.Record], error) {
 	c, err := connect()
 	if err != nil {
-		return err
+		return wire.List[audit.Record]{}, err
 	}
-	list, err := c.Audit(cmd.Context(), q)
-	if err != nil {
-		return err
-	}
-	if q.Newest {
-		slices.Reverse(list.Items)
-	}
-	if err := data(cmd, list, func(w io.Writer) { writeRecords(w, list.Items) }); err != nil {
-		return err
-	}
-	if !q.Newest && len(list.Items) == q.Limit && !asJSON(cmd) {
-		say(cmd, "there may be more: --after %s", list.Next)
-	}
-	return nil
+	return c.Audit(cmd.Context(), q)
+}
+
+func writeAudit(cmd *cobra.Command, list wire.List[audit.Record]) error {
+	return data(cmd, list, func(w io.Writer) { writeRecords(w, list.Items) })
 }
 
 func writeRecords(w io.Writer, records []audit.Record) {

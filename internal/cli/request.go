@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -63,7 +64,7 @@ func (b *begin) start(cmd *cobra.Command, c *client.Client, draft restart.Run) e
 	if draft.Plan == nil {
 		return errors.New("the server gave no plan")
 	}
-	writePlan(cmd.ErrOrStderr(), *draft.Plan)
+	writePlan(cmd.ErrOrStderr(), b.planned(*draft.Plan))
 	if err := b.confirm(ctx, cmd, *draft.Plan); err != nil {
 		return err
 	}
@@ -185,6 +186,15 @@ func (f *requestFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	return f.start(cmd, c, draft)
+}
+
+// planned gives a plan as it is to be shown: past an approval that broken glass
+// waives, it does not wait for one.
+func (b *begin) planned(p restart.Plan) restart.Plan {
+	if b.glass && p.Approval != "" {
+		p.Warnings = slices.DeleteFunc(slices.Clone(p.Warnings), func(w string) bool { return w == p.Approval })
+	}
+	return p
 }
 
 // confirm has a person at the terminal say yes; elsewhere --yes says it.

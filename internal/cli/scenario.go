@@ -86,6 +86,9 @@ func scenarioLintCommand() *cobra.Command {
 			if err == nil && bad {
 				err = &ExitError{Code: ExitFailed}
 			}
+			if err == nil && len(found.Items) == 0 && !asJSON(cmd) {
+				say(cmd, "nothing to say of %s", plural(len(args), "file"))
+			}
 			return err
 		},
 	}

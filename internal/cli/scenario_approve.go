@@ -72,7 +72,7 @@ file don't make it trusted, nothing is shown and nothing is signed.`,
 				return err
 			}
 			return data(cmd, v, func(w io.Writer) {
-				fmt.Fprintf(w, "%s serial %d signed as %s with %s: %s\n", v.Name, v.Serial, made.Principal, made.key, standing(v))
+				fmt.Fprintf(w, "%s serial %d signed as %s with %s: %s\n", v.Name, v.Serial, made.Principal, made.key, counted(v))
 			})
 		},
 	}

@@ -57,7 +57,7 @@ changes: raise the serial with each change.`,
 			}
 			return data(cmd, wire.ListOf(out, ""), func(w io.Writer) {
 				for _, v := range out {
-					fmt.Fprintf(w, "%s serial %d: %s\n%s\n", v.Name, v.Serial, standing(v), v.Digest)
+					fmt.Fprintf(w, "%s serial %d: %s\n%s\n", v.Name, v.Serial, counted(v), v.Digest)
 				}
 			})
 		},
@@ -78,7 +78,7 @@ func fileError(path string, err error) error {
 func standing(v wire.ScenarioVersion) string {
 	word := strings.ReplaceAll(v.Standing, "_", " ")
 	if v.Standing == "waiting" {
-		return fmt.Sprintf("waits for signatures, %d of %d", v.Good, v.Quorum)
+		return "waits for signatures"
 	}
 	if v.Standing == "in_force" && v.Expires != nil {
 		return word + " until " + lastDay(v)
@@ -87,6 +87,14 @@ func standing(v wire.ScenarioVersion) string {
 		word += ": " + v.Why
 	}
 	return restart.Escape(word)
+}
+
+// counted is how a version stands, with the signatures that one that waits has.
+func counted(v wire.ScenarioVersion) string {
+	if v.Standing == "waiting" {
+		return fmt.Sprintf("%s, %d of %d", standing(v), v.Good, v.Quorum)
+	}
+	return standing(v)
 }
 
 // lastDay is the last day on which a version may be used, in UTC.

@@ -30,6 +30,10 @@ func sessionListCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if len(sessions) == 0 && !asJSON(cmd) {
+				say(cmd, "%s", map[bool]string{true: "nobody is signed in with a browser", false: "you are not signed in with any browser"}[all])
+				return nil
+			}
 			return data(cmd, wire.ListOf(sessions, ""), func(w io.Writer) {
 				rows := make([][]string, 0, len(sessions))
 				for _, s := range sessions {

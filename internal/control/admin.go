@@ -91,18 +91,18 @@ func (c *Control) MayAdminister(actor restart.Actor) bool {
 
 func (c *Control) checkTokenRequest(actor restart.Actor, req wire.TokenRequest) error {
 	if err := restart.CheckPerson(req.Owner); err != nil {
-		return at("owner", err)
+		return restart.InField(err, "owner")
 	}
 	if n := len([]rune(strings.TrimSpace(req.Name))); n == 0 || n > 64 || restart.Escape(req.Name) != req.Name {
-		return at("name", restart.Errorf(restart.CodeInvalid, "the token's name is not 1 to 64 printable characters").WithHint("say what it is for, such as: deploy pipeline"))
+		return restart.InField(restart.Errorf(restart.CodeInvalid, "the token's name is not 1 to 64 printable characters").WithHint("say what it is for, such as: deploy pipeline"), "name")
 	}
 	if req.Life.Std() < time.Minute || req.Life.Std() > MaxTokenLife {
-		return at("life", restart.Errorf(restart.CodeInvalid, "a token can't live for %s", req.Life).WithHint("from 1m to %s", MaxTokenLife))
+		return restart.InField(restart.Errorf(restart.CodeInvalid, "a token can't live for %s", req.Life).WithHint("from 1m to %s", MaxTokenLife), "life")
 	}
-	if err := at("roles", checkRoles(req.Roles)); err != nil {
+	if err := restart.InField(checkRoles(req.Roles), "roles"); err != nil {
 		return err
 	}
-	if err := at("scope", authz.CheckScope(req.Scope)); err != nil {
+	if err := restart.InField(authz.CheckScope(req.Scope), "scope"); err != nil {
 		return err
 	}
 	if c.MayAdminister(actor) {
@@ -113,7 +113,7 @@ func (c *Control) checkTokenRequest(actor restart.Actor, req wire.TokenRequest) 
 	}
 	for _, r := range req.Roles {
 		if !actor.Has(r) {
-			return restart.Errorf(restart.CodeForbidden, "you have not the role %s yourself", r)
+			return restart.InField(restart.Errorf(restart.CodeForbidden, "you have not the role %s yourself", r), "roles")
 		}
 	}
 	return nil
@@ -158,8 +158,8 @@ func (c *Control) ownerCovers(ctx context.Context, req wire.TokenRequest) error 
 	}
 	for _, r := range req.Roles {
 		if !authn.Covers(owner, r) {
-			return at("roles", restart.Errorf(restart.CodeConflict, "%s has not the role %s, and a token of his can't have it either", req.Owner, r).
-				WithHint("give it to him first, by the rules or with: restartilka user roles %s --role …", req.Owner))
+			return restart.InField(restart.Errorf(restart.CodeConflict, "%s has not the role %s, and a token of his can't have it either", req.Owner, r).
+				WithHint("give it to him first, by the rules or with: restartilka user roles %s --role …", req.Owner), "roles")
 		}
 	}
 	return nil

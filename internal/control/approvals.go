@@ -108,7 +108,7 @@ func (c *Control) decideApproval(ctx context.Context, actor restart.Actor, id st
 	if err := c.mayDecideApproval(ctx, actor, run); err != nil {
 		return refuse(err)
 	}
-	reason, err := restart.CheckReason(req.Reason)
+	reason, err := checkLooked(verdict, req.Reason)
 	if err != nil {
 		return refuse(err)
 	}
@@ -120,7 +120,7 @@ func (c *Control) decideApproval(ctx context.Context, actor restart.Actor, id st
 	}
 	if verdict == restart.ApprovalGiven {
 		if err := c.stillTrue(ctx, run); err != nil {
-			return refuse(err)
+			return refuse(c.orOver(ctx, actor, run, err))
 		}
 	}
 	rec.Reason, rec.Detail = reason, fmt.Sprintf("asked for by %s: %s; plan %s", run.Actor, run.Reason, run.Approval.Digest)
@@ -132,6 +132,19 @@ func (c *Control) decideApproval(ctx context.Context, actor restart.Actor, id st
 		return refuse(err)
 	}
 	return c.Run(ctx, actor, id)
+}
+
+// checkLooked holds the words of who decides to the rules of a reason.
+func checkLooked(verdict restart.ApprovalVerdict, reason string) (string, error) {
+	checked, err := restart.CheckReason(reason)
+	e, ok := errors.AsType[*restart.Error](err)
+	switch {
+	case !ok:
+		return checked, err
+	case verdict == restart.ApprovalGiven:
+		return "", e.WithHint("say what you have looked at, such as: the graphs of the other hosts are fine, and dana watches them")
+	}
+	return "", e.WithHint("say what stands in the way, such as: the sale runs until six, ask again then")
 }
 
 // mayDecideApproval checks that somebody may approve or reject a run: another
@@ -157,11 +170,24 @@ func (c *Control) stillTrue(ctx context.Context, run restart.Run) error {
 	if err := c.mayPassFreeze(ctx, requester, run); err != nil {
 		return err
 	}
-	err := c.samePlan(ctx, requester, run)
-	if e, ok := errors.AsType[*restart.Error](err); ok && e.Code == restart.CodePlanChanged {
-		return e.WithHint("nobody can approve it any more: %s has to ask anew\nto end this one: restartilka reject %s --reason TEXT", run.Actor, run.ID)
+	return c.samePlan(ctx, requester, run)
+}
+
+// orOver ends a run that waits for an approval nobody can give any more, as its
+// plan is not true now, and says so; any other error is given back.
+func (c *Control) orOver(ctx context.Context, actor restart.Actor, run restart.Run, err error) error {
+	e, ok := errors.AsType[*restart.Error](err)
+	if !ok || e.Code != restart.CodePlanChanged {
+		return err
 	}
-	return err
+	rec := about(c.record(actor, audit.RunApprovalWithdrawn), run)
+	rec.Outcome, rec.Detail = string(restart.RunAborted), clip(e.Message)
+	change := c.settle(run, restart.ApprovalWithdrawn, actor.Name, e.Message, 0, rec)
+	change.Run.Cause, change.Run.Explanation = restart.CauseOperator, e.Message+"; nobody could approve it any more, and no host was touched"
+	if err := c.settled(ctx, change, run, restart.ApprovalWithdrawn, actor.Name, e.Message); err != nil {
+		return err
+	}
+	return e.WithHint("the run has ended, and no host was touched: %s has to ask anew", run.Actor)
 }
 
 // samePlan checks that a run's request means what it meant when it was asked for.

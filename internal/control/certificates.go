@@ -167,7 +167,7 @@ func (c *Control) RevokeCertificates(ctx context.Context, actor restart.Actor, r
 	}
 	list, err := c.cfg.Store.RevokeCertificates(ctx, store.Revocation{Host: req.Host, Serial: req.Serial, Reason: reason, At: c.now(), Record: rec})
 	if err != nil {
-		return nil, c.refused(ctx, rec, err)
+		return nil, c.refused(ctx, rec, restart.InField(err, revokedField(req)))
 	}
 	c.cfg.Committed()
 	c.revocationsChanged(ctx)
@@ -178,6 +178,14 @@ func (c *Control) RevokeCertificates(ctx context.Context, actor restart.Actor, r
 	return out, nil
 }
 
+// revokedField is the field that names what is revoked.
+func revokedField(req wire.RevocationRequest) string {
+	if req.Host != "" {
+		return "host"
+	}
+	return "serial"
+}
+
 func (c *Control) checkRevocation(actor restart.Actor, req wire.RevocationRequest) (reason string, err error) {
 	if err := c.requireNow(actor, authz.Administer); err != nil {
 		return "", err
@@ -186,7 +194,7 @@ func (c *Control) checkRevocation(actor restart.Actor, req wire.RevocationReques
 	case (req.Host == "") == (req.Serial == ""):
 		return "", restart.Errorf(restart.CodeInvalid, "name a host, or the serial number of one certificate")
 	case req.Host != "":
-		err = at("host", restart.CheckHost(req.Host))
+		err = restart.InField(restart.CheckHost(req.Host), "host")
 	default:
 		err = checkSerial(req.Serial)
 	}

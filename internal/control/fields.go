@@ -13,6 +13,7 @@ const (
 	FieldScenario    = "scenario"
 	FieldReason      = "reason"
 	FieldTicket      = "ticket"
+	FieldOld         = "old" // password
 )
 
 // whereField is the field by which a request says where.

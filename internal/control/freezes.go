@@ -261,7 +261,7 @@ func (c *Control) freeze(ctx context.Context, actor restart.Actor, req wire.Free
 	}
 	zone, err := time.LoadLocation(f.Zone)
 	if err != nil || f.Zone == "Local" {
-		return f, at("zone", restart.Errorf(restart.CodeInvalid, "there is no time zone %s", restart.Quote(req.Zone)).WithHint("an IANA name, such as Europe/Berlin or UTC"))
+		return f, restart.InField(restart.Errorf(restart.CodeInvalid, "there is no time zone %s", restart.Quote(req.Zone)).WithHint("an IANA name, such as Europe/Berlin or UTC"), "zone")
 	}
 	if req.Weekly != "" {
 		if req.From != "" || req.To != "" {
@@ -269,7 +269,7 @@ func (c *Control) freeze(ctx context.Context, actor restart.Actor, req wire.Free
 		}
 		weekly, err := restart.ParseWeekly(req.Weekly)
 		f.Weekly = weekly.String()
-		return f, at("weekly", err)
+		return f, restart.InField(err, "weekly")
 	}
 	return f, dates(&f, req, now, zone)
 }
@@ -277,7 +277,7 @@ func (c *Control) freeze(ctx context.Context, actor restart.Actor, req wire.Free
 // checkPlaces takes over environments and services, which the inventory knows.
 func (c *Control) checkPlaces(ctx context.Context, req wire.FreezeRequest, f *restart.Freeze) error {
 	if len(req.Environments) == 0 {
-		return at("environments", restart.Errorf(restart.CodeInvalid, "no environment is named").WithHint("name some, or %s for every one", restart.EveryEnvironment))
+		return restart.InField(restart.Errorf(restart.CodeInvalid, "no environment is named").WithHint("name some, or %s for every one", restart.EveryEnvironment), "environments")
 	}
 	snapshot, err := c.cfg.Inventory.Snapshot(ctx)
 	if err != nil {
@@ -292,7 +292,7 @@ func (c *Control) checkPlaces(ctx context.Context, req wire.FreezeRequest, f *re
 	}
 	if slices.Contains(req.Environments, restart.EveryEnvironment) {
 		if len(req.Environments) > 1 {
-			return at("environments", restart.Errorf(restart.CodeInvalid, "%s names every environment: it stands alone", restart.EveryEnvironment))
+			return restart.InField(restart.Errorf(restart.CodeInvalid, "%s names every environment: it stands alone", restart.EveryEnvironment), "environments")
 		}
 		f.Environments = req.Environments
 	} else if f.Environments, err = known("environment", req.Environments, environments); err != nil {
@@ -312,9 +312,9 @@ func known(what string, names, all []string) ([]string, error) {
 		if !slices.Contains(all, name) {
 			e := restart.Errorf(restart.CodeInvalid, "the inventory has no %s %s", what, restart.Quote(name))
 			if near := restart.Similar(name, all); len(near) > 0 {
-				return nil, at(what+"s", e.WithHint("did you mean %s?", strings.Join(near, " or ")))
+				return nil, restart.InField(e.WithHint("did you mean %s?", strings.Join(near, " or ")), what+"s")
 			}
-			return nil, at(what+"s", e.WithHint("it has: %s", orNone(all[:min(len(all), 20)])))
+			return nil, restart.InField(e.WithHint("it has: %s", orNone(all[:min(len(all), 20)])), what+"s")
 		}
 		if !slices.Contains(out, name) {
 			out = append(out, name)
@@ -326,28 +326,28 @@ func known(what string, names, all []string) ([]string, error) {
 // dates reads the ends of a freeze by date.
 func dates(f *restart.Freeze, req wire.FreezeRequest, now time.Time, zone *time.Location) error {
 	if req.To == "" {
-		return at("to", restart.Errorf(restart.CodeInvalid, "it is not said when the freeze ends").WithHint("give to, or weekly"))
+		return restart.InField(restart.Errorf(restart.CodeInvalid, "it is not said when the freeze ends").WithHint("give to, or weekly"), "to")
 	}
 	to, err := instant(req.To, zone, restart.LastReading)
 	if err != nil {
-		return at("to", err)
+		return restart.InField(err, "to")
 	}
 	from := now
 	if req.From != "" {
 		if from, err = instant(req.From, zone, restart.FirstReading); err != nil {
-			return at("from", err)
+			return restart.InField(err, "from")
 		}
 		if from.Before(now.Add(-time.Minute)) { // what is typed as now is not past
-			return at("from", restart.Errorf(restart.CodeInvalid, "from is past: %s", readable(from.In(zone))).WithHint("leave it out to begin now"))
+			return restart.InField(restart.Errorf(restart.CodeInvalid, "from is past: %s", readable(from.In(zone))).WithHint("leave it out to begin now"), "from")
 		}
 	}
 	switch {
 	case !now.Before(to):
-		return at("to", restart.Errorf(restart.CodeInvalid, "to is past: %s", readable(to.In(zone))))
+		return restart.InField(restart.Errorf(restart.CodeInvalid, "to is past: %s", readable(to.In(zone))), "to")
 	case !from.Before(to):
-		return at("to", restart.Errorf(restart.CodeInvalid, "to (%s) does not come after from (%s)", readable(to.In(zone)), readable(from.In(zone))))
+		return restart.InField(restart.Errorf(restart.CodeInvalid, "to (%s) does not come after from (%s)", readable(to.In(zone)), readable(from.In(zone))), "to")
 	case to.Sub(now) > 2*MaxFreeze || to.Sub(from) > MaxFreeze:
-		return at("to", restart.Errorf(restart.CodeInvalid, "a freeze of more than %d days, or that far ahead, is taken for a slip", int(MaxFreeze.Hours()/24)).WithHint("is the year right?"))
+		return restart.InField(restart.Errorf(restart.CodeInvalid, "a freeze of more than %d days, or that far ahead, is taken for a slip", int(MaxFreeze.Hours()/24)).WithHint("is the year right?"), "to")
 	}
 	from, to = from.UTC(), to.UTC()
 	f.From, f.To = &from, &to

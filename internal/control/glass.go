@@ -154,8 +154,8 @@ func (c *Control) ReviewGlass(ctx context.Context, actor restart.Actor, id, note
 func checkNote(note string) (string, error) {
 	checked, err := restart.CheckReason(note)
 	if err != nil {
-		return "", restart.Errorf(restart.CodeReason, "%s", strings.ReplaceAll(personal(err).Message, "the reason", "the note")).
-			WithHint("say what you found: was it needed, and did it help?")
+		refused := restart.Errorf(restart.CodeReason, "%s", strings.ReplaceAll(personal(err).Message, "the reason", "the note"))
+		return "", restart.InField(refused.WithHint("say what you found: was it needed, and did it help?"), "note")
 	}
 	return checked, nil
 }

@@ -67,7 +67,7 @@ func checkJoinToken(req *wire.JoinTokenRequest) error {
 	}
 	if req.Host != "" {
 		if err := restart.CheckHost(req.Host); err != nil {
-			return at("host", err)
+			return restart.InField(err, "host")
 		}
 		if req.Count > 1 || req.Window != 0 {
 			return restart.Errorf(restart.CodeInvalid, "a token for one name is good for one use within %s", NamedJoinLife).WithHint("a count and a window belong to a pattern")
@@ -76,13 +76,13 @@ func checkJoinToken(req *wire.JoinTokenRequest) error {
 		return nil
 	}
 	if err := checkPattern(req.Pattern); err != nil {
-		return at("pattern", err)
+		return restart.InField(err, "pattern")
 	}
 	if req.Count < 1 || req.Count > MaxJoinCount {
-		return at("count", restart.Errorf(restart.CodeInvalid, "a join token can't be good for %d hosts", req.Count).WithHint("from 1 to %d", MaxJoinCount))
+		return restart.InField(restart.Errorf(restart.CodeInvalid, "a join token can't be good for %d hosts", req.Count).WithHint("from 1 to %d", MaxJoinCount), "count")
 	}
 	if req.Window.Std() < time.Minute || req.Window.Std() > MaxJoinWindow {
-		return at("window", restart.Errorf(restart.CodeInvalid, "a join token can't live for %s", req.Window).WithHint("from 1m to 7 days"))
+		return restart.InField(restart.Errorf(restart.CodeInvalid, "a join token can't live for %s", req.Window).WithHint("from 1m to 7 days"), "window")
 	}
 	return nil
 }

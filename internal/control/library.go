@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -42,7 +43,7 @@ func (r Review) Policy(now time.Time) (p signing.Policy, revoked []byte, err err
 	if p.Quorum == 0 {
 		p.Quorum = DefaultQuorum
 	}
-	text, err := readList(r.Signers)
+	text, err := readList("scenario_signers", r.Signers)
 	if err != nil {
 		return p, nil, err
 	}
@@ -52,7 +53,7 @@ func (r Review) Policy(now time.Time) (p signing.Policy, revoked []byte, err err
 	if r.Revoked == "" {
 		return p, nil, nil
 	}
-	if revoked, err = readList(r.Revoked); err != nil {
+	if revoked, err = readList("scenario_revoked", r.Revoked); err != nil {
 		return p, nil, err
 	}
 	if p.Revoked, err = signing.ParseRevoked(revoked); err != nil {
@@ -61,13 +62,16 @@ func (r Review) Policy(now time.Time) (p signing.Policy, revoked []byte, err err
 	return p, revoked, nil
 }
 
-func readList(path string) ([]byte, error) {
+// readList reads the file that a key of the configuration names.
+func readList(key, path string) ([]byte, error) {
 	info, err := os.Stat(path)
-	if err == nil && info.Size() > signing.MaxList {
-		err = fmt.Errorf("%s has more than %d bytes", path, signing.MaxList)
-	}
-	if err != nil {
-		return nil, err
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, restart.Errorf(restart.CodeInvalid, "%s: there is no file %s", key, path).WithHint("where nothing stands in it, it is there and empty: touch %s", path).Because(err)
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", key, err)
+	case info.Size() > signing.MaxList:
+		return nil, fmt.Errorf("%s: %s has more than %d bytes", key, path, signing.MaxList)
 	}
 	return os.ReadFile(path)
 }

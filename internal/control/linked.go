@@ -35,7 +35,7 @@ func (c *Control) Undrain(ctx context.Context, actor restart.Actor, id string, r
 	}
 	for _, h := range req.Hosts {
 		if err := restart.CheckHost(h); err != nil {
-			return restart.Run{}, err
+			return restart.Run{}, restart.InField(err, FieldHosts)
 		}
 	}
 	asked := restart.Request{Reason: req.Reason, Ticket: req.Ticket, Hosts: strings.Join(req.Hosts, ",")}

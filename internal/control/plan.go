@@ -374,8 +374,8 @@ func (c *Control) warn(ctx context.Context, actor restart.Actor, p *restart.Plan
 	if frozen != nil {
 		p.Warnings = append(p.Warnings, frozen.sentence(p.Environment))
 	}
-	if waits := c.approvalWarning(actor.Name, *p); waits != "" {
-		p.Warnings = append(p.Warnings, waits)
+	if p.Approval = c.approvalWarning(actor.Name, *p); p.Approval != "" {
+		p.Warnings = append(p.Warnings, p.Approval)
 	}
 	failed, err := c.failedLately(ctx, *p)
 	if failed != "" {

@@ -7,6 +7,7 @@ import (
 	"github.com/restartilka/restartilka/internal/authn"
 	"github.com/restartilka/restartilka/internal/authz"
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/store"
 	"github.com/restartilka/restartilka/internal/wire"
 )
 
@@ -20,22 +21,30 @@ func (c *Control) Sessions(ctx context.Context, actor restart.Actor, all bool) (
 	if err := c.rights().Require(actor, action, authz.Object{}); err != nil {
 		return nil, err
 	}
-	return c.sessions(ctx, actor, owner)
+	return c.sessions(ctx, actor, store.SessionFilter{Owner: owner})
 }
 
-// SessionsOf lists somebody's sessions, for admins.
-func (c *Control) SessionsOf(ctx context.Context, actor restart.Actor, owner string) ([]wire.Session, error) {
+// SessionsOf lists somebody's sessions ("" = everybody's), the newest first, for
+// admins: those before one that was listed before, where one is given.
+func (c *Control) SessionsOf(ctx context.Context, actor restart.Actor, owner string, before *wire.Session) ([]wire.Session, error) {
 	if err := c.rights().Require(actor, authz.Administer, authz.Object{}); err != nil {
 		return nil, err
 	}
-	if err := restart.CheckPerson(owner); err != nil {
-		return nil, err
+	f := store.SessionFilter{Owner: owner}
+	if owner != "" {
+		if err := restart.CheckPerson(owner); err != nil {
+			return nil, err
+		}
 	}
-	return c.sessions(ctx, actor, owner)
+	if before != nil {
+		f.Before, f.BeforeID = before.CreatedAt, before.ID
+	}
+	return c.sessions(ctx, actor, f)
 }
 
-func (c *Control) sessions(ctx context.Context, actor restart.Actor, owner string) ([]wire.Session, error) {
-	list, err := c.cfg.Store.Sessions(ctx, owner, authn.SessionIdle, wire.MaxPage)
+func (c *Control) sessions(ctx context.Context, actor restart.Actor, f store.SessionFilter) ([]wire.Session, error) {
+	f.Idle, f.Limit = authn.SessionIdle, wire.MaxPage
+	list, err := c.cfg.Store.Sessions(ctx, f)
 	if err != nil {
 		return nil, err
 	}

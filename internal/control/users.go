@@ -56,15 +56,15 @@ func (c *Control) CreateUser(ctx context.Context, actor restart.Actor, req wire.
 	rec.Detail = clip(fmt.Sprintf("%s, roles %v", req.Name, req.Roles))
 	err := c.requireNow(actor, authz.Administer)
 	if err == nil {
-		err = at("name", restart.CheckPerson(req.Name))
+		err = restart.InField(restart.CheckPerson(req.Name), "name")
 	}
 	if err == nil {
-		err = at("roles", checkRoles(req.Roles))
+		err = restart.InField(checkRoles(req.Roles), "roles")
 	}
 	var made, hash string
 	if err == nil {
 		made, hash, err = c.newPassword(ctx, req.Name, req.Password)
-		err = at("password", err)
+		err = restart.InField(err, "password")
 	}
 	if err != nil {
 		return wire.NewUser{}, c.refused(ctx, rec, err)
@@ -72,7 +72,7 @@ func (c *Control) CreateUser(ctx context.Context, actor restart.Actor, req wire.
 	now := c.now()
 	u := store.User{Name: req.Name, Method: authn.MethodLocal, Roles: req.Roles, Password: hash, PasswordAt: now, CreatedAt: now}
 	if err := c.cfg.Store.CreateUser(ctx, u, rec); err != nil {
-		return wire.NewUser{}, c.refused(ctx, rec, at("name", err))
+		return wire.NewUser{}, c.refused(ctx, rec, restart.InField(err, "name"))
 	}
 	c.cfg.Committed()
 	return wire.NewUser{User: userInfo(u), Password: made}, nil
@@ -151,7 +151,7 @@ func checkUserChange(actor restart.Actor, name string, req wire.UserChange) erro
 	if req.Roles == nil {
 		return nil
 	}
-	return at("roles", checkRoles(*req.Roles))
+	return restart.InField(checkRoles(*req.Roles), "roles")
 }
 
 // SetPassword sets a local user's password and ends his sessions, except the
@@ -192,7 +192,7 @@ func (c *Control) setPassword(ctx context.Context, actor restart.Actor, name str
 	case u.Method != authn.MethodLocal:
 		return "", restart.Errorf(restart.CodeConflict, "%s signs in by %s, and has no password here", name, u.Method)
 	case name == actor.Name && req.New == "":
-		return "", restart.Errorf(restart.CodeInvalid, "the new password is missing")
+		return "", restart.InField(restart.Errorf(restart.CodeInvalid, "the new password is missing"), "password")
 	case name == actor.Name:
 		if err := c.proves(ctx, actor, u, req.Old); err != nil {
 			return "", err
@@ -200,7 +200,7 @@ func (c *Control) setPassword(ctx context.Context, actor restart.Actor, name str
 	}
 	made, hash, err := c.newPassword(ctx, name, req.New)
 	if err != nil {
-		return "", at("password", err)
+		return "", restart.InField(err, "password")
 	}
 	keep := ""
 	if name == actor.Name {
@@ -220,7 +220,7 @@ func (c *Control) proves(ctx context.Context, actor restart.Actor, u store.User,
 	}
 	if !ok {
 		c.guesses.Failed(u.Name, actor.From)
-		return restart.Errorf(restart.CodeForbidden, "the old password is not right")
+		return restart.InField(restart.Errorf(restart.CodeForbidden, "the old password is not right"), FieldOld)
 	}
 	c.guesses.Succeeded(u.Name, actor.From)
 	return nil

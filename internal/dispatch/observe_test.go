@@ -14,6 +14,8 @@ func TestVerbs(t *testing.T) {
 		{http.MethodPut, "/v1/tasks/01a", "put"},
 		{http.MethodGet, "/v1/tasks/01a?after=1&wait=25s", "status"},
 		{http.MethodGet, "/v1/tasks/01a/output?offset=0", "output"},
+		{http.MethodGet, "/v1/tasks/01a/dumps/3", "dumps"},
+		{http.MethodPost, "/v1/evidence", "evidence"},
 		{http.MethodPost, "/v1/tasks/01a/cancel", "cancel"},
 		{http.MethodDelete, "/v1/tasks/01a", "forget"},
 		{http.MethodPost, "/v1/check", "check"},

@@ -26,7 +26,7 @@ type Header struct {
 	PID     int              `json:"pid"`
 	Command string           `json:"command,omitempty"` // redacted
 	Runtime Runtime          `json:"runtime"`
-	Method  string           `json:"method"` // attach | signal | pprof | py-spy | proc
+	Method  string           `json:"method"` // attach | signal | pprof | py-spy | proc; script = a scenario's own printed it
 	Taken   time.Time        `json:"taken"`
 	Took    time.Duration    `json:"took"`             // in ns
 	Number  int              `json:"number"`           // in its series, from 1

@@ -105,12 +105,28 @@ func checkService(s restart.Service) error {
 		return restart.Errorf(restart.CodeInvalid, "the description of service %s is not one line of at most %d printable characters", s.Name, mostDescription)
 	}
 	for _, o := range s.Owners {
-		if restart.CheckTag(o) != nil {
-			return restart.Errorf(restart.CodeInvalid, "owner %s is not a valid name", restart.Quote(o)).
-				WithHint("a person or team: letters, digits and @ . _ : + ~ = -, such as anna or team:shop")
+		if err := checkOwner(o); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// checkOwner wants a person as he signs in, or a team as a directory calls it.
+// The names of people have no capitals: an owner with some would be nobody.
+func checkOwner(o string) error {
+	if name, team := strings.CutPrefix(o, "team:"); team && restart.CheckTag(name) == nil {
+		return nil
+	}
+	err := restart.CheckPerson(o)
+	if err == nil {
+		return nil
+	}
+	refused := restart.Errorf(restart.CodeInvalid, "owner %s is not a valid name", restart.Quote(o)).Because(err)
+	if lower := strings.ToLower(o); restart.CheckPerson(lower) == nil {
+		return refused.WithHint("user names have no capitals: %s; a team: team:%s", lower, o)
+	}
+	return refused.WithHint("a person as he signs in, or a team: anna, team:shop")
 }
 
 func checkRuntime(s string) error {

@@ -237,7 +237,7 @@ func (d *driver) follow(ctx context.Context, status protocol.TaskStatus) error {
 	dumps := d.keepDumps(ctx)
 	defer dumps.stop()
 	giveUp, heard, answers := d.latestEnd(), d.now(), 0
-	var shown time.Time
+	var shown shown
 	pause := 100 * time.Millisecond
 	for {
 		if !output.follows && status.Stage != restart.StageReceived { // a script that has not begun prints nothing
@@ -291,10 +291,31 @@ func (d *driver) follow(ctx context.Context, status protocol.TaskStatus) error {
 	}
 }
 
-// keepUp stores how far the task has come. A change of state is stored at
-// once; phases and samples at most four times a second: owed is after how long
-// a status that came too soon is to be stored, 0 = it is stored.
-func (d *driver) keepUp(ctx context.Context, status protocol.TaskStatus, shown *time.Time) (owed time.Duration, err error) {
+// shown is what of a task has been stored for those who look.
+type shown struct {
+	at     time.Time
+	phase  protocol.Phase
+	phases int // how often it was another one
+}
+
+// soon tells whether a status is stored at once however lately another one was:
+// people wait for the next phase. A host that makes up phases is not believed
+// for ever.
+func (s *shown) soon(status protocol.TaskStatus) bool {
+	return status.Phase != s.phase && s.phases < 2*len(protocol.Phases())
+}
+
+func (s *shown) note(status protocol.TaskStatus, at time.Time) {
+	if status.Phase != s.phase {
+		s.phases++
+	}
+	s.at, s.phase = at, status.Phase
+}
+
+// keepUp stores how far the task has come. A change of state or phase is stored
+// at once; samples at most four times a second: owed is after how long a status
+// that came too soon is to be stored, 0 = it is stored.
+func (d *driver) keepUp(ctx context.Context, status protocol.TaskStatus, shown *shown) (owed time.Duration, err error) {
 	path := d.pathTo(status.Stage)
 	if len(path) > 0 {
 		if err := d.apply(ctx, store.TaskChange{
@@ -302,17 +323,17 @@ func (d *driver) keepUp(ctx context.Context, status protocol.TaskStatus, shown *
 		}, nil); err != nil {
 			return 0, err
 		}
-		*shown = d.now()
+		shown.note(status, d.now())
 		return 0, nil
 	}
 	if status.Stage != restart.StageStarted {
 		return 0, nil
 	}
 	const apart = 250 * time.Millisecond
-	if since := d.l.o.since(*shown); since < apart {
+	if since := d.l.o.since(shown.at); since < apart && !shown.soon(status) {
 		return apart - max(since, 0), nil
 	}
-	*shown = d.now()
+	shown.note(status, d.now())
 	if err := d.l.o.cfg.Tasks.Progress(ctx, d.l.fence(), d.task.ID, clean(string(status.Phase)), detail(status)); err != nil {
 		return 0, err
 	}

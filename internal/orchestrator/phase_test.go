@@ -15,6 +15,7 @@ import (
 type quiet struct {
 	*agents
 	ended chan struct{}
+	asked chan time.Duration // for how long to wait, after the phase of the script
 }
 
 func (q *quiet) Status(ctx context.Context, _ restart.Host, task string, after int64, wait time.Duration) (protocol.TaskStatus, error) {
@@ -24,6 +25,10 @@ func (q *quiet) Status(ctx context.Context, _ restart.Host, task string, after i
 	}
 	if after < 2 {
 		return s, nil
+	}
+	select {
+	case q.asked <- wait:
+	default:
 	}
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
@@ -37,14 +42,17 @@ func (q *quiet) Status(ctx context.Context, _ restart.Host, task string, after i
 	return s, nil
 }
 
-// The phase that a host is in is shown while it lasts, also where it began just
-// after the last one was stored.
+// The phase that a host is in is shown at once, also where it began just after
+// the last one was stored: nothing is owed when the agent is asked again.
 func TestThePhaseOfALongScriptIsShown(t *testing.T) {
 	b := newBench(t)
 	run := b.queue("shop", "web1")
-	q := &quiet{b.agents, make(chan struct{})}
+	q := &quiet{b.agents, make(chan struct{}), make(chan time.Duration, 1)}
 	b.run(func(cfg *orchestrator.Config) { cfg.Agents = q })
 	b.wait(run.ID, "the phase run", func(r restart.Run) bool { return r.Tasks[0].Phase == "run" })
+	if wait := <-q.asked; wait < protocol.MaxWait/2 {
+		t.Errorf("the phase was left to be stored after %s", wait)
+	}
 	close(q.ended)
 	b.until(run.ID, restart.RunCompleted)
 }

@@ -82,7 +82,7 @@ func (w Wish) Resume() (store.Change, error) {
 func (w Wish) Decide(host string, verdict restart.Verdict, reason string) (*store.Change, error) {
 	r := w.Run
 	if !slices.Contains(restart.Verdicts(), verdict) {
-		return nil, restart.Errorf(restart.CodeInvalid, "%s is no decision", restart.Quote(string(verdict))).WithHint("one of: happened, did-not, again")
+		return nil, restart.InField(restart.Errorf(restart.CodeInvalid, "%s is no decision", restart.Quote(string(verdict))).WithHint("one of: happened, did-not, again"), "verdict")
 	}
 	reason, err := restart.CheckReason(reason)
 	if err != nil {

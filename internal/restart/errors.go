@@ -90,12 +90,17 @@ func InField(err error, field string) error {
 	return &c
 }
 
-// FieldOf gives the field that err is about; "" = none, or not known.
+// FieldOf gives the field that err is about; "" = none, or not known. A reason
+// that is refused is about the field of that name, unless it was told of another.
 func FieldOf(err error) string {
-	if e, ok := errors.AsType[*Error](err); ok {
-		return e.field
+	e, ok := errors.AsType[*Error](err)
+	switch {
+	case !ok:
+		return ""
+	case e.field == "" && e.Code == CodeReason:
+		return "reason"
 	}
-	return ""
+	return e.field
 }
 
 func (e *Error) Error() string {

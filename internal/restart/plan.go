@@ -61,6 +61,7 @@ type Plan struct {
 	Work        Work              `json:"work,omitempty"`     // how much of the scenario is done on each host
 	Siblings    []string          `json:"siblings,omitempty"` // runs made from Parent for the same Work and started before this plan
 	Warnings    []string          `json:"warnings,omitempty"`
+	Approval    string            `json:"approval,omitempty"` // that it waits for before it starts: the warning that says so, which broken glass makes untrue
 	MadeAt      time.Time         `json:"made_at"`
 	InventoryAt time.Time         `json:"inventory_at"` // how old the inventory's answer is
 }

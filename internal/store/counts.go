@@ -26,6 +26,10 @@ const (
 	Lately = 28 * 24 * time.Hour
 )
 
+// everywhere stands for all environments together, where counts of a service by
+// week and month are added up over them. No environment can have that name.
+const everywhere = "*"
+
 const (
 	grainDay   = "day"
 	grainWeek  = "week"
@@ -211,8 +215,16 @@ func (e ended) keys(at int64, grains ...string) (out []countKey) {
 	return out
 }
 
+// wide gives where it counts beside that, for all environments together.
+func (e ended) wide(at int64) (out []countKey) {
+	for _, grain := range []string{grainWeek, grainMonth} {
+		out = append(out, countKey{e.service, grain, periodOf(grain, at), everywhere, string(e.kind)})
+	}
+	return out
+}
+
 func (n counts) add(e ended) {
-	for _, k := range e.keys(e.finished, grainDay, grainWeek, grainMonth) {
+	for _, k := range append(e.keys(e.finished, grainDay, grainWeek, grainMonth), e.wide(e.finished)...) {
 		r := n.runs[k]
 		r.runs++
 		r.hosts += e.hosts
@@ -236,7 +248,7 @@ func (n counts) add(e ended) {
 // again counts that a restart which had ended at a moment did not help: e came
 // after it.
 func (n counts) again(e ended, at int64) {
-	for _, k := range e.keys(at, grainDay, grainWeek, grainMonth) {
+	for _, k := range append(e.keys(at, grainDay, grainWeek, grainMonth), e.wide(at)...) {
 		r := n.runs[k]
 		r.again++
 		n.runs[k] = r
@@ -244,7 +256,7 @@ func (n counts) again(e ended, at int64) {
 }
 
 func (n counts) reason(e ended) {
-	for _, k := range e.keys(e.finished, grainWeek, grainMonth) {
+	for _, k := range append(e.keys(e.finished, grainWeek, grainMonth), e.wide(e.finished)...) {
 		if k.service != "" {
 			r := n.reasons[reasonID{k, e.key}]
 			n.reasons[reasonID{k, e.key}] = reasonRow{r.runs + 1, max(r.latest, e.id)}

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -71,7 +72,7 @@ func exerciseUsers(t *testing.T, newDSN storetest.NewDSN) {
 		}
 	}
 	alive := func() (ids []string) {
-		list, err := s.Sessions(t.Context(), "anna", time.Hour, 100)
+		list, err := s.Sessions(t.Context(), store.SessionFilter{Owner: "anna", Idle: time.Hour, Limit: 100})
 		ok(err)
 		for _, x := range list {
 			ids = append(ids, x.ID)
@@ -80,6 +81,24 @@ func exerciseUsers(t *testing.T, newDSN storetest.NewDSN) {
 		return ids
 	}
 	open("a", "b", "c")
+	var paged []string
+	for f := (store.SessionFilter{Owner: "anna", Idle: time.Hour, Limit: 2}); ; {
+		list, err := s.Sessions(t.Context(), f)
+		ok(err)
+		if len(list) == 0 {
+			break
+		}
+		for _, x := range list {
+			paged = append(paged, x.ID)
+		}
+		f.Before, f.BeforeID = list[len(list)-1].CreatedAt, list[len(list)-1].ID
+	}
+	if !slices.Equal(paged, []string{"c", "b", "a"}) {
+		t.Errorf("page by page: %v", paged)
+	}
+	if got, err := s.SessionsOpen(t.Context(), []string{"a", "z", "c"}); err != nil || !maps.Equal(got, map[string]bool{"a": true, "c": true}) {
+		t.Errorf("open: %v, %v", got, err)
+	}
 	roles, password, yes, no := []restart.Role{restart.RoleViewer}, "$argon2id$2", true, false
 	ok(s.ChangeUser(t.Context(), "anna", store.UserChange{Roles: &roles, Records: []audit.Record{{Action: audit.UserChanged}}}))
 	if got := alive(); len(got) != 3 {

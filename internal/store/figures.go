@@ -149,18 +149,26 @@ func (s *Store) Figures(ctx context.Context, f FiguresFilter) (out Figures, err 
 	return out, err
 }
 
-// narrowed gives the conditions on a table of counts.
-func (f FiguresFilter) narrowed(grain string) (conditions []condition) {
+// narrowed gives the conditions on a table of counts; of its environment, the
+// one that is given, and else what without says.
+func (f FiguresFilter) narrowed(grain string, without ...condition) (conditions []condition) {
 	_, first := f.Window.since(f.Now)
 	conditions = []condition{{"grain = ?", []any{grain}}, {"period >= ?", []any{first}}, {"period <= ?", []any{periodOf(grain, f.Now.UnixMicro())}}}
 	if f.Environment != "" {
-		conditions = append(conditions, condition{"environment = ?", []any{f.Environment}})
+		without = []condition{{"environment = ?", []any{f.Environment}}}
 	}
+	conditions = append(conditions, without...)
 	if f.Kind != "" {
 		conditions = append(conditions, condition{"kind = ?", []any{string(f.Kind)}})
 	}
 	return conditions
 }
+
+// Counts of each environment, and of all together: a row is one or the other.
+var (
+	eachOne  = condition{"environment <> ?", []any{everywhere}}
+	together = condition{"environment = ?", []any{everywhere}}
+)
 
 const tallyColumns = "runs, completed, failed, aborted, hosts, again"
 
@@ -185,7 +193,7 @@ func (n *Tally) add(x tallied) {
 
 // series adds up over time and by environment.
 func (f FiguresFilter) series(ctx context.Context, t tx, out *Figures) error {
-	where, args := allOf(append([]condition{{"service = ?", []any{f.Service}}}, f.narrowed(f.Window.step())...))
+	where, args := allOf(append([]condition{{"service = ?", []any{f.Service}}}, f.narrowed(f.Window.step(), eachOne)...))
 	rows, err := t.rows(ctx, "SELECT period, environment, kind, "+tallyColumns+" FROM run_counts WHERE "+where, args...)
 	all, err := collect(rows, err, func(r *sql.Rows) (x tallied, err error) {
 		err = r.Scan(&x.period, &x.environment, &x.kind, &x.runs, &x.completed, &x.failed, &x.aborted, &x.hosts, &x.repeated)
@@ -221,7 +229,7 @@ func (f FiguresFilter) services(ctx context.Context, t tx, out *Figures) error {
 	if f.Service != "" {
 		which = condition{"service = ?", []any{f.Service}}
 	}
-	where, args := allOf(append([]condition{which}, f.narrowed(grain)...))
+	where, args := allOf(append([]condition{which}, f.narrowed(grain, together)...))
 	rows, err := t.rows(ctx, "SELECT service, kind, "+sums("runs", "completed", "failed", "aborted", "hosts", "again")+" FROM run_counts WHERE "+where+" GROUP BY service, kind", args...)
 	all, err := collect(rows, err, func(r *sql.Rows) (x tallied, err error) {
 		err = r.Scan(&x.service, &x.kind, &x.runs, &x.completed, &x.failed, &x.aborted, &x.hosts, &x.repeated)
@@ -311,7 +319,7 @@ func quantile(buckets map[int64]int64, q float64) time.Duration {
 // reasons tells which were given again most often.
 func (f FiguresFilter) reasons(ctx context.Context, t tx, out *Figures) error {
 	grain, _ := f.Window.since(f.Now)
-	conditions := f.narrowed(grain)
+	conditions := f.narrowed(grain, together)
 	if f.Service != "" {
 		conditions = append(conditions, condition{"service = ?", []any{f.Service}})
 	}

@@ -35,7 +35,7 @@ const (
 // filter is no part of an index. What is older is for the next page.
 const (
 	lookThrough      = 10_000
-	lookThroughTasks = 1_000
+	lookThroughTasks = 400
 )
 
 // maxWords is how many words of a text are searched for.

@@ -28,6 +28,9 @@ func (s *Store) openPostgres(dsn string) error {
 	config.RuntimeParams["synchronous_commit"] = "on"
 	// The text is written for this level, whatever the cluster's default.
 	config.RuntimeParams["default_transaction_isolation"] = "read committed"
+	// Each statement reads a few rows by an index. PostgreSQL guesses a few of them
+	// dear, and compiling such a one takes longer than anything it does.
+	config.RuntimeParams["jit"] = "off"
 	config.RuntimeParams["application_name"] = "restartilka"
 	// A server that vanished in a transaction must not keep a run's row.
 	config.RuntimeParams["idle_in_transaction_session_timeout"] = "60s"

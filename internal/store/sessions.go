@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/audit"
@@ -94,19 +95,57 @@ func (s *Store) session(ctx context.Context, column, value string) (session Sess
 	return session, err
 }
 
-// Sessions lists the sessions of somebody ("" = of all) that are not over and
-// were used within idle, the newest first, at most limit.
-func (s *Store) Sessions(ctx context.Context, owner string, idle time.Duration, limit int) (sessions []Session, err error) {
+// SessionFilter says which sessions are listed, and from where on.
+type SessionFilter struct {
+	Owner    string        // "" = everybody's
+	Idle     time.Duration // used within it
+	Before   time.Time     // with BeforeID: the last one of the page before; zero = from the newest
+	BeforeID string
+	Limit    int
+}
+
+// Sessions lists sessions that are not over, the newest first.
+func (s *Store) Sessions(ctx context.Context, f SessionFilter) (sessions []Session, err error) {
 	err = s.read(ctx, "list sessions", func(ctx context.Context, t tx) error {
-		text, args := "SELECT "+sessionColumns+" FROM sessions WHERE expires_at > $now AND last_seen_at >= $now - ?", []any{idle.Microseconds()}
-		if owner != "" {
-			text, args = text+" AND owner = ?", append(args, owner)
+		text, args := "SELECT "+sessionColumns+" FROM sessions WHERE expires_at > $now AND last_seen_at >= $now - ?", []any{f.Idle.Microseconds()}
+		if f.Owner != "" {
+			text, args = text+" AND owner = ?", append(args, f.Owner)
 		}
-		rows, err := t.rows(ctx, text+" ORDER BY created_at DESC, id DESC LIMIT ?", append(args, limit)...)
+		if !f.Before.IsZero() {
+			at := micros(f.Before)
+			text, args = text+" AND (created_at < ? OR created_at = ? AND id < ?)", append(args, at, at, f.BeforeID)
+		}
+		rows, err := t.rows(ctx, text+" ORDER BY created_at DESC, id DESC LIMIT ?", append(args, f.Limit)...)
 		sessions, err = collect(rows, err, func(r *sql.Rows) (Session, error) { return scanSession(r) })
 		return err
 	})
 	return sessions, err
+}
+
+// SessionsOpen tells which of some sessions are there and not over.
+func (s *Store) SessionsOpen(ctx context.Context, ids []string) (map[string]bool, error) {
+	open := map[string]bool{}
+	err := s.read(ctx, "look up sessions", func(ctx context.Context, t tx) error {
+		for some := range slices.Chunk(ids, 256) {
+			args := make([]any, 1) // of few lengths, so that few statements are kept
+			for len(args) < len(some) {
+				args = make([]any, 2*len(args))
+			}
+			for i := range args {
+				args[i] = some[min(i, len(some)-1)]
+			}
+			rows, err := t.rows(ctx, "SELECT id FROM sessions WHERE expires_at > $now AND id IN ("+marks(len(args))+")", args...)
+			found, err := collect(rows, err, func(r *sql.Rows) (id string, err error) { return id, r.Scan(&id) })
+			if err != nil {
+				return err
+			}
+			for _, id := range found {
+				open[id] = true
+			}
+		}
+		return nil
+	})
+	return open, err
 }
 
 // RevokeSession ends a session by its id at once; CodeNotFound where it is over.

@@ -71,6 +71,18 @@ func recordedCommit(settings []debug.BuildSetting) string {
 	return revision + dirty
 }
 
+// Told gives what there is to tell people: the build on one line, or the commit
+// alone where that is all that is known; "" = nothing is.
+func (b Build) Told() string {
+	switch {
+	case b.Version != Unknown:
+		return b.String()
+	case b.Commit != Unknown:
+		return fmt.Sprintf("commit %s, %s", b.Commit, b.Go)
+	}
+	return ""
+}
+
 // String gives the build on one line, for --version.
 func (b Build) String() string {
 	return fmt.Sprintf("%s (commit %s, %s)", b.Version, b.Commit, b.Go)

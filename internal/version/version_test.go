@@ -34,6 +34,20 @@ func TestDescribe(t *testing.T) {
 	}
 }
 
+// A page for people says no "unknown".
+func TestTold(t *testing.T) {
+	for want, b := range map[string]Build{
+		"0.1.0 (commit abc, go1.26.0)":     {"0.1.0", "abc", "go1.26.0"},
+		"0.1.0 (commit unknown, go1.26.0)": {"0.1.0", Unknown, "go1.26.0"},
+		"commit abc-dirty, go1.26.0":       {Unknown, "abc-dirty", "go1.26.0"},
+		"":                                 {Unknown, Unknown, "go1.26.0"},
+	} {
+		if got := b.Told(); got != want {
+			t.Errorf("%+v is told as %q, want %q", b, got, want)
+		}
+	}
+}
+
 func TestCurrentNamesTheCompiler(t *testing.T) {
 	if got := Current(); got.Go != runtime.Version() || got.Version == "" || got.Commit == "" {
 		t.Errorf("got %+v; want each field set and Go %s", got, runtime.Version())

@@ -30,6 +30,7 @@ type acts struct {
 	Decide   []undecided
 	Retry    int      // hosts that are left; 0 = no retry
 	Undrain  []string // hosts that are drained
+	Sent     filled   // the form of these that was refused
 }
 
 // undecided is a host about which a person has to say what became of it.
@@ -82,6 +83,19 @@ func (s *site) acts(ctx context.Context, actor restart.Actor, run restart.Run, f
 // Any tells whether there is anything to press.
 func (a acts) Any() bool {
 	return a.Start || a.Frozen || a.Approve || a.Withdraw || a.Pause || a.Abort || a.Force || a.Resume || len(a.Decide) > 0 || a.Retry > 0 || len(a.Undrain) > 0
+}
+
+// has tells whether there is a form of that name, where something is typed.
+func (a acts) has(form string) bool {
+	switch form {
+	case "approve", "reject":
+		return a.Approve
+	case "retry":
+		return a.Retry > 0
+	case "undrain":
+		return len(a.Undrain) > 0
+	}
+	return slices.ContainsFunc(a.Decide, func(u undecided) bool { return form == "decide-"+u.Host })
 }
 
 // same tells whether two show the same, whichever version they are of.

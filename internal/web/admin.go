@@ -184,10 +184,10 @@ func needs(l language, o control.Overview) []attention {
 		out = append(out, attention{Tone: toneFail, Text: say(l, "overview.trail"), URL: "/admin/delivery"})
 	}
 	if o.Rules != "" {
-		out = append(out, attention{Tone: toneFail, Text: say(l, "overview.rules"), URL: "/admin/rules", Note: restart.Escape(o.Rules)})
+		out = append(out, attention{Tone: toneFail, Text: say(l, "overview.rules"), URL: "/admin/rules", Note: said(l, o.Rules)})
 	}
 	if o.Inventory != "" {
-		out = append(out, attention{Tone: toneFail, Text: say(l, "overview.inventory"), URL: "/admin/hosts", Note: restart.Escape(o.Inventory)})
+		out = append(out, attention{Tone: toneFail, Text: say(l, "overview.inventory"), URL: "/admin/hosts", Note: said(l, o.Inventory)})
 	}
 	add(toneUnknown, o.Unknown, "unknown", "/runs?state=paused")
 	add(toneHold, o.Paused, "paused", "/runs?state=paused")

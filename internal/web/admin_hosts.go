@@ -80,7 +80,7 @@ func (s *site) agentsPage(v *visit, ask bool) (agentsPage, error) {
 	page := agentsPage{Query: restart.Escape(q.Text), Show: q.Show}
 	found, err := s.cfg.Control.AdministeredHosts(v.Context(), v.actor, q)
 	if e, ok := asProblem(err); ok && e.Code == restart.CodeUnavailable {
-		page.Down, err = restart.Escape(e.Message), nil
+		page.Down, err = said(v.lang, e.Message), nil
 	}
 	if err == nil && ask {
 		err = s.cfg.Control.AskHosts(v.Context(), v.actor, found.Hosts)
@@ -89,7 +89,7 @@ func (s *site) agentsPage(v *visit, ask bool) (agentsPage, error) {
 		return page, err
 	}
 	page.adminPage = s.adminLayout(v, say(v.lang, "adminhosts.title"))
-	page.Total, page.Stale, page.Program, page.HasCA = found.Total, restart.Escape(found.Stale), found.Program, found.HasCA
+	page.Total, page.Stale, page.Program, page.HasCA = found.Total, said(v.lang, found.Stale), found.Program, found.HasCA
 	for _, h := range found.Hosts {
 		page.Hosts = append(page.Hosts, s.administeredLine(v, h))
 	}
@@ -133,7 +133,7 @@ func (s *site) administeredLine(v *visit, h control.AdministeredHost) administer
 	now := s.cfg.Now()
 	n := h.Note
 	line := administeredLine{
-		Name: h.Name, DataCentre: restart.Escape(h.DataCentre), State: say(v.lang, "hoststate.unasked"), Tone: toneSkip, Why: restart.Escape(n.Why),
+		Name: h.Name, DataCentre: restart.Escape(h.DataCentre), State: say(v.lang, "hoststate.unasked"), Tone: toneSkip, Why: said(v.lang, n.Why),
 		Program: restart.Escape(n.Program), Review: restart.Escape(n.Review), Asked: lined(n.Asked, now), Contact: lined(n.Contact, now),
 	}
 	if n.State != "" {
@@ -143,7 +143,7 @@ func (s *site) administeredLine(v *visit, h control.AdministeredHost) administer
 		line.Tone = toneDone
 	}
 	if h.Version != nil {
-		line.Version = restart.Escape(h.Version.Message)
+		line.Version = said(v.lang, h.Version.Message)
 	}
 	ends := n.Ends
 	for _, x := range h.Certificates {
@@ -153,7 +153,7 @@ func (s *site) administeredLine(v *visit, h control.AdministeredHost) administer
 		if x.State != wire.CertificateRevoked {
 			line.Certificates++
 		}
-		line.Failure = restart.Escape(x.RenewalFailure)
+		line.Failure = said(v.lang, x.RenewalFailure)
 	}
 	line.Revoked = len(h.Certificates) > 0 && line.Certificates == 0
 	line.Ends, line.Soon = lined(ends, now), !ends.IsZero() && ends.Sub(now) < 30*24*time.Hour
@@ -224,9 +224,6 @@ func (s *site) revokeHost(w http.ResponseWriter, v *visit) error {
 	host := strings.TrimSpace(v.PostForm.Get("host"))
 	_, err := s.cfg.Control.RevokeCertificates(v.Context(), v.actor, wire.RevocationRequest{Host: host, Reason: v.PostForm.Get("reason")})
 	if err != nil {
-		if e, ok := asProblem(err); ok && e.Code == restart.CodeNotFound { // beside the field, as any other
-			err = restart.Errorf(restart.CodeInvalid, "%s", e.Message).WithHint("%s", e.Hint).Because(control.Field("host"))
-		}
 		return s.hostsRefused(w, v, "revoke", err)
 	}
 	return done(w, v, "/admin/hosts", "revoked")

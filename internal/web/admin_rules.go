@@ -76,7 +76,7 @@ func (s *site) adminRules(w http.ResponseWriter, v *visit) error {
 	}
 	query := v.URL.Query()
 	page := rulesPage{
-		adminPage: s.adminLayout(v, say(v.lang, "adminrules.title")), File: restart.Escape(now.File), Digest: now.Digest, Refused: restart.Escape(now.Refused), Loaded: momentOf(now.Loaded, s.cfg.Now()),
+		adminPage: s.adminLayout(v, say(v.lang, "adminrules.title")), File: restart.Escape(now.File), Digest: now.Digest, Refused: said(v.lang, now.Refused), Loaded: momentOf(now.Loaded, s.cfg.Now()),
 		Asked: wire.WhyQuery{Who: query.Get("who"), Action: query.Get("action"), Service: query.Get("service"), Environment: query.Get("environment"), Group: query.Get("group")},
 	}
 	for _, a := range authz.Actions() {
@@ -95,7 +95,7 @@ func (s *site) adminRules(w http.ResponseWriter, v *visit) error {
 			return err
 		}
 		status = http.StatusUnprocessableEntity
-		page.Form = filled{Name: "ask", Wrong: strings.Join(append([]string{restart.Escape(e.Message)}, sentences(e.Hint)...), " · ")}
+		page.Form = filled{Name: "ask", Values: query, Wrongs: []wrong{wrongOf(v.lang, e)}}
 	}
 	page.Lines = ruleLines(now, page.Answer)
 	return s.show(w, v, status, pageAdminRules, page)
@@ -116,8 +116,8 @@ func (s *site) answerWhy(v *visit, page *rulesPage) error {
 		return err
 	}
 	page.Answer = &whyAnswer{
-		Allowed: d.Allowed, Why: restart.Escape(d.Why), Rule: restart.Escape(d.Rule), Ask: restart.Escape(d.Ask), Line: lineOfRule(d.Rule),
-		Roles: strings.Join(roleNames(d.Roles), ", "), Teams: restart.Escape(strings.Join(d.Teams, ", ")), Approval: restart.Escape(d.Approval),
+		Allowed: d.Allowed, Why: said(v.lang, d.Why), Rule: said(v.lang, d.Rule), Ask: said(v.lang, d.Ask), Line: lineOfRule(d.Rule),
+		Roles: strings.Join(roleNames(d.Roles), ", "), Teams: restart.Escape(strings.Join(d.Teams, ", ")), Approval: said(v.lang, d.Approval),
 	}
 	what := strings.TrimSpace(restart.Escape(d.Action + " " + d.Service))
 	page.Answer.Verdict = say(v.lang, "adminrules.no", restart.Escape(d.Who), what)
@@ -137,7 +137,7 @@ func (s *site) answerWho(v *visit, page *rulesPage) error {
 	for _, line := range list {
 		shown := whoLine{Service: line.Service, Environment: line.Environment, Group: line.Group}
 		for _, g := range line.Who {
-			shown.Grants = append(shown.Grants, grantLine{restart.Escape(g.Say), string(g.Needs), restart.Escape(g.Rule), lineOfRule(g.Rule)})
+			shown.Grants = append(shown.Grants, grantLine{said(v.lang, g.Say), string(g.Needs), said(v.lang, g.Rule), lineOfRule(g.Rule)})
 		}
 		page.Who = append(page.Who, shown)
 	}

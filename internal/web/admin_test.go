@@ -2,6 +2,8 @@ package web
 
 import (
 	"encoding/csv"
+	"fmt"
+	"html"
 	"maps"
 	"net/http"
 	"net/url"
@@ -38,7 +40,7 @@ func adminForms(f *fixture) map[string]url.Values {
 	f.token("robot", developer)
 	tokens, err := f.store.Tokens(f.t.Context(), "robot")
 	f.must(err)
-	sessions, err := f.store.Sessions(f.t.Context(), "vera", time.Hour, 10)
+	sessions, err := f.store.Sessions(f.t.Context(), store.SessionFilter{Owner: "vera", Idle: time.Hour, Limit: 10})
 	f.must(err)
 	reason := []string{"it was asked for by the team"}
 	return map[string]url.Values{
@@ -80,7 +82,7 @@ func TestFormsOfAdministrationAreGuarded(t *testing.T) {
 		f.must(err)
 		tokens, err := f.store.Tokens(t.Context(), "robot")
 		f.must(err)
-		sessions, err := f.store.Sessions(t.Context(), "vera", time.Hour, 10)
+		sessions, err := f.store.Sessions(t.Context(), store.SessionFilter{Owner: "vera", Idle: time.Hour, Limit: 10})
 		f.must(err)
 		joins, err := f.store.JoinTokens(t.Context())
 		f.must(err)
@@ -252,10 +254,25 @@ func TestTokensAndSessionsAreAdministered(t *testing.T) {
 
 	f.user("vera", developer)
 	one, two := f.enter("vera"), f.enter("vera")
-	list, err := f.store.Sessions(t.Context(), "vera", time.Hour, 10)
+	list, err := f.store.Sessions(t.Context(), store.SessionFilter{Owner: "vera", Idle: time.Hour, Limit: 10})
 	if err != nil || len(list) != 2 {
 		t.Fatal(list, err)
 	}
+	for i := range wire.MaxPage { // with vera's and root's, more than one page has
+		owner := fmt.Sprintf("robot%d", i%10) // one person has 50 at most
+		f.must(f.store.CreateSession(t.Context(), store.Session{
+			ID: restart.NewID(time.Now()), Hash: fmt.Sprint("hash", i), Owner: owner, CreatedAt: time.Now(), LastSeenAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour),
+		}))
+	}
+	first := f.do("GET", "/admin/sessions", "", "Cookie", root).body
+	lacks(t, first, list[0].ID)
+	more := regexp.MustCompile(`href="(/admin/sessions\?[^"]*before=[^"]*)"`).FindStringSubmatch(first)
+	if more == nil {
+		t.Fatalf("there is no second page:\n%s", first)
+	}
+	second := f.do("GET", html.UnescapeString(more[1]), "", "Cookie", root).body
+	wants(t, second, list[0].ID, list[1].ID)
+	lacks(t, second, "before=", "robot0")
 	wants(t, f.do("GET", "/admin/sessions?of=vera", "", "Cookie", root).body, list[0].ID, list[1].ID, "Every browser of vera")
 	if res := f.post("/admin/sessions/end", url.Values{"id": {list[0].ID}}, "Cookie", root); res.Header.Get("Location") != "/admin/sessions?done=session" {
 		t.Errorf("%s", res.Status)

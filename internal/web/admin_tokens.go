@@ -37,7 +37,7 @@ type (
 		adminPage
 		Owner    string
 		Sessions []ownedSession
-		Full     bool // there may be more
+		More     string // address of the next page; "" = this is the last
 	}
 	ownedSession struct {
 		sessionLine
@@ -114,29 +114,27 @@ func (s *site) createTokenFor(w http.ResponseWriter, v *visit) error {
 	if err != nil {
 		return err
 	}
-	var wrong *filled
+	var again filled
 	switch {
 	case req.Owner == "":
-		wrong = &filled{Name: "create", Values: v.PostForm, Field: "owner", Wrong: say(v.lang, "admintokens.noowner")}
+		again = refuse(v.PostForm, "create", "owner", say(v.lang, "admintokens.noowner"))
 	case len(req.Roles) == 0:
-		wrong = &filled{Name: "create", Values: v.PostForm, Field: "roles", Wrong: say(v.lang, "token.norole")}
+		again = refuse(v.PostForm, "create", "roles", say(v.lang, "token.norole"))
 	}
 	secret := ""
-	if wrong == nil {
+	if again.Name == "" {
 		if _, secret, err = s.cfg.Control.CreateToken(v.Context(), v.actor, req); err != nil {
-			again, err := refill(v, "create", err)
-			if err != nil {
+			if again, err = refill(v, "create", err); err != nil {
 				return err
 			}
-			wrong = &again
 		}
 	}
 	page, err := s.tokensPage(v)
 	if err != nil {
 		return err
 	}
-	if wrong != nil {
-		page.Form = *wrong
+	if again.Name != "" {
+		page.Form = again
 		return s.show(w, v, http.StatusUnprocessableEntity, pageAdminTokens, page)
 	}
 	page.NewName, page.Secret = restart.Escape(req.Name), secret
@@ -161,11 +159,15 @@ func (s *site) adminSessions(w http.ResponseWriter, v *visit) error {
 	if restart.CheckPerson(owner) != nil { // nobody's name: all are shown
 		owner = ""
 	}
-	list, err := s.sessionsOf(v, owner)
+	list, err := s.cfg.Control.SessionsOf(v.Context(), v.actor, owner, sessionBefore(v))
 	if err != nil {
 		return err
 	}
-	page := sessionsPage{adminPage: s.adminLayout(v, say(v.lang, "adminsessions.title")), Owner: owner, Full: len(list) >= wire.MaxPage}
+	page := sessionsPage{adminPage: s.adminLayout(v, say(v.lang, "adminsessions.title")), Owner: owner}
+	if n := len(list); n >= wire.MaxPage {
+		last := list[n-1]
+		page.More = withQuery("/admin/sessions", url.Values{"of": {owner}, "since": {strconv.FormatInt(last.CreatedAt.UnixMicro(), 10)}, "before": {last.ID}})
+	}
 	now := s.cfg.Now()
 	for _, x := range list {
 		page.Sessions = append(page.Sessions, ownedSession{sessionLine{
@@ -176,11 +178,14 @@ func (s *site) adminSessions(w http.ResponseWriter, v *visit) error {
 	return s.show(w, v, http.StatusOK, pageAdminSessions, page)
 }
 
-func (s *site) sessionsOf(v *visit, owner string) ([]wire.Session, error) {
-	if owner != "" {
-		return s.cfg.Control.SessionsOf(v.Context(), v.actor, owner)
+// sessionBefore gives the last session of the page before; nil = this is the first.
+func sessionBefore(v *visit) *wire.Session {
+	since, err := strconv.ParseInt(v.URL.Query().Get("since"), 10, 64)
+	id := v.URL.Query().Get("before")
+	if err != nil || since <= 0 || restart.CheckID(id) != nil {
+		return nil
 	}
-	return s.cfg.Control.Sessions(v.Context(), v.actor, true)
+	return &wire.Session{ID: id, CreatedAt: time.UnixMicro(since)}
 }
 
 func (s *site) endSessionOf(w http.ResponseWriter, v *visit) error {

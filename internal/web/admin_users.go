@@ -122,7 +122,7 @@ func (s *site) userPage(v *visit) (userPage, error) {
 	if err != nil {
 		return userPage{}, err
 	}
-	sessions, err := s.cfg.Control.SessionsOf(v.Context(), v.actor, name)
+	sessions, err := s.cfg.Control.SessionsOf(v.Context(), v.actor, name, nil)
 	if err != nil {
 		return userPage{}, err
 	}

@@ -43,7 +43,7 @@ func TestApprovingOnThePage(t *testing.T) {
 	wants(t, f.page(root, run.ID+"?host=web2.nginx.example.com"), `<option selected>web2.nginx.example.com`, "Shown for web2.nginx.example.com", "balancer out web2.nginx.example.com")
 	wants(t, f.page(root, run.ID+"?host=db1.example.com"), "Shown for web1.nginx.example.com")
 	lacks(t, f.page(dana, run.ID), "runs wait for you", "run waits for you")
-	wants(t, f.page(root, run.ID, "Accept-Language", "ru"), "(1 запуск ждёт вас)", "Ждёт одобрения", "После одобрения сразу начнётся на 3 хостах", "Одобрить", "Отклонить")
+	wants(t, f.page(root, run.ID, "Accept-Language", "ru"), "(1 запуск ждёт вас)", "Ждёт одобрения", "После одобрения запуск сразу начнётся на 3 хостах", "Одобрить", "Отклонить")
 	wants(t, f.do("GET", "/approvals", "", "Cookie", root).body, "/runs/"+run.ID, "502s since the 14:00 deploy", "3 hosts", "Look at the plan and decide")
 	wants(t, f.do("GET", "/approvals", "", "Cookie", dana).body, "/runs/"+run.ID, "Who may decide", "an admin, other than dana")
 

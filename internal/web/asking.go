@@ -146,7 +146,9 @@ func (a asking) wrongs(l language, c control.Choice) []wrong {
 	var out []wrong
 	find := func(field, label string, err error) {
 		if e := personalOf(err); e != nil {
-			out = append(out, wrong{Field: field, Label: label, Message: restart.Escape(e.Message), Hint: sentences(e.Hint)})
+			x := wrongOf(l, e)
+			x.Field, x.Label = field, label
+			out = append(out, x)
 		}
 	}
 	if environments := environmentsOf(c.Places); a.environment == "" && a.group == "" && a.hosts == "" && len(environments) > 1 {

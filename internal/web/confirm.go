@@ -36,7 +36,7 @@ func (s *site) startRun(w http.ResponseWriter, v *visit) error {
 		d := drawing{run: run, ticked: set(form["hosts"])}
 		hosts := d.chosen()
 		if len(hosts) == 0 {
-			d.noneTicked = true
+			d.sent = refuse(form, "plan", control.FieldHosts, say(v.lang, "plan.none"))
 			return s.drawPlan(w, v, http.StatusUnprocessableEntity, d)
 		}
 		req.Hosts = unlessAll(hosts, *run.Plan)
@@ -47,7 +47,7 @@ func (s *site) startRun(w http.ResponseWriter, v *visit) error {
 			return err
 		}
 		if typed := strings.TrimSpace(form.Get("typed")); frozen == nil && typed != run.Service {
-			return s.confirm(w, v, run, req, form.Has("typed"))
+			return s.confirm(w, v, run, req)
 		}
 	}
 	started, err := s.cfg.Control.Start(v.Context(), v.actor, run.ID, req)
@@ -94,7 +94,7 @@ func unlessAll(hosts []string, plan restart.Plan) []string {
 }
 
 // confirm shows the second step: what will happen, once more and in numbers.
-func (s *site) confirm(w http.ResponseWriter, v *visit, run restart.Run, req wire.StartRequest, failed bool) error {
+func (s *site) confirm(w http.ResponseWriter, v *visit, run restart.Run, req wire.StartRequest) error {
 	plan, err := s.cfg.Control.WouldStart(v.Context(), v.actor, run, req)
 	switch {
 	case restart.CodeOf(err) == restart.CodePlanChanged:
@@ -106,7 +106,7 @@ func (s *site) confirm(w http.ResponseWriter, v *visit, run restart.Run, req wir
 	page := confirmPage{
 		layout: s.layout(v, say(v.lang, "confirm.title")), ID: run.ID, Service: run.Service, Environment: run.Environment, Heading: heading(v.lang, run),
 		Reason: restart.Escape(run.Reason), Ticked: req.Hosts, More: max(len(chosen)-namesShown, 0), LeftOut: len(plan.Asked()) - len(chosen),
-		Version: run.Version, Failed: failed, Warnings: warningsOf(&plan),
+		Version: run.Version, Warnings: allSaid(v.lang, warningsOf(&plan)),
 	}
 	for _, h := range chosen[:min(len(chosen), namesShown)] {
 		page.Hosts = append(page.Hosts, h.Name)
@@ -116,8 +116,8 @@ func (s *site) confirm(w http.ResponseWriter, v *visit, run restart.Run, req wir
 	}
 	page.Button, _ = buttonOf(v.lang, run, len(chosen))
 	status := http.StatusOK
-	if failed {
-		status = http.StatusUnprocessableEntity
+	if v.PostForm.Has("typed") { // something else than the name
+		page.Sent, status = refuse(v.PostForm, "confirm", "typed", say(v.lang, "confirm.failed")), http.StatusUnprocessableEntity
 	}
 	return s.show(w, v, status, pageConfirm, page)
 }
@@ -126,7 +126,7 @@ func (s *site) confirm(w http.ResponseWriter, v *visit, run restart.Run, req wir
 func placeNotes(l language, p control.Place, now moments) []noteLine {
 	var out []noteLine
 	if e := personalOf(p.Refused); e != nil {
-		out = append(out, noteLine{Tone: toneFail, Text: restart.Escape(e.Message), Hint: sentences(e.Hint)})
+		out = append(out, noteLine{Tone: toneFail, Text: said(l, e.Message), Hint: sentences(l, e.Hint)})
 	}
 	if p.Frozen != nil {
 		out = append(out, noteLine{Tone: toneHold, Text: say(l, "start.frozen", now(p.Frozen.Ends).Short, restart.Escape(p.Frozen.Reason))})

@@ -109,8 +109,8 @@ func (s *site) export(w http.ResponseWriter, v *visit, query wire.RunQuery, writ
 // asked reads the filter of a file; one that is wrong is refused in words.
 func asked(v *visit) (wire.RunQuery, error) {
 	query, filter := filterOf(v.lang, v.URL.Query())
-	if filter.First != "" {
-		return query, restart.Errorf(restart.CodeInvalid, "%s: %s", filter.First, filter.Wrong[filter.First])
+	if wrongs := filter.Sent.Wrongs; len(wrongs) > 0 {
+		return query, restart.Errorf(restart.CodeInvalid, "%s: %s", wrongs[0].Field, wrongs[0].Message)
 	}
 	_, _, err := query.Bounds()
 	return query, err

@@ -13,10 +13,9 @@ import (
 type filterView struct {
 	Text, Service, Group, Host, Person, Since, Until string
 	Environments, States, Kinds                      []option
-	Wrong                                            map[string]string // by field, what is wrong with it
-	First                                            string            // the first field that is wrong
-	Any                                              bool              // something is narrowed
-	CSV, JSON                                        string            // addresses of the same as files
+	Sent                                             filled // of which only what is wrong
+	Any                                              bool   // something is narrowed
+	CSV, JSON                                        string // addresses of the same as files
 }
 
 // filterOf reads the filter of an address. Of what is wrong each field says it;
@@ -28,36 +27,34 @@ func filterOf(l language, q url.Values) (wire.RunQuery, filterView) {
 		Kind: restart.Kind(get("kind")), Since: get("since"), Until: get("until"), Text: get("q"), Cursor: get("before"), Limit: runsPerPage,
 	}
 	view := filterView{
-		Text: query.Text, Service: query.Service, Group: query.Group, Host: get("host"), Person: query.Actor, Since: query.Since, Until: query.Until, Wrong: map[string]string{},
+		Text: query.Text, Service: query.Service, Group: query.Group, Host: get("host"), Person: query.Actor, Since: query.Since, Until: query.Until, Sent: filled{Name: "filter"},
 	}
-	wrong := func(field, what string) {
-		if view.Wrong[field] = say(l, "wrongfilter."+what); view.First == "" {
-			view.First = field
-		}
+	refuse := func(field, what string) {
+		view.Sent.Wrongs = append(view.Sent.Wrongs, wrong{Field: field, Message: say(l, "wrongfilter."+what)})
 	}
 	if len(query.Text) > 200 || len(strings.Fields(query.Text)) > 6 {
-		wrong("q", "text")
+		refuse("q", "text")
 	}
 	for _, name := range strings.FieldsFunc(strings.Join(q["state"], ","), func(r rune) bool { return r == ',' }) {
 		if !slices.Contains(restart.RunStates(), restart.RunState(name)) {
-			wrong("state", "state")
+			refuse("state", "state")
 			continue
 		}
 		query.States = append(query.States, restart.RunState(name))
 	}
 	if query.Kind != "" && !slices.Contains(restart.Kinds(), query.Kind) {
-		wrong("kind", "kind")
+		refuse("kind", "kind")
 	}
 	since, _, err := wire.RunQuery{Since: query.Since}.Bounds()
 	if err != nil {
-		wrong("since", "day")
+		refuse("since", "day")
 	}
 	_, until, err := wire.RunQuery{Until: query.Until}.Bounds()
 	switch {
 	case err != nil:
-		wrong("until", "day")
+		refuse("until", "day")
 	case !until.IsZero() && until.Before(since):
-		wrong("until", "order")
+		refuse("until", "order")
 	}
 	view.States = stateChoices(l, query.States)
 	view.Kinds = kindChoices(l, query.Kind)

@@ -5,21 +5,35 @@ import (
 	"net/url"
 	"slices"
 
-	"github.com/restartilka/restartilka/internal/control"
 	"github.com/restartilka/restartilka/internal/restart"
 )
 
 // filled is a form that is shown again: what was typed into it, and what is
-// wrong with it.
+// wrong with it. The focus goes to the first field that is wrong.
 type filled struct {
 	Name   string // which of the page's forms; "" = none was sent
 	Values url.Values
-	Field  string // that is wrong; "" = none in particular
-	Wrong  string
+	Wrongs []wrong // in the order of the fields
 }
 
-// beside is what is wrong with one field.
-type beside struct{ ID, Text string }
+// wrong is what is wrong with one field of a form.
+type wrong struct {
+	Field   string // "" = none in particular
+	Label   string // of the field, where all that is wrong is listed
+	Message string
+	Hint    []string
+}
+
+// beside is what a page says at one field: the sentences beside it, and on the
+// field itself that they are about it.
+type beside struct {
+	ID      string // of the sentences
+	Message string // "" = nothing is wrong
+	Hint    []string
+	Help    string // id of what describes the field in any case
+	Focus   bool
+	Whole   bool // it is about no field
+}
 
 // readForm reads what was sent, of at most limit bytes.
 func readForm(w http.ResponseWriter, v *visit, limit int64) error {
@@ -30,18 +44,25 @@ func readForm(w http.ResponseWriter, v *visit, limit int64) error {
 	return nil
 }
 
+// wrongOf says an error beside the field that it is about.
+func wrongOf(l language, e *restart.Error) wrong {
+	return wrong{Field: restart.FieldOf(e), Message: said(l, e.Message), Hint: sentences(l, e.Hint)}
+}
+
 // refill gives a form that was refused, to be shown again. Errors that are not
 // about what was typed have a page of their own: they are given back.
 func refill(v *visit, name string, err error) (filled, error) {
 	e, ok := asProblem(err)
-	if !ok || !slices.Contains([]restart.Code{restart.CodeInvalid, restart.CodeReason, restart.CodeConflict, restart.CodeTooLarge}, e.Code) {
+	typed := ok && (restart.FieldOf(e) != "" || slices.Contains([]restart.Code{restart.CodeInvalid, restart.CodeConflict, restart.CodeTooLarge}, e.Code))
+	if !typed {
 		return filled{}, err
 	}
-	text := restart.Escape(e.Message)
-	if e.Hint != "" {
-		text += " (" + restart.Escape(sentences(e.Hint)[0]) + ")"
-	}
-	return filled{Name: name, Values: v.PostForm, Field: control.FieldOf(err), Wrong: text}, nil
+	return filled{Name: name, Values: v.PostForm, Wrongs: []wrong{wrongOf(v.lang, e)}}, nil
+}
+
+// refuse gives a form with a sentence of the page's own beside a field.
+func refuse(values url.Values, name, field, message string) filled {
+	return filled{Name: name, Values: values, Wrongs: []wrong{{Field: field, Message: message}}}
 }
 
 // For gives the form if it is the one of that name, and an empty one otherwise.
@@ -69,29 +90,45 @@ func (f filled) Has(field, value string, otherwise bool) bool {
 	return slices.Contains(f.Values[field], value)
 }
 
-// At gives what is wrong with a field.
-func (f filled) At(field string) beside {
-	if f.Name == "" || f.Field != field {
-		return beside{}
+// At gives what is to be said at a field, which the text with the id help
+// describes in any case.
+func (f filled) At(field string, help ...string) beside {
+	var b beside
+	if len(help) > 0 {
+		b.Help = help[0]
 	}
-	return beside{ID: f.Name + "-" + field, Text: f.Wrong}
+	for i, x := range f.Wrongs {
+		if x.Field == field && field != "" {
+			b.ID, b.Message, b.Hint, b.Focus = f.Name+"-"+field+"-wrong", x.Message, x.Hint, i == 0
+			break
+		}
+	}
+	return b
 }
 
 // Whole gives what is wrong with no field that the form has.
 func (f filled) Whole(fields ...string) beside {
-	if f.Name == "" || slices.Contains(fields, f.Field) {
-		return beside{}
+	for _, x := range f.Wrongs {
+		if !slices.Contains(fields, x.Field) {
+			return beside{ID: f.Name + "-wrong", Message: x.Message, Hint: x.Hint, Whole: true}
+		}
 	}
-	return beside{ID: f.Name, Text: f.Wrong}
+	return beside{}
+}
+
+// Group is b at fields that stand together: the focus goes to one of them.
+func (b beside) Group() beside {
+	b.Focus = false
+	return b
 }
 
 // reasonField is the field of a reason.
 type reasonField struct {
-	ID, Value string
-	At        beside
+	ID, Label, Value string
+	At               beside
 }
 
-// Reason gives the field of the reason of a form, whose ids begin so.
-func (f filled) Reason(id string) reasonField {
-	return reasonField{ID: id, Value: f.Value("reason", ""), At: f.At("reason")}
+// Reason gives the field of the reason of a form, whose id begins so.
+func (f filled) Reason(id, label string) reasonField {
+	return reasonField{ID: id + "-reason", Label: label, Value: f.Value("reason", ""), At: f.At("reason")}
 }

@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/wire"
 )
 
@@ -35,7 +34,7 @@ func (s *site) freezeForm(v *visit) (*freezeForm, error) {
 	var err error
 	f.Environments, f.Zone, err = s.cfg.Control.FreezePlaces(v.Context(), v.actor)
 	if e, ok := asProblem(err); ok {
-		f.Down, err = restart.Escape(e.Message), nil
+		f.Down, err = said(v.lang, e.Message), nil
 	}
 	for _, day := range []string{"mon", "tue", "wed", "thu", "fri", "sat", "sun"} {
 		f.Days = append(f.Days, dayChoice{day, say(v.lang, "day."+day)})

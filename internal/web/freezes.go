@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/restartilka/restartilka/internal/control"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/wire"
 )
@@ -30,6 +31,7 @@ type glassLine struct {
 	ID, Service, Environment, By, Reason, Waived, Outcome string
 	At                                                    moment
 	MayReview                                             bool
+	Form                                                  filled
 }
 
 // frozen gives the freeze that stands in a run's way now, where that matters:
@@ -93,10 +95,10 @@ func (s *site) freezesPage(v *visit) (freezesPage, error) {
 
 // glassForm is the second, deliberate step of a start past a freeze.
 func (s *site) glassForm(w http.ResponseWriter, v *visit) error {
-	return s.showGlassForm(w, v, http.StatusOK, false, nil)
+	return s.showGlassForm(w, v, nil)
 }
 
-func (s *site) showGlassForm(w http.ResponseWriter, v *visit, status int, failed bool, hosts []string) error {
+func (s *site) showGlassForm(w http.ResponseWriter, v *visit, hosts []string) error {
 	run, err := s.run(v)
 	if err != nil {
 		return err
@@ -107,13 +109,17 @@ func (s *site) showGlassForm(w http.ResponseWriter, v *visit, status int, failed
 	}
 	page := breakPage{
 		layout: s.layout(v, say(v.lang, "break.title")), ID: run.ID, Service: run.Service, Environment: run.Environment,
-		Hosts: len(newBoard(v.lang, run).hosts), Ticked: hosts, Failed: failed, Awaiting: run.State == restart.RunAwaitingApproval,
+		Hosts: len(newBoard(v.lang, run).hosts), Ticked: hosts, Awaiting: run.State == restart.RunAwaitingApproval,
 	}
 	if len(hosts) > 0 {
 		page.Hosts = len(hosts)
 	}
 	if page.Frozen, err = s.frozen(v, run, s.cfg.Now()); err != nil {
 		return err
+	}
+	status := http.StatusOK
+	if v.PostForm.Has("service") { // another one's name
+		page.Sent, status = refuse(v.PostForm, "break", "service", say(v.lang, "break.failed")), http.StatusUnprocessableEntity
 	}
 	return s.show(w, v, status, pageBreak, page)
 }
@@ -134,16 +140,13 @@ func (s *site) breakGlass(w http.ResponseWriter, v *visit) error {
 		d := drawing{run: run, ticked: set(hosts)}
 		all := d.chosen()
 		if len(all) == 0 {
-			d.noneTicked = true
+			d.sent = refuse(form, "plan", control.FieldHosts, say(v.lang, "plan.none"))
 			return s.drawPlan(w, v, http.StatusUnprocessableEntity, d)
 		}
 		hosts = unlessAll(all, *run.Plan)
 	}
-	if !form.Has("service") {
-		return s.showGlassForm(w, v, http.StatusOK, false, hosts)
-	}
 	if strings.TrimSpace(form.Get("service")) != run.Service {
-		return s.showGlassForm(w, v, http.StatusUnprocessableEntity, true, hosts)
+		return s.showGlassForm(w, v, hosts)
 	}
 	if _, err := s.cfg.Control.Start(v.Context(), v.actor, run.ID, wire.StartRequest{BreakGlass: true, Hosts: hosts}); err != nil {
 		return err
@@ -153,6 +156,11 @@ func (s *site) breakGlass(w http.ResponseWriter, v *visit) error {
 }
 
 func (s *site) listGlass(w http.ResponseWriter, v *visit) error {
+	return s.showGlass(w, v, http.StatusOK, filled{})
+}
+
+// showGlass lists the runs that wait for a review, with the form that was sent.
+func (s *site) showGlass(w http.ResponseWriter, v *visit, status int, sent filled) error {
 	list, err := s.cfg.Control.Unreviewed(v.Context(), v.actor)
 	if err != nil {
 		return err
@@ -161,25 +169,25 @@ func (s *site) listGlass(w http.ResponseWriter, v *visit) error {
 	page := glassPage{layout: s.layout(v, say(v.lang, "glass.title"))}
 	for _, b := range list {
 		page.Runs = append(page.Runs, glassLine{
-			ID: b.Run, Service: b.Service, Environment: b.Environment, By: b.By, Reason: restart.Escape(b.Reason), Waived: restart.Escape(b.Waived),
-			Outcome: outcomeOf(v.lang, b), At: momentOf(b.At, now), MayReview: s.cfg.Control.MayReview(v.Context(), v.actor, b),
+			ID: b.Run, Service: b.Service, Environment: b.Environment, By: b.By, Reason: restart.Escape(b.Reason), Waived: said(v.lang, b.Waived),
+			Outcome: said(v.lang, b.Outcome), At: momentOf(b.At, now), MayReview: s.cfg.Control.MayReview(v.Context(), v.actor, b), Form: sent.For("note-" + b.Run),
 		})
 	}
-	return s.show(w, v, http.StatusOK, pageGlass, page)
-}
-
-// outcomeOf says what became of a run, with its counts in English only: they
-// come as a sentence.
-func outcomeOf(l language, b wire.BrokenGlass) string {
-	if l == english {
-		return restart.Escape(b.Outcome)
-	}
-	return known(l, "runstate."+string(b.State), string(b.State))
+	return s.show(w, v, status, pageGlass, page)
 }
 
 func (s *site) reviewGlass(w http.ResponseWriter, v *visit) error {
-	v.Body = http.MaxBytesReader(w, v.Body, maxForm)
-	if _, err := s.cfg.Control.ReviewGlass(v.Context(), v.actor, v.PathValue("id"), v.PostFormValue("note")); err != nil {
+	if err := s.form(w, v); err != nil {
+		return err
+	}
+	id := v.PathValue("id")
+	if _, err := s.cfg.Control.ReviewGlass(v.Context(), v.actor, id, v.PostForm.Get("note")); restart.FieldOf(err) != "" {
+		again, err := refill(v, "note-"+id, err)
+		if err != nil {
+			return err
+		}
+		return s.showGlass(w, v, http.StatusUnprocessableEntity, again)
+	} else if err != nil {
 		return err
 	}
 	http.Redirect(w, v.Request, "/break-glass", http.StatusSeeOther)

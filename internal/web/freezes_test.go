@@ -109,6 +109,13 @@ func TestFreezesPage(t *testing.T) {
 		Environments: []string{"all"}, Services: []string{"bare"}, Weekly: "fri 18:00-mon 08:00", Zone: "Europe/Berlin", Reason: "nobody is there at weekends",
 	})
 	f.must(err)
+	// The page of a service has those of where it runs, and no others.
+	f.must(s.Store.AddFreeze(t.Context(), restart.Freeze{
+		ID: restart.NewID(time.Now()), Environments: []string{"testing"}, Zone: "UTC", From: new(time.Now().UTC()), To: new(time.Now().UTC().Add(time.Hour)), Reason: "the load test needs quiet", CreatedBy: "root", CreatedAt: time.Now().UTC(),
+	}, audit.Record{Action: audit.FreezeAdded}))
+	shop := f.do("GET", "/services/shop", "", "Cookie", cookie).body
+	wants(t, shop, "the &lt;b&gt;big&lt;/b&gt; sale")
+	lacks(t, shop, "the load test", "nobody is there at weekends")
 	page := f.do("GET", "/freezes", "", "Cookie", cookie).body // the two in either order: it may be weekend
 	wants(t, page, "production: frozen until", "the &lt;b&gt;big&lt;/b&gt; sale", "by root", freeze.ID)
 	wants(t, page, "bare · every environment", "every week: fri 18:00-mon 08:00, Europe/Berlin")
@@ -127,7 +134,7 @@ func TestBreakGlassOnPages(t *testing.T) {
 	plain, sure := f.as("anna", developer), f.as("anna", developer, restart.RoleBreakGlass)
 
 	page := f.do("GET", "/runs/"+run.ID, "", "Cookie", plain).body
-	wants(t, page, "Frozen until", "the big sale is on", "wait until then; or an admin lifts it")
+	wants(t, page, "frozen until", "the big sale is on", "wait until then; or an admin lifts it")
 	lacks(t, page, path, "/start\"")
 	if res := f.post("/runs/"+run.ID+"/start", nil, "Cookie", plain); res.StatusCode != http.StatusConflict || !strings.Contains(res.body, "This is frozen now") || !strings.Contains(res.body, "the big sale is on") {
 		t.Errorf("start: %s\n%s", res.Status, res.body)
@@ -135,7 +142,7 @@ func TestBreakGlassOnPages(t *testing.T) {
 	if res := f.post(path, url.Values{"service": {"shop"}}, "Cookie", plain); res.StatusCode != http.StatusForbidden {
 		t.Errorf("without the right: %s", res.Status)
 	}
-	wants(t, f.do("GET", "/runs/"+run.ID, "", "Cookie", sure).body, "Frozen until", `action="`+path+`"`, "It can&#39;t wait: break the glass")
+	wants(t, f.do("GET", "/runs/"+run.ID, "", "Cookie", sure).body, "frozen until", `action="`+path+`"`, "It can&#39;t wait: break the glass")
 	wants(t, f.do("GET", path, "", "Cookie", sure).body, "Break the glass", "the big sale is on", "3 hosts although", `action="`+path+`"`, "type the name of the service: shop")
 	wants(t, f.post(path, url.Values{"ticked": {"yes"}, "hosts": {"web1", "web3"}}, "Cookie", sure).body, "2 hosts although", `name="hosts" value="web1"`, `name="hosts" value="web3"`)
 	for _, typed := range []string{"", "shopp", "yes"} {

@@ -48,7 +48,7 @@ func TestFilters(t *testing.T) {
 	if res.StatusCode != http.StatusUnprocessableEntity {
 		t.Errorf("%s", res.Status)
 	}
-	wants(t, res.body, `value="&#34;&gt;&lt;b&gt;"`, `aria-invalid="true" aria-describedby="w-state"`, "autofocus", "There is no such state", `value="soon"`, "A day such as 2026-11-22")
+	wants(t, res.body, `value="&#34;&gt;&lt;b&gt;"`, `aria-invalid="true" aria-describedby="filter-state-wrong"`, "autofocus", "There is no such state", `value="soon"`, "A day such as 2026-11-22")
 	lacks(t, res.body, "<b>\"", "run-"+one.ID)
 	wants(t, get("/runs?since=2026-02-02&until=2026-01-01").body, `value="2026-01-01"`, "This is before the first day")
 	if res := get("/runs.csv?state=tired"); res.StatusCode != http.StatusUnprocessableEntity || res.Header.Get("Content-Disposition") != "" {

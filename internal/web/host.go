@@ -79,7 +79,7 @@ func (s *site) showHost(w http.ResponseWriter, v *visit) error {
 		}
 	}
 	if len(tasks) == 0 {
-		return restart.Errorf(restart.CodeNotFound, "%s", say(v.lang, "problem.nohost", restart.Quote(host)))
+		return restart.Errorf(restart.CodeNotFound, "%s", say(v.lang, "problem.nohost", named(v.lang, host)))
 	}
 	slices.SortFunc(tasks, func(a, b restart.Task) int { return b.Attempt - a.Attempt })
 	view := hostView{Run: run.ID, Service: run.Service, Environment: run.Environment, Host: host, Tone: toneOf(tasks[0]), State: say(v.lang, "taskstate."+string(tasks[0].State))}
@@ -111,7 +111,7 @@ func (s *site) attempt(v *visit, run restart.Run, t restart.Task) (attempt, erro
 	}
 	a := attempt{
 		Number: t.Attempt, Run: run.ID, Task: t.ID, Tone: toneOf(t), State: say(v.lang, "taskstate."+string(t.State)),
-		Error: restart.Escape(t.Error), ExitCode: t.ExitCode, Drained: t.Drained && t.State.Final(), Containment: restart.Escape(status.Containment),
+		Error: said(v.lang, t.Error), ExitCode: t.ExitCode, Drained: t.Drained && t.State.Final(), Containment: said(v.lang, status.Containment),
 		Samples: len(status.Health), Started: t.StartedAt != nil,
 	}
 	if t.Decision != nil {
@@ -125,10 +125,10 @@ func (s *site) attempt(v *visit, run restart.Run, t restart.Task) (attempt, erro
 	}
 	if n := len(status.Health); n > 0 && (!t.State.Final() || t.State == restart.TaskSucceeded) { // otherwise the error says it
 		h := status.Health[n-1]
-		a.Sample = &sample{At: momentOf(h.At, now), Healthy: h.Healthy, Detail: restart.Escape(h.Detail)}
+		a.Sample = &sample{At: momentOf(h.At, now), Healthy: h.Healthy, Detail: said(v.lang, h.Detail)}
 	}
 	for _, w := range status.Warnings {
-		a.Warnings = append(a.Warnings, restart.Escape(w))
+		a.Warnings = append(a.Warnings, said(v.lang, w))
 	}
 	for _, e := range status.Evidence {
 		a.Evidence = append(a.Evidence, evidenceOf(v.lang, e))
@@ -141,7 +141,7 @@ func phaseLineOf(l language, p protocol.PhaseReport, state restart.TaskState, no
 	line := phaseLine{Name: phaseName(l, string(p.Phase)), Began: momentOf(p.StartedAt, now), Took: lasted(&p.StartedAt, p.FinishedAt, now), Tone: toneDone, Result: say(l, "host.ok")}
 	switch {
 	case p.Error != "":
-		line.Tone, line.Result = toneFail, restart.Escape(p.Error)
+		line.Tone, line.Result = toneFail, said(l, p.Error)
 	case p.ExitCode != nil && *p.ExitCode != 0:
 		line.Tone, line.Result = toneFail, ""
 	case p.FinishedAt == nil && state.Final():
@@ -162,7 +162,7 @@ func evidenceOf(l language, e protocol.EvidenceItem) evidence {
 	text, cut := tail([]byte(e.Text), maxText)
 	x := evidence{Title: known(l, "evidence."+e.Kind, e.Kind), Text: plain(text), Cut: cut + max(e.Truncated, 0)}
 	if e.Error != "" {
-		x.Error = say(l, "evidence.error", restart.Escape(e.Error))
+		x.Error = say(l, "evidence.error", said(l, e.Error))
 	}
 	return x
 }

@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -15,8 +16,8 @@ const (
 	// pace is the shortest time between two steps of a broadcast. The first
 	// change after a quiet time is sent at once.
 	pace = 100 * time.Millisecond
-	// recheck is how often a stream looks whether its reader is still signed in.
-	recheck = time.Second
+	// pulse is how often a stream looks whether its reader may still read.
+	pulse = 900 * time.Millisecond
 	// patience is how long a reader may take for one event.
 	patience = 30 * time.Second
 )
@@ -91,9 +92,12 @@ func (st *stream) follow(run string) error {
 		return err
 	}
 	number, passed := now.number, now.passed
-	alive, check := time.NewTicker(st.site.cfg.Keepalive), time.NewTicker(recheck)
+	alive, check := time.NewTicker(st.site.cfg.Keepalive), time.NewTicker(pulse)
 	defer alive.Stop()
 	defer check.Stop()
+	asked := time.Now()
+	gone := st.site.present.join(st.v.actor.Session)
+	defer st.site.present.leave(st.v.actor.Session)
 	for {
 		select {
 		case <-passed:
@@ -109,12 +113,18 @@ func (st *stream) follow(run string) error {
 			if err != nil {
 				return err
 			}
-		case <-check.C:
-			if actor, err := st.site.cfg.Auth.Authenticate(ctx, st.v.Request); err != nil || actor.Name != st.v.actor.Name {
-				return fmt.Errorf("the reader is not signed in any more: %w", err)
-			}
+		case <-gone:
+			return errors.New("the reader's session has ended")
+		case now := <-check.C:
 			if err := st.site.cfg.Control.Sees(st.v.actor); err != nil {
 				return err // the rules have changed
+			}
+			if gone != nil && now.Sub(asked) < recheck {
+				continue
+			}
+			asked = now
+			if actor, err := st.site.cfg.Auth.Authenticate(ctx, st.v.Request); err != nil || actor.Name != st.v.actor.Name {
+				return fmt.Errorf("the reader is not signed in any more: %w", err)
 			}
 		case <-alive.C:
 			if err := st.write(": alive\n\n"); err != nil {

@@ -22,20 +22,21 @@ func (s *site) loginForm(w http.ResponseWriter, v *visit) error {
 			http.Redirect(w, v.Request, "/login/"+url.PathEscape(tidy), http.StatusSeeOther)
 			return nil
 		}
-		return s.noLogin(w, v)
+		return s.noLogin(w, v, code)
 	}
 	return s.show(w, v, http.StatusOK, pageLogin, loginPage{layout: s.layout(v, say(v.lang, "login.title"))})
 }
 
-func (s *site) noLogin(w http.ResponseWriter, v *visit) error {
-	return s.show(w, v, http.StatusNotFound, pageLogin, loginPage{layout: s.layout(v, say(v.lang, "login.title")), Failed: true})
+func (s *site) noLogin(w http.ResponseWriter, v *visit, code string) error {
+	sent := refuse(url.Values{"code": {code}}, "find", "code", say(v.lang, "login.failed"))
+	return s.show(w, v, http.StatusNotFound, pageLogin, loginPage{layout: s.layout(v, say(v.lang, "login.title")), Sent: sent})
 }
 
 // showLogin says who asks to be signed in, from where, and what he will get.
 func (s *site) showLogin(w http.ResponseWriter, v *visit) error {
 	open, err := s.cfg.Control.Login(v.Context(), v.actor, v.PathValue("code"))
 	if restart.CodeOf(err) == restart.CodeNotFound {
-		return s.noLogin(w, v)
+		return s.noLogin(w, v, v.PathValue("code"))
 	}
 	if err != nil {
 		return err
@@ -65,7 +66,7 @@ func (s *site) answerLogin(confirm bool) func(http.ResponseWriter, *visit) error
 			signInAgain(w, v, "/login/"+code)
 			return nil
 		case restart.CodeNotFound:
-			return s.noLogin(w, v)
+			return s.noLogin(w, v, code)
 		default:
 			return err
 		}

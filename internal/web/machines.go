@@ -34,7 +34,7 @@ func (s *site) listHosts(w http.ResponseWriter, v *visit) error {
 	query, after := strings.TrimSpace(v.URL.Query().Get("q")), v.URL.Query().Get("after")
 	page := hostsPage{layout: s.layout(v, say(v.lang, "hosts.title")), Query: query}
 	now, err := s.cfg.Control.Inventory(v.Context(), v.actor)
-	page.Source = sourceOf(now, err, s.cfg.Now())
+	page.Source = sourceOf(v.lang, now, err, s.cfg.Now())
 	if err != nil {
 		s.unread(v.Context(), v, err)
 		return s.show(w, v, http.StatusServiceUnavailable, pageHosts, page)
@@ -115,7 +115,7 @@ func (s *site) showMachine(w http.ResponseWriter, v *visit) error {
 	}
 	page := machinePage{layout: s.layout(v, say(v.lang, "machine.title", name)), Name: name, All: withQuery("/runs", url.Values{"host": {name}}), Ask: "/hosts/" + name + "?ask=now"}
 	now, err := s.cfg.Control.Inventory(v.Context(), v.actor)
-	page.Source = sourceOf(now, err, s.cfg.Now())
+	page.Source = sourceOf(v.lang, now, err, s.cfg.Now())
 	switch i := slices.IndexFunc(now.Hosts, func(h restart.Host) bool { return h.Name == name }); {
 	case err != nil:
 		s.unread(v.Context(), v, err)
@@ -128,7 +128,7 @@ func (s *site) showMachine(w http.ResponseWriter, v *visit) error {
 		return err
 	}
 	if page.Gone && len(page.Runs) == 0 {
-		return restart.Errorf(restart.CodeNotFound, "%s", say(v.lang, "machine.none", restart.Quote(name)))
+		return restart.Errorf(restart.CodeNotFound, "%s", say(v.lang, "machine.none", named(v.lang, name)))
 	}
 	if page.Certificates, err = s.certificates(v, name); err != nil {
 		return err
@@ -165,7 +165,7 @@ func (s *site) certificates(v *visit, host string) (out []certificateLine, err e
 	}
 	now := s.cfg.Now()
 	for _, c := range list {
-		line := certificateLine{Serial: c.Serial, State: say(v.lang, "certificate."+c.State), Tone: toneDone, Why: restart.Escape(c.Revocation), Issued: momentOf(c.IssuedAt, now), Ends: momentOf(c.NotAfter, now)}
+		line := certificateLine{Serial: c.Serial, State: say(v.lang, "certificate."+c.State), Tone: toneDone, Why: said(v.lang, c.Revocation), Issued: momentOf(c.IssuedAt, now), Ends: momentOf(c.NotAfter, now)}
 		switch c.State {
 		case wire.CertificateRevoked, wire.CertificateOver:
 			line.Tone = toneFail
@@ -173,7 +173,7 @@ func (s *site) certificates(v *visit, host string) (out []certificateLine, err e
 			line.Tone = toneWait
 		}
 		if c.RenewalFailure != "" {
-			line.Tone, line.Why = toneHold, restart.Escape(c.RenewalFailure)
+			line.Tone, line.Why = toneHold, said(v.lang, c.RenewalFailure)
 		}
 		out = append(out, line)
 	}
@@ -186,18 +186,18 @@ func machineAgentOf(l language, check wire.HostCheck, now time.Time) *machineAge
 		a.Tone = toneFail
 	}
 	if check.Error != nil {
-		a.Message, a.Hint = restart.Escape(check.Error.Message), sentences(check.Error.Hint)
+		a.Message, a.Hint = said(l, check.Error.Message), sentences(l, check.Error.Hint)
 	}
 	for _, f := range check.Also {
 		if f.Error != nil {
-			a.Also = append(a.Also, restart.Escape(f.Error.Message))
+			a.Also = append(a.Also, said(l, f.Error.Message))
 		}
 	}
 	for _, w := range check.Warnings {
-		a.Warnings = append(a.Warnings, restart.Escape(w.Message))
+		a.Warnings = append(a.Warnings, said(l, w.Message))
 	}
 	if r := check.Report; r != nil {
-		a.Program, a.Review, a.Containment = restart.Escape(r.Program), restart.Escape(r.Review), restart.Escape(r.Containment)
+		a.Program, a.Review, a.Containment = restart.Escape(r.Program), restart.Escape(r.Review), said(l, r.Containment)
 		if r.Certificate != nil {
 			a.Certificate = r.Certificate.NotAfter.UTC().Format(time.DateOnly)
 		}

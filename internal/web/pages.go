@@ -42,8 +42,7 @@ type (
 		Password, Token bool // forms that there are
 		Redirects       []redirectLine
 		Look            displayView
-		Failed          bool
-		At, Why         string // which form has failed, and what it says
+		Sent            filled
 		Out             string // where to sign out elsewhere too
 	}
 	// redirectLine is a method that begins with a link.
@@ -56,19 +55,19 @@ type (
 		Look                               displayView
 		Local                              bool // has a password here
 		PasswordSet                        bool
-		OldWrong, NewWrong                 string
+		Sent                               filled
 		Sessions                           []sessionLine
 		Tokens                             []tokenLine
 		Lives                              []int // of a new token, in days
 		Secret                             string
-		TokenName, TokenWrong              string
 	}
 	loginPage struct {
 		layout
 		Code, Client, Address, Name string
 		Roles                       []string
 		At, Ends                    moment
-		Failed, Confirmed, Refused  bool
+		Sent                        filled
+		Confirmed, Refused          bool
 	}
 	runPage struct {
 		layout
@@ -104,7 +103,7 @@ type (
 		Ticked                   []string      // where not all are
 		Frozen                   *frozenNotice // nil = nothing is, just now
 		Awaiting                 bool          // it waits for an approval
-		Failed                   bool          // another name was typed
+		Sent                     filled        // with another name
 	}
 	scenariosPage struct {
 		layout
@@ -146,6 +145,7 @@ type (
 		Yours           bool   // the reader is Principal, whose signature is missing
 		Withdrawn       string // reason
 		MayWithdraw     bool
+		Sent            filled
 	}
 	hostPage struct {
 		layout

@@ -22,8 +22,7 @@ type (
 	chooserView struct {
 		Query   string
 		Keep    []param // what the form was called with, and keeps
-		Wrong   string  // about the service that was named
-		Hint    []string
+		Sent    filled  // with what is wrong with the service that was named
 		Offers  offersView
 		Trouble *troubleView
 		Focus   bool
@@ -49,16 +48,10 @@ type (
 		layout
 		Chooser *chooserView // nil = a service is chosen
 		Form    *startForm
-		Wrongs  []wrong
 		Trouble *troubleView
 	}
-	// wrong is something that is wrong with one field.
-	wrong struct {
-		Field, Label, Message string
-		Hint                  []string
-		First                 bool
-	}
 	startForm struct {
+		Sent                             filled // of which only what is wrong: the rest is below
 		Key, Service, Description, Other string // Other = address to choose another service
 		Mine                             bool
 		Places                           []placeLine
@@ -125,7 +118,7 @@ type (
 		Numbers                           []numberLine
 		Button                            string
 		Forms                             string // of the button's text, by plural
-		NoneTicked                        bool
+		Sent                              filled // with what is wrong with the hosts that are ticked
 		Steps                             *stepsView
 		StepHosts                         []choice
 		Checked                           *moment // when the hosts were asked again; nil = they were not
@@ -179,7 +172,7 @@ type (
 		Warnings                          []string
 		Version                           int64
 		Button                            string
-		Failed                            bool
+		Sent                              filled
 	}
 	// checksPage is the answers of a plan's agents, as parts of its page.
 	checksPage struct {

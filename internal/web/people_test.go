@@ -58,7 +58,7 @@ func TestSignInWithAPassword(t *testing.T) {
 		t.Errorf("recorded: %+v", got)
 	}
 	res := f.post("/sign-in", url.Values{"name": {"anna"}, "secret": {"wrong horse battery"}})
-	if res.StatusCode != http.StatusUnauthorized || strings.Contains(res.body, "wrong horse") || !strings.Contains(res.body, `aria-describedby="why"`) {
+	if res.StatusCode != http.StatusUnauthorized || strings.Contains(res.body, "wrong horse") || !strings.Contains(res.body, `aria-describedby="password-secret-wrong"`) {
 		t.Errorf("%s\n%s", res.Status, res.body)
 	}
 	for _, r := range f.audit(audit.SignInRefused) {
@@ -120,10 +120,10 @@ func TestProfile(t *testing.T) {
 		t.Errorf("dana's token: %s", res.Status)
 	}
 	// Her password: wrong, easy, and then right, which ends the other session.
-	if res := f.post("/profile/password", url.Values{"old": {"nonsense"}, "new": {"a different horse"}}, "Cookie", cookie); res.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(res.body, `id="old-wrong"`) {
+	if res := f.post("/profile/password", url.Values{"old": {"nonsense"}, "new": {"a different horse"}}, "Cookie", cookie); res.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(res.body, `id="password-old-wrong"`) {
 		t.Errorf("wrong: %s", res.Status)
 	}
-	if res := f.post("/profile/password", url.Values{"old": {password}, "new": {"short"}}, "Cookie", cookie); res.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(res.body, `id="new-wrong"`) {
+	if res := f.post("/profile/password", url.Values{"old": {password}, "new": {"short"}}, "Cookie", cookie); res.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(res.body, `id="password-password-wrong"`) {
 		t.Errorf("easy: %s", res.Status)
 	}
 	if res := f.post("/profile/password", url.Values{"old": {password}, "new": {"a different horse"}}, "Cookie", cookie); res.Header.Get("Location") != "/profile?done=password" {
@@ -194,7 +194,7 @@ func TestLoginPage(t *testing.T) {
 		t.Errorf("typed: %s to %s", res.Status, res.Header.Get("Location"))
 	}
 	for _, wrong := range []string{"/login?code=nonsense", "/login/00000-00000", "/login/%3Cscript%3E"} {
-		if res := f.do("GET", wrong, "", "Cookie", cookie); res.StatusCode != http.StatusNotFound || !strings.Contains(res.body, `id="why"`) {
+		if res := f.do("GET", wrong, "", "Cookie", cookie); res.StatusCode != http.StatusNotFound || !strings.Contains(res.body, `id="find-code-wrong"`) {
 			t.Errorf("%s: %s", wrong, res.Status)
 		}
 	}

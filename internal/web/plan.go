@@ -3,6 +3,7 @@ package web
 import (
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,9 +18,9 @@ const mostDifferences = 20
 
 // drawing is how a plan is to be shown: what was ticked, and what came of it.
 type drawing struct {
-	run        restart.Run
-	ticked     map[string]bool // nil = as the plan has it
-	noneTicked bool
+	run    restart.Run
+	ticked map[string]bool // nil = as the plan has it
+	sent   filled          // with what is wrong with that
 }
 
 // showPlan shows a draft to whoever looks: all that is to be known before the
@@ -46,12 +47,12 @@ func (s *site) drawPlan(w http.ResponseWriter, v *visit, status int, d drawing) 
 	page := planPage{
 		layout: s.layout(v, b.title(run)), ID: run.ID, Service: run.Service, Environment: run.Environment, Heading: heading(v.lang, run),
 		Tone: toneOfRun(run.State), State: say(v.lang, "runstate."+string(run.State)), Reason: restart.Escape(run.Reason), By: run.Actor,
-		Created: momentOf(run.CreatedAt, now), Looked: momentOf(run.Plan.MadeAt, now), Version: run.Version, NoneTicked: d.noneTicked,
+		Created: momentOf(run.CreatedAt, now), Looked: momentOf(run.Plan.MadeAt, now), Version: run.Version, Sent: d.sent,
 		Mine: run.Actor == v.actor.Name, Own: formFor(run), Second: s.cfg.Control.Deliberate(v.Context(), run), Check: "/runs/" + run.ID + "/check",
 	}
 	page.Only = onlyOf(v.lang, run)
 	if page.Mine && run.Via != "" {
-		page.By = say(v.lang, "run.via", run.Actor, run.Via)
+		page.By = say(v.lang, "run.via", run.Actor, viaOf(v.lang, run.Via))
 	}
 	for _, step := range []func(*visit, *planPage, drawing, time.Time) error{s.standsInTheWay, s.planChanged, s.plannedHosts, s.planNumbers, s.planSteps, s.checkInPage} {
 		if err := step(v, &page, d, now); err != nil {
@@ -142,14 +143,14 @@ func (s *site) standsInTheWay(v *visit, page *planPage, d drawing, now time.Time
 	a := s.acts(v.Context(), v.actor, d.run, page.Frozen != nil, now)
 	page.Start, page.MayBreak = a.Start, a.MayBreak
 	if page.Frozen != nil {
-		page.FrozenHow = sentences(s.cfg.Control.PastFreeze(v.Context(), v.actor, d.run))
+		page.FrozenHow = sentences(v.lang, s.cfg.Control.PastFreeze(v.Context(), v.actor, d.run))
 	}
 	if e := personalOf(s.cfg.Control.MayStart(v.Context(), v.actor, d.run)); e != nil && page.Mine {
-		page.Denied = troubleOf(e)
+		page.Denied = troubleOf(v.lang, e)
 	}
 	for _, w := range warningsOf(d.run.Plan) {
 		if page.Frozen == nil || !strings.Contains(w, d.run.Environment+" is frozen until ") { // is said by itself
-			page.Warnings = append(page.Warnings, w)
+			page.Warnings = append(page.Warnings, said(v.lang, w))
 		}
 	}
 	return nil
@@ -160,11 +161,7 @@ func warningsOf(p *restart.Plan) []string {
 	if p.Resolved != nil {
 		warnings = slices.Concat(warnings, p.Resolved.Warnings)
 	}
-	var out []string
-	for _, w := range warnings {
-		out = append(out, restart.Escape(w))
-	}
-	return out
+	return warnings
 }
 
 // planChanged compares with the plan that this one took the place of.
@@ -184,7 +181,7 @@ func (s *site) planChanged(v *visit, page *planPage, d drawing, _ time.Time) err
 	list := control.Differences(*before.Plan, *d.run.Plan)
 	page.Changed.More = max(len(list)-mostDifferences, 0)
 	for _, x := range list[:min(len(list), mostDifferences)] {
-		page.Changed.Differences = append(page.Changed.Differences, restart.Escape(x))
+		page.Changed.Differences = append(page.Changed.Differences, said(v.lang, x))
 	}
 	return nil
 }
@@ -223,7 +220,7 @@ func (s *site) plannedHosts(v *visit, page *planPage, d drawing, now time.Time) 
 			line.Batch = restart.BatchOf(plan.Batches, position) + 1
 			position++
 		} else if h.Why != h.Agent {
-			line.Why = restart.Escape(h.Why)
+			line.Why = said(v.lang, h.Why)
 		}
 		if l, ok := last[h.Name]; ok {
 			line.last(v.lang, l, now)
@@ -247,7 +244,7 @@ func plannedAgent(l language, position int, h restart.PlannedHost) agentView {
 	case "":
 		a.Tone, a.State = toneWait, say(l, "hoststate.unasked")
 	default:
-		a.Tone, a.State, a.Message = toneFail, say(l, "hoststate.not"), restart.Escape(h.Agent)
+		a.Tone, a.State, a.Message = toneFail, say(l, "hoststate.not"), said(l, h.Agent)
 	}
 	return a
 }
@@ -298,13 +295,13 @@ func agentOf(l language, position int, c wire.HostCheck) agentView {
 		a.Tone = toneFail
 	}
 	if c.Error != nil {
-		a.Message, a.Hint = restart.Escape(c.Error.Message), sentences(c.Error.Hint)
+		a.Message, a.Hint = said(l, c.Error.Message), sentences(l, c.Error.Hint)
 	}
 	for _, f := range c.Also {
-		a.Notes = append(a.Notes, restart.Escape(f.Error.Message))
+		a.Notes = append(a.Notes, said(l, f.Error.Message))
 	}
 	for _, w := range c.Warnings {
-		a.Notes = append(a.Notes, restart.Escape(w.Message))
+		a.Notes = append(a.Notes, said(l, w.Message))
 	}
 	return a
 }
@@ -335,11 +332,19 @@ func (s *site) planSteps(v *visit, page *planPage, d drawing, _ time.Time) error
 		if restart.CodeOf(err) == restart.CodeInternal {
 			return err
 		}
-		page.Warnings = append(page.Warnings, restart.Escape(personalOf(err).Message))
+		page.Warnings = append(page.Warnings, said(v.lang, personalOf(err).Message))
 		return nil
 	}
 	for _, h := range chosen[:min(len(chosen), control.MaxLooked)] {
 		page.StepHosts = append(page.StepHosts, choice{h.Name, h.Name == page.Steps.Host})
 	}
 	return nil
+}
+
+// WhyID is the id of what says why a host is left out; "" = nothing does.
+func (l plannedLine) WhyID() string {
+	if l.Why == "" {
+		return ""
+	}
+	return "why-" + strconv.Itoa(l.Position)
 }

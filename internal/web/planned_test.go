@@ -112,7 +112,7 @@ func TestProductionTakesASecondStep(t *testing.T) {
 		return f.post(path, form, "Cookie", cookie)
 	}
 	for _, wrong := range []string{"", "Shop", "2"} {
-		if res := typed(wrong); res.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(res.body, "not the name of the service") || !strings.Contains(res.body, `aria-describedby="why"`) {
+		if res := typed(wrong); res.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(res.body, "not the name of the service") || !strings.Contains(res.body, `aria-describedby="confirm-typed-wrong"`) {
 			t.Errorf("%q: %s\n%s", wrong, res.Status, res.body)
 		}
 	}
@@ -126,7 +126,7 @@ func TestProductionTakesASecondStep(t *testing.T) {
 	if none.StatusCode != http.StatusUnprocessableEntity {
 		t.Errorf("nothing is ticked: %s", none.Status)
 	}
-	wants(t, none.body, "No host is ticked", `action="`+path+`"`)
+	wants(t, none.body, `action="`+path+`"`, `id="plan-hosts-wrong"`, "No host is ticked", `aria-invalid="true" aria-describedby="plan-hosts-wrong" autofocus`)
 	lacks(t, none.body, `value="web1" checked`)
 	for range 2 { // a double click
 		if res := typed(" shop "); res.StatusCode != http.StatusSeeOther || res.Header.Get("Location") != "/runs/"+run.ID {

@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"net/http"
+	"path"
 	"strconv"
 
 	"github.com/restartilka/restartilka/internal/restart"
@@ -45,12 +46,33 @@ func (s *site) press(ask func(ctx context.Context, actor restart.Actor, p presse
 			p.seen = n
 		}
 		run, err := ask(v.Context(), v.actor, p)
+		if restart.FieldOf(err) != "" {
+			return s.pressAgain(w, v, err)
+		}
 		if err != nil {
 			return err
 		}
 		http.Redirect(w, v.Request, "/runs/"+run.ID, http.StatusSeeOther)
 		return nil
 	}
+}
+
+// pressAgain shows the run with the form that was refused.
+func (s *site) pressAgain(w http.ResponseWriter, v *visit, refused error) error {
+	run, err := s.run(v)
+	if err != nil || run.State == restart.RunDraft {
+		return refused
+	}
+	return s.drawRun(w, v, run, refused)
+}
+
+// formPressed names the form of a run's page that was sent.
+func formPressed(v *visit) string {
+	name := path.Base(v.URL.Path)
+	if name == "decide" {
+		name += "-" + v.PostForm.Get("host")
+	}
+	return name
 }
 
 // presses are the routes of the forms. A pause or an abort is wanted whatever

@@ -30,7 +30,7 @@ func (s *site) problem(w http.ResponseWriter, v *visit, e *restart.Error) {
 	}
 	status := protocol.StatusOf(e.Code)
 	page := problemPage{
-		layout: s.layout(v, say(v.lang, key)), Tone: toneFail, Heading: say(v.lang, key), Message: restart.Escape(e.Message), Hint: sentences(e.Hint), Ours: e.Code == restart.CodeInternal,
+		layout: s.layout(v, say(v.lang, key)), Tone: toneFail, Heading: say(v.lang, key), Message: said(v.lang, e.Message), Hint: sentences(v.lang, e.Hint), Ours: e.Code == restart.CodeInternal,
 	}
 	if e.Code == restart.CodeNotFound {
 		page.Tone = toneUnknown
@@ -65,13 +65,4 @@ func kept(r *http.Request) string {
 		}
 	}
 	return ""
-}
-
-// sentences gives a hint's lines, escaped.
-func sentences(hint string) []string {
-	var out []string
-	for line := range strings.Lines(hint) {
-		out = append(out, restart.Escape(strings.TrimSuffix(line, "\n")))
-	}
-	return out
 }

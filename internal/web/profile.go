@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/restartilka/restartilka/internal/authn"
+	"github.com/restartilka/restartilka/internal/control"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/wire"
 )
@@ -109,13 +110,10 @@ func (s *site) setPassword(w http.ResponseWriter, v *visit) error {
 		http.Redirect(w, v.Request, "/profile?done=password", http.StatusSeeOther)
 		return nil
 	}
-	return s.profileProblem(w, v, err, func(p *profilePage, e *restart.Error) {
-		if e.Code == restart.CodeForbidden {
-			p.OldWrong = say(v.lang, "profile.oldwrong")
-			return
-		}
-		p.NewWrong = restart.Escape(e.Message)
-	})
+	if restart.FieldOf(err) == control.FieldOld {
+		return s.showProfile(w, v, refuse(v.PostForm, "password", control.FieldOld, say(v.lang, "profile.oldwrong")))
+	}
+	return s.profileRefused(w, v, "password", err)
 }
 
 func (s *site) createToken(w http.ResponseWriter, v *visit) error {
@@ -131,21 +129,14 @@ func (s *site) createToken(w http.ResponseWriter, v *visit) error {
 		req.Roles = append(req.Roles, restart.Role(r))
 	}
 	if len(req.Roles) == 0 {
-		return s.profileProblem(w, v, restart.Errorf(restart.CodeInvalid, "a token without a role can do nothing"), func(p *profilePage, e *restart.Error) {
-			p.TokenWrong, p.TokenName = say(v.lang, "token.norole"), req.Name
-		})
+		return s.showProfile(w, v, refuse(v.PostForm, "token", "roles", say(v.lang, "token.norole")))
 	}
-	words := func(name string) []string {
-		return strings.FieldsFunc(v.PostForm.Get(name), func(r rune) bool { return r == ' ' || r == ',' })
-	}
-	if services, environments := words("services"), words("environments"); len(services)+len(environments) > 0 {
+	if services, environments := wordsTyped(v, "services"), wordsTyped(v, "environments"); len(services)+len(environments) > 0 {
 		req.Scope = &restart.Scope{Services: services, Environments: environments}
 	}
 	_, secret, err := s.cfg.Control.CreateToken(v.Context(), v.actor, req)
 	if err != nil {
-		return s.profileProblem(w, v, err, func(p *profilePage, e *restart.Error) {
-			p.TokenWrong, p.TokenName = restart.Escape(e.Message), restart.Escape(req.Name)
-		})
+		return s.profileRefused(w, v, "token", err)
 	}
 	page, err := s.profilePage(v)
 	if err != nil {
@@ -155,17 +146,22 @@ func (s *site) createToken(w http.ResponseWriter, v *visit) error {
 	return s.show(w, v, http.StatusOK, pageProfile, page)
 }
 
-// profileProblem shows the profile again with what is wrong beside its field.
-func (s *site) profileProblem(w http.ResponseWriter, v *visit, err error, put func(p *profilePage, e *restart.Error)) error {
-	e, ok := asProblem(err)
-	if !ok || e.Code == restart.CodeSignInAgain || e.Code == restart.CodeUnauthorised {
+// profileRefused shows the profile again with what is wrong with the form.
+func (s *site) profileRefused(w http.ResponseWriter, v *visit, name string, err error) error {
+	again, err := refill(v, name, err)
+	if err != nil {
 		return err
 	}
-	page, failed := s.profilePage(v)
-	if failed != nil {
-		return failed
+	return s.showProfile(w, v, again)
+}
+
+// showProfile shows the profile again with a form that was refused.
+func (s *site) showProfile(w http.ResponseWriter, v *visit, sent filled) error {
+	page, err := s.profilePage(v)
+	if err != nil {
+		return err
 	}
-	put(&page, e)
+	page.Sent = sent
 	return s.show(w, v, http.StatusUnprocessableEntity, pageProfile, page)
 }
 

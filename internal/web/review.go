@@ -55,6 +55,11 @@ type (
 
 // showReview shows a version to who may sign it.
 func (s *site) showReview(w http.ResponseWriter, v *visit) error {
+	return s.reviewAgain(w, v, http.StatusOK, filled{})
+}
+
+// reviewAgain shows a version with the form that was sent.
+func (s *site) reviewAgain(w http.ResponseWriter, v *visit, status int, sent filled) error {
 	query := v.URL.Query()
 	digest, service, host := v.PathValue("digest"), query.Get("service"), query.Get("host")
 	r, err := s.cfg.Control.ReviewScenario(v.Context(), v.actor, digest, service, host)
@@ -72,7 +77,8 @@ func (s *site) showReview(w http.ResponseWriter, v *visit) error {
 	}
 	page := s.review(v, r)
 	<-s.reviewing
-	return s.show(w, v, http.StatusOK, pageReview, page)
+	page.Sent = sent
+	return s.show(w, v, status, pageReview, page)
 }
 
 // review works out what the page of a version shows.
@@ -98,10 +104,10 @@ func (s *site) review(v *visit, r wire.ScenarioReview) reviewPage {
 	}
 	page.compare(before, r.Version.Body)
 	for _, f := range scenario.Lint([]byte(r.Version.Body)) {
-		page.Findings = append(page.Findings, findingLine{Error: f.Level == scenario.LevelError, Message: restart.Escape(f.Message), Hint: restart.Escape(f.Hint), Line: f.Line})
+		page.Findings = append(page.Findings, findingLine{Error: f.Level == scenario.LevelError, Message: said(v.lang, f.Message), Hint: said(v.lang, f.Hint), Line: f.Line})
 	}
 	for _, sig := range r.Version.Signatures {
-		page.Signatures = append(page.Signatures, signature{sig.Principal, sig.Fingerprint, sig.Why, sig.Counts, momentOf(sig.AddedAt, now)})
+		page.Signatures = append(page.Signatures, signature{sig.Principal, sig.Fingerprint, said(v.lang, sig.Why), sig.Counts, momentOf(sig.AddedAt, now)})
 	}
 	page.render(r)
 	return page
@@ -153,16 +159,20 @@ func (p *reviewPage) render(r wire.ScenarioReview) {
 	}
 	s, err := scenario.Parse([]byte(r.Version.Body))
 	if err != nil {
-		p.Unrendered = restart.Escape(err.Error())
+		p.Unrendered = said(p.Lang, err.Error())
 		return
 	}
 	parts, err := review.Parts(s, scenario.Facts{
 		Service: e.Service, Package: e.Package, Unit: e.Unit, User: e.User, Host: e.Host, Group: e.Group, Environment: e.Environment, Project: e.Project,
 	})
 	if err != nil {
-		p.Unrendered = restart.Escape(err.Error())
+		p.Unrendered = said(p.Lang, err.Error())
 	}
 	for _, part := range parts {
-		p.Parts = append(p.Parts, partLine{part.Name, plain([]byte(part.Text))})
+		text := part.Text
+		if part.Name == "run_as" || part.Name == "health" { // the others are scripts
+			text = strings.Join(sentences(p.Lang, text), "\n")
+		}
+		p.Parts = append(p.Parts, partLine{part.Name, plain([]byte(text))})
 	}
 }

@@ -103,6 +103,12 @@ func (s *site) showRun(w http.ResponseWriter, v *visit) error {
 	if err != nil {
 		return err
 	}
+	return s.drawRun(w, v, run, nil)
+}
+
+// drawRun shows a run; after a form of its page that was refused, that form with
+// what is wrong. A form that the page has not any more is answered by the refusal.
+func (s *site) drawRun(w http.ResponseWriter, v *visit, run restart.Run, refused error) error {
 	if run.State == restart.RunDraft && run.Plan != nil {
 		return s.showPlan(w, v, run)
 	}
@@ -119,10 +125,18 @@ func (s *site) showRun(w http.ResponseWriter, v *visit) error {
 		page.Facts.More = maxRows
 	}
 	page.Strip = b.strip(latest)
+	var err error
 	if page.Frozen, err = s.frozen(v, run, now); err != nil {
 		return err
 	}
 	page.Acts = s.acts(v.Context(), v.actor, run, page.Frozen != nil, now)
+	status := http.StatusOK
+	if refused != nil {
+		if page.Acts.Sent, err = refill(v, formPressed(v), refused); err != nil || !page.Acts.has(page.Acts.Sent.Name) {
+			return refused
+		}
+		status = http.StatusUnprocessableEntity
+	}
 	if !run.State.Final() {
 		page.Reload = run.State != restart.RunPaused && run.State != restart.RunDraft && run.State != restart.RunAwaitingApproval // a person may be writing a reason
 		page.Events = "/runs/" + run.ID + "/events?after=" + strconv.FormatInt(run.Version, 10)
@@ -131,14 +145,14 @@ func (s *site) showRun(w http.ResponseWriter, v *visit) error {
 		return err
 	}
 	page.Scripts, page.Replay = true, run.StartedAt != nil
-	return s.show(w, v, http.StatusOK, pageRun, page)
+	return s.show(w, v, status, pageRun, page)
 }
 
 // run gives the run that a request's path names. What can't be a run's id is
 // as little there as one that no run has.
 func (s *site) run(v *visit) (restart.Run, error) {
 	id := v.PathValue("id")
-	absent := restart.Errorf(restart.CodeNotFound, "%s", say(v.lang, "problem.norun", restart.Quote(id)))
+	absent := restart.Errorf(restart.CodeNotFound, "%s", say(v.lang, "problem.norun", named(v.lang, id)))
 	if restart.CheckID(id) != nil {
 		return restart.Run{}, absent
 	}
@@ -204,7 +218,7 @@ func (b *board) view(run restart.Run, now time.Time) runView {
 	x := runView{
 		ID: run.ID, Service: run.Service, Environment: run.Environment,
 		Tone: toneOfRun(run.State), State: say(b.lang, "runstate."+string(run.State)),
-		Cause: causeOf(b.lang, run), Explanation: restart.Escape(run.Explanation),
+		Cause: causeOf(b.lang, run), Explanation: said(b.lang, run.Explanation),
 		Created: momentOf(run.CreatedAt, now), Started: maybeMoment(run.StartedAt, now), Finished: maybeMoment(run.FinishedAt, now),
 		Took: lasted(run.StartedAt, run.FinishedAt, now), Ticking: run.StartedAt != nil && run.FinishedAt == nil,
 		Done: counts[toneDone], Total: b.total,
@@ -225,7 +239,7 @@ func (b *board) view(run restart.Run, now time.Time) runView {
 	}
 	x.OnHost = run.OnHost()
 	if run.Via != "" && !x.OnHost {
-		x.By = say(b.lang, "run.via", run.Actor, run.Via)
+		x.By = say(b.lang, "run.via", run.Actor, viaOf(b.lang, run.Via))
 	}
 	switch run.Control {
 	case restart.ControlPause, restart.ControlAbort:
@@ -287,14 +301,14 @@ func (b *board) facts(run restart.Run) facts {
 		warnings = slices.Concat(warnings, r.Warnings)
 	}
 	for _, w := range warnings {
-		f.Warnings = append(f.Warnings, restart.Escape(w))
+		f.Warnings = append(f.Warnings, said(b.lang, w))
 	}
 	for _, h := range b.plan.Hosts {
 		switch {
 		case h.Beside:
 			f.Beside++
 		case h.LeftOut:
-			f.LeftOut = append(f.LeftOut, leftOut{h.Name, restart.Escape(h.Why)})
+			f.LeftOut = append(f.LeftOut, leftOut{h.Name, said(b.lang, h.Why)})
 		}
 	}
 	return f
@@ -395,11 +409,11 @@ func (b *board) row(t restart.Task, note string, now time.Time) hostRow {
 	r := hostRow{
 		Run: t.RunID, Position: t.Position, Host: t.Host, Label: strings.TrimSuffix(t.Host, b.domain), DataCentre: restart.Escape(b.hosts[t.Host].DataCentre),
 		Tone: toneOf(t), State: say(b.lang, "taskstate."+string(t.State)), Attempt: t.Attempt, Drained: t.Drained && t.State.Final(), Decision: decisionOf(b.lang, t),
-		Note: restart.Escape(t.Error), Took: lasted(t.StartedAt, t.FinishedAt, now), Ticking: t.State.Active() && t.StartedAt != nil, Version: t.Version,
+		Note: said(b.lang, t.Error), Took: lasted(t.StartedAt, t.FinishedAt, now), Ticking: t.State.Active() && t.StartedAt != nil, Version: t.Version,
 	}
 	r.Domain = strings.TrimPrefix(t.Host, r.Label)
 	if !t.State.Final() {
-		r.Note = restart.Escape(note)
+		r.Note = said(b.lang, note)
 	}
 	if t.State.Final() && t.FinishedAt == nil {
 		r.Took = 0
@@ -419,6 +433,9 @@ func (b *board) row(t restart.Task, note string, now time.Time) hostRow {
 func phaseOf(l language, phase string) string { return known(l, "phase."+phase, phase) }
 
 func phaseName(l language, phase string) string { return known(l, "phasename."+phase, phase) }
+
+// viaOf says by which way a run was asked for.
+func viaOf(l language, via string) string { return known(l, "via."+via, via) }
 
 func known(l language, key, otherwise string) string {
 	if _, ok := catalogue[key]; !ok {

@@ -44,7 +44,7 @@ func (s *site) listRuns(w http.ResponseWriter, v *visit) error {
 	query, filter := filterOf(v.lang, v.URL.Query())
 	page := runsPage{layout: s.layout(v, say(v.lang, "runs.title")), Filter: filter}
 	page.Filter.Environments = environmentChoices(v.lang, s.environments(v), query.Environment)
-	if filter.First != "" {
+	if len(filter.Sent.Wrongs) > 0 {
 		return s.show(w, v, http.StatusUnprocessableEntity, pageRuns, page)
 	}
 	runs, next, err := s.cfg.Control.FindRuns(v.Context(), v.actor, query)

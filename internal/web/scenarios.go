@@ -47,7 +47,7 @@ func toneOfStanding(s string) tone {
 
 func versionOf(l language, v wire.ScenarioVersion, now time.Time) versionLine {
 	line := versionLine{
-		Name: v.Name, Digest: v.Digest, Short: v.Digest[:min(12, len(v.Digest))], Serial: v.Serial, Author: restart.Escape(v.Author), Proposed: v.ProposedBy, Why: v.Why,
+		Name: v.Name, Digest: v.Digest, Short: v.Digest[:min(12, len(v.Digest))], Serial: v.Serial, Author: restart.Escape(v.Author), Proposed: v.ProposedBy, Why: said(l, v.Why),
 		Tone: toneOfStanding(v.Standing), Standing: say(l, "standing."+v.Standing), Mine: v.Mine, At: momentOf(v.ProposedAt, now),
 	}
 	if v.Standing == string(review.Waiting) {
@@ -77,7 +77,7 @@ func (s *site) listScenarios(w http.ResponseWriter, v *visit) error {
 	now := s.cfg.Now()
 	page := scenariosPage{layout: s.layout(v, say(v.lang, "scenarios.title")), Signed: s.cfg.Control.ReviewSigned()}
 	for _, p := range problems {
-		page.Problems = append(page.Problems, problemLine{p.File, p.Why})
+		page.Problems = append(page.Problems, problemLine{p.File, said(v.lang, p.Why)})
 	}
 	for from := 0; from < len(list); { // by name
 		to := from
@@ -147,8 +147,18 @@ func (s *site) reviewQueue(w http.ResponseWriter, v *visit) error {
 
 // withdrawVersion ends a version.
 func (s *site) withdrawVersion(w http.ResponseWriter, v *visit) error {
-	v.Body = http.MaxBytesReader(w, v.Body, maxForm)
-	if _, err := s.cfg.Control.WithdrawScenario(v.Context(), v.actor, v.PathValue("digest"), v.PostFormValue("reason")); err != nil {
+	if err := s.form(w, v); err != nil {
+		return err
+	}
+	_, err := s.cfg.Control.WithdrawScenario(v.Context(), v.actor, v.PathValue("digest"), v.PostForm.Get("reason"))
+	if restart.FieldOf(err) != "" {
+		again, err := refill(v, "withdraw", err)
+		if err != nil {
+			return err
+		}
+		return s.reviewAgain(w, v, http.StatusUnprocessableEntity, again)
+	}
+	if err != nil {
 		return err
 	}
 	http.Redirect(w, v.Request, "/scenarios/"+v.PathValue("digest")+"/review", http.StatusSeeOther)

@@ -26,11 +26,11 @@ type sourceNotice struct {
 	At      *moment // of when it is
 }
 
-func sourceOf(now inventory.Snapshot, err error, clock time.Time) *sourceNotice {
+func sourceOf(l language, now inventory.Snapshot, err error, clock time.Time) *sourceNotice {
 	if err != nil {
-		n := &sourceNotice{Down: true, Message: restart.Escape(err.Error())}
+		n := &sourceNotice{Down: true, Message: said(l, err.Error())}
 		if e, ok := errors.AsType[*restart.Error](err); ok {
-			n.Message, n.Hint = restart.Escape(e.Message), sentences(e.Hint)
+			n.Message, n.Hint = said(l, e.Message), sentences(l, e.Hint)
 		}
 		return n
 	}
@@ -38,7 +38,7 @@ func sourceOf(now inventory.Snapshot, err error, clock time.Time) *sourceNotice 
 		return nil
 	}
 	at := momentOf(now.FetchedAt, clock)
-	return &sourceNotice{Message: restart.Escape(now.Problem), At: &at}
+	return &sourceNotice{Message: said(l, now.Problem), At: &at}
 }
 
 // ownerLine is somebody who owns a service.
@@ -73,7 +73,7 @@ func (s *site) listServices(w http.ResponseWriter, v *visit) error {
 	query, after := strings.TrimSpace(v.URL.Query().Get("q")), v.URL.Query().Get("after")
 	page := servicesPage{layout: s.layout(v, say(v.lang, "services.title")), Query: query}
 	now, err := s.cfg.Control.Inventory(v.Context(), v.actor)
-	page.Source = sourceOf(now, err, s.cfg.Now())
+	page.Source = sourceOf(v.lang, now, err, s.cfg.Now())
 	if err != nil {
 		s.unread(v.Context(), v, err)
 		return s.show(w, v, http.StatusServiceUnavailable, pageServices, page)
@@ -181,7 +181,7 @@ func (s *site) showService(w http.ResponseWriter, v *visit) error {
 	}
 	page := servicePage{layout: s.layout(v, say(v.lang, "service.title", name)), Service: restart.Service{Name: name}, All: withQuery("/runs", url.Values{"service": {name}})}
 	now, err := s.cfg.Control.Inventory(v.Context(), v.actor)
-	page.Source = sourceOf(now, err, s.cfg.Now())
+	page.Source = sourceOf(v.lang, now, err, s.cfg.Now())
 	switch i := slices.IndexFunc(now.Services, func(x restart.Service) bool { return x.Name == name }); {
 	case err != nil:
 		s.unread(v.Context(), v, err)
@@ -198,9 +198,9 @@ func (s *site) showService(w http.ResponseWriter, v *visit) error {
 		return err
 	}
 	if page.Gone && len(page.Runs) == 0 {
-		return restart.Errorf(restart.CodeNotFound, "%s", say(v.lang, "service.none", restart.Quote(name)))
+		return restart.Errorf(restart.CodeNotFound, "%s", say(v.lang, "service.none", named(v.lang, name)))
 	}
-	if err := s.standing(v, &page); err != nil {
+	if err := s.standing(v, &page, environmentsOfService(now, name)); err != nil {
 		return err
 	}
 	return s.show(w, v, http.StatusOK, pageService, page)
@@ -215,7 +215,7 @@ func (s *site) groupsOf(v *visit, name string, now inventory.Snapshot) (out []se
 	}
 	for _, line := range list {
 		for _, g := range line.Who {
-			who[line.Group] = append(who[line.Group], rightLine{g.Say, string(g.Needs)})
+			who[line.Group] = append(who[line.Group], rightLine{said(v.lang, g.Say), string(g.Needs)})
 		}
 	}
 	for _, g := range now.Groups {
@@ -229,8 +229,18 @@ func (s *site) groupsOf(v *visit, name string, now inventory.Snapshot) (out []se
 	return out, nil
 }
 
+// environmentsOfService gives where a service runs; nil where nobody can say.
+func environmentsOfService(now inventory.Snapshot, name string) (out []string) {
+	for _, g := range now.Groups {
+		if slices.Contains(g.Services, name) {
+			out = append(out, g.Environment)
+		}
+	}
+	return out
+}
+
 // standing fills in what holds for a service just now.
-func (s *site) standing(v *visit, page *servicePage) error {
+func (s *site) standing(v *visit, page *servicePage, environments []string) error {
 	name, now := page.Service.Name, s.cfg.Now()
 	scenarios, err := s.cfg.Control.Scenarios(v.Context(), v.actor)
 	if err != nil {
@@ -258,7 +268,8 @@ func (s *site) standing(v *visit, page *servicePage) error {
 	}
 	freezes, err := s.cfg.Control.Freezes(v.Context(), v.actor)
 	for _, f := range freezes {
-		if len(f.Services) == 0 || slices.Contains(f.Services, name) {
+		stops := func(environment string) bool { return f.Names(name, environment) }
+		if slices.ContainsFunc(environments, stops) || environments == nil && slices.ContainsFunc(f.Environments, stops) {
 			page.Freezes = append(page.Freezes, freezeLine{ID: f.ID, Where: whereOf(v.lang, f.Freeze), Reason: restart.Escape(f.Reason), By: f.CreatedBy, Applies: f.Applies, Begins: momentOf(f.Begins, now), Ends: momentOf(f.Ends, now)})
 		}
 	}

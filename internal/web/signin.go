@@ -15,7 +15,7 @@ import (
 // maxForm bounds a form's body, in bytes.
 const maxForm = 16 << 10
 
-// Which form of the page to sign in a failure is shown at.
+// The forms of the page to sign in, by which a failure is shown.
 const (
 	failedPassword = "password"
 	failedToken    = "token"
@@ -143,22 +143,21 @@ func (s *site) refuse(w http.ResponseWriter, v *visit, r refusal) error {
 		return err
 	}
 	page := s.signInPage(v, restart.Actor{Name: r.name}, r.next, r.again)
-	page.Name, page.Failed, page.At = r.name, true, r.at
+	page.Name = r.name
 	if r.at == failedPassword && !page.Password {
-		page.At = failedToken
+		r.at = failedToken
 	}
-	status := http.StatusUnauthorized
-	switch code {
-	case restart.CodeTooMany:
-		page.Why, status = say(v.lang, "signin.toomany"), http.StatusTooManyRequests
-	case restart.CodeUnavailable:
-		page.Why, status = say(v.lang, "signin.unavailable"), http.StatusServiceUnavailable
-	default:
-		page.Why = say(v.lang, "signin.failed")
-		if r.at == failedRedirect {
-			page.Why = say(v.lang, "signin.elsewhere")
-		}
+	why, status := say(v.lang, "signin.failed"), http.StatusUnauthorized
+	switch {
+	case code == restart.CodeTooMany:
+		why, status = say(v.lang, "signin.toomany"), http.StatusTooManyRequests
+	case code == restart.CodeUnavailable:
+		why, status = say(v.lang, "signin.unavailable"), http.StatusServiceUnavailable
+	case r.at == failedRedirect:
+		why = say(v.lang, "signin.elsewhere")
 	}
+	field := map[string]string{failedPassword: "secret", failedToken: "token"}[r.at]
+	page.Sent = refuse(nil, r.at, field, why) // a secret is never sent back
 	return s.show(w, v, status, pageSignIn, page)
 }
 

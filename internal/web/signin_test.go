@@ -81,7 +81,7 @@ func TestSignInRefused(t *testing.T) {
 		if strings.Contains(res.body, "rtk_") || strings.Contains(res.body, "<script>alert") {
 			t.Errorf("%s: the page repeats it:\n%s", c.what, res.body)
 		}
-		why := res.body[strings.Index(res.body, `id="why"`):]
+		why := res.body[strings.Index(res.body, `id="password-secret-wrong"`):]
 		why = why[:strings.Index(why, "</p>")]
 		if same == "" {
 			same = why

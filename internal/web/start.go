@@ -24,8 +24,8 @@ func personalOf(err error) *restart.Error {
 	return e
 }
 
-func troubleOf(e *restart.Error) *troubleView {
-	return &troubleView{Message: restart.Escape(e.Message), Hint: sentences(e.Hint)}
+func troubleOf(l language, e *restart.Error) *troubleView {
+	return &troubleView{Message: said(l, e.Message), Hint: sentences(l, e.Hint)}
 }
 
 // startForm shows the form, with what the address says filled in. It changes
@@ -41,23 +41,23 @@ func (s *site) startForm(w http.ResponseWriter, v *visit) error {
 	}
 	var wrongs []wrong
 	if a.scenario != "" && a.recipe(choice) == nil {
-		wrongs = append(wrongs, wrong{Field: control.FieldScenario, Label: say(v.lang, "start.scenario"), Message: say(v.lang, "start.scenario.none", restart.Quote(a.scenario), a.service), First: true})
+		wrongs = append(wrongs, wrong{Field: control.FieldScenario, Label: say(v.lang, "start.scenario"), Message: say(v.lang, "start.scenario.none", named(v.lang, a.scenario), a.service)})
 	}
 	return s.showStart(w, v, http.StatusOK, a, choice, wrongs, nil)
 }
 
 // chooseService shows the search for a service, and what was wrong with the one
 // that was named.
-func (s *site) chooseService(w http.ResponseWriter, v *visit, a asking, wrong error) error {
+func (s *site) chooseService(w http.ResponseWriter, v *visit, a asking, refused error) error {
 	page := startPage{layout: s.layout(v, say(v.lang, "start.title"))}
 	status := http.StatusOK
-	if e := personalOf(wrong); wrong != nil {
+	if e := personalOf(refused); refused != nil {
 		if e == nil || e.Code == restart.CodeInternal {
-			return wrong
+			return refused
 		}
 		status = protocol.StatusOf(e.Code)
 		if e.Code != restart.CodeNotFound {
-			page.Trouble = troubleOf(e)
+			page.Trouble = troubleOf(v.lang, e)
 		}
 	}
 	chooser, err := s.chooser(v, a, a.q)
@@ -65,8 +65,8 @@ func (s *site) chooseService(w http.ResponseWriter, v *visit, a asking, wrong er
 		return err
 	}
 	chooser.Focus = true
-	if e := personalOf(wrong); e != nil && page.Trouble == nil {
-		chooser.Wrong, chooser.Hint, chooser.Query = restart.Escape(e.Message), sentences(e.Hint), a.service
+	if e := personalOf(refused); e != nil && page.Trouble == nil {
+		chooser.Sent, chooser.Query = filled{Name: "find", Wrongs: []wrong{{Field: "q", Message: said(v.lang, e.Message), Hint: sentences(v.lang, e.Hint)}}}, a.service
 	}
 	if page.Trouble != nil {
 		chooser.Trouble = nil // it is said already
@@ -88,7 +88,7 @@ func (s *site) chooser(v *visit, a asking, text string) (*chooserView, error) {
 		if e == nil || e.Code == restart.CodeInternal {
 			return nil, err
 		}
-		out.Trouble = troubleOf(e)
+		out.Trouble = troubleOf(v.lang, e)
 		return out, nil
 	}
 	now, err := s.cfg.Control.Inventory(v.Context(), v.actor)
@@ -104,7 +104,7 @@ func ageOf(l language, stale bool, problem string) *troubleView {
 	if !stale {
 		return nil
 	}
-	return &troubleView{Message: say(l, "start.stale"), Hint: sentences(problem), Mild: true}
+	return &troubleView{Message: say(l, "start.stale"), Hint: sentences(l, problem), Mild: true}
 }
 
 func (s *site) offers(v *visit, a asking, text string) (offersView, error) {
@@ -166,14 +166,13 @@ func (s *site) makeDraft(w http.ResponseWriter, v *visit) error {
 	switch {
 	case slices.ContainsFunc(wrongs, func(x wrong) bool { return x.Field == field }):
 	case field != "" && field != control.FieldService:
-		wrongs = append(wrongs, wrong{Field: field, Label: labelOf(v.lang, field), Message: restart.Escape(e.Message), Hint: sentences(e.Hint)})
+		x := wrongOf(v.lang, e)
+		x.Field, x.Label = field, labelOf(v.lang, field)
+		wrongs = append(wrongs, x)
 	default:
-		trouble = troubleOf(e)
+		trouble = troubleOf(v.lang, e)
 	}
-	if len(wrongs) > 0 {
-		slices.SortStableFunc(wrongs, func(x, y wrong) int { return placeOf(x) - placeOf(y) })
-		wrongs[0].First = true
-	}
+	slices.SortStableFunc(wrongs, func(x, y wrong) int { return placeOf(x) - placeOf(y) })
 	return s.showStart(w, v, protocol.StatusOf(e.Code), a, choice, wrongs, trouble)
 }
 
@@ -201,7 +200,7 @@ func (s *site) showStart(w http.ResponseWriter, v *visit, status int, a asking, 
 	if err != nil {
 		return err
 	}
-	page := startPage{layout: s.layout(v, say(v.lang, "start.titled", a.service)), Form: s.fields(v, a, c, wrongs), Wrongs: wrongs, Trouble: trouble}
+	page := startPage{layout: s.layout(v, say(v.lang, "start.titled", a.service)), Form: s.fields(v, a, c, wrongs), Trouble: trouble}
 	for _, r := range reasons {
 		page.Form.Reasons = append(page.Form.Reasons, restart.Escape(r))
 	}

@@ -209,7 +209,7 @@ func TestWhatIsWrongIsSaidBesideItsField(t *testing.T) {
 			wants(t, res.body, "This needs correcting", "</html>")
 			wants(t, strings.ReplaceAll(res.body, "This needs correcting", "")+"This needs correcting", c.words)
 			for i, field := range strings.Fields(c.fields) {
-				if !strings.Contains(res.body, `id="`+field+`-wrong"`) || !strings.Contains(res.body, `href="#`+field+`"`) {
+				if !strings.Contains(res.body, `id="ask-`+field+`-wrong"`) || !strings.Contains(res.body, `href="#`+field+`"`) {
 					t.Errorf("%s is not said to be wrong:\n%s", field, res.body)
 				}
 				if first := attribute(res.body, field, "id") != ""; i == 0 && !first {

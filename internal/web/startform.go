@@ -10,20 +10,19 @@ import (
 	"github.com/restartilka/restartilka/internal/restart"
 )
 
-// Wrong gives what is wrong with a field; nil = nothing.
-func (p startPage) Wrong(field string) *wrong {
-	for i := range p.Wrongs {
-		if p.Wrongs[i].Field == field {
-			return &p.Wrongs[i]
-		}
+// At gives what is to be said at the field of a parameter.
+func (p paramField) At(f filled) beside {
+	if p.Description == "" && p.Help == "" {
+		return f.At(p.Field)
 	}
-	return nil
+	return f.At(p.Field, p.Field+"-help")
 }
 
 // fields lays what was typed into the fields that the service has.
 func (s *site) fields(v *visit, a asking, c control.Choice, wrongs []wrong) *startForm {
 	f := &startForm{
-		Key: a.key, Service: c.Service.Name, Description: restart.Escape(c.Service.Description), Other: a.address(""), Mine: authz.Owns(v.actor, c.Service),
+		Sent: filled{Name: "ask", Wrongs: wrongs},
+		Key:  a.key, Service: c.Service.Name, Description: restart.Escape(c.Service.Description), Other: a.address(""), Mine: authz.Owns(v.actor, c.Service),
 		Group: restart.Escape(a.group), Hosts: restart.Escape(a.hosts), Except: restart.Escape(a.except), Reason: restart.Escape(a.reason), Ticket: restart.Escape(a.ticket), Rehearse: a.rehearse,
 	}
 	if f.Key == "" || restart.Escape(f.Key) != f.Key || len(wrongs) > 0 {
@@ -107,7 +106,7 @@ func (f *startForm) groups(l language, a asking, c control.Choice) {
 func (s *site) recipe(l language, a asking, r *control.Recipe, chosen bool) recipeLine {
 	line := recipeLine{Name: r.Name, Kind: known(l, "kind."+string(r.Kind), string(r.Kind)), Description: restart.Escape(r.Description), Serial: r.Serial, Checked: chosen}
 	if e := personalOf(r.Refused); e != nil {
-		line.Notes = append(line.Notes, noteLine{Tone: toneFail, Text: restart.Escape(e.Message), Hint: sentences(e.Hint)})
+		line.Notes = append(line.Notes, noteLine{Tone: toneFail, Text: said(l, e.Message), Hint: sentences(l, e.Hint)})
 	}
 	for _, p := range r.Params {
 		line.Params = append(line.Params, fieldOf(l, a, r.Name, p))

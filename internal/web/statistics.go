@@ -19,7 +19,7 @@ type statisticsPage struct {
 	layout
 	Service                      string
 	Windows, Environments, Kinds []option
-	Wrong                        string // with the service that was typed
+	Sent                         filled // with the service that was typed
 	Since                        string
 	Total                        tallyLine
 	Empty                        bool
@@ -75,7 +75,7 @@ func (s *site) showStatistics(w http.ResponseWriter, v *visit) error {
 	}
 	page.Environments = environmentChoices(v.lang, statisticsEnvironments(now), f.Environment)
 	if f.Service != "" && restart.CheckServiceName(f.Service) != nil {
-		page.Wrong = say(v.lang, "stats.wrong.service")
+		page.Sent = refuse(q, "filter", "service", say(v.lang, "stats.wrong.service"))
 		return s.show(w, v, http.StatusUnprocessableEntity, pageStatistics, page)
 	}
 	figures, err := s.cfg.Control.Figures(v.Context(), v.actor, f)

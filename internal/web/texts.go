@@ -3,12 +3,11 @@ package web
 import "maps"
 
 // catalogue is every text of the pages, each file of texts with its own keys.
-// Sentences of package restart's errors, explanations and names are shown as
-// they were recorded.
+// Sentences that are made below the pages have a table of their own: saidTexts.
 var catalogue = merged(frameTexts, wordTexts, signInTexts, runTexts, reviewTexts, startTexts, adminTexts, historyTexts)
 
-func merged(parts ...map[string]text) map[string]text {
-	all := map[string]text{}
+func merged[T any](parts ...map[string]T) map[string]T {
+	all := map[string]T{}
 	for _, part := range parts {
 		maps.Copy(all, part)
 	}

@@ -66,7 +66,7 @@ var adminPeopleTexts = map[string]text{
 	"adminusers.disabled":      {"disabled", "отключён"},
 	"adminusers.empty":         {"Nobody was seen here yet.", "Здесь ещё никого не было."},
 	"adminusers.notfound":      {"Nobody is called like “%s”.", "Никого похожего на «%s» нет."},
-	"adminusers.create":        {"Make a local user", "Создать местного пользователя"},
+	"adminusers.create":        {"Make a local user", "Создать локального пользователя"},
 	"adminusers.create.what":   {"Who comes from the company's directory need not be made: he is here from his first sign-in on.", "Тех, кто входит через каталог компании, создавать не нужно: они появляются здесь при первом входе."},
 	"adminusers.name":          {"User name", "Имя пользователя"},
 	"adminusers.password":      {"Password (empty: one is made and shown once)", "Пароль (пусто: будет придуман и показан один раз)"},
@@ -122,7 +122,6 @@ var adminPeopleTexts = map[string]text{
 	"adminsessions.find":  {"Of whom", "Чьи"},
 	"adminsessions.what":  {"This browser of %s is signed out at once. Runs that go on are not touched.", "Этот браузер (%s) сразу выйдет. Идущие запуски это не затронет."},
 	"adminsessions.own":   {"This is your own: you are signed out.", "Это ваш сеанс: вы выйдете."},
-	"adminsessions.full":  {"These are the newest 200. Name a person to see others.", "Это последние 200. Чтобы увидеть другие, укажите человека."},
 	"adminsessions.empty": {"Nobody is signed in like that.", "Таких сеансов нет."},
 
 	"adminrules.title":        {"Rules", "Правила"},

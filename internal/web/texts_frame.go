@@ -63,8 +63,8 @@ var frameTexts = map[string]text{
 	"unit.s":   {"s", "с"},
 	"unit.min": {"min", "мин"},
 	"unit.h":   {"h", "ч"},
-	"time.s":   {"%s s", "%s с"},
-	"time.ms":  {"%d ms", "%d мс"},
-	"time.m":   {"%d min %d s", "%d мин %d с"},
-	"time.h":   {"%d h %d min", "%d ч %d мин"},
+	"time.s":   {"%s s", "%s с"},
+	"time.ms":  {"%d ms", "%d мс"},
+	"time.m":   {"%d min %d s", "%d мин %d с"},
+	"time.h":   {"%d h %d min", "%d ч %d мин"},
 }

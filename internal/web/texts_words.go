@@ -16,6 +16,11 @@ var wordTexts = map[string]text{
 	"hoststate.problem":     {"would refuse tasks", "откажется от задач"},
 	"hoststate.trust":       {"trusts other scenarios", "доверяет другим сценариям"},
 
+	"via.cli":   {"cli", "из командной строки"},
+	"via.web":   {"web", "на сайте"},
+	"via.api":   {"api", "через API"},
+	"via.local": {"local", "на самом сервере"},
+
 	"kind.restart":     {"Restart", "Перезапуск"},
 	"kind.thread-dump": {"Thread dump", "Дамп потоков"},
 	"kind.custom":      {"Other work", "Другая работа"},

@@ -39,12 +39,13 @@ func Handler(cfg Config) http.Handler { return newSite(cfg).mux }
 
 // site is the pages with what they are made of.
 type site struct {
-	cfg    Config
-	assets *assets
-	pages  pages
-	mux    *http.ServeMux
-	live   *broadcasts
-	table  []route // what is mounted
+	cfg     Config
+	assets  *assets
+	pages   pages
+	mux     *http.ServeMux
+	live    *broadcasts
+	present *presence
+	table   []route // what is mounted
 
 	replayPolicy func() (string, error)
 	reviewing    chan struct{} // holds one for each review that is being worked out
@@ -64,6 +65,7 @@ func newSite(cfg Config) *site {
 	s.pages = parsePages(s.assets)
 	s.replayPolicy = sync.OnceValues(func() (string, error) { return policyOfReplay(s.pages) })
 	s.live = &broadcasts{site: s, byRun: map[string]*broadcast{}}
+	s.present = &presence{site: s, readers: map[string]*watched{}}
 	for _, r := range s.routes() {
 		s.mount(r)
 	}

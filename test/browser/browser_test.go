@@ -123,8 +123,8 @@ func TestSignIn(t *testing.T) {
 	b.fill("#name", demo.Developer)
 	b.fill("#secret", "not the token")
 	b.press("button.main")
-	b.until("document.querySelector('#why') !== null && document.readyState === 'complete'")
-	why := eval[string](b, "[...document.querySelectorAll('[role=alert]')].map(e => e.innerText.trim()).filter(t => t).join('|')")
+	b.until("document.querySelector('#password-secret-wrong') !== null && document.readyState === 'complete'")
+	why := eval[string](b, "[...document.querySelectorAll('.wrong')].map(e => e.innerText.trim()).filter(t => t).join('|')")
 	if strings.Count(why, ".") != 1 || !strings.HasSuffix(why, ".") || strings.Contains(why, "|") {
 		t.Errorf("a wrong password is answered with %q, want one sentence", why)
 	}

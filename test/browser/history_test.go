@@ -29,7 +29,7 @@ func TestHistory(t *testing.T) {
 	f.fits(b, "history")
 	b.fill("#f-since", "soon")
 	b.press(".filter details button")
-	b.until("document.activeElement.id === 'f-since' && document.querySelector('#w-since') !== null")
+	b.until("document.activeElement.id === 'f-since' && document.querySelector('#filter-since-wrong') !== null")
 	if kept := eval[string](b, "document.querySelector('#f-q').value + document.querySelector('#f-since').value"); kept != "WORKERS hangsoon" {
 		t.Errorf("what was typed is %q now", kept)
 	}

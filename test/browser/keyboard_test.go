@@ -55,6 +55,15 @@ func TestKeyboard(t *testing.T) {
 	b.keys(kb.Enter)
 	b.until("document.activeElement.id === 'main'")
 
+	b.show(390, "light") // on a phone the menu opens and leads on without a finger, too
+	b.visit("/runs")
+	b.tabTo("summary Menu")
+	b.keys(kb.Enter)
+	b.tabTo("a Services")
+	b.keys(kb.Enter)
+	b.until("location.pathname === '/services' && document.readyState === 'complete'")
+	b.show(1280, "light")
+
 	b.visit("/")
 	b.tabTo("input#q")
 	b.keys("hel")

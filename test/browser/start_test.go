@@ -115,7 +115,7 @@ func TestFromTheFirstPageToARun(t *testing.T) {
 
 	b.visit(prefilled("testing", "too short"))
 	b.press("#ask button.main")
-	b.until("document.querySelector('#reason-wrong') !== null && document.readyState === 'complete'")
+	b.until("document.querySelector('#ask-reason-wrong') !== null && document.readyState === 'complete'")
 	kept := eval[string](b, `['ticket', 'reason', 'tuned.param.workers', 'tuned.param.mode'].map(id => document.getElementById(id).value).join(' ') + ' ' + document.querySelector('[name=env]:checked').value + ' ' + document.activeElement.id`)
 	if kept != "WEB-17 too short 3 quick testing reason" {
 		t.Errorf("kept: %q", kept)
@@ -163,8 +163,8 @@ func (f *fixture) throughProduction(t *testing.T, b *tab) {
 	f.fits(b, "confirm")
 	b.fill("#typed", "world")
 	b.press("button.green")
-	b.until("document.querySelector('#why') !== null && document.readyState === 'complete'")
-	b.fill("#typed", demo.ServiceName)
+	b.until("document.querySelector('#confirm-typed-wrong') !== null && document.readyState === 'complete'")
+	b.retype("#typed", demo.ServiceName)
 	b.press("button.green")
 	b.until(badge + " === 'Completed'")
 	run, err := f.Dev.Run(t.Context(), strings.TrimPrefix(eval[string](b, "location.pathname"), "/runs/"))

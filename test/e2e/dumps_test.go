@@ -15,6 +15,7 @@ import (
 
 	"github.com/restartilka/restartilka/internal/client"
 	"github.com/restartilka/restartilka/internal/demo"
+	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/wire"
 	"github.com/restartilka/restartilka/test/company"
@@ -40,7 +41,7 @@ func hanging(t testing.TB) string {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { in.Close(); cmd.Process.Kill(); cmd.Wait() }) //nolint:errcheck // it may have gone already
+	t.Cleanup(func() { in.Close(); cmd.Process.Kill(); cmd.Wait() })
 	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil {
 		t.Fatalf("the JVM says %q, %v", line, err)
 	}
@@ -65,6 +66,28 @@ dump:
   count: %d
   interval: 1s
 `, demo.ServiceName, pidFile, count)
+}
+
+// evident restarts a process into one that sleeps, and wants to keep how things
+// were. The pid files of hosts are beside that of the JVM.
+func evident(pidFile string) string {
+	file := filepath.Join(filepath.Dir(pidFile), "#host#.pid")
+	return fmt.Sprintf(`format: 1
+name: evident
+serial: 1
+author: test@restartilka.invalid
+kind: restart
+services: [%s]
+description: Keeps evidence
+strategy: {batches: [1], task_timeout: 30s}
+evidence: [process, thread-dump]
+steps:
+  run: {script: "setsid sleep 60 > /dev/null 2>&1 & echo $! > %[2]s"}
+health:
+  new_process: {pid_file: %[2]s}
+  healthy_for: 1s
+  deadline: 30s
+`, demo.ServiceName, file)
 }
 
 // click plans a thread dump of all hosts and confirms it.
@@ -135,6 +158,42 @@ func TestDumpsOfAGroup(t *testing.T) {
 	must(t, err)
 	if len(series.Dumps) != 4 || len(series.Report.Deadlocks) == 0 {
 		t.Errorf("the series: %d dumps, %s", len(series.Dumps), series.Says)
+	}
+}
+
+// TestEvidenceOfAGroup: every host has said how things were before the first is
+// touched, each task says so once more, and how things are afterwards.
+func TestEvidenceOfAGroup(t *testing.T) {
+	t.Parallel()
+	pid := hanging(t)
+	c := company.New(t, company.Options{Hosts: 2, Scenario: func(*company.Company) (string, string) { return "evident", evident(pid) }})
+	jvm, err := os.ReadFile(pid)
+	must(t, err)
+	for _, h := range c.Hosts {
+		must(t, os.WriteFile(filepath.Join(filepath.Dir(pid), h.Name+".pid"), jvm, 0o644))
+	}
+	run := c.Until(c.Start(reason).ID, restart.RunCompleted, restart.RunPaused)
+	if run.State != restart.RunCompleted {
+		t.Fatalf("%s: %+v", run.Summary(), run.Tasks)
+	}
+	for origin, want := range map[string]string{"before": "attach", "evidence": "attach", "after": "proc"} {
+		group, err := c.Dev.RunDumps(t.Context(), run.ID, origin)
+		if err != nil || len(group.Dumps) != 2 || len(group.LeftOut) != 0 {
+			t.Errorf("%s: %d dumps, %v left out, %v", origin, len(group.Dumps), group.LeftOut, err)
+			continue
+		}
+		for _, d := range group.Dumps {
+			if d.Method != want || d.Error != "" {
+				t.Errorf("%s: %+v", origin, d)
+			}
+			if began := run.Tasks[0].StartedAt; origin == "before" && d.CreatedAt.After(*began) {
+				t.Errorf("%s was asked at %s, and the first host touched at %s", d.Host, d.CreatedAt, began)
+			}
+		}
+		one, err := c.Dev.Dump(t.Context(), group.Dumps[0].ID)
+		if err != nil || origin == "before" && !slices.ContainsFunc(one.Evidence, func(e protocol.EvidenceItem) bool { return e.Kind == "process" && e.Text != "" }) {
+			t.Errorf("%s: %+v, %v", origin, one.Evidence, err)
+		}
 	}
 }
 

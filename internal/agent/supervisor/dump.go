@@ -150,7 +150,11 @@ func DumpLine(r protocol.DumpReport) string {
 	case r.Of > 1:
 		what = fmt.Sprintf("dump %d of %d", r.Number, r.Of)
 	}
-	line := fmt.Sprintf("%s: %s %d by %s, %s in %s", what, runtimeWord(r.Runtime), r.PID, restart.Escape(r.Method), bytesText(r.Size), shortTime(r.Took))
+	whose := runtimeWord(r.Runtime)
+	if r.PID != 0 {
+		whose += fmt.Sprintf(" %d", r.PID)
+	}
+	line := fmt.Sprintf("%s: %s by %s, %s in %s", what, whose, restart.Escape(r.Method), bytesText(r.Size), shortTime(r.Took))
 	if r.Error != "" {
 		line += "; " + r.Error
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/restartilka/restartilka/internal/agent/host"
 	"github.com/restartilka/restartilka/internal/agent/spool"
+	"github.com/restartilka/restartilka/internal/dump"
 	"github.com/restartilka/restartilka/internal/dump/capture"
 	"github.com/restartilka/restartilka/internal/health"
 	"github.com/restartilka/restartilka/internal/protocol"
@@ -143,9 +144,15 @@ func (t *tour) remember(ctx context.Context) bool {
 // step runs the script of one phase and judges it.
 func (t *tour) step(ctx context.Context, phase protocol.Phase, step restart.Step, limit time.Duration) bool {
 	t.begin(phase)
+	printed := &printed{to: t.output}
+	if phase == protocol.PhaseRun && t.work.Scenario.Kind == restart.KindThreadDump {
+		printed.most = dump.MaxCapture
+	}
+	begun := time.Now()
 	exit, err := t.scripts.run(ctx, script{
-		name: string(phase), text: step.Script, shell: t.work.Scenario.Shell, user: t.work.User, values: t.work.Values, output: t.output,
+		name: string(phase), text: step.Script, shell: t.work.Scenario.Shell, user: t.work.User, values: t.work.Values, output: printed,
 	})
+	t.recognise(printed, begun)
 	var status *int
 	if err == nil {
 		status = &exit

@@ -147,6 +147,7 @@ func (j *jvm) stop() {
 	syscall.Kill(-j.cmd.Process.Pid, syscall.SIGCONT)
 	syscall.Kill(-j.cmd.Process.Pid, syscall.SIGKILL)
 	j.cmd.Wait()
+	os.Remove(fmt.Sprintf("/tmp/.java_pid%d", j.cmd.Process.Pid)) // as the JVM does where it ends by itself
 }
 
 // shared starts a JVM once for all tests of the binary.

@@ -31,7 +31,7 @@ func plainThread(line []byte) (threadLine, bool) {
 	}
 	id, tail, _ := bytes.Cut(line[1:], []byte(" "))
 	end := bytes.LastIndexByte(tail, '"')
-	if !isDigits(id) || end < 1 || tail[0] != '"' {
+	if !isDigits(id) || end < 1 || tail[0] != '"' || !isPlainEnd(bytes.Fields(tail[end+1:])) {
 		return threadLine{}, false
 	}
 	return threadLine{id: id, name: tail[1:end], detail: bytes.TrimSpace(tail[end+1:]), cpu: -1, elapsed: -1}, true
@@ -41,6 +41,20 @@ func plainThread(line []byte) (threadLine, bool) {
 func isPlainName(line []byte) bool {
 	id, name, ok := bytes.Cut(line, []byte(" \""))
 	return ok && len(id) > 1 && id[0] == '#' && isDigits(id[1:]) && len(name) > 0
+}
+
+// isPlainEnd tells whether words are those behind a name: nothing else is, so
+// that a name ends where it does, whatever is in it.
+func isPlainEnd(words [][]byte) bool {
+	if len(words) > 0 && string(words[0]) == "virtual" {
+		words = words[1:]
+	}
+	if len(words) > 0 {
+		if _, ok := javaStates[string(words[0])]; ok {
+			words = words[1:]
+		}
+	}
+	return len(words) == 0 || len(words) == 1 && words[0][0] >= '0' && words[0][0] <= '9'
 }
 
 func readHotSpotPlain(r *reading) {

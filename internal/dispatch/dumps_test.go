@@ -1,0 +1,47 @@
+package dispatch_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"testing"
+
+	"github.com/restartilka/restartilka/internal/protocol"
+	"github.com/restartilka/restartilka/internal/restart"
+)
+
+// TestDumpsAreFetched: what a host sends is read up to the bound and no further.
+func TestDumpsAreFetched(t *testing.T) {
+	a := newAuthority(t, "ours")
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/tasks/{id}/dumps/{n}", func(w http.ResponseWriter, r *http.Request) {
+		switch r.PathValue("n") {
+		case "1":
+			w.Write([]byte("a capture")) //nolint:errcheck // the test sees it
+		case "2":
+			for piece := make([]byte, 1<<20); ; {
+				if _, err := w.Write(piece); err != nil {
+					return
+				}
+			}
+		default:
+			protocol.WriteError(w, restart.Errorf(restart.CodeNotFound, "there is no dump 3"))
+		}
+	})
+	mux.HandleFunc("POST /v1/evidence", func(w http.ResponseWriter, _ *http.Request) {
+		json.NewEncoder(w).Encode(protocol.EvidenceReport{Items: []protocol.EvidenceItem{{Kind: "process"}}, Dump: make([]byte, 5<<20)}) //nolint:errcheck // the test sees it
+	})
+	h := restart.Host{Name: host, Address: agent(t, a, a, host, mux)}
+	c := newClient(t, a)
+	if b, err := c.Dump(t.Context(), h, task, 1); err != nil || string(b) != "a capture" {
+		t.Errorf("%q, %v", b, err)
+	}
+	if _, err := c.Dump(t.Context(), h, task, 2); restart.CodeOf(err) != restart.CodeTooLarge {
+		t.Errorf("endless: %v", err)
+	}
+	if _, err := c.Dump(t.Context(), h, task, 3); restart.CodeOf(err) != restart.CodeNotFound {
+		t.Errorf("none: %v", err)
+	}
+	if r, err := c.Evidence(t.Context(), h, protocol.EvidenceRequest{Service: "nginx"}); err != nil || len(r.Items) != 1 || len(r.Dump) != 5<<20 {
+		t.Errorf("%d items, %v", len(r.Items), err)
+	}
+}

@@ -1,0 +1,272 @@
+package web
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/restartilka/restartilka/internal/restart"
+)
+
+// Sentences that are made below the pages (refusals, warnings, the why of a
+// rule, what a host says) are English text by the time that they get here:
+// they come from this process, from the database, where another version may
+// have put them, and from agents. A sentence is told in another language by
+// finding the format that it was made by. What fits none stays as it is.
+const (
+	longestSaid = 2 << 10 // bytes; what is longer stays
+	deepestSaid = 6       // sentences within sentences
+	scanty      = 8       // bytes: a format of fewer that begins with a value is for a name there only
+	partsSaid   = 150     // parts of one sentence that are looked at
+	fittingSaid = 500     // tries to fit one sentence into one format
+)
+
+// said gives a sentence of the program in a language, escaped to be shown.
+func said(l language, sentence string) string {
+	if l != russian || sentence == "" {
+		return restart.Escape(sentence)
+	}
+	told, _ := sentencesSaid.begin().word(sentence, deepestSaid)
+	return restart.Escape(told)
+}
+
+// allSaid is said of each.
+func allSaid(l language, list []string) []string {
+	var out []string
+	for _, x := range list {
+		out = append(out, said(l, x))
+	}
+	return out
+}
+
+// sentences gives a hint's lines, escaped.
+func sentences(l language, hint string) []string {
+	var out []string
+	if l == russian {
+		hint, _ = sentencesSaid.begin().tell(hint, deepestSaid)
+	}
+	for line := range strings.Lines(hint) {
+		out = append(out, restart.Escape(strings.TrimSuffix(line, "\n")))
+	}
+	return out
+}
+
+// saidTexts is every sentence, by the format that it is made by: as package
+// fmt's, but for %s, %d and %q alone, and such that stand for them. The Russian
+// one has
+//
+//	%s, %[2]s         a value, as it is; one in quotes gets «these»
+//	%w, %[2]w         a value that is a sentence or a word itself, told in turn
+//	{час|часа|часов}  the form that fits the number before it, or else the first one
+//
+// TestEverySentenceIsSaid compares them with the program.
+var saidTexts = merged(saidRuns, saidPlan, saidPeople, saidRules, saidScenarios, saidStored, saidHosts, saidAgent, saidInventory, saidFiles, saidLint, saidPages)
+
+var sentencesSaid = newSayings(saidTexts, saidWords)
+
+// part is a part of a sentence, so deep in it; inRussian is what it becomes,
+// and whether anything of it is known.
+type (
+	part struct {
+		text  string
+		depth int
+	}
+	inRussian struct {
+		text  string
+		known bool
+	}
+)
+
+// telling is the work on one sentence.
+type telling struct {
+	*sayings
+	told map[part]inRussian
+	left int // parts that may still be looked at
+}
+
+func (c *sayings) begin() *telling {
+	return &telling{sayings: c, told: map[part]inRussian{}, left: partsSaid}
+}
+
+// tell gives a text in Russian, and whether anything of it is known.
+func (c *telling) tell(text string, depth int) (string, bool) {
+	if depth <= 0 || text == "" || len(text) > longestSaid {
+		return text, false
+	}
+	if before, ok := c.told[part{text, depth}]; ok {
+		return before.text, before.known
+	}
+	if c.left--; c.left < 0 {
+		return text, false
+	}
+	told, known := c.anew(text, depth)
+	c.told[part{text, depth}] = inRussian{told, known}
+	return told, known
+}
+
+func (c *telling) anew(text string, depth int) (string, bool) {
+	for _, between := range []string{"; ", " ("} { // before the whole: its last value would take in what follows
+		if told, ok := c.parts(text, between, depth, true); ok {
+			return told, true
+		}
+	}
+	if x, values := c.find(text); x != nil {
+		return c.render(x, values, depth), true
+	}
+	for _, between := range []string{"\n", "; ", " (", ": "} {
+		if told, ok := c.parts(text, between, depth, false); ok {
+			return told, true
+		}
+	}
+	return text, false
+}
+
+// parts tells what was put together of several sentences: each of them, if all
+// are known where all must be, or those that are.
+func (c *telling) parts(text, between string, depth int, all bool) (string, bool) {
+	before, after, found := cutOutside(text, between)
+	end := ""
+	if between == " (" {
+		before, after, found = cutBrackets(text)
+		end = ")"
+	}
+	if !found {
+		return text, false
+	}
+	first, firstKnown := c.word(before, depth-1)
+	if all && !firstKnown {
+		return text, false
+	}
+	rest, restKnown := c.word(after, depth-1)
+	if all && c.words[after] != "" { // a word alone is rather a value of what is before it
+		return text, false
+	}
+	return first + between + rest + end, firstKnown && restKnown || !all && (firstKnown || restKnown)
+}
+
+// cutOutside cuts a text at the first place of a separator that is not within
+// quotes.
+func cutOutside(text, between string) (before, after string, found bool) {
+	for at := 0; ; {
+		next := strings.Index(text[at:], between)
+		if next < 0 {
+			return text, "", false
+		}
+		at += next
+		if strings.Count(text[:at], `"`)%2 == 0 {
+			return text[:at], text[at+len(between):], true
+		}
+		at += len(between)
+	}
+}
+
+// cutBrackets cuts off what a text ends with in brackets.
+func cutBrackets(text string) (before, within string, found bool) {
+	if !strings.HasSuffix(text, ")") {
+		return text, "", false
+	}
+	open := 0
+	for i := len(text) - 1; i > 0; i-- {
+		switch text[i] {
+		case ')':
+			open++
+		case '(':
+			if open--; open == 0 {
+				before, found = strings.CutSuffix(text[:i], " ")
+				return before, text[i+1 : len(text)-1], found
+			}
+		}
+	}
+	return text, "", false
+}
+
+// word tells what stands within a sentence: a word, some of them, or a sentence.
+func (c *telling) word(text string, depth int) (string, bool) {
+	if word, ok := c.words[text]; ok {
+		return word, true
+	}
+	if inner := quoted(text); inner != text {
+		told, _ := c.tell(strings.Trim(text, `"`), depth-1)
+		return "«" + told + "»", true
+	}
+	if told, ok := c.tell(text, depth); ok {
+		return told, true
+	}
+	if day, date, ok := strings.Cut(text, " "); ok && len(date) > 10 && date[0] == '2' {
+		if word, ok := c.words[day]; ok {
+			return word + " " + date, true
+		}
+	}
+	if told, ok := c.choice(text, depth); ok {
+		return told, true
+	}
+	before, after, found := strings.Cut(text, ", ")
+	if !found || depth <= 0 {
+		return text, false
+	}
+	first, firstKnown := c.word(before, depth-1)
+	rest, restKnown := c.word(after, depth-1)
+	return first + ", " + rest, firstKnown || restKnown
+}
+
+// choice tells a list such as "anna, its owners or an admin", of names and words.
+func (c *telling) choice(text string, depth int) (string, bool) {
+	at := strings.LastIndex(text, " or ")
+	if at < 0 || depth <= 0 {
+		return text, false
+	}
+	list := append(strings.Split(text[:at], ", "), text[at+len(" or "):])
+	for i, x := range list {
+		told, ok := c.word(x, depth-1)
+		if !ok && strings.Contains(x, " ") {
+			return text, false
+		}
+		list[i] = told
+	}
+	last := len(list) - 1
+	return strings.Join(list[:last], ", ") + " или " + list[last], true
+}
+
+// render gives a saying in Russian.
+func (c *telling) render(x *saying, values []string, depth int) string {
+	var b strings.Builder
+	for _, p := range x.russian {
+		switch {
+		case p.value < 0:
+			b.WriteString(p.text)
+		case p.forms != nil:
+			b.WriteString(p.forms[plural(russian, leadingNumber(values[p.value]))])
+		case p.verb == 'w':
+			told, _ := c.word(values[p.value], depth-1)
+			b.WriteString(told)
+		default:
+			b.WriteString(quoted(values[p.value]))
+		}
+	}
+	return b.String()
+}
+
+// named puts a name in quotes, escaped, as a language does.
+func named(l language, name string) string {
+	if l == russian {
+		return quoted(restart.Quote(name))
+	}
+	return restart.Quote(name)
+}
+
+// leadingNumber reads the number that a value is, or begins with.
+func leadingNumber(value string) int {
+	end := strings.IndexFunc(value, func(r rune) bool { return r < '0' || r > '9' })
+	if end < 0 {
+		end = len(value)
+	}
+	n, _ := strconv.Atoi(value[:end]) // no number is as many as 0
+	return n
+}
+
+// quoted puts a value that is in quotes into those of Russian.
+func quoted(value string) string {
+	if inner := strings.TrimSuffix(strings.TrimPrefix(value, `"`), `"`); len(inner) == len(value)-2 && !strings.Contains(inner, `"`) {
+		return "«" + inner + "»"
+	}
+	return value
+}

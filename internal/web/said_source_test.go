@@ -1,0 +1,347 @@
+package web
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// told are the packages whose sentences get to pages: of some every sentence,
+// of others (which have words for databases, files and systemctl, too) those of
+// their errors alone.
+var told = map[string]bool{ // whether every text that reads like a sentence counts
+	"control": true, "restart": true, "authz": true, "review": true, "orchestrator": true, "dispatch": true, "health": true, "agent/supervisor": true, "evidence": true,
+	"hostwork": true, "store": false, "authn": false, "authn/ldap": false, "authn/oidc": false, "protocol": true, "inventory": true, "strict": false,
+	"scenario": true, "scenario/signing": false, "pki": false, "agent": true, "agent/host": true, "agent/units": true, "agent/spool": true, "web": false,
+}
+
+// untold are files, or folders, of which no sentence gets to a page of the web.
+var untold = map[string]string{
+	"agent/join.go": atTheHost, "agent/join_ask.go": atTheHost, "agent/local_process.go": atTheHost, "agent/local_record.go": atTheHost,
+	"agent/onhost.go": atTheHost, "agent/socket.go": atTheHost, "agent/settings.go": atTheHost, "agent/serve.go": atTheHost, "agent/refresh.go": atTheHost,
+	"agent/spool/folder.go": atTheHost, "agent/spool/osfolder.go": atTheHost, "agent/spool/spool.go": atTheHost,
+	"agent/metrics.go": "says what a metric is", "agent/exposition.go": "writes metrics", "agent/asked.go": recorded,
+	"agent/units/choose.go":        finding,
+	"agent/supervisor/rehearse.go": "goes into the output of a task, as what a script says does",
+	"authn/ldap/config.go":         atStart, "authn/oidc/config.go": atStart, "inventory/config.go": atStart, "pki/ca.go": atStart, "pki/credentials.go": atStart,
+	"pki/envelope.go": atStart, "pki/files.go": atStart, "pki/jointoken.go": atTheHost,
+	"store/sqlite.go": atStart, "store/postgres.go": atStart, "store/store.go": atStart, "store/migrate.go": atStart, "store/statistics.go": atStart,
+	"store/backup.go": inTerminal, "store/restore.go": inTerminal, "store/restore_file.go": inTerminal,
+	"scenario/new.go": inTerminal, "scenario/signing/sign.go": inTerminal, "authz/cases.go": inTerminal,
+	"evidence/descriptors.go": evident, "evidence/process.go": evident,
+	"restart/freeze.go": "says where in a word or two, of which pages have their own",
+}
+
+// Why a sentence gets to no page.
+const (
+	atStart    = "a program that starts says it to who runs it, or to restartilka config check"
+	finding    = "is for restartilka hosts discover"
+	atTheHost  = "an agent says it at its start, or to root on its host"
+	inTerminal = "the command line alone says it"
+	evident    = "is evidence, kept and shown as it was taken"
+	recorded   = "goes into the audit trail, which is in English"
+	itsForms   = "has an entry for each of its forms"
+	compared   = "is compared with, and said by nobody"
+)
+
+// untoldSentences are sentences that read like one and get to no page.
+var untoldSentences = map[string]string{
+	"%d of %s did not succeed": itsForms, "%s not well, %d allowed": itsForms, "%s is %s": itsForms, "%s is not %s": itsForms, "an %s": itsForms, "%s or %s": "is told as a list",
+	"%s runs": itsForms, "%s is new": itsForms, "set package: in /etc/restartilka/services.d/SERVICE.yaml on the host, or in the reviewed scenario": itsForms,
+	"set unit: in /etc/restartilka/services.d/SERVICE.yaml on the host, or in the reviewed scenario": itsForms,
+	"%s; no host was touched": itsForms, "%s; the host says now: %s": itsForms, "aborted by a person; no further host was touched%s": itsForms, "aborted by force; %s%s": itsForms,
+	"is left to do now": itsForms, "is not in the group any more": itsForms, "is not left to do any more, or not in the group": itsForms,
+	"newer than the server's": itsForms, "of other bytes": itsForms, "leave out the healthy hosts (%s), %s": itsForms, "the service has no owners in the inventory)": itsForms,
+	"with %s": itsForms, "the host says now": itsForms, "restartilka decide %s %s happened|did-not|again --reason TEXT": "is a command",
+	"%s to %s": recorded, "weekly %s %s": recorded, "a retry of run %s": recorded, "undrain alone, after run %s": recorded, "only for %s": recorded,
+	"the answer was asked for again, with token %s": recorded, "with token %s, serial %s": recorded, "login of %s": "is the name of a token",
+
+	"please restart": compared, "reason for restart": compared, "reason for the restart": compared, "reason text": compared, "restart service": compared, "restart the service": compared,
+	"your reason": compared, "the reason": compared, "signed before": compared, "нужен перезапуск": compared, "причина перезапуска": compared,
+	"run %s is at epoch %d": "ends a walk, and is seen by nobody", "run %s of %s on %s: %s": "is for messages and the command line",
+	"scenario %s serial %d may be used until the end of %s, and no longer": "is sent as a message",
+	"it holds one line, the password of bind_dn":                           atStart, "it holds the secret that the issuer gave to client_id": atStart, "json or text": atStart, "the inventory file, such as /etc/restartilka/inventory.yaml": atStart,
+	"kind %s knows hosts, not services: describe them in a YAML file with a services section": atStart, "use one of them": atStart, "inventory.token_file: %s": "is a key and a sentence",
+	"# as a server said at": "is a line of a file", "# as a server said at %s\n": "is a line of a file", "not ready\n": "answers a probe", "request failed": "is logged", "request refused": "is logged",
+	"make an agent: Keys, Spool, Archive, Launcher and Packages are needed": "is our own slip", "look at the file system of": "is a cause", "write to": "is a cause", "hand down": "is a cause",
+	"%s files": itsForms, "in environment %s": itsForms, "in its phase %s": itsForms, "of project %s": itsForms, "while it ran": itsForms,
+	"%s gives the same group for every service": atStart, "%s holds an unknown %s": atStart, "%s is not known": atStart, "%s is not one word": atStart, "and command are both given": atStart, "command: [ansible-inventory, -i, /etc/ansible/hosts, --list]": atStart, "use #service#, #package# or #project#": atStart,
+	"holds a wrong name: %s": atStart, "is a file: dir and timeout are for a command": atStart, "is given without token_file": atStart, "is missing": atStart, "or command is missing": atStart,
+	"such as: web1.example.com, %shop-front-testing, %shop-front-testing@dc1, #canary, node[01-20], -web3.example.com": itsForms,
+	"another task": "is a word of another", "choose one with --digest: %s or %s": atTheHost, "choose one with --scenario NAME": atTheHost, "lay the reviewed file into %s, owned by root": atTheHost, "lay the reviewed file into %s, owned by root; not looked at: %s": atTheHost,
+	"more than one scenario of kind %s fits service %s: %s": atTheHost, "reviewed here for it: %s": atTheHost, "scenario %s": atTheHost, "scenario of kind %s": atTheHost, "this host has no reviewed %s for service %s": atTheHost, "two files in %s are scenario %s with serial %d": atTheHost,
+	"no version of scenario %s was accepted on this host": atTheHost, "this host keeps no serials: it trusts the files that lie on it (review: files)": atTheHost,
+}
+
+// TestEverySentenceIsSaid reads the program: each sentence that can get to a
+// page has its Russian, and none is left over.
+func TestEverySentenceIsSaid(t *testing.T) {
+	found := map[string]string{}
+	for _, folder := range slices.Sorted(maps.Keys(told)) {
+		maps.Copy(found, sentencesOf(t, folder, told[folder]))
+	}
+	if len(found) < 500 {
+		t.Fatalf("only %d sentences were found", len(found))
+	}
+	// Sentences that the program puts together, so that no one place has them.
+	b, err := os.ReadFile("testdata/said-forms.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	forms := strings.Split(strings.TrimSuffix(string(b), "\n"), "\n")
+	for _, format := range forms {
+		if saidTexts[format] == "" || found[format] != "" {
+			t.Errorf("testdata/said-forms.txt: %q has no Russian, or stands in the program and need not be here", format)
+		}
+	}
+	for format := range saidTexts {
+		if found[format] == "" && !slices.Contains(forms, format) {
+			t.Errorf("%q is said by nobody; if it is put together of parts, it goes into testdata/said-forms.txt", format)
+		}
+	}
+	for format, why := range untoldSentences {
+		if found[format] == "" || why == "" || saidTexts[format] != "" {
+			t.Errorf("%q is said by nobody, or has its Russian, and need not be left out", format)
+		}
+	}
+	for _, format := range slices.Sorted(maps.Keys(found)) {
+		if saidTexts[format] == "" && saidWords[format] == "" && untoldSentences[format] == "" {
+			t.Errorf("%s: no Russian. Into a file said_*.go:\n\t%q: \"…\",", found[format], format)
+		}
+	}
+}
+
+var (
+	reads    = regexp.MustCompile(`[\p{L},:;)%"] ?[\p{L}%("–—]*[\p{L}s)"%] [\p{L}%("]`)
+	isFormat = regexp.MustCompile(`%(\[[0-9]\])?[sdvq]`)
+	words    = regexp.MustCompile(`\p{L}{2}`)
+	layouts  = regexp.MustCompile(`2006|15:04`)
+)
+
+// reader collects the sentences of one package.
+type reader struct {
+	t      *testing.T
+	fset   *token.FileSet
+	every  bool
+	consts map[string]string
+	found  map[string]string
+}
+
+func sentencesOf(t *testing.T, folder string, every bool) map[string]string {
+	t.Helper()
+	r := &reader{t: t, fset: token.NewFileSet(), every: every, consts: map[string]string{}, found: map[string]string{}}
+	files, err := filepath.Glob(filepath.Join("..", folder, "*.go"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%s: %v", folder, err)
+	}
+	var parsed []*ast.File
+	for _, file := range files {
+		name := filepath.ToSlash(filepath.Join(folder, filepath.Base(file)))
+		if strings.HasSuffix(file, "_test.go") || untold[name] != "" {
+			continue
+		}
+		f, err := parser.ParseFile(r.fset, file, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		parsed = append(parsed, f)
+		ast.Inspect(f, r.constants)
+	}
+	for _, f := range parsed {
+		ast.Inspect(f, r.visit)
+	}
+	return r.found
+}
+
+// constants notes the constant texts of the package, wherever they are.
+func (r *reader) constants(n ast.Node) bool {
+	d, ok := n.(*ast.GenDecl)
+	if !ok || d.Tok != token.CONST {
+		return true
+	}
+	for _, s := range d.Specs {
+		v, ok := s.(*ast.ValueSpec)
+		for i := range v.Names {
+			if ok && i < len(v.Values) {
+				if format, constant := r.format(v.Values[i], true); constant {
+					r.consts[v.Names[i].Name] = format
+				}
+			}
+		}
+	}
+	return true
+}
+
+// quiet are calls whose texts are for programs, for the log, or for us.
+var quiet = regexp.MustCompile(`^(fmt\.Errorf|fmt\.Fprint.*|panic|.*[lL]og(ger)?\.(With|Debug|Info|Warn|Error|WarnContext|ErrorContext|InfoContext)|strings\..*|regexp\..*|slog\..*|path\..*|filepath\..*|.*\.Format|time\..*|exec\..*|os\..*|clip|.*\.Logger\..*)$`)
+
+// errorsOf are calls that make errors for people, with the place of the format
+// among their arguments; the hint of the scenarios' findings is another text.
+var errorsOf = map[string][]int{
+	"restart.Errorf": {1}, "Errorf": {1}, "WithHint": {0}, "strict.LineError": {1}, "LineError": {1}, "bad": {0}, "refuse": {0, 1}, "say": {0, 1}, "problem": {0}, "warn": {0, 1, 2},
+	"unavailable": {1}, "errors.New": {0}, "t.refuse": {0}, "token.refuse": {0},
+}
+
+func (r *reader) visit(n ast.Node) bool {
+	switch n := n.(type) {
+	case *ast.ImportSpec, *ast.Field, *ast.CaseClause:
+		if c, ok := n.(*ast.CaseClause); ok {
+			for _, s := range c.Body {
+				ast.Inspect(s, r.visit)
+			}
+		}
+		return false
+	case *ast.AssignStmt: // the detail of an audit record
+		if len(n.Lhs) > 0 && strings.HasSuffix(called(n.Lhs[len(n.Lhs)-1]), "Detail") && strings.HasPrefix(called(n.Lhs[len(n.Lhs)-1]), "rec") {
+			return false
+		}
+	case *ast.KeyValueExpr:
+		return called(n.Key) != "Detail"
+	case *ast.CallExpr:
+		return r.call(n)
+	case *ast.BinaryExpr:
+		if n.Op == token.ADD {
+			if format, _ := r.format(n, true); r.every {
+				r.note(n, format)
+			}
+			r.inside(n)
+			return false
+		}
+		return n.Op != token.EQL && n.Op != token.NEQ
+	case *ast.BasicLit:
+		if format, ok := r.format(n, true); ok && r.every {
+			r.note(n, format)
+		}
+	}
+	return true
+}
+
+// inside looks at what is put together, but for the texts.
+func (r *reader) inside(e ast.Expr) {
+	switch e := e.(type) {
+	case *ast.BinaryExpr:
+		r.inside(e.X)
+		r.inside(e.Y)
+	case *ast.CallExpr:
+		ast.Inspect(e, r.visit)
+	}
+}
+
+func (r *reader) call(c *ast.CallExpr) bool {
+	name := called(c.Fun)
+	if s, ok := c.Fun.(*ast.SelectorExpr); ok {
+		if s.Sel.Name == "WithHint" {
+			name = "WithHint"
+		}
+		ast.Inspect(s.X, r.visit)
+	}
+	if quiet.MatchString(name) {
+		for _, a := range c.Args {
+			if inner, ok := a.(*ast.CallExpr); ok {
+				ast.Inspect(inner, r.visit)
+			}
+		}
+		return false
+	}
+	if strings.HasSuffix(name, ".refuse") && !strings.HasSuffix(name, "found.refuse") && len(c.Args) >= 4 { // of a section: it begins with the key
+		if format, ok := r.format(c.Args[3], false); ok {
+			r.sure(c.Args[3], "%s "+format)
+			c = &ast.CallExpr{Fun: c.Fun, Args: slices.Delete(slices.Clone(c.Args), 3, 4)}
+		}
+	}
+	places, made := errorsOf[name]
+	if name == "errors.New" && !r.every {
+		return false
+	}
+	formats := map[int]bool{}
+	for _, i := range places {
+		if made && i < len(c.Args) {
+			if format, ok := r.format(c.Args[i], name == "errors.New"); ok {
+				formats[i] = true
+				r.sure(c.Args[i], format)
+			}
+		}
+	}
+	if name == "fmt.Sprintf" {
+		formats[0] = true
+		if format, ok := r.format(c.Args[0], false); ok && r.every {
+			r.note(c, format)
+		}
+	}
+	for i, a := range c.Args {
+		if !formats[i] {
+			ast.Inspect(a, r.visit)
+		}
+	}
+	return false
+}
+
+// note keeps what reads like a sentence.
+func (r *reader) note(n ast.Node, format string) {
+	if strings.Contains(format, " ") && reads.MatchString(format) && !layouts.MatchString(format) {
+		r.sure(n, format)
+	}
+}
+
+// sure keeps what is one by its place, but for what has no words.
+func (r *reader) sure(n ast.Node, format string) {
+	format = strings.TrimRight(strings.TrimLeft(format, " ;,:("), " ;,:(")
+	if strings.Contains(format, " ") && words.MatchString(verb.ReplaceAllString(format, "")) {
+		r.found[format] = r.fset.Position(n.Pos()).String()
+	}
+}
+
+// format gives the format that an expression makes a text by, and whether it is
+// one. What is literal is no format of package fmt, but a text.
+func (r *reader) format(e ast.Expr, literal bool) (string, bool) {
+	switch e := e.(type) {
+	case *ast.ParenExpr:
+		return r.format(e.X, literal)
+	case *ast.BasicLit:
+		s, err := strconv.Unquote(e.Value)
+		if e.Kind != token.STRING || err != nil {
+			return "%s", false
+		}
+		if literal && !isFormat.MatchString(s) {
+			s = strings.ReplaceAll(s, "%", "%%")
+		}
+		return s, true
+	case *ast.Ident:
+		if s, ok := r.consts[e.Name]; ok {
+			return s, true
+		}
+	case *ast.BinaryExpr:
+		if e.Op == token.ADD {
+			x, _ := r.format(e.X, literal)
+			y, _ := r.format(e.Y, literal)
+			return x + y, true
+		}
+	case *ast.CallExpr:
+		if called(e.Fun) == "fmt.Sprintf" {
+			return r.format(e.Args[0], false)
+		}
+	}
+	return "%s", false
+}
+
+// called writes the name that is called.
+func called(e ast.Expr) string {
+	switch e := e.(type) {
+	case *ast.Ident:
+		return e.Name
+	case *ast.SelectorExpr:
+		return called(e.X) + "." + e.Sel.Name
+	case *ast.CallExpr:
+		return called(e.Fun)
+	}
+	return fmt.Sprintf("%T", e)
+}
