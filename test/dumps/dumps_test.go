@@ -219,11 +219,11 @@ func quickly() []string {
 	return []string{"-Xshare:auto", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx128m"}
 }
 
-// serveGo is the Go service: two handlers wait for a lock that nobody gives back.
+// serveGo is the Go service: its handlers wait for a lock that nobody gives back.
 func serveGo(address string) {
 	var lock sync.Mutex
 	lock.Lock()
-	for range 2 {
+	for range 8 {
 		go handleOrder(&lock)
 	}
 	fmt.Println("ready")

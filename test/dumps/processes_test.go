@@ -33,13 +33,14 @@ func TestProcesses(t *testing.T) {
 		method  string
 		raw     []string
 		notes   string
+		says    analyse.FindingKind
 	}{
 		{
 			"go-dump", goes, "  url: http://127.0.0.1:" + port + "/debug/pprof/goroutine\n", dump.Go, "pprof",
-			[]string{"test/dumps.handleOrder", "sync.(*Mutex).Lock"}, "",
+			[]string{"test/dumps.handleOrder", "sync.(*Mutex).Lock"}, "", analyse.LockUntold,
 		},
-		{"python-dump", snake, "  signal: USR1\n", dump.Python, "signal", []string{"in pick", "service.py"}, ""},
-		{"stopped-dump", stopped, "  signal: USR1\n", dump.Python, "proc", []string{"stopped"}, "stopped"},
+		{"python-dump", snake, "  signal: USR1\n", dump.Python, "signal", []string{"in pick", "service.py"}, "", analyse.Nothing},
+		{"stopped-dump", stopped, "  signal: USR1\n", dump.Python, "proc", []string{"stopped"}, "stopped", analyse.AllStopped},
 	}
 	scenarios := map[string]string{"gone-dump": pidDump("gone-dump", gone, "  count: 1\n")}
 	for _, k := range cases {
@@ -66,8 +67,8 @@ func TestProcesses(t *testing.T) {
 		if !strings.Contains(strings.Join(d.Notes, " "), k.notes) {
 			t.Errorf("the notes of %s: %q", k.name, d.Notes)
 		}
-		if _, ok := finding(found.Report.Findings, analyse.AllStopped); ok != (k.process == stopped) {
-			t.Errorf("%s:%s", k.name, said(found.Report.Findings))
+		if got := found.Report.Verdict(); got.Kind != k.says {
+			t.Errorf("%s, want %s:%s", k.name, k.says, said(found.Report.Findings))
 		}
 		t.Logf("%s: %s in %.1f ms: %s %q", k.name, d.Method, d.TookMS, found.Says, d.Notes)
 	}
