@@ -125,12 +125,22 @@ func TestTomcat(t *testing.T) {
 		t.Errorf("the deadlock: %s\n%+v", circle, circle)
 	}
 
-	out, talk, code := c.CLI("dump", service, "--reason", reason, "--yes")
+	saved := t.TempDir()
+	out, talk, code := c.CLI("dump", service, "--reason", reason, "--yes", "--out", saved)
 	if code != 0 || !strings.Contains(strings.ToLower(out), "deadlock") || !strings.Contains(out, "Tomcat JDBC") {
 		t.Errorf("the command line: exit %d\n%s\n%s", code, out, talk)
 	}
 	t.Logf("restartilka dump %s:\n%s\n%s", service, talk, out)
 	health := stop()
+	files, err := filepath.Glob(saved + "/*.txt")
+	if must(t, err); len(files) != 2 {
+		t.Errorf("saved: %v", files)
+	}
+	out, talk, code = c.CLI(append([]string{"analyse"}, files...)...)
+	if code != 0 || !strings.Contains(strings.ToLower(out), "deadlock") || !strings.Contains(out, "Tomcat JDBC") {
+		t.Errorf("offline: exit %d\n%s\n%s", code, out, talk)
+	}
+	t.Logf("restartilka analyse:\n%s", out)
 	if len(health.failed) > 0 || health.asked < 20 {
 		t.Errorf("the health was asked for %d times and did not answer %d times: %v", health.asked, len(health.failed), health.failed)
 	}
