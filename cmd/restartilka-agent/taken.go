@@ -8,7 +8,7 @@ import (
 	"os"
 	"strings"
 
-	"golang.org/x/term"
+	"golang.org/x/sys/unix"
 
 	"github.com/restartilka/restartilka/internal/dump"
 	"github.com/restartilka/restartilka/internal/dump/analyse"
@@ -33,7 +33,8 @@ type taken struct {
 func newTaken(f *dumpFlags, stdout, stderr io.Writer) (*taken, error) {
 	t := &taken{stdout: stdout, stderr: stderr, raw: f.raw, json: f.json}
 	if out, ok := stdout.(*os.File); ok {
-		t.screen = term.IsTerminal(int(out.Fd()))
+		_, err := unix.IoctlGetTermios(int(out.Fd()), unix.TCGETS)
+		t.screen = err == nil
 	}
 	if f.out == "" {
 		return t, nil
