@@ -70,7 +70,7 @@ var untoldSentences = map[string]string{
 	"%s; no host was touched": itsForms, "%s; the host says now: %s": itsForms, "aborted by a person; no further host was touched%s": itsForms, "aborted by force; %s%s": itsForms,
 	"is left to do now": itsForms, "is not in the group any more": itsForms, "is not left to do any more, or not in the group": itsForms,
 	"newer than the server's": itsForms, "of other bytes": itsForms, "leave out the healthy hosts (%s), %s": itsForms, "the service has no owners in the inventory)": itsForms,
-	"with %s": itsForms, "the host says now": itsForms, "restartilka decide %s %s happened|did-not|again --reason TEXT": "is a command",
+	"with %s": itsForms, "the host says now": itsForms,
 	"%s to %s": recorded, "weekly %s %s": recorded, "a retry of run %s": recorded, "undrain alone, after run %s": recorded, "only for %s": recorded,
 	"the answer was asked for again, with token %s": recorded, "with token %s, serial %s": recorded, "login of %s": "is the name of a token",
 
