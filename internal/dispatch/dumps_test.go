@@ -16,7 +16,7 @@ func TestDumpsAreFetched(t *testing.T) {
 	mux.HandleFunc("GET /v1/tasks/{id}/dumps/{n}", func(w http.ResponseWriter, r *http.Request) {
 		switch r.PathValue("n") {
 		case "1":
-			w.Write([]byte("a capture")) //nolint:errcheck // the test sees it
+			w.Write([]byte("a capture"))
 		case "2":
 			for piece := make([]byte, 1<<20); ; {
 				if _, err := w.Write(piece); err != nil {
@@ -28,7 +28,7 @@ func TestDumpsAreFetched(t *testing.T) {
 		}
 	})
 	mux.HandleFunc("POST /v1/evidence", func(w http.ResponseWriter, _ *http.Request) {
-		json.NewEncoder(w).Encode(protocol.EvidenceReport{Items: []protocol.EvidenceItem{{Kind: "process"}}, Dump: make([]byte, 5<<20)}) //nolint:errcheck // the test sees it
+		json.NewEncoder(w).Encode(protocol.EvidenceReport{Items: []protocol.EvidenceItem{{Kind: "process"}}, Dump: make([]byte, 5<<20)})
 	})
 	h := restart.Host{Name: host, Address: agent(t, a, a, host, mux)}
 	c := newClient(t, a)

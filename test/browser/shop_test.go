@@ -1,6 +1,7 @@
 package browser
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -31,6 +32,7 @@ type shop struct {
 	tabs      map[string]*tab
 	versions  map[string]string // digests
 	secrets   map[string]string // tokens, by the person
+	dumps     map[string]string // ids
 }
 
 // The people of the shop.
@@ -69,7 +71,7 @@ func newShop(t testing.TB) *shop {
 	t.Helper()
 	program := chromium(t)
 	s := &shop{
-		fixture: &fixture{t: t, gates: filepath.Join(t.TempDir(), "gates")}, runs: map[string]restart.Run{}, tabs: map[string]*tab{}, versions: map[string]string{}, secrets: map[string]string{},
+		fixture: &fixture{t: t, gates: filepath.Join(t.TempDir(), "gates")}, runs: map[string]restart.Run{}, tabs: map[string]*tab{}, versions: map[string]string{}, secrets: map[string]string{}, dumps: map[string]string{},
 		reviewers: apitest.NewReviewers(t, "anna@example.com", "olga@example.com", "ivan@example.com"),
 	}
 	must(t, os.Mkdir(s.gates, 0o700))
@@ -283,6 +285,7 @@ func (s *shop) past() {
 	s.was(was{name: "failed", service: "search", by: "tomas", ago: 26 * time.Hour, took: 2 * time.Minute, reason: "new synonyms are not read without a restart", state: restart.RunFailed, broken: 2}, now)
 	s.was(was{name: "paused", service: "catalogue", by: developer, ago: 50 * time.Minute, took: time.Minute, reason: "pictures of new articles are missing", state: restart.RunPaused, broken: 2}, now)
 	s.was(was{name: "aborted", service: "mail-out", by: "mei", ago: 49 * time.Hour, took: time.Minute, reason: "queue stands still after the failover", state: restart.RunAborted}, now)
+	s.pastDumps(now)
 	reasons := []string{"weekly restart until the leak is found", "certificate was renewed", "time zone data is new", "stuck after the network was away", "memory grows by a gigabyte a day"}
 	for i := range 14 {
 		service := []string{checkout, payments, "search", "catalogue", "mail-out"}[i%5]
@@ -293,6 +296,7 @@ func (s *shop) past() {
 // was is one run of the past.
 type was struct {
 	name, service, by, reason string
+	kind                      restart.Kind // "" = a restart
 	ago, took                 time.Duration
 	state                     restart.RunState
 	broken                    int // number of the host that failed, from 1
@@ -305,7 +309,7 @@ func (s *shop) was(w was, now time.Time) {
 		hosts = append(hosts, fmt.Sprintf("%s%d.%s.shop.example", w.service, i, []string{"ams", "fra"}[i%2]))
 	}
 	run := restart.Run{
-		ID: restart.NewID(at), Scenario: w.service + "-restart", Digest: strings.Repeat("4d1c0a97", 8), Kind: restart.KindRestart, Service: w.service, Environment: "production", Group: group(w.service),
+		ID: restart.NewID(at), Scenario: w.service + "-restart", Digest: strings.Repeat("4d1c0a97", 8), Kind: cmp.Or(w.kind, restart.KindRestart), Service: w.service, Environment: "production", Group: group(w.service),
 		Project: "shop", Actor: w.by, Via: "web", Reason: w.reason, State: restart.RunQueued, CreatedAt: at,
 	}
 	run.Plan = &restart.Plan{Scenario: run.Scenario, Digest: run.Digest, Kind: run.Kind, Service: restart.Service{Name: w.service}, Environment: run.Environment, Group: run.Group, Project: "shop", MadeAt: at, InventoryAt: at}
