@@ -107,6 +107,12 @@ func (c *telling) tell(text string, depth int) (string, bool) {
 }
 
 func (c *telling) anew(text string, depth int) (string, bool) {
+	if label, rest, ok := strings.Cut(text, ": "); ok && c.words[label] != "" { // what follows is of that part of the work
+		if x, _ := c.find(text); x == nil {
+			rest, _ = c.word(rest, depth-1)
+			return c.words[label] + ": " + rest, true
+		}
+	}
 	for _, between := range []string{"; ", " ("} { // before the whole: its last value would take in what follows
 		if told, ok := c.parts(text, between, depth, true); ok {
 			return told, true
@@ -115,7 +121,7 @@ func (c *telling) anew(text string, depth int) (string, bool) {
 	if x, values := c.find(text); x != nil {
 		return c.render(x, values, depth), true
 	}
-	for _, between := range []string{"\n", "; ", " (", ": "} {
+	for _, between := range []string{"\n", "; ", ": ", " ("} {
 		if told, ok := c.parts(text, between, depth, false); ok {
 			return told, true
 		}
@@ -147,7 +153,7 @@ func (c *telling) parts(text, between string, depth int, all bool) (string, bool
 }
 
 // cutOutside cuts a text at the first place of a separator that is not within
-// quotes.
+// quotes, and a colon neither within brackets.
 func cutOutside(text, between string) (before, after string, found bool) {
 	for at := 0; ; {
 		next := strings.Index(text[at:], between)
@@ -155,7 +161,8 @@ func cutOutside(text, between string) (before, after string, found bool) {
 			return text, "", false
 		}
 		at += next
-		if strings.Count(text[:at], `"`)%2 == 0 {
+		inside := between == ": " && strings.Count(text[:at], "(") > strings.Count(text[:at], ")")
+		if strings.Count(text[:at], `"`)%2 == 0 && !inside {
 			return text[:at], text[at+len(between):], true
 		}
 		at += len(between)

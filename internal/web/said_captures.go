@@ -31,6 +31,9 @@ var saidCaptures = map[string]string{
 	"whoever stopped it can let it go on with kill -CONT %d":                        "кто остановил, может продолжить: kill -CONT %d",
 	"process %d is held by a debugger, and can't answer":                            "процесс %d держит отладчик, ответить он не может",
 
+	"process %d does not run on %s (found: %s), and is sent no signal: it may end by it": "процесс %d работает не в среде %s (найдено: %w), сигнал ему не посылаем: он может от него завершиться",
+	"runtime: auto in the scenario, or name the process that is meant":                   "укажите в сценарии runtime: auto или тот процесс, который нужен",
+
 	// how it goes
 	"a series has 1 to %d dumps, not %d":                              "в серии от 1 до %d {дампа|дампов|дампов}, а не %d",
 	"the interval of a series is at most %s, not %s":                  "интервал серии — не больше %s, а не %s",
