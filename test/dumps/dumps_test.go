@@ -235,7 +235,7 @@ func serveGo(address string) {
 
 func handleOrder(lock *sync.Mutex) {
 	lock.Lock()
-	lock.Unlock()
+	defer lock.Unlock()
 }
 
 // get asks a URL, and wants status 200.
