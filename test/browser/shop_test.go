@@ -328,9 +328,9 @@ func (s *shop) was(w was, now time.Time) {
 	must(s.t, err)
 	end := store.RunChange{To: w.state, SetFinished: w.state.Final()}
 	if w.broken > 0 {
-		end.Cause, end.Explanation = restart.CauseFailure, "1 host has failed, and none may"
+		end.Cause, end.Explanation = restart.CauseFailure, hosts[w.broken-1]+": failed, health: "+unwell
 		if w.state == restart.RunPaused {
-			end.Cause, end.Explanation = restart.CauseUnknown, hosts[w.broken-1]+" is unknown"
+			end.Cause, end.Explanation = restart.CauseUnknown, hosts[w.broken-1]+": unknown, "+silent
 		}
 	}
 	_, err = s.store.Apply(s.t.Context(), store.Change{RunID: run.ID, At: at.Add(w.took), Run: &end})
@@ -339,6 +339,12 @@ func (s *shop) was(w was, now time.Time) {
 		s.runs[w.name] = run
 	}
 }
+
+// What is said of a host, word for word, so that a page in Russian knows it.
+const (
+	unwell = "not healthy within 1m0s: for the last 20s: unit search.service is failed (failed)"
+	silent = "the host did not answer for 5m0s: whether the script ran is not known (dial tcp 10.20.1.7:3131: i/o timeout)"
+)
 
 // task gives how the work on one host went.
 func (w was) task(t restart.Task, from time.Time, took time.Duration) store.TaskChange {
@@ -351,9 +357,9 @@ func (w was) task(t restart.Task, from time.Time, took time.Duration) store.Task
 	}
 	to, state, result := from.Add(took), restart.TaskSucceeded, ""
 	if w.broken == t.Position+1 {
-		state, result = restart.TaskFailed, "the unit did not become active within 60 s"
+		state, result = restart.TaskFailed, "health: "+unwell
 		if w.state == restart.RunPaused {
-			state, result = restart.TaskUnknown, "the host has not answered since the script began"
+			state, result = restart.TaskUnknown, silent
 		}
 	}
 	c.Path = []restart.TaskState{restart.TaskIntentLogged, restart.TaskDispatching, restart.TaskAccepted, restart.TaskRunning, state}
@@ -364,7 +370,7 @@ func (w was) task(t restart.Task, from time.Time, took time.Duration) store.Task
 		end := from.Add(took * time.Duration(i+1) / 4)
 		report := protocol.PhaseReport{Phase: phase, StartedAt: begin, FinishedAt: &end}
 		if result != "" && phase == protocol.PhaseHealth {
-			report.Error = result
+			report.Error = strings.TrimPrefix(result, "health: ")
 		}
 		said.Phases = append(said.Phases, report)
 		if report.Error != "" {
