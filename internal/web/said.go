@@ -107,10 +107,12 @@ func (c *telling) tell(text string, depth int) (string, bool) {
 }
 
 func (c *telling) anew(text string, depth int) (string, bool) {
-	if label, rest, ok := strings.Cut(text, ": "); ok && c.words[label] != "" { // what follows is of that part of the work
-		if x, _ := c.find(text); x == nil {
-			rest, _ = c.word(rest, depth-1)
-			return c.words[label] + ": " + rest, true
+	for _, between := range []string{": ", ", "} { // a word alone, and then a sentence about it
+		if label, rest, ok := strings.Cut(text, between); ok && c.words[label] != "" {
+			if x, _ := c.find(text); x == nil {
+				rest, _ = c.word(rest, depth-1)
+				return c.words[label] + between + rest, true
+			}
 		}
 	}
 	for _, between := range []string{"; ", " ("} { // before the whole: its last value would take in what follows
