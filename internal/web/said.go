@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/restart"
@@ -28,7 +29,7 @@ func said(l language, sentence string) string {
 	if l != russian || sentence == "" {
 		return restart.Escape(sentence)
 	}
-	told, _ := sentencesSaid.begin().word(sentence, deepestSaid)
+	told, _ := sentencesSaid().begin().word(sentence, deepestSaid)
 	return restart.Escape(told)
 }
 
@@ -45,7 +46,7 @@ func allSaid(l language, list []string) []string {
 func sentences(l language, hint string) []string {
 	var out []string
 	if l == russian {
-		hint, _ = sentencesSaid.begin().tell(hint, deepestSaid)
+		hint, _ = sentencesSaid().begin().tell(hint, deepestSaid)
 	}
 	for line := range strings.Lines(hint) {
 		out = append(out, restart.Escape(strings.TrimSuffix(line, "\n")))
@@ -64,7 +65,9 @@ func sentences(l language, hint string) []string {
 // TestEverySentenceIsSaid compares them with the program.
 var saidTexts = merged(saidRuns, saidPlan, saidPeople, saidRules, saidActions, saidScenarios, saidStored, saidHosts, saidAgent, saidDumps, saidCaptures, saidInventory, saidFiles, saidLint, saidPages)
 
-var sentencesSaid = newSayings(saidTexts, saidWords)
+// sentencesSaid is made when the first sentence is told: the command line is the
+// same program, and tells none.
+var sentencesSaid = sync.OnceValue(func() *sayings { return newSayings(saidTexts, saidWords) })
 
 // part is a part of a sentence, so deep in it; inRussian is what it becomes,
 // and whether anything of it is known.

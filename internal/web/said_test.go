@@ -126,7 +126,7 @@ func TestEverySayingIsFound(t *testing.T) {
 			}
 			b.WriteString(p.text + values[p.value])
 		}
-		x, got := sentencesSaid.find(b.String())
+		x, got := sentencesSaid().find(b.String())
 		if x == nil || x.weight < weight {
 			t.Fatalf("%q is not found", b.String())
 		}
