@@ -183,7 +183,10 @@ func (d *demoRun) prepare(ctx context.Context, l demo.Layout) (server.InitResult
 	if err := l.WriteServer(); err != nil {
 		return r, err
 	}
-	return r, l.WriteHosts(time.Now())
+	if err := l.WriteHosts(time.Now()); err != nil {
+		return r, err
+	}
+	return r, l.WriteDumps()
 }
 
 // show does what the demo is for: a token for a developer, one restart, and
