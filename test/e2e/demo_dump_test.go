@@ -48,7 +48,7 @@ func TestTheDemoTellsWhatHangs(t *testing.T) {
 	answer.Body.Close()
 	dump := exec.CommandContext(ctx, program, "dump", "hello", "--reason", "orders hang on one host", "--yes")
 	dump.Env = append(os.Environ(), "RESTARTILKA_URL="+info.URL, "RESTARTILKA_CA="+info.CA, "RESTARTILKA_TOKEN="+info.Token)
-	out, err := dump.Output()
+	out, err := dump.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
