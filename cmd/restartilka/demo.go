@@ -33,7 +33,8 @@ func demoCommand() *cobra.Command {
 		Long: `Start a server with its own authority and database, three agents on
 127.0.0.11 to 127.0.0.13 (port 3131) and a small web service that each of them
 looks after; restart the service across the three, one after another; then keep
-serving until Ctrl-C. It needs no root, and takes everything away again.`,
+serving until Ctrl-C. The service hangs when it is asked to, for thread dumps to
+tell where. It needs no root, and takes everything away again.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			d.out, d.talk = cmd.OutOrStdout(), cmd.ErrOrStderr()
@@ -183,7 +184,10 @@ func (d *demoRun) prepare(ctx context.Context, l demo.Layout) (server.InitResult
 	if err := l.WriteServer(); err != nil {
 		return r, err
 	}
-	return r, l.WriteHosts(time.Now())
+	if err := l.WriteHosts(time.Now()); err != nil {
+		return r, err
+	}
+	return r, l.WriteDumps()
 }
 
 // show does what the demo is for: a token for a developer, one restart, and

@@ -60,7 +60,8 @@ func New(extra ...*cobra.Command) *cobra.Command {
 		Use:   "restartilka",
 		Short: "Restart services safely, host after host",
 		Long: `restartilka restarts services on many hosts, one after another: the next host
-only when the last is healthy, every act in the audit trail.
+only when the last is healthy, every act in the audit trail. It takes thread
+dumps of them, and says what hangs.
 
 It asks a server. Name it once with "restartilka login URL", or in the environment:
 RESTARTILKA_URL, RESTARTILKA_CA (file), RESTARTILKA_TOKEN or RESTARTILKA_TOKEN_FILE.`,

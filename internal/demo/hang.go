@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 )
@@ -46,4 +47,44 @@ func answers(ready time.Time) http.Handler {
 		fmt.Fprintf(w, "hello from process %d\n", os.Getpid())
 	})
 	return mux
+}
+
+// WriteDumps lays the scenario that takes the service's thread dumps, on the
+// server's shelf and on every host.
+func (l Layout) WriteDumps() error {
+	const name = "hello-dump.yaml"
+	files := []string{filepath.Join(l.ServerDir(), "scenarios", name)}
+	for _, h := range l.Hosts {
+		files = append(files, filepath.Join(h.Dir, "scenarios.d", name))
+	}
+	for _, file := range files {
+		if err := write(file, l.dumpScenario(), 0o640); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dumpScenario is what has been reviewed besides: three thread dumps of it.
+func (l Layout) dumpScenario() string {
+	return fmt.Sprintf(`# Takes thread dumps of the demo's service. The shipped thread-dump asks for the
+# unit's main process; the demo has no units, so this one goes by a pid file.
+format: 1
+name: hello-dump
+serial: 1
+author: demo@restartilka.invalid
+kind: thread-dump
+services: [%s]
+description: Thread dumps of hello, three, 1 s apart
+strategy:
+  batches: [50]
+  on_failure: continue
+  task_timeout: 1m
+dump:
+  runtime: go
+  process: {pid_file: %s/#host#/%s}
+  url: http://%s:%d/#host#/debug/pprof/goroutine
+  count: 3
+  interval: 1s
+`, ServiceName, filepath.Join(l.Dir, "hosts"), pidFile, relayAddress, servicePort)
 }
