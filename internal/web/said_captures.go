@@ -144,6 +144,7 @@ var saidCaptures = map[string]string{
 	"the dump can't be unpacked: %v":                         "дамп не распаковывается: %s",
 	"it is not whole, or not zstd: fetch it again":           "он неполный или не zstd: скачайте его ещё раз",
 	"%d files are being read already":                        "уже читаются другие файлы: %d",
+	"others look at large dumps just now":                    "сейчас другие смотрят большие дампы",
 	"try again in a moment":                                  "попробуйте чуть позже",
 	"the file did not arrive to its end":                     "файл пришёл не до конца",
 	"try again":                                              "попробуйте ещё раз",
