@@ -97,7 +97,7 @@ var saidCaptures = map[string]string{
 	"py-spy did not end in time":                                                                                                 "py-spy не успел закончить",
 	"py-spy can't read process %d: %s: %v":                                                                                       "py-spy не читает процесс %d: %s: %s",
 	"the program was not stopped meanwhile, so that a stack may be of two moments":                                               "программу при этом не останавливали, поэтому в стеке могут смешаться два момента",
-	"%s is not run: others than root may write it":                                                                               "%s не запускаем: в него может писать не только root",
+	"%s is not run: others than root may write %s":                                                                               "%s не запускаем: не только root может писать в %s",
 	"chown root %s; chmod go-w %s":                                                                                               "chown root %s; chmod go-w %s",
 	"py-spy is not installed on this host":                                                                                       "на этом хосте нет py-spy",
 	"or register faulthandler in the program, and name its signal in the scenario":                                               "или зарегистрируйте в программе faulthandler и укажите его сигнал в сценарии",
