@@ -29,7 +29,7 @@ func TestEvidenceOfMany(t *testing.T) {
 	}
 	scenarios, services := t.TempDir(), t.TempDir()
 	lay := func(folder, name, text string) {
-		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o644); err != nil { //nolint:gosec // as they lie on a host
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -103,7 +103,7 @@ func TestPySpy(t *testing.T) {
 	t.Parallel()
 	pid, _ := program(t, python(t), "testdata/faulting.py")
 	path := filepath.Join(t.TempDir(), "bin", "py-spy")
-	if err := os.Mkdir(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // as /usr/local/bin is
+	if err := os.Mkdir(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	script := "#!/bin/sh\n[ \"$*\" = \"dump --nonblocking --pid " + strconv.Itoa(pid) + "\" ] && printf 'Process %s: python3 x.py\\nThread %s (idle): \"MainThread\"\\n    main (x.py:1)\\n' $4 $4\n"

@@ -171,11 +171,11 @@ func (p *process) threads() ([]int, error) {
 // them others than root may write, and so put another file in its place; "" =
 // nothing. In a sticky folder, such as /tmp, nobody replaces what is not his.
 func openTo(path string) string {
-	real, err := filepath.EvalSymlinks(path)
+	led, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return path
 	}
-	for _, at := range []string{path, real} {
+	for _, at := range []string{path, led} {
 		for {
 			info, err := os.Stat(at)
 			if err != nil || !ownedSafely(info) {
