@@ -52,8 +52,15 @@ func (a *Agent) noteTaken(e protocol.Envelope, now time.Time) error {
 // noteAsked records what else servers have done here. What can't be written is
 // logged.
 func (a *Agent) noteAsked(r audit.Record) {
+	if err := a.recordAsked(r); err != nil {
+		a.cfg.Logger.Error("what a server asked is not in this host's own record", "action", string(r.Action), "outcome", r.Outcome, "error", err)
+	}
+}
+
+// recordAsked records what a server asks.
+func (a *Agent) recordAsked(r audit.Record) error {
 	if a.cfg.Asked == nil {
-		return
+		return nil
 	}
 	if r.Actor == "" {
 		r.Actor = serverActor
@@ -62,9 +69,7 @@ func (a *Agent) noteAsked(r audit.Record) {
 	if len(r.Detail) > mostDetail {
 		r.Detail = restart.Escape(r.Detail[:mostDetail]) + "…"
 	}
-	if err := a.cfg.Asked.Note(r); err != nil {
-		a.cfg.Logger.Error("what a server asked is not in this host's own record", "action", string(r.Action), "outcome", r.Outcome, "error", err)
-	}
+	return a.cfg.Asked.Note(r)
 }
 
 // noteRefused records a refusal, as far as the envelope could be read. An agent

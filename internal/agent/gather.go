@@ -21,9 +21,13 @@ import (
 	"github.com/restartilka/restartilka/internal/restart"
 )
 
+// gatherAtOnce bounds the services whose evidence is taken at the same time.
+const gatherAtOnce = 4
+
 // Evidence takes the evidence of a reviewed scenario without any task, and
 // gives a protocol.EvidenceReport as JSON. Nothing of it is kept here. Of one
-// service one at a time is taken: CodeBusy.
+// service one at a time is taken, and of few services at once: CodeBusy. What
+// can't be recorded is not taken.
 func (a *Agent) Evidence(ctx context.Context, in protocol.EvidenceRequest) (io.ReadCloser, error) {
 	if in.Service == "" || in.Digest == "" {
 		return nil, restart.Errorf(restart.CodeInvalid, "evidence is of a service, by a scenario's digest")
@@ -39,27 +43,41 @@ func (a *Agent) Evidence(ctx context.Context, in protocol.EvidenceRequest) (io.R
 		b, err := json.Marshal(protocol.EvidenceReport{Items: []protocol.EvidenceItem{}, TakenAt: a.cfg.Now().UTC()})
 		return io.NopCloser(bytes.NewReader(b)), err
 	}
-	a.mu.Lock()
-	if a.gathering[in.Service] {
-		a.mu.Unlock()
-		return nil, restart.Errorf(restart.CodeBusy, "the evidence of service %s is being taken on this host", in.Service).WithHint("wait for that, at most %s", protocol.EvidenceTime)
+	done, err := a.gather(in.Service)
+	if err != nil {
+		return nil, err
 	}
-	a.gathering[in.Service] = true
-	a.mu.Unlock()
-	done := func() {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		delete(a.gathering, in.Service)
-	}
-	a.noteAsked(audit.Record{
+	err = diskFull(a.recordAsked(audit.Record{
 		Action: audit.EvidenceTaken, Service: in.Service, Environment: in.Environment, ScenarioDigest: in.Digest, Detail: "scenario " + work.Scenario.Name,
-	})
+	}))
+	if err != nil {
+		done()
+		return nil, err
+	}
 	report, err := a.cfg.Gather(ctx, work)
 	if err != nil {
 		done()
 		return nil, err
 	}
 	return closing{report, done}, nil
+}
+
+// gather takes a place for the evidence of a service.
+func (a *Agent) gather(service string) (done func(), err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.gathering[service] {
+		return nil, restart.Errorf(restart.CodeBusy, "the evidence of service %s is being taken on this host", service).WithHint("wait for that, at most %s", protocol.EvidenceTime)
+	}
+	if n := len(a.gathering); n >= gatherAtOnce {
+		return nil, restart.Errorf(restart.CodeBusy, "the evidence of %d services is being taken on this host", n).WithHint("wait for that, at most %s", protocol.EvidenceTime)
+	}
+	a.gathering[service] = true
+	return func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		delete(a.gathering, service)
+	}, nil
 }
 
 // closing calls done once what it reads is closed.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -75,6 +76,7 @@ func (a *api) getRunDumps(ctx context.Context, actor restart.Actor, in *struct {
 	if err != nil {
 		return wire.RunDumps{}, err
 	}
+	defer v.Close()
 	return v.RunDumps, nil
 }
 
@@ -92,11 +94,17 @@ func (a *api) rawDump(ctx context.Context, actor restart.Actor, in *dumpID) (htt
 	if err != nil {
 		return nil, err
 	}
-	text, err := v.Text(ctx)
+	text, err := v.Stream(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return file("text/plain; charset=utf-8", "restartilka-dump-"+v.ID+".txt", text), nil
+	return func(w http.ResponseWriter, r *http.Request) {
+		defer text.Close()
+		announce(w, "text/plain; charset=utf-8", "restartilka-dump-"+v.ID+".txt", v.Size)
+		if err := patiently(w, text); err != nil && r.Context().Err() == nil {
+			a.cfg.Logger.ErrorContext(r.Context(), "give out a dump", "request_id", requestID(r.Context()), "dump", v.ID, "error", err)
+		}
+	}, nil
 }
 
 // foldedDump gives the stacks of a dump, folded, as flame graph tools read them.
@@ -136,18 +144,34 @@ func (a *api) speedscopeDump(ctx context.Context, actor restart.Actor, in *dumpI
 // file answers with bytes to be saved.
 func file(media, name string, data []byte) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
-		h := w.Header()
-		h.Set("Content-Type", media)
-		h.Set("Content-Disposition", `attachment; filename="`+name+`"`)
-		h.Set("Content-Length", strconv.Itoa(len(data)))
-		rc := http.NewResponseController(w)
-		for len(data) > 0 {
-			rc.SetWriteDeadline(time.Now().Add(writePatience)) //nolint:errcheck // where it can't be set, there is none
-			n, err := w.Write(data[:min(len(data), 1<<20)])
-			if err != nil {
-				return
-			}
-			data = data[n:]
+		announce(w, media, name, int64(len(data)))
+		patiently(w, bytes.NewReader(data)) //nolint:errcheck // whoever reads it has gone
+	}
+}
+
+// announce says what file comes. One that ends earlier is seen not to be whole.
+func announce(w http.ResponseWriter, media, name string, size int64) {
+	h := w.Header()
+	h.Set("Content-Type", media)
+	h.Set("Content-Disposition", `attachment; filename="`+name+`"`)
+	h.Set("Content-Length", strconv.FormatInt(size, 10))
+}
+
+// patiently writes for as long as each piece is read in time.
+func patiently(w http.ResponseWriter, from io.Reader) error {
+	rc := http.NewResponseController(w)
+	piece := make([]byte, 256<<10)
+	for {
+		n, err := from.Read(piece)
+		rc.SetWriteDeadline(time.Now().Add(writePatience)) //nolint:errcheck // where it can't be set, there is none
+		if _, werr := w.Write(piece[:n]); werr != nil {
+			return werr
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
 		}
 	}
 }

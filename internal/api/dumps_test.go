@@ -269,6 +269,51 @@ func TestUploads(t *testing.T) {
 	}
 }
 
+// TestLooksAtMuchWait: while others look at large dumps, what holds much text
+// waits, and a file is given out all the same, as it holds little.
+func TestLooksAtMuchWait(t *testing.T) {
+	t.Parallel()
+	s := apitest.Start(t, nil)
+	text := threadsOf(1000, "http")
+	s.Agents.Capture("web1", capture(t, 1, protocol.DumpRun, text), capture(t, 2, protocol.DumpRun, strings.Repeat(text, 2)))
+	run := finishedRun(t, s, "plain-restart")
+	anna := newClient(t, s, s.Token("anna", developer))
+	list, err := anna.Dumps(t.Context(), wire.DumpQuery{Run: run.ID})
+	if err != nil || len(list.Items) != 2 || list.Items[0].Size+list.Items[1].Size < 1<<20 {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	id := list.Items[0].ID
+	looks := map[string]func(context.Context) error{
+		"the series": func(ctx context.Context) error { _, err := anna.DumpReport(ctx, id, true); return err },
+		"the run":    func(ctx context.Context) error { _, err := anna.RunDumps(ctx, run.ID, ""); return err },
+	}
+	var giveBack [2]func()
+	for i := range giveBack {
+		if giveBack[i], err = s.Archive.Place(t.Context(), 100<<20); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, look := range looks {
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		if err := look(ctx); ctx.Err() == nil {
+			t.Errorf("%s does not wait: %v", name, err)
+		}
+		cancel()
+	}
+	var raw bytes.Buffer
+	if err := anna.WriteDump(t.Context(), &raw, id, client.DumpRaw); err != nil || int64(raw.Len()) != list.Items[0].Size {
+		t.Errorf("%d bytes of %d: %v", raw.Len(), list.Items[0].Size, err)
+	}
+	giveBack[0]()
+	for name, look := range looks {
+		for range 3 { // each gives its place back
+			if err := look(t.Context()); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+}
+
 // endless is text without an end.
 type endless struct{}
 

@@ -55,6 +55,7 @@ type Archive struct {
 	slots chan struct{} // a place for each text that is parsed now
 	taken chan struct{} // and for each upload that is in memory
 	large chan struct{} // and for each long answer of a host
+	looks chan struct{} // and for whoever looks at much text
 	cache *cache
 	grown atomic.Int64  // bytes stored since the last sweep
 	full  chan struct{} // has a word when that is much
@@ -66,6 +67,7 @@ const (
 	parsedAtOnce = 2
 	takenAtOnce  = 4
 	largeAtOnce  = 3
+	looksAtOnce  = 2
 )
 
 // New returns an Archive; Run drops what is old.
@@ -99,7 +101,7 @@ func New(cfg Config) *Archive {
 	}
 	return &Archive{
 		cfg: cfg, log: cfg.Logger, slots: make(chan struct{}, parsedAtOnce), taken: make(chan struct{}, takenAtOnce),
-		large: make(chan struct{}, largeAtOnce), cache: newCache(cfg.CacheBytes),
+		large: make(chan struct{}, largeAtOnce), looks: make(chan struct{}, looksAtOnce), cache: newCache(cfg.CacheBytes),
 		full: make(chan struct{}, 1),
 	}
 }

@@ -31,22 +31,11 @@ const (
 // bytes: CodeTooLarge where it is longer, however small it came, CodeInvalid
 // where it is damaged.
 func unpack(data []byte, most int64) ([]byte, error) {
-	var r io.Reader = bytes.NewReader(data)
-	switch {
-	case bytes.HasPrefix(data, []byte{0x28, 0xb5, 0x2f, 0xfd}):
-		z, err := pack.Unpack(r, most)
-		if err != nil {
-			return nil, err
-		}
-		defer z.Close()
-		r = z
-	case bytes.HasPrefix(data, []byte{0x1f, 0x8b}):
-		z, err := gzip.NewReader(r)
-		if err != nil {
-			return nil, damaged(err)
-		}
-		r = z
+	r, err := unpacking(data, most)
+	if err != nil {
+		return nil, err
 	}
+	defer r.Close()
 	text, err := io.ReadAll(io.LimitReader(r, most+1))
 	switch {
 	case int64(len(text)) > most, restart.CodeOf(err) == restart.CodeTooLarge:
@@ -55,6 +44,23 @@ func unpack(data []byte, most int64) ([]byte, error) {
 		return nil, damaged(err)
 	}
 	return text, nil
+}
+
+// unpacking is unpack as it is read. Only what is zstd ends with an error where
+// it is longer.
+func unpacking(data []byte, most int64) (io.ReadCloser, error) {
+	r := bytes.NewReader(data)
+	switch {
+	case bytes.HasPrefix(data, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+		return pack.Unpack(r, most)
+	case bytes.HasPrefix(data, []byte{0x1f, 0x8b}):
+		z, err := gzip.NewReader(r)
+		if err != nil {
+			return nil, damaged(err)
+		}
+		return z, nil
+	}
+	return io.NopCloser(r), nil
 }
 
 func damaged(err error) error {

@@ -3,26 +3,69 @@ package archive
 import (
 	"context"
 	"fmt"
+	"io"
+	"sync"
+	"time"
 
 	"github.com/restartilka/restartilka/internal/dump"
 	"github.com/restartilka/restartilka/internal/dump/parse"
 	"github.com/restartilka/restartilka/internal/restart"
-	"github.com/restartilka/restartilka/internal/store"
 )
 
 // costOf estimates what the parsed form of a text takes in memory, in bytes.
 func costOf(size int64) int64 { return 3*size + 4096 }
 
+const (
+	// muchText is from how much text on a look waits for its place, in bytes.
+	muchText = 1 << 20
+	// lookPatience is how long it waits.
+	lookPatience = 10 * time.Second
+)
+
+// Place waits for a place to hold that many bytes of text in, for somebody who
+// looks at them; CodeUnavailable where others have all places for long. Little
+// text needs none.
+func (a *Archive) Place(ctx context.Context, size int64) (giveBack func(), err error) {
+	if size < muchText {
+		return func() {}, nil
+	}
+	late := time.NewTimer(lookPatience)
+	defer late.Stop()
+	select {
+	case a.looks <- struct{}{}:
+		return sync.OnceFunc(func() { <-a.looks }), nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-late.C:
+		return nil, restart.Errorf(restart.CodeUnavailable, "others look at large dumps just now").WithHint("try again in a moment")
+	}
+}
+
 // Text gives the text of a stored dump. One without bytes is CodeNotFound.
 func (a *Archive) Text(ctx context.Context, id string) ([]byte, error) {
+	data, err := a.stored(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return unpack(data, max(maxText, maxUploadText))
+}
+
+// Open is Text that is unpacked as it is read, so that it is never in memory as
+// a whole. The reader must be closed.
+func (a *Archive) Open(ctx context.Context, id string) (io.ReadCloser, error) {
+	data, err := a.stored(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return unpacking(data, max(maxText, maxUploadText))
+}
+
+// stored gives the bytes of a dump as they are kept.
+func (a *Archive) stored(ctx context.Context, id string) ([]byte, error) {
 	d, data, err := a.cfg.Store.ReadDump(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	return textOf(d, data)
-}
-
-func textOf(d store.Dump, data []byte) ([]byte, error) {
 	if len(data) == 0 {
 		why := d.Error
 		if why == "" {
@@ -30,7 +73,7 @@ func textOf(d store.Dump, data []byte) ([]byte, error) {
 		}
 		return nil, restart.Errorf(restart.CodeNotFound, "dump %s has no text: %s", d.ID, why)
 	}
-	return unpack(data, max(maxText, maxUploadText))
+	return data, nil
 }
 
 // Parsed gives the dumps of a stored file, in their order. They are shared:

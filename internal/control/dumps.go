@@ -21,6 +21,8 @@ import (
 // Dumps is the part of archive.Archive by which dumps are read and put in.
 type Dumps interface {
 	Text(ctx context.Context, id string) ([]byte, error)
+	Open(ctx context.Context, id string) (io.ReadCloser, error)
+	Place(ctx context.Context, size int64) (giveBack func(), err error)
 	Parsed(ctx context.Context, id string) ([]*dump.Dump, error)
 	Upload(ctx context.Context, owner, name string, file io.Reader, rec audit.Record) (store.Dump, error)
 	Forget(id string)

@@ -3,6 +3,7 @@ package control
 import (
 	"cmp"
 	"context"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,9 +37,26 @@ func (c *Control) OpenDump(ctx context.Context, actor restart.Actor, id, part st
 	return &DumpView{Dump: wireDump(d), c: c, actor: actor}, nil
 }
 
-// Text gives what was captured, byte for byte but for what was redacted. It is
-// as hostile as anything that a service prints.
-func (v *DumpView) Text(ctx context.Context) ([]byte, error) { return v.c.cfg.Dumps.Text(ctx, v.ID) }
+// Text lends read what was captured, byte for byte but for what was redacted. It
+// is as hostile as anything that a service prints.
+func (v *DumpView) Text(ctx context.Context, read func(text []byte)) error {
+	giveBack, err := v.c.cfg.Dumps.Place(ctx, v.Size)
+	if err != nil {
+		return err
+	}
+	defer giveBack()
+	text, err := v.c.cfg.Dumps.Text(ctx, v.ID)
+	if err == nil {
+		read(text)
+	}
+	return err
+}
+
+// Stream is Text piece by piece, however slowly it is read. The reader must be
+// closed.
+func (v *DumpView) Stream(ctx context.Context) (io.ReadCloser, error) {
+	return v.c.cfg.Dumps.Open(ctx, v.ID)
+}
 
 // Dumps gives the dumps of the file in their order. They are shared with others:
 // nobody changes them.
@@ -93,6 +111,15 @@ func (v *DumpView) SeriesReport(ctx context.Context) (wire.DumpAnalysis, error) 
 	if err != nil {
 		return wire.DumpAnalysis{}, err
 	}
+	var size int64
+	for _, d := range series {
+		size += d.Size
+	}
+	giveBack, err := v.c.cfg.Dumps.Place(ctx, size)
+	if err != nil {
+		return wire.DumpAnalysis{}, err
+	}
+	defer giveBack()
 	var ids []string
 	var dumps []*dump.Dump
 	left := int64(maxTogether)
@@ -174,11 +201,16 @@ type RunDumps struct {
 
 	Run   restart.Run
 	Hosts []analyse.Host // that the report is made of
+
+	giveBack func()
 }
+
+// Close tells that nobody looks at the dumps any more, so that others can.
+func (r *RunDumps) Close() { r.giveBack() }
 
 // OpenRunDumps gives what the dumps of a run say together. origin chooses which;
 // "" = those that its scenario took, else those from before it, else the
-// evidence of its tasks. CodeNotFound where there are none.
+// evidence of its tasks. CodeNotFound where there are none. It must be closed.
 func (c *Control) OpenRunDumps(ctx context.Context, actor restart.Actor, id, origin, part string) (*RunDumps, error) {
 	run, err := c.Run(ctx, actor, id)
 	if err != nil {
@@ -206,7 +238,19 @@ func (c *Control) OpenRunDumps(ctx context.Context, actor restart.Actor, id, ori
 	if err := c.note(ctx, rec); err != nil {
 		return nil, err
 	}
-	return out, c.group(ctx, out, ofOrigin(all, store.DumpOrigin(out.Origin)))
+	list := ofOrigin(all, store.DumpOrigin(out.Origin))
+	var size int64
+	for _, d := range list {
+		size += d.Size
+	}
+	if out.giveBack, err = c.cfg.Dumps.Place(ctx, size); err != nil {
+		return nil, err
+	}
+	if err := c.group(ctx, out, list); err != nil {
+		out.Close()
+		return nil, err
+	}
+	return out, nil
 }
 
 func chooseOrigin(there []string, wanted string) string {

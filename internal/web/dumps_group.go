@@ -126,6 +126,7 @@ func (s *site) showRunDumps(w http.ResponseWriter, v *visit) error {
 	case err != nil:
 		return err
 	}
+	defer all.Close()
 	g := newGroupBoard(v.lang, all)
 	page.Verdict = g.finding(all.Report.Verdict())
 	page.Description = plainText(page.Verdict.Text)

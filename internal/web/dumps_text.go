@@ -47,10 +47,6 @@ func (s *site) showDumpText(w http.ResponseWriter, v *visit) error {
 	if err != nil {
 		return err
 	}
-	raw, err := x.view.Text(v.Context())
-	if err != nil {
-		return err
-	}
 	number := func(name string) int {
 		n, err := strconv.Atoi(strings.TrimSpace(v.URL.Query().Get(name)))
 		if err != nil || n < 0 {
@@ -59,7 +55,9 @@ func (s *site) showDumpText(w http.ResponseWriter, v *visit) error {
 		return n
 	}
 	page := dumpTextPage{layout: s.layout(v, say(v.lang, "dumptext.title")+" · "+x.head.Title), Head: x.head, Asked: number("line"), From: number("line"), Through: number("to")}
-	page.fill(raw)
+	if err := x.view.Text(v.Context(), page.fill); err != nil {
+		return err
+	}
 	here := "/dumps/" + x.id + "/text"
 	goTo := func(line int) string { return here + "?line=" + strconv.Itoa(line) }
 	if page.First > 1 {

@@ -51,6 +51,7 @@ var saidDumps = map[string]string{
 	"the script printed %d bytes more":                                                                       "скрипт вывел ещё %d {байт|байта|байт}",
 	"evidence is of a service, by a scenario's digest":                                                       "свидетельства — о сервисе и по отпечатку сценария",
 	"the evidence of service %s is being taken on this host":                                                 "свидетельства о сервисе %s на этом хосте уже снимают",
+	"the evidence of %d services is being taken on this host":                                                "на этом хосте уже снимают свидетельства, число сервисов: %d",
 	"wait for that, at most %s":                                                                              "дождитесь конца, это не дольше %s",
 	"the evidence was not taken within %s":                                                                   "свидетельства не сняты за %s",
 	"task %s has no thread dump %d":                                                                          "у задания %s нет дампа потоков %d",

@@ -7,7 +7,6 @@ import (
 
 	"github.com/restartilka/restartilka/internal/dump"
 	"github.com/restartilka/restartilka/internal/dump/capture"
-	"github.com/restartilka/restartilka/internal/dump/parse"
 	"github.com/restartilka/restartilka/internal/dump/redact"
 	"github.com/restartilka/restartilka/internal/protocol"
 )
@@ -21,6 +20,21 @@ type printed struct {
 	most int // bytes that are remembered
 	kept []byte
 	over int64 // bytes that are not
+	read func([]byte) ([]*dump.Dump, error)
+}
+
+// parsed gives the dumps that were printed, if there are any. A fault of the
+// parser is an error, and no reason for the task to end.
+func (p *printed) parsed() (dumps []*dump.Dump, err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			dumps, err = nil, fmt.Errorf("what the script printed can't be read as a dump: %v", fault)
+		}
+	}()
+	if dumps, err = p.read(p.kept); err != nil {
+		return nil, nil //nolint:nilerr // it is no dump
+	}
+	return dumps, nil
 }
 
 func (p *printed) Write(b []byte) (int, error) {
@@ -36,8 +50,9 @@ func (t *tour) recognise(p *printed, begun time.Time) {
 	if len(p.kept) == 0 {
 		return
 	}
-	dumps, err := parse.Bytes(p.kept)
+	dumps, err := p.parsed()
 	if err != nil {
+		t.warn(err.Error())
 		return
 	}
 	header := dump.Header{Host: t.envelope.Host, Service: t.envelope.Service, Method: methodScript, Taken: begun, Took: time.Since(begun), Number: 1, Of: 1}

@@ -1,6 +1,7 @@
 package capture_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -101,7 +102,10 @@ func TestPythonWithoutHandler(t *testing.T) {
 func TestPySpy(t *testing.T) {
 	t.Parallel()
 	pid, _ := program(t, python(t), "testdata/faulting.py")
-	path := filepath.Join(t.TempDir(), "py-spy")
+	path := filepath.Join(t.TempDir(), "bin", "py-spy")
+	if err := os.Mkdir(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	script := "#!/bin/sh\n[ \"$*\" = \"dump --nonblocking --pid " + strconv.Itoa(pid) + "\" ] && printf 'Process %s: python3 x.py\\nThread %s (idle): \"MainThread\"\\n    main (x.py:1)\\n' $4 $4\n"
 	if err := os.WriteFile(path, []byte(script), 0o755); err != nil {
 		t.Fatal(err)
@@ -115,11 +119,22 @@ func TestPySpy(t *testing.T) {
 		t.Fatal(err)
 	}
 	wants(t, c, `(idle): "MainThread"`)
-	if err := os.Chmod(path, 0o777); err != nil {
+	for _, open := range []string{path, filepath.Dir(path), filepath.Dir(filepath.Dir(path))} {
+		if err := os.Chmod(open, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		_, err = take()
+		refused(t, err, restart.CodeForbidden, "others than root may write "+open)
+		if err := os.Chmod(open, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	elsewhere := filepath.Join(t.TempDir(), "py-spy") // a link is as safe as where it leads
+	if err := errors.Join(os.Rename(path, elsewhere), os.Symlink(elsewhere, path), os.Chmod(filepath.Dir(elsewhere), 0o777)); err != nil {
 		t.Fatal(err)
 	}
 	_, err = take()
-	refused(t, err, restart.CodeForbidden, "others than root may write it")
+	refused(t, err, restart.CodeForbidden, "others than root may write "+filepath.Dir(elsewhere))
 }
 
 // serveGoroutines is the Go program of TestGo.

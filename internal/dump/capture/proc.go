@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -166,8 +167,32 @@ func (p *process) threads() ([]int, error) {
 	return out, nil
 }
 
+// openTo gives what of a file, of where a link leads, and of the folders above
+// them others than root may write, and so put another file in its place; "" =
+// nothing. In a sticky folder, such as /tmp, nobody replaces what is not his.
+func openTo(path string) string {
+	led, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return path
+	}
+	for _, at := range []string{path, led} {
+		for {
+			info, err := os.Stat(at)
+			if err != nil || !ownedSafely(info) {
+				return at
+			}
+			if at == filepath.Dir(at) {
+				break
+			}
+			at = filepath.Dir(at)
+		}
+	}
+	return ""
+}
+
 // ownedSafely tells whether a file is root's, or ours, and nobody else's to write.
 func ownedSafely(info os.FileInfo) bool {
 	st, ok := info.Sys().(*syscall.Stat_t)
-	return ok && (st.Uid == 0 || int(st.Uid) == os.Geteuid()) && info.Mode().Perm()&0o022 == 0
+	closed := info.Mode().Perm()&0o022 == 0 || info.IsDir() && info.Mode()&os.ModeSticky != 0
+	return ok && (st.Uid == 0 || int(st.Uid) == os.Geteuid()) && closed
 }

@@ -32,8 +32,8 @@ func (p *process) pySpy(ctx context.Context) ([]byte, error) {
 	return text, nil
 }
 
-// pySpyProgram finds py-spy. Whoever may write the file becomes root by it, so
-// it must be root's alone.
+// pySpyProgram finds py-spy. Whoever may write the file, or a folder above it,
+// becomes root by it, so they must be root's alone.
 func (p *process) pySpyProgram() (string, error) {
 	paths := p.PySpy
 	if paths == nil {
@@ -44,8 +44,8 @@ func (p *process) pySpyProgram() (string, error) {
 		if err != nil || !info.Mode().IsRegular() || info.Mode().Perm()&0o111 == 0 {
 			continue
 		}
-		if !ownedSafely(info) {
-			return "", restart.Errorf(restart.CodeForbidden, "%s is not run: others than root may write it", path).WithHint("chown root %s; chmod go-w %s", path, path)
+		if open := openTo(path); open != "" {
+			return "", restart.Errorf(restart.CodeForbidden, "%s is not run: others than root may write %s", path, open).WithHint("chown root %s; chmod go-w %s", open, open)
 		}
 		return path, nil
 	}
