@@ -6,6 +6,8 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -55,6 +57,38 @@ func TestRelpRefusesAStranger(t *testing.T) {
 	}
 	if len(r.Stored()) > 0 {
 		t.Errorf("stored: %s", r.Stored())
+	}
+}
+
+// The configuration that docs/reference/server.md tells, with other places.
+func TestRelpAsTheReferenceTells(t *testing.T) {
+	r := newRelpd(t, "RSYSLOG_FileFormat", "server-1")
+	text, err := os.ReadFile("../../docs/reference/server.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, told, ok := strings.Cut(string(text), "```\nmodule(load=\"imrelp\")\n")
+	told, _, ends := strings.Cut(told, "```\n")
+	if !ok || !ends {
+		t.Fatal("it tells of none")
+	}
+	_, port, err := net.SplitHostPort(r.Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Dir(r.CAFile())
+	r.Write("rsyslog.conf", []byte(`global(workDirectory="`+dir+`") module(load="imrelp")`+"\n"+strings.NewReplacer(
+		`port="2514"`, `address="127.0.0.1" port="`+port+`"`, "/etc/rsyslog.d/log.", dir+"/logs.", "/etc/rsyslog.d", dir, "/var/log/restartilka.jsonl", r.StoredFile(),
+	).Replace(told)))
+	r.Start()
+	s := r.open("server-1")
+	records := chained(100)
+	if err := s.Send(t.Context(), records); err != nil {
+		t.Fatal(err)
+	}
+	r.await(100)
+	if !bytes.Equal(r.Stored(), lines(records)) {
+		t.Errorf("stored %s", r.Stored())
 	}
 }
 

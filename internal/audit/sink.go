@@ -142,6 +142,24 @@ func (c SinkConfig) Check() error {
 	return k.check(c)
 }
 
+// CheckFiles tells whether certificates, keys and credentials that the settings
+// name can be used. No connection is made, and no trail opened.
+func (s Settings) CheckFiles() []error {
+	var wrong []error
+	for i, c := range s.Sinks {
+		if c.Path != "" {
+			continue
+		}
+		sink, err := kinds[c.Kind].open(c)
+		if err != nil {
+			wrong = append(wrong, fmt.Errorf("audit.sinks, number %d: %w", i+1, err))
+			continue
+		}
+		sink.Close()
+	}
+	return wrong
+}
+
 // Open opens every sink. On an error those already open are closed again. A
 // sink whose receiver is away opens all the same: connecting is Send's work.
 func (s Settings) Open() ([]Sink, error) {

@@ -331,6 +331,7 @@ func (c *Config) Check(ctx context.Context) []error {
 	}
 	_, err = ReadRules(c.Rules, c.SignIn)
 	note("rules", err)
+	wrong = append(wrong, c.Audit.CheckFiles()...)
 	_, err = c.Notify.Open()
 	note("notify", err)
 	for _, err := range c.SignIn.try(ctx) {
