@@ -36,9 +36,6 @@ func (s *session) jvmDumps(b *bed) error {
 		s.absent("jcmd_ms", why)
 		return nil
 	}
-	if !s.peers {
-		return absent("left out by --quick")
-	}
 	for _, program := range []string{"java", "javac", "jcmd"} {
 		if _, err := exec.LookPath(program); err != nil {
 			return absent("there is no JDK: " + program + " is not installed")
@@ -79,7 +76,7 @@ func (s *session) jvmDumps(b *bed) error {
 	s.detail("jvm_dump_with_its_process_ms", s.times(b, s.tries, func(int) error {
 		return capture.Run(b.ctx, capture.Job{Target: target, Request: request}, func(c capture.Captured) error { return whole(c.Raw) })
 	}))
-	s.results.Baselines.Jcmd = s.times(b, 10, func(int) error {
+	s.results.Baselines.Jcmd = s.times(b, min(10, s.tries), func(int) error {
 		out, err := exec.CommandContext(b.ctx, "jcmd", strconv.Itoa(jvm.Process.Pid), "Thread.print", "-l").Output()
 		if err != nil {
 			return err

@@ -54,7 +54,7 @@ type sizes struct {
 	tries    int  // of each baseline
 	threads  int  // of the JVM
 	viewers  int  // of one run's page at once
-	peers    bool // ansible and a JVM too
+	peers    bool // ansible too
 }
 
 var (

@@ -261,7 +261,7 @@ func TestBefore(t *testing.T) {
 	w := newWorld(t, "web2", "web3", "web4")
 	good := packed(t, threads(2))
 	w.hosts.evidence = func(_ context.Context, host string) (protocol.EvidenceReport, error) {
-		items := []protocol.EvidenceItem{{Kind: "journal", Text: "a line\n" + strings.Repeat("x", 2<<20)}, {Kind: "thread-dump", Text: "taken"}}
+		items := []protocol.EvidenceItem{{Kind: "journal", Text: "a line, token=swordfish\n" + strings.Repeat("x", 2<<20)}, {Kind: "thread-dump", Text: "taken"}}
 		r := report(1)
 		switch host {
 		case "web2":
@@ -288,7 +288,7 @@ func TestBefore(t *testing.T) {
 	if _, there := said["web2"]; there || len(said) != 3 {
 		t.Errorf("kept of %d hosts; an agent that knows no evidence has nothing to keep", len(said))
 	}
-	if d := said["web1"]; d.Error != "" || d.Stored == 0 || d.Verdict == nil || !bytes.Contains(d.Evidence, []byte("a line")) || len(d.Evidence) > 2<<20 {
+	if d := said["web1"]; d.Error != "" || d.Stored == 0 || d.Verdict == nil || !bytes.Contains(d.Evidence, []byte("a line")) || len(d.Evidence) > 2<<20 || bytes.Contains(d.Evidence, []byte("swordfish")) {
 		t.Errorf("web1: %.500v", d)
 	}
 	if d := said["web3"]; d.Error == "" || d.Stored != 0 {

@@ -160,7 +160,7 @@ func (a *Archive) before(ctx context.Context, run restart.Run, host restart.Host
 			d.Error = "there was no time to look at the dump; it was not kept"
 		}
 	}
-	d.Evidence = evidence(report.Items)
+	d.Evidence = a.evidence(report.Items)
 	kctx, done := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second) // what was brought is kept, though the time is over
 	defer done()
 	return a.keep(kctx, d, data)
@@ -171,9 +171,9 @@ const (
 	mostBytes = 1 << 20 // of each item
 )
 
-// evidence bounds what a host has kept beside a dump. Its text is shown as what
-// it is.
-func evidence(items []protocol.EvidenceItem) json.RawMessage {
+// evidence bounds what a host has kept beside a dump, and redacts it as a dump.
+// Its text is shown as what it is.
+func (a *Archive) evidence(items []protocol.EvidenceItem) json.RawMessage {
 	items = slices.Clone(items[:min(len(items), mostItems)])
 	for i := range items {
 		it := &items[i]
@@ -182,6 +182,7 @@ func evidence(items []protocol.EvidenceItem) json.RawMessage {
 			it.Truncated += int64(len(it.Text) - mostBytes)
 			it.Text = it.Text[:mostBytes]
 		}
+		it.Text = string(a.cfg.Redact.Text([]byte(it.Text)))
 	}
 	if len(items) == 0 {
 		return nil

@@ -107,6 +107,18 @@ func TestProcess(t *testing.T) {
 	}
 }
 
+// What looks like a secret does not leave the host, in a journal as in a dump.
+func TestSecrets(t *testing.T) {
+	process := victim(t, "-Ddb.password=swordfish", "--api-token", "swordfish", "https://bob:swordfish@db/")
+	system := journalctl(t, "echo '2026-11-23T05:00:00+0000 web1 shop[7]: login with password=swordfish, Authorization: Bearer swordfish'")
+	items := system.Take(t.Context(), []restart.Evidence{{Kind: "process"}, {Kind: "journal"}}, evidence.Target{Process: process, Unit: "shop.service"})
+	for i, want := range []string{"\n-Ddb.password=***\n--api-token\n***\nhttps://bob:***@db/\n", "web1 shop[7]: login with password=***"} {
+		if !strings.Contains(items[i].Text, want) || strings.Contains(items[i].Text, "swordfish") || items[i].Error != "" {
+			t.Errorf("%s: %s\n%s", items[i].Kind, items[i].Error, items[i].Text)
+		}
+	}
+}
+
 func TestNoProcess(t *testing.T) {
 	other := *victim(t)
 	other.StartTime++ // the number was given to another process since

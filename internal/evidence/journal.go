@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/restartilka/restartilka/internal/dump/redact"
 	"github.com/restartilka/restartilka/internal/restart"
 )
 
@@ -22,7 +23,7 @@ const (
 )
 
 // journal takes the last lines of a unit's journal, the newest of them where
-// they are over MaxText.
+// they are over MaxText, without what looks like a secret.
 func (s System) journal(ctx context.Context, unit string, lines int) (text string, truncated int64, err error) {
 	if unit == "" {
 		return "", 0, errors.New("the service has no unit, so there is no journal of it")
@@ -53,7 +54,7 @@ func (s System) journal(ctx context.Context, unit string, lines int) (text strin
 	case err != nil:
 		err = fmt.Errorf("the journal can't be read: %w", err)
 	}
-	text, truncated = tail(clean(string(out.kept)))
+	text, truncated = tail(clean(string(redact.Defaults().Text(out.kept))))
 	return text, truncated + out.dropped, err
 }
 

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/restartilka/restartilka/internal/dump/redact"
 	"github.com/restartilka/restartilka/internal/health"
 	"github.com/restartilka/restartilka/internal/restart"
 )
@@ -141,14 +142,15 @@ func readSome(path string) (string, error) {
 	return string(b), err
 }
 
-// commandLine gives the program and its arguments, each on a line of its own.
+// commandLine gives the program and its arguments, each on a line of its own and
+// without what looks like a secret.
 func commandLine(dir string) (string, error) {
 	text, err := readSome(filepath.Join(dir, "cmdline"))
 	if text == "" {
 		return "", err
 	}
 	var b strings.Builder
-	for arg := range strings.SplitSeq(strings.TrimSuffix(text, "\x00"), "\x00") {
+	for _, arg := range redact.Defaults().Each(strings.Split(strings.TrimSuffix(text, "\x00"), "\x00")) {
 		b.WriteString(restart.Escape(arg))
 		b.WriteByte('\n')
 	}

@@ -30,6 +30,37 @@ func TestAFrozenRunDoesNotBegin(t *testing.T) {
 	}
 }
 
+// asked counts rounds of evidence.
+type asked struct {
+	orchestrator.Dumps
+	rounds atomic.Int32
+}
+
+func (a *asked) Before(context.Context, restart.Run) { a.rounds.Add(1) }
+
+// To ask a host for its evidence is to touch it: who may not go on may not do
+// that either.
+func TestNobodyIsAskedForEvidenceAfterARightIsLost(t *testing.T) {
+	b := newBench(t)
+	run := b.queue("shop", "web1", "web2")
+	run.Plan.Evidence = []string{restart.EvidenceThreadDump}
+	queued := b.queueAgain(run)
+	var dumps asked
+	b.run(func(cfg *orchestrator.Config) {
+		cfg.Dumps = &dumps
+		cfg.MayGoOn = func(_ context.Context, r restart.Run) (restart.Cause, string) {
+			if r.StartedAt == nil {
+				return "", ""
+			}
+			return restart.CauseRightsLost, "anna may not restart shop any more"
+		}
+	})
+	got := b.until(queued.ID, restart.RunPaused)
+	if got.Cause != restart.CauseRightsLost || dumps.rounds.Load() != 0 || b.agents.sent() != 0 {
+		t.Errorf("%s, %d rounds, %d tasks sent", got.Cause, dumps.rounds.Load(), b.agents.sent())
+	}
+}
+
 // A freeze that begins while a run waits between its batches pauses it within
 // the poll, not at the end of the wait.
 func TestAFreezeIsSeenBetweenBatches(t *testing.T) {

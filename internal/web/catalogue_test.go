@@ -97,7 +97,7 @@ func TestCatalogueKnowsEveryState(t *testing.T) {
 
 // TestCatalogueIsUsed: every text that is asked for is there, and none is left over.
 func TestCatalogueIsUsed(t *testing.T) {
-	asked := regexp.MustCompile(`(?:\b[tn] |say\([^"]*|count\([^"]*|key := |known\(l, |key = )"([a-z]+\.[a-z_.]*)"`)
+	asked := regexp.MustCompile(`(?:\b[tn] |say\([^"]*|count\([^"]*|key := |known\([a-z.]+, |lockOf\([^"]*|key = )"([a-z]+\.[a-z_.]*)"`)
 	used := map[string]bool{}
 	read := func(fsys fs.FS, names ...string) {
 		for _, name := range names {

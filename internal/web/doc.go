@@ -24,6 +24,12 @@
 //	GET  /runs/{id}/events        what changes on the run's page, as server-sent events
 //	GET  /runs/{id}/break-glass   the second step where it is frozen: type the service's name
 //	POST /runs/{id}/break-glass
+//	GET  /runs/{id}/dumps         what the thread dumps of all its hosts say together
+//	GET  /dumps                   thread dumps; a file from elsewhere to be looked at
+//	POST /dumps                   takes such a file in
+//	GET  /dumps/{id}              what one says; and /threads, /threads/{number}, /locks, /flame, /text of it
+//	GET  /dumps/{id}/compare/{other}
+//	POST /dumps/{id}/delete
 //	GET  /approvals               runs that wait for an approval
 //	GET  /freezes                 which apply now, when the others begin
 //	POST /freezes/add  /freezes/end
@@ -53,6 +59,11 @@
 // fetch a host's details when they are opened. static/frame.js is of every page: it
 // writes times in the reader's zone, sends a form once the server was seen, so
 // that nothing typed is lost while it is away, and copies commands.
+//
+// Thread dumps: every page of them is let in and recorded by package control once
+// (see lookAt); a page that only asks whether there is more is not. Pictures are
+// SVG drawn here, each with a table that says the same. English sentences of
+// findings are analyse's own, Russian ones are in sentences_ru.go.
 //
 // Nothing is inline, neither script nor style, so that the strictest content
 // security policy holds: see csp. Everything that comes from a host is shown

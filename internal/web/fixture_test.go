@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/restartilka/restartilka/internal/api/apitest"
+	"github.com/restartilka/restartilka/internal/archive"
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/authn"
 	"github.com/restartilka/restartilka/internal/authz"
@@ -43,6 +44,7 @@ type fixture struct {
 	tokenID string
 	log     *logged
 	agents  *apitest.Agents
+	archive *archive.Archive
 	runs    int         // made so far
 	asks    atomic.Bool // the rules ask for an approval
 
@@ -71,11 +73,12 @@ func (l *logged) String() string {
 func newFixture(t testing.TB, change ...func(*Config)) *fixture {
 	t.Helper()
 	f := &fixture{t: t, store: storetest.Open(t, storetest.SQLite(t)), hub: control.NewHub(), log: &logged{}, agents: apitest.NewAgents("")}
+	f.archive = archive.New(archive.Config{Store: f.store, Hosts: f.agents})
 	sessions := authn.Sessions{Store: f.store, Tokens: f.store}
 	logger := slog.New(slog.NewTextHandler(f.log, nil))
 	cfg := Config{
 		Control: control.New(control.Config{
-			Rights: f.rights, Store: f.store, Hub: f.hub, Logger: logger, Inventory: f.inventory(), Scenarios: f.shelf(), Agents: f.agents,
+			Rights: f.rights, Store: f.store, Hub: f.hub, Logger: logger, Inventory: f.inventory(), Scenarios: f.shelf(), Agents: f.agents, Dumps: f.archive,
 			Wake: func(string) {}, Committed: func() {},
 		}),
 		Auth: sessions, Sessions: sessions, Tokens: authn.Tokens{Store: f.store}, Logger: logger,

@@ -37,6 +37,7 @@ type attempt struct {
 	Samples             int
 	Warnings            []string
 	Evidence            []evidence
+	Dumps               []dumpLine // that were taken by it, to those who may look at them
 	Output              []row
 	Shown, Size         int64 // bytes of the output: shown, and printed in all
 	Started             bool
@@ -83,11 +84,16 @@ func (s *site) showHost(w http.ResponseWriter, v *visit) error {
 	}
 	slices.SortFunc(tasks, func(a, b restart.Task) int { return b.Attempt - a.Attempt })
 	view := hostView{Run: run.ID, Service: run.Service, Environment: run.Environment, Host: host, Tone: toneOf(tasks[0]), State: say(v.lang, "taskstate."+string(tasks[0].State))}
+	dumps, err := s.dumpsByTask(v, run, host)
+	if err != nil {
+		return err
+	}
 	for _, t := range tasks {
 		a, err := s.attempt(v, run, t)
 		if err != nil {
 			return err
 		}
+		a.Dumps = s.dumpLines(v.lang, dumps[t.ID])
 		view.Attempts = append(view.Attempts, a)
 	}
 	page := hostPage{layout: s.layout(v, view.State+" · "+say(v.lang, "host.title", host, run.Service)), Host: view}

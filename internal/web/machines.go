@@ -87,6 +87,8 @@ type machinePage struct {
 	Agent                           *machineAgent
 	Certificates                    []certificateLine
 	Runs                            []runLine
+	Dumps                           []dumpLine
+	AllDumps                        string
 	All                             string
 	Source                          *sourceNotice
 }
@@ -113,7 +115,7 @@ func (s *site) showMachine(w http.ResponseWriter, v *visit) error {
 	if err := restart.CheckHost(name); err != nil {
 		return err
 	}
-	page := machinePage{layout: s.layout(v, say(v.lang, "machine.title", name)), Name: name, All: withQuery("/runs", url.Values{"host": {name}}), Ask: "/hosts/" + name + "?ask=now"}
+	page := machinePage{layout: s.layout(v, say(v.lang, "machine.title", name)), Name: name, All: withQuery("/runs", url.Values{"host": {name}}), AllDumps: withQuery("/dumps", url.Values{"host": {name}}), Ask: "/hosts/" + name + "?ask=now"}
 	now, err := s.cfg.Control.Inventory(v.Context(), v.actor)
 	page.Source = sourceOf(v.lang, now, err, s.cfg.Now())
 	switch i := slices.IndexFunc(now.Hosts, func(h restart.Host) bool { return h.Name == name }); {
@@ -125,6 +127,9 @@ func (s *site) showMachine(w http.ResponseWriter, v *visit) error {
 		page.describe(now.Hosts[i], now)
 	}
 	if page.Runs, err = s.recent(v, wire.RunQuery{Host: name}); err != nil {
+		return err
+	}
+	if page.Dumps, err = s.dumpsOf(v, wire.DumpQuery{Host: name}); err != nil {
 		return err
 	}
 	if page.Gone && len(page.Runs) == 0 {

@@ -80,6 +80,7 @@ type (
 		Frozen *frozenNotice
 		Steps  *stepsView // nil = not shown
 		Replay bool       // there is something to replay
+		Dumps  *runSaid   // nil = it has no thread dumps that the reader may look at
 	}
 	approvalsPage struct {
 		layout
@@ -200,6 +201,7 @@ func parsePages(a *assets) pages {
 			"size":  size,
 			"whole": func(d time.Duration) int { return int(d / time.Second) },
 			"mark":  markOf,
+			"share": share[int],
 		})
 		template.Must(base.ParseFS(templates, "templates/*.html"))
 		p[l] = map[string]*template.Template{}

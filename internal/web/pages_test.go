@@ -55,7 +55,9 @@ func TestPagesWithHostileValues(t *testing.T) {
 		pageAdminSessions: &sessionsPage{}, pageAdminRules: &rulesPage{}, pageAdminHosts: &agentsPage{}, pageAdminLocks: &locksPage{}, pageAdminDelivery: &deliveryPage{}, pageAdminConfig: &configurationPage{}, pageSignIn: &signInPage{}, pageRuns: &runsPage{},
 		pageServices: &servicesPage{}, pageService: &servicePage{}, pageHosts: &hostsPage{}, pageMachine: &machinePage{}, pagePerson: &personPage{}, pageStatistics: &statisticsPage{}, pageRun: &runPage{}, pageHost: &hostPage{},
 		pageFreezes: &freezesPage{}, pageGlass: &glassPage{}, pageBreak: &breakPage{}, pageApprovals: &approvalsPage{}, pageProfile: &profilePage{}, pageLogin: &loginPage{}, pageScenarios: &scenariosPage{}, pageVersions: &versionsPage{},
-		pageQueue: &queuePage{}, pageReview: &reviewPage{}, pageProblem: &problemPage{}, "frame": &frames, "offers": &offersView{}, "checks": &checksPage{}, pageChart: &chartPage{}, "replay": &replays,
+		pageQueue: &queuePage{}, pageReview: &reviewPage{}, pageProblem: &problemPage{}, "frame": &frames, "offers": &offersView{}, "checks": &checksPage{}, pageChart: &chartPage{},
+		pageDumps: &dumpsPage{}, pageDump: &dumpPage{}, pageThreads: &threadsPage{}, pageThread: &threadPage{}, pageDumpLocks: &dumpLocksPage{}, pageDumpFlame: &dumpFlamePage{}, pageDumpText: &dumpTextPage{},
+		pageDumpCompare: &dumpComparePage{}, pageRunDumps: &runDumpsPage{}, "replay": &replays,
 	} {
 		for _, full := range []bool{false, true} {
 			v := reflect.ValueOf(page).Elem()

@@ -342,9 +342,9 @@ func (s *site) planSteps(v *visit, page *planPage, d drawing, _ time.Time) error
 }
 
 // WhyID is the id of what says why a host is left out; "" = nothing does.
-func (l plannedLine) WhyID() string {
-	if l.Why == "" {
+func (p plannedLine) WhyID() string {
+	if p.Why == "" {
 		return ""
 	}
-	return "why-" + strconv.Itoa(l.Position)
+	return "why-" + strconv.Itoa(p.Position)
 }

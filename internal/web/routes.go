@@ -34,7 +34,7 @@ type route struct {
 
 // routes is everything that there is.
 func (s *site) routes() []route {
-	return slices.Concat(s.presses(), s.frameRoutes(), s.peopleRoutes(), s.runRoutes(), s.reviewRoutes(), s.startRoutes(), s.adminRoutes(), s.historyRoutes())
+	return slices.Concat(s.presses(), s.frameRoutes(), s.peopleRoutes(), s.runRoutes(), s.reviewRoutes(), s.startRoutes(), s.adminRoutes(), s.historyRoutes(), s.dumpRoutes())
 }
 
 // frameRoutes are those that belong to no page.
@@ -164,7 +164,7 @@ func pressedOn(form string) string {
 	switch {
 	case strings.HasPrefix(form, "/break-glass/"): // of any run in its list
 		return "/break-glass"
-	case form == "/start": // where it stands
+	case form == "/start", form == "/dumps": // where it stands
 		return form
 	}
 	return path.Dir(form)

@@ -20,7 +20,7 @@ func paths(f *fixture) map[string]string {
 		if !ok {
 			path = r.pattern
 		}
-		out[r.pattern] = strings.NewReplacer("{$}", "", "{id}", run.ID, "{host}", run.Tasks[0].Host, "{task}", run.Tasks[0].ID, "{name}", "x", "{code}", "00000-00000", "{method}", "oidc", "{digest}", strings.Repeat("ab", 32)).Replace(path)
+		out[r.pattern] = strings.NewReplacer("{$}", "", "{id}", run.ID, "{host}", run.Tasks[0].Host, "{task}", run.Tasks[0].ID, "{name}", "x", "{code}", "00000-00000", "{method}", "oidc", "{other}", run.ID, "{number}", "1", "{digest}", strings.Repeat("ab", 32)).Replace(path)
 	}
 	return out
 }
@@ -57,7 +57,7 @@ func TestNobodyGetsInUnsigned(t *testing.T) {
 			switch {
 			case strings.HasPrefix(path, "/break-glass/"):
 				next = "/break-glass"
-			case path == "/start":
+			case path == "/start", path == "/dumps":
 				next = path
 			}
 			for _, cookie := range []string{"", "__Host-restartilka=rtk_" + strings.Repeat("0", 32), "__Host-restartilka=x"} {

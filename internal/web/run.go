@@ -144,6 +144,9 @@ func (s *site) drawRun(w http.ResponseWriter, v *visit, run restart.Run, refused
 	if page.Steps, err = s.steps(v, run); err != nil {
 		return err
 	}
+	if page.Dumps, err = s.runSaid(v, run); err != nil {
+		return err
+	}
 	page.Scripts, page.Replay = true, run.StartedAt != nil
 	return s.show(w, v, status, pageRun, page)
 }

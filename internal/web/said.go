@@ -1,8 +1,11 @@
 package web
 
 import (
+	"cmp"
+	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/restartilka/restartilka/internal/restart"
 )
@@ -59,7 +62,7 @@ func sentences(l language, hint string) []string {
 //	{час|часа|часов}  the form that fits the number before it, or else the first one
 //
 // TestEverySentenceIsSaid compares them with the program.
-var saidTexts = merged(saidRuns, saidPlan, saidPeople, saidRules, saidScenarios, saidStored, saidHosts, saidAgent, saidInventory, saidFiles, saidLint, saidPages)
+var saidTexts = merged(saidRuns, saidPlan, saidPeople, saidRules, saidActions, saidScenarios, saidStored, saidHosts, saidAgent, saidDumps, saidCaptures, saidInventory, saidFiles, saidLint, saidPages)
 
 var sentencesSaid = newSayings(saidTexts, saidWords)
 
@@ -184,6 +187,9 @@ func (c *telling) word(text string, depth int) (string, bool) {
 	if word, ok := c.words[text]; ok {
 		return word, true
 	}
+	if span := spanSaid(text); span != "" {
+		return span, true
+	}
 	if inner := quoted(text); inner != text {
 		told, _ := c.tell(strings.Trim(text, `"`), depth-1)
 		return "«" + told + "»", true
@@ -239,10 +245,37 @@ func (c *telling) render(x *saying, values []string, depth int) string {
 			told, _ := c.word(values[p.value], depth-1)
 			b.WriteString(told)
 		default:
-			b.WriteString(quoted(values[p.value]))
+			b.WriteString(cmp.Or(spanSaid(values[p.value]), quoted(values[p.value])))
 		}
 	}
 	return b.String()
+}
+
+var spanText = regexp.MustCompile(`^([1-9][0-9]*|0\.[0-9]+|0)(\.[0-9]+)?(h|ms|m|s)([0-9]+(\.[0-9]+)?(m|s))*$`)
+
+// spanSaid gives a length of time as 1 ч 30 мин; "" = the value is none.
+func spanSaid(value string) string {
+	if !spanText.MatchString(value) {
+		return ""
+	}
+	d, err := time.ParseDuration(value)
+	if err != nil {
+		return ""
+	}
+	var parts []string
+	add := func(n, unit string) {
+		if n != "0" {
+			parts = append(parts, n+" "+unit)
+		}
+	}
+	add(strconv.Itoa(int(d.Hours())), "ч")
+	add(strconv.Itoa(int(d.Minutes())%60), "мин")
+	if rest := d % time.Minute; rest >= time.Second || d == 0 {
+		parts = append(parts, strings.Replace(strconv.FormatFloat(rest.Seconds(), 'f', -1, 64), ".", ",", 1)+" с")
+	} else {
+		add(strconv.FormatInt(rest.Milliseconds(), 10), "мс")
+	}
+	return strings.Join(parts, " ")
 }
 
 // named puts a name in quotes, escaped, as a language does.

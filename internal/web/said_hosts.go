@@ -56,7 +56,7 @@ var saidHosts = map[string]string{
 	"the agent hangs, or another program has the port: ss -ltnp and systemctl status restartilka-agent there":                             "агент висит или порт занят другой программой: ss -ltnp и systemctl status restartilka-agent на хосте",
 	"%s can't be reached: %s": "%s недоступен: %s",
 	"the name service or the network of this server may be at fault: try from there": "возможно, дело в службе имён или сети этого сервера: проверьте с него",
-	"%s answered with more than 4 MiB":                                               "%s ответил больше чем 4 МиБ",
+	"%s answered with more than %d MiB":                                              "%s ответил больше чем %d МиБ",
 	"the server's credentials for agents can't be used: %v":                          "ключи сервера для связи с агентами непригодны: %w",
 
 	"%s: the name can't be resolved":                                                                         "%s: имя не разрешается",

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/restartilka/restartilka/internal/authz"
 )
 
 // told are the packages whose sentences get to pages: of some every sentence,
@@ -21,8 +23,12 @@ import (
 var told = map[string]bool{ // whether every text that reads like a sentence counts
 	"control": true, "restart": true, "authz": true, "review": true, "orchestrator": true, "dispatch": true, "health": true, "agent/supervisor": true, "evidence": true,
 	"hostwork": true, "store": false, "authn": false, "authn/ldap": false, "authn/oidc": false, "protocol": true, "inventory": true, "strict": false,
-	"scenario": true, "scenario/signing": false, "pki": false, "agent": true, "agent/host": true, "agent/units": true, "agent/spool": true, "web": false,
+	"scenario": true, "scenario/signing": false, "pki": false, "agent": true, "agent/host": true, "agent/units": true, "agent/spool": true, "web": false, "archive": true, "dump/capture": false, "dump/parse": false, "dump/redact": false, "dump/pack": false,
 }
+
+// wrapped are packages whose plain errors get to pages as they are: an agent
+// says by them how a task, its evidence or a dump went.
+var wrapped = map[string]bool{"agent/supervisor": true, "evidence": true, "dump/capture": true}
 
 // untold are files, or folders, of which no sentence gets to a page of the web.
 var untold = map[string]string{
@@ -31,13 +37,14 @@ var untold = map[string]string{
 	"agent/spool/folder.go": atTheHost, "agent/spool/osfolder.go": atTheHost, "agent/spool/spool.go": atTheHost,
 	"agent/metrics.go": "says what a metric is", "agent/exposition.go": "writes metrics", "agent/asked.go": recorded,
 	"agent/units/choose.go":        finding,
-	"agent/supervisor/rehearse.go": "goes into the output of a task, as what a script says does",
+	"agent/supervisor/rehearse.go": printed,
 	"authn/ldap/config.go":         atStart, "authn/oidc/config.go": atStart, "inventory/config.go": atStart, "pki/ca.go": atStart, "pki/credentials.go": atStart,
 	"pki/envelope.go": atStart, "pki/files.go": atStart, "pki/jointoken.go": atTheHost,
 	"store/sqlite.go": atStart, "store/postgres.go": atStart, "store/store.go": atStart, "store/migrate.go": atStart, "store/statistics.go": atStart,
 	"store/backup.go": inTerminal, "store/restore.go": inTerminal, "store/restore_file.go": inTerminal,
 	"scenario/new.go": inTerminal, "scenario/signing/sign.go": inTerminal, "authz/cases.go": inTerminal,
 	"evidence/descriptors.go": evident, "evidence/process.go": evident,
+	"restart/dumpstep.go": "goes into the output of a rehearsal", "agent/local_dump.go": recorded,
 	"restart/freeze.go": "says where in a word or two, of which pages have their own",
 }
 
@@ -49,6 +56,8 @@ const (
 	inTerminal = "the command line alone says it"
 	evident    = "is evidence, kept and shown as it was taken"
 	recorded   = "goes into the audit trail, which is in English"
+	printed    = "goes into the output of a task, as what a script says does"
+	itsOwn     = "says what a program could not do within itself, or what the kernel refused: readable, and nothing that a person can act on"
 	itsForms   = "has an entry for each of its forms"
 	compared   = "is compared with, and said by nobody"
 )
@@ -73,6 +82,19 @@ var untoldSentences = map[string]string{
 	"kind %s knows hosts, not services: describe them in a YAML file with a services section": atStart, "use one of them": atStart, "inventory.token_file: %s": "is a key and a sentence",
 	"# as a server said at": "is a line of a file", "# as a server said at %s\n": "is a line of a file", "not ready\n": "answers a probe", "request failed": "is logged", "request refused": "is logged",
 	"make an agent: Keys, Spool, Archive, Launcher and Packages are needed": "is our own slip", "look at the file system of": "is a cause", "write to": "is a cause", "hand down": "is a cause",
+	"%d processes have a command line that fits %s: %s%s": itsForms, "answers with %d": itsForms, "answers with something else than goroutines: %s": itsForms, "broke off: %s": itsForms, "does not answer: %s": itsForms,
+	"sends us elsewhere (%d), where we don't go": itsForms, "the JVM %d %s /tmp/%s": itsForms, "the output of process %d %s": itsForms, "the pprof endpoint %s %s": itsForms,
+	"the process that takes dumps ended before its time%s": itsForms,
+	"%s of process %d can't be read":                       itsOwn, "%s of process %d: %w": itsOwn, "a stat that can't be read": itsOwn, "a stat without a name": itsOwn, "ask %s: %w": itsOwn, "clear inheritable capabilities: %w": itsOwn,
+	"connect to %s: %w": itsOwn, "drop capability %d: %w": itsOwn, "encode an event: %w": itsOwn, "encode the job of a dump: %w": itsOwn, "field %d of a stat: %w": itsOwn, "fill sealed memory: %w": itsOwn,
+	"forbid new privileges: %w": itsOwn, "hand over a dump: %w": itsOwn, "hand over the job of a dump: %w": itsOwn, "keep a script: %w": itsOwn, "list this host's addresses: %w": itsOwn, "make a pipe: %w": itsOwn,
+	"make a socket: %w": itsOwn, "make sealed memory: %w": itsOwn, "read %s: %w": itsOwn, "read from the process that takes dumps: %w": itsOwn, "read the envelope: %w": itsOwn, "read the job of a dump: %w": itsOwn,
+	"read the job of a dump: it is too long": itsOwn, "read the job: %w": itsOwn, "seal memory: %w": itsOwn, "start %s: %w": itsOwn, "stat of process %d has %d fields": itsOwn, "stat of process %d has no name": itsOwn,
+	"stat of process %d: %w": itsOwn, "the job of a dump can't be read: %v": itsOwn, "the number belongs to another process now": itsOwn, "the process that takes dumps sent a dump of %d bytes": itsOwn,
+	"the process that takes dumps sent a line without an end": itsOwn, "the process that takes dumps sent neither a dump nor an error": itsOwn, "the process that takes dumps sent too many": itsOwn,
+	"where process %d writes to: %w": itsOwn, "which signals process %d catches: %w": itsOwn, "which unit process %d belongs to: %w": itsOwn,
+	"%d ms": printed, "%s: %s by %s, %s in %s": printed, "Go program": printed, "Python program": printed, "dump %d of %d": printed, "dump before the change": printed, "dump after the change": printed,
+	"a dump is of a run, or somebody's upload": "is our own slip", "comparison with %s": recorded, "name a service of this host": atTheHost, "restartilka-agent check lists the services": atTheHost,
 	"%s files": itsForms, "in environment %s": itsForms, "in its phase %s": itsForms, "of project %s": itsForms, "while it ran": itsForms,
 	"%s gives the same group for every service": atStart, "%s holds an unknown %s": atStart, "%s is not known": atStart, "%s is not one word": atStart, "and command are both given": atStart, "command: [ansible-inventory, -i, /etc/ansible/hosts, --list]": atStart, "use #service#, #package# or #project#": atStart,
 	"holds a wrong name: %s": atStart, "is a file: dir and timeout are for a command": atStart, "is given without token_file": atStart, "is missing": atStart, "or command is missing": atStart,
@@ -103,6 +125,12 @@ func TestEverySentenceIsSaid(t *testing.T) {
 			t.Errorf("testdata/said-forms.txt: %q has no Russian, or stands in the program and need not be here", format)
 		}
 	}
+	for _, action := range authz.Actions() {
+		if actionsSaid[action] == "" {
+			t.Errorf("the action %s has no Russian", action)
+		}
+	}
+	forms = slices.AppendSeq(forms, maps.Keys(saidActions))
 	for format := range saidTexts {
 		if found[format] == "" && !slices.Contains(forms, format) {
 			t.Errorf("%q is said by nobody; if it is put together of parts, it goes into testdata/said-forms.txt", format)
@@ -132,13 +160,14 @@ type reader struct {
 	t      *testing.T
 	fset   *token.FileSet
 	every  bool
+	wraps  bool // fmt.Errorf makes sentences, too
 	consts map[string]string
 	found  map[string]string
 }
 
 func sentencesOf(t *testing.T, folder string, every bool) map[string]string {
 	t.Helper()
-	r := &reader{t: t, fset: token.NewFileSet(), every: every, consts: map[string]string{}, found: map[string]string{}}
+	r := &reader{t: t, fset: token.NewFileSet(), every: every, wraps: wrapped[folder], consts: map[string]string{}, found: map[string]string{}}
 	files, err := filepath.Glob(filepath.Join("..", folder, "*.go"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("%s: %v", folder, err)
@@ -188,7 +217,7 @@ var quiet = regexp.MustCompile(`^(fmt\.Errorf|fmt\.Fprint.*|panic|.*[lL]og(ger)?
 // among their arguments; the hint of the scenarios' findings is another text.
 var errorsOf = map[string][]int{
 	"restart.Errorf": {1}, "Errorf": {1}, "WithHint": {0}, "strict.LineError": {1}, "LineError": {1}, "bad": {0}, "refuse": {0, 1}, "say": {0, 1}, "problem": {0}, "warn": {0, 1, 2},
-	"unavailable": {1}, "errors.New": {0}, "t.refuse": {0}, "token.refuse": {0},
+	"unavailable": {0, 1}, "errors.New": {0}, "p.note": {0}, "t.refuse": {0}, "token.refuse": {0},
 }
 
 func (r *reader) visit(n ast.Node) bool {
@@ -244,7 +273,9 @@ func (r *reader) call(c *ast.CallExpr) bool {
 		}
 		ast.Inspect(s.X, r.visit)
 	}
-	if quiet.MatchString(name) {
+	if name == "fmt.Errorf" && r.wraps {
+		name = "errors.New"
+	} else if quiet.MatchString(name) {
 		for _, a := range c.Args {
 			if inner, ok := a.(*ast.CallExpr); ok {
 				ast.Inspect(inner, r.visit)
@@ -259,13 +290,13 @@ func (r *reader) call(c *ast.CallExpr) bool {
 		}
 	}
 	places, made := errorsOf[name]
-	if name == "errors.New" && !r.every {
+	if name == "errors.New" && !r.every && !r.wraps {
 		return false
 	}
 	formats := map[int]bool{}
 	for _, i := range places {
 		if made && i < len(c.Args) {
-			if format, ok := r.format(c.Args[i], name == "errors.New"); ok {
+			if format, ok := r.format(c.Args[i], called(c.Fun) == "errors.New"); ok {
 				formats[i] = true
 				r.sure(c.Args[i], format)
 			}

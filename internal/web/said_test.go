@@ -17,20 +17,21 @@ func TestSaid(t *testing.T) {
 		"":                              "",
 		"run 01m is over: aborted":      "запуск 01m закончен: прерван",
 		"the old password is not right": "старый пароль неверен",
-		"vera may not restart shop: vera does not own shop, and no rule names vera":       "vera не может сделать это (restart shop): vera — не владелец shop, и ни одно правило не называет vera",
-		"dana may not administer: dana is not an admin":                                   "dana не может сделать это (administer): dana — не администратор",
+		"vera may not restart shop: vera does not own shop, and no rule names vera":       "vera не может перезапускать shop: vera — не владелец shop, и ни одно правило не называет vera",
+		"dana may not administer: dana is not an admin":                                   "dana не может администрировать: dana — не администратор",
 		"ask anna, team web or an admin":                                                  "кто может: anna, команда web или администратор",
 		"an approval is needed, by maria or an admin, other than dana":                    "нужно одобрение; его может дать maria или администратор, но не dana",
 		"production is frozen until Fri 2026-11-27 18:00 CET: no; not now (really)":       "заморожено до пт 2026-11-27 18:00 CET: production. no; not now (really)",
 		"search in production is frozen until Tue 2026-11-24 00:40 UTC: the sale":         "заморожено до вт 2026-11-24 00:40 UTC: search, production. the sale",
 		"a, b in production is frozen until Tue 2026-11-24 00:40 UTC: the sale in town":   "заморожено до вт 2026-11-24 00:40 UTC: a, b, production. the sale in town",
 		"web1: failed, the whole process tree was ended; 2 hosts are not well, 1 allowed": "web1: не выполнен, всё дерево процессов завершено; неблагополучных хостов: 2, допустимо 1",
-		"not healthy within 1m0s: for the last 20s: unit shop.service is failed (failed); the process was replaced 21 times since the restart, as if it crashed again and again": "нездоров в течение 1m0s: последние 20s: юнит shop.service — failed (failed); после перезапуска процесс сменился 21 раз, похоже, он падает снова и снова",
+		"not healthy within 1m0s: for the last 20s: unit shop.service is failed (failed); the process was replaced 21 times since the restart, as if it crashed again and again": "нездоров в течение 1 мин: последние 20 с: юнит shop.service — failed (failed); после перезапуска процесс сменился 21 раз, похоже, он падает снова и снова",
 		"the password has 11 characters, and at least 12 are needed":                 "в пароле 11 знаков, нужно не меньше 12",
 		"the password has 2 characters, and at least 12 are needed":                  "в пароле 2 знака, нужно не меньше 12",
 		`service "serch" is not in the inventory (did you mean search or searches?)`: "сервиса «serch» нет в инвентаре (возможно, имелось в виду: search или searches?)",
 		"failed (failure), 2 succeeded, 1 unknown (decided: 1 happened)":             "не выполнен (ошибка на хосте), готово: 2, неизвестно: 1 (решено: выполнено: 1)",
 		`service "shop" has no group in environment "test"`:                          "у сервиса «shop» нет группы в окружении «test»",
+		"the series may take 1h30m0s and task_timeout is 1.5s":                       "серия может занять 1 ч 30 мин, а task_timeout — 1,5 с",
 		// what nobody knows stays, but for what it says of what is known
 		"a sentence of a later version":                 "a sentence of a later version",
 		"or: is this known, or not":                     "or: is this known, or not",
@@ -91,7 +92,7 @@ func TestSayingsAreWhole(t *testing.T) {
 			}
 		}
 	}
-	for _, part := range []map[string]string{saidRuns, saidPlan, saidPeople, saidRules, saidScenarios, saidStored, saidHosts, saidAgent, saidInventory, saidFiles, saidLint, saidPages} {
+	for _, part := range []map[string]string{saidRuns, saidPlan, saidPeople, saidRules, saidActions, saidScenarios, saidStored, saidHosts, saidAgent, saidDumps, saidCaptures, saidInventory, saidFiles, saidLint, saidPages} {
 		of -= len(part)
 	}
 	if of != 0 {

@@ -11,7 +11,7 @@ var saidWords = map[string]string{
 	"audit_backlog": "удалённый журнал не успевает", "interrupted": "работа сервера прервалась", "lock_lost": "потеряна блокировка сервиса", "rights_lost": "у человека больше нет прав",
 	"happened": "выполнено", "did-not": "не выполнено", "again": "ещё раз",
 	"drain": "вывод из балансировки", "run": "скрипт", "health": "проверка здоровья", "undrain": "возврат в балансировку", "evidence": "свидетельства",
-	"journal": "журнал", "process": "процесс",
+	"journal": "журнал", "process": "процесс", "thread-dump": "дамп потоков", "jvm and python": "jvm и python",
 	"none": "нет", "nobody": "никто", "no environment": "без окружения", "no service": "сервис", "another task": "другое задание", "no project": "без проекта", "data centre": "дата-центр", " while it ran": " во время работы", "everything": "всего", "everybody": "все", "others": "другие",
 	"a moment": "мгновение", "an unknown one": "неизвестный", "an admin": "администратор", "backup": "копия",
 	"service": "сервис", "services": "сервисы", "host": "хост", "group": "группа", "environment": "окружение", "project": "проект", "scenario": "сценарий", "parameter": "параметр",

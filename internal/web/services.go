@@ -147,6 +147,9 @@ type servicePage struct {
 	Freezes     []freezeLine
 	Runs        []runLine
 	All         string // address of all its runs
+	Dumps       []dumpLine
+	AllDumps    string
+	TakeDump    string // address; "" = no scenario that is in force takes one
 	Source      *sourceNotice
 }
 
@@ -179,7 +182,7 @@ func (s *site) showService(w http.ResponseWriter, v *visit) error {
 	if err := restart.CheckServiceName(name); err != nil {
 		return err
 	}
-	page := servicePage{layout: s.layout(v, say(v.lang, "service.title", name)), Service: restart.Service{Name: name}, All: withQuery("/runs", url.Values{"service": {name}})}
+	page := servicePage{layout: s.layout(v, say(v.lang, "service.title", name)), Service: restart.Service{Name: name}, All: withQuery("/runs", url.Values{"service": {name}}), AllDumps: withQuery("/dumps", url.Values{"service": {name}})}
 	now, err := s.cfg.Control.Inventory(v.Context(), v.actor)
 	page.Source = sourceOf(v.lang, now, err, s.cfg.Now())
 	switch i := slices.IndexFunc(now.Services, func(x restart.Service) bool { return x.Name == name }); {
@@ -195,6 +198,9 @@ func (s *site) showService(w http.ResponseWriter, v *visit) error {
 		}
 	}
 	if page.Runs, err = s.recent(v, wire.RunQuery{Service: name}); err != nil {
+		return err
+	}
+	if page.Dumps, err = s.dumpsOf(v, wire.DumpQuery{Service: name}); err != nil {
 		return err
 	}
 	if page.Gone && len(page.Runs) == 0 {
@@ -254,6 +260,9 @@ func (s *site) standing(v *visit, page *servicePage, environments []string) erro
 		if x.Expires != nil {
 			line.LastDay = x.Expires.Add(-time.Nanosecond).UTC().Format(time.DateOnly)
 			line.Soon = x.Expires.Sub(now) <= soonDays*24*time.Hour
+		}
+		if x.Kind == restart.KindThreadDump && page.TakeDump == "" {
+			page.TakeDump = withQuery("/start", url.Values{"service": {name}, "scenario": {x.Name}})
 		}
 		page.Scenarios = append(page.Scenarios, line)
 	}

@@ -8,6 +8,7 @@ var frameTexts = map[string]text{
 	"layout.pages":      {"Pages", "Разделы"},
 	"layout.start":      {"Restart", "Перезапуск"},
 	"layout.runs":       {"Runs", "Запуски"},
+	"layout.dumps":      {"Dumps", "Дампы"},
 	"layout.services":   {"Services", "Сервисы"},
 	"layout.statistics": {"Statistics", "Статистика"},
 	"layout.scenarios":  {"Scenarios", "Сценарии"},

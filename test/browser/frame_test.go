@@ -5,6 +5,7 @@ import "testing"
 func TestFrame(t *testing.T) {
 	f := newFixture(t)
 	f.times()
+	f.dropped()
 	f.unsent()
 }
 

@@ -26,7 +26,7 @@ type place struct {
 
 // places is every place; each family of pages has a table of its own.
 func places() []place {
-	return slices.Concat(framePlaces, runPlaces, reviewPlaces, startPlaces, historyPlaces, adminPlaces)
+	return slices.Concat(framePlaces, runPlaces, reviewPlaces, startPlaces, historyPlaces, adminPlaces, dumpPlaces)
 }
 
 func at(path string) func(*shop) string { return func(*shop) string { return path } }
@@ -149,8 +149,11 @@ func TestEveryPageHasAPlace(t *testing.T) {
 	if len(missing) < 15 {
 		t.Fatalf("only %d routes of pages were found: %v", len(missing), missing)
 	}
-	s := &shop{versions: map[string]string{"waiting": "x", "payments": "x"}, runs: map[string]restart.Run{}}
-	for _, name := range []string{"draft", "frozen", "awaiting", "running", "paused", "failed", "aborted", "done"} {
+	s := &shop{versions: map[string]string{"waiting": "x", "payments": "x"}, runs: map[string]restart.Run{}, dumps: map[string]string{}}
+	for _, name := range []string{"pool", "first", "lock", "circle", "before", "after"} {
+		s.dumps[name] = name
+	}
+	for _, name := range []string{"draft", "frozen", "awaiting", "running", "paused", "failed", "aborted", "done", "dumped", "evidence"} {
 		s.runs[name] = restart.Run{ID: name}
 	}
 	names := map[string]bool{}

@@ -1,6 +1,7 @@
 package browser
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -31,6 +32,7 @@ type shop struct {
 	tabs      map[string]*tab
 	versions  map[string]string // digests
 	secrets   map[string]string // tokens, by the person
+	dumps     map[string]string // ids
 }
 
 // The people of the shop.
@@ -69,7 +71,7 @@ func newShop(t testing.TB) *shop {
 	t.Helper()
 	program := chromium(t)
 	s := &shop{
-		fixture: &fixture{t: t, gates: filepath.Join(t.TempDir(), "gates")}, runs: map[string]restart.Run{}, tabs: map[string]*tab{}, versions: map[string]string{}, secrets: map[string]string{},
+		fixture: &fixture{t: t, gates: filepath.Join(t.TempDir(), "gates")}, runs: map[string]restart.Run{}, tabs: map[string]*tab{}, versions: map[string]string{}, secrets: map[string]string{}, dumps: map[string]string{},
 		reviewers: apitest.NewReviewers(t, "anna@example.com", "olga@example.com", "ivan@example.com"),
 	}
 	must(t, os.Mkdir(s.gates, 0o700))
@@ -283,6 +285,7 @@ func (s *shop) past() {
 	s.was(was{name: "failed", service: "search", by: "tomas", ago: 26 * time.Hour, took: 2 * time.Minute, reason: "new synonyms are not read without a restart", state: restart.RunFailed, broken: 2}, now)
 	s.was(was{name: "paused", service: "catalogue", by: developer, ago: 50 * time.Minute, took: time.Minute, reason: "pictures of new articles are missing", state: restart.RunPaused, broken: 2}, now)
 	s.was(was{name: "aborted", service: "mail-out", by: "mei", ago: 49 * time.Hour, took: time.Minute, reason: "queue stands still after the failover", state: restart.RunAborted}, now)
+	s.pastDumps(now)
 	reasons := []string{"weekly restart until the leak is found", "certificate was renewed", "time zone data is new", "stuck after the network was away", "memory grows by a gigabyte a day"}
 	for i := range 14 {
 		service := []string{checkout, payments, "search", "catalogue", "mail-out"}[i%5]
@@ -293,6 +296,7 @@ func (s *shop) past() {
 // was is one run of the past.
 type was struct {
 	name, service, by, reason string
+	kind                      restart.Kind // "" = a restart
 	ago, took                 time.Duration
 	state                     restart.RunState
 	broken                    int // number of the host that failed, from 1
@@ -305,7 +309,7 @@ func (s *shop) was(w was, now time.Time) {
 		hosts = append(hosts, fmt.Sprintf("%s%d.%s.shop.example", w.service, i, []string{"ams", "fra"}[i%2]))
 	}
 	run := restart.Run{
-		ID: restart.NewID(at), Scenario: w.service + "-restart", Digest: strings.Repeat("4d1c0a97", 8), Kind: restart.KindRestart, Service: w.service, Environment: "production", Group: group(w.service),
+		ID: restart.NewID(at), Scenario: w.service + "-restart", Digest: strings.Repeat("4d1c0a97", 8), Kind: cmp.Or(w.kind, restart.KindRestart), Service: w.service, Environment: "production", Group: group(w.service),
 		Project: "shop", Actor: w.by, Via: "web", Reason: w.reason, State: restart.RunQueued, CreatedAt: at,
 	}
 	run.Plan = &restart.Plan{Scenario: run.Scenario, Digest: run.Digest, Kind: run.Kind, Service: restart.Service{Name: w.service}, Environment: run.Environment, Group: run.Group, Project: "shop", MadeAt: at, InventoryAt: at}
@@ -324,9 +328,9 @@ func (s *shop) was(w was, now time.Time) {
 	must(s.t, err)
 	end := store.RunChange{To: w.state, SetFinished: w.state.Final()}
 	if w.broken > 0 {
-		end.Cause, end.Explanation = restart.CauseFailure, "1 host has failed, and none may"
+		end.Cause, end.Explanation = restart.CauseFailure, hosts[w.broken-1]+": failed, health: "+unwell
 		if w.state == restart.RunPaused {
-			end.Cause, end.Explanation = restart.CauseUnknown, hosts[w.broken-1]+" is unknown"
+			end.Cause, end.Explanation = restart.CauseUnknown, hosts[w.broken-1]+": unknown, "+silent
 		}
 	}
 	_, err = s.store.Apply(s.t.Context(), store.Change{RunID: run.ID, At: at.Add(w.took), Run: &end})
@@ -335,6 +339,12 @@ func (s *shop) was(w was, now time.Time) {
 		s.runs[w.name] = run
 	}
 }
+
+// What is said of a host, word for word, so that a page in Russian knows it.
+const (
+	unwell = "not healthy within 1m0s: for the last 20s: unit search.service is failed (failed)"
+	silent = "the host did not answer for 5m0s: whether the script ran is not known (dial tcp 10.20.1.7:3131: i/o timeout)"
+)
 
 // task gives how the work on one host went.
 func (w was) task(t restart.Task, from time.Time, took time.Duration) store.TaskChange {
@@ -347,9 +357,9 @@ func (w was) task(t restart.Task, from time.Time, took time.Duration) store.Task
 	}
 	to, state, result := from.Add(took), restart.TaskSucceeded, ""
 	if w.broken == t.Position+1 {
-		state, result = restart.TaskFailed, "the unit did not become active within 60 s"
+		state, result = restart.TaskFailed, "health: "+unwell
 		if w.state == restart.RunPaused {
-			state, result = restart.TaskUnknown, "the host has not answered since the script began"
+			state, result = restart.TaskUnknown, silent
 		}
 	}
 	c.Path = []restart.TaskState{restart.TaskIntentLogged, restart.TaskDispatching, restart.TaskAccepted, restart.TaskRunning, state}
@@ -360,7 +370,7 @@ func (w was) task(t restart.Task, from time.Time, took time.Duration) store.Task
 		end := from.Add(took * time.Duration(i+1) / 4)
 		report := protocol.PhaseReport{Phase: phase, StartedAt: begin, FinishedAt: &end}
 		if result != "" && phase == protocol.PhaseHealth {
-			report.Error = result
+			report.Error = strings.TrimPrefix(result, "health: ")
 		}
 		said.Phases = append(said.Phases, report)
 		if report.Error != "" {

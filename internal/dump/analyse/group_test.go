@@ -125,6 +125,15 @@ func TestGroupWithNothing(t *testing.T) {
 	}
 }
 
+// A host whose only finding is a note has nothing to say of what was looked at.
+func TestNothingWithoutAspects(t *testing.T) {
+	t.Parallel()
+	f := analyse.Finding{Kind: analyse.Nothing, Severity: analyse.Note, Threads: 5, OfHosts: 1}
+	if got, want := f.String(), "Nothing stands out in 5 threads on 1 host."; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 func TestQueuesOnSeveralHosts(t *testing.T) {
 	t.Parallel()
 	other := queue(dump.Running, inQuery)

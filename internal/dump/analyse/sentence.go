@@ -197,7 +197,10 @@ func sayNothing(f Finding) string {
 	if f.OfHosts > 0 {
 		text += fmt.Sprintf(" on %s", plural(f.OfHosts, "host", "hosts"))
 	}
-	text += ". Looked at: " + aspects(f.Looked) + "."
+	text += "."
+	if len(f.Looked) > 0 { // of hosts that have a note each, nothing is told
+		text += " Looked at: " + aspects(f.Looked) + "."
+	}
 	if len(f.Missed) > 0 {
 		text += " Not looked at: " + aspects(f.Missed) + "; that takes several dumps, or a method that tells more."
 	}

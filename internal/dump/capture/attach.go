@@ -249,6 +249,9 @@ func (j *jvm) dial() (*os.File, error) {
 // sends that. Without the file the signal would be a demand for a dump on its
 // standard output; without a handler it would kill.
 func (j *jvm) wake() (remove func(), err error) {
+	if err := j.proves(dump.JVM); err != nil {
+		return nil, err
+	}
 	caught, err := j.catches(unix.SIGQUIT)
 	if err != nil {
 		return nil, err

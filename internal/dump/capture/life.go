@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/restartilka/restartilka/internal/dump"
 	"github.com/restartilka/restartilka/internal/restart"
 )
 
@@ -142,6 +143,16 @@ func (l *life) catches(s unix.Signal) (bool, error) {
 		return false, fmt.Errorf("which signals process %d catches: %w", l.pid, err)
 	}
 	return mask>>(uint(s)-1)&1 == 1, nil
+}
+
+// proves refuses a process that is sent no signal, as it does not run on what a
+// scenario says: a Go program and a web server catch QUIT too, and end by it.
+func (l *life) proves(wanted dump.Runtime) error {
+	if found := RuntimeOf(l.pid); found != wanted {
+		return restart.Errorf(restart.CodeConflict, "process %d does not run on %s (found: %s), and is sent no signal: it may end by it", l.pid, wanted, found).
+			WithHint("runtime: auto in the scenario, or name the process that is meant")
+	}
+	return nil
 }
 
 // stopped refuses a process that is held: it can't answer, and a signal would

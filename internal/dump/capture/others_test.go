@@ -187,6 +187,24 @@ func TestGo(t *testing.T) {
 	}
 }
 
+// A Go program catches QUIT, and ends by it: what a scenario calls it changes nothing.
+func TestWrongRuntime(t *testing.T) {
+	t.Parallel()
+	pid, output := program(t, os.Args[0], goroutinesVerb)
+	for _, r := range []capture.Request{
+		{Runtime: dump.JVM, Method: "attach"}, {Runtime: dump.JVM, Method: "signal"}, {Runtime: dump.Python, Method: "signal", Signal: "QUIT"}, {Runtime: dump.JVM, Method: "signal", Log: output},
+	} {
+		_, err := one(t, r, capture.Target{PID: pid})
+		refused(t, err, restart.CodeConflict, "does not run on "+string(r.Runtime), "found: go", "no signal")
+	}
+	if c := mustOne(t, capture.Request{Runtime: dump.JVM}, capture.Target{PID: pid}); c.Header.Method != "proc" {
+		t.Errorf("%+v", c.Header)
+	}
+	if said, _ := os.ReadFile(output); strings.Contains(string(said), "SIGQUIT") {
+		t.Errorf("it was ended: %s", said)
+	}
+}
+
 func TestProcess(t *testing.T) {
 	t.Parallel()
 	// A name that would forge a thread, if it could.

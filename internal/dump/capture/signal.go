@@ -66,6 +66,9 @@ func (p *process) signalled(ctx context.Context) ([]byte, error) {
 	if err := p.stopped(); err != nil {
 		return nil, err
 	}
+	if err := p.proves(p.runtime); err != nil {
+		return nil, err
+	}
 	caught, err := p.catches(how.signal)
 	if err != nil {
 		return nil, err

@@ -145,6 +145,12 @@ var secretArgument = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCo
 
 // Arguments gives a command line as one line, without what the rules take out.
 func (r *Rules) Arguments(arguments []string) string {
+	clean, _ := r.apply([]byte(strings.Join(r.Each(arguments), " ")))
+	return string(clean)
+}
+
+// Each gives the arguments of a command line without what the rules take out.
+func (r *Rules) Each(arguments []string) []string {
 	out := make([]string, len(arguments))
 	for i, argument := range arguments {
 		key, _, assigned := strings.Cut(argument, "=")
@@ -158,8 +164,7 @@ func (r *Rules) Arguments(arguments []string) string {
 			out[i] = string(clean)
 		}
 	}
-	clean, _ := r.apply([]byte(strings.Join(out, " ")))
-	return string(clean)
+	return out
 }
 
 // line applies the rules to the parts of a line that are open to them.

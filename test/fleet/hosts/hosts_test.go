@@ -25,13 +25,16 @@ func TestMain(m *testing.M) {
 
 func TestHosts(t *testing.T) {
 	c := fleet.New(t, fleet.Options{}).Install(nil)
+	var looked func(*testing.T, *fleet.Company)
 	for _, part := range []struct {
 		name string
 		test func(t *testing.T, c *fleet.Company)
 	}{
 		{"all are ready", allReady},
 		{"root works without the server", withoutServer},
+		{"dumps are asked for", func(t *testing.T, c *fleet.Company) { looked = dumped(c) }},
 		{"services are discovered", discovered},
+		{"dumps have been taken meanwhile", func(t *testing.T, c *fleet.Company) { looked(t, c) }},
 		{"each state is told, with what to do", eachState},
 	} {
 		if !t.Run(part.name, func(t *testing.T) { part.test(t, c.On(t)) }) {

@@ -1,0 +1,62 @@
+package control
+
+import (
+	"context"
+
+	"github.com/restartilka/restartilka/internal/dump"
+	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/store"
+	"github.com/restartilka/restartilka/internal/wire"
+)
+
+// DumpLook is one dump of a series. A file may hold several: Number counts them
+// within it, from 1.
+type DumpLook struct {
+	wire.Dump
+
+	InFile int
+	Parsed *dump.Dump
+}
+
+// Looks gives the dumps of the series that this one is of, in order, each read;
+// all of this file, and of the others those that can be read and are not too
+// many bytes together. They are shared with others: nobody changes them.
+func (v *DumpView) Looks(ctx context.Context) ([]DumpLook, error) {
+	series, err := v.Series(ctx)
+	if err != nil {
+		return nil, err
+	}
+	left := int64(maxTogether) - v.Size
+	var out []DumpLook
+	for _, d := range series {
+		if d.ID != v.ID {
+			if left -= d.Size; d.Stored == 0 || left < 0 {
+				continue
+			}
+		}
+		parsed, err := v.c.cfg.Dumps.Parsed(ctx, d.ID)
+		if code := restart.CodeOf(err); d.ID != v.ID && (code == restart.CodeInvalid || code == restart.CodeNotFound) {
+			continue // it can't be read: the others can
+		} else if err != nil {
+			return nil, err
+		}
+		for i, p := range parsed {
+			out = append(out, DumpLook{Dump: d, InFile: i + 1, Parsed: p})
+		}
+	}
+	return out, nil
+}
+
+// HostDumps gives what the dumps of a run are, of each origin, for somebody who
+// was let in to them: without their bytes, by host and in order.
+func (r *RunDumps) HostDumps(ctx context.Context, c *Control) ([]wire.Dump, error) {
+	all, err := c.allDumps(ctx, store.DumpFilter{Run: r.Run.ID})
+	if err != nil {
+		return nil, err
+	}
+	out := make([]wire.Dump, 0, len(all))
+	for _, d := range all {
+		out = append(out, wireDump(d))
+	}
+	return out, nil
+}

@@ -1,0 +1,143 @@
+package web
+
+import (
+	"cmp"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/restartilka/restartilka/internal/dump/analyse"
+	"github.com/restartilka/restartilka/internal/restart"
+)
+
+// maxSentence bounds what a page says of one finding, in bytes: names in it come
+// from the dump.
+const maxSentence = 1500
+
+// findingView is what dumps say about one thing. How grave it is has a word, a
+// shape and a colour.
+type findingView struct {
+	Tone tone
+	Word string
+	Text []saidPart // the sentence
+	More []saidPart // what to do about it; none = the sentence is all
+	URL  string     // of the threads that it is about
+	Link string     // what to call that; "" = its threads
+}
+
+// saidPart is a piece of a sentence; a name out of the dump is code.
+type saidPart struct {
+	Text string
+	Code bool
+}
+
+func toneOfSeverity(f analyse.Finding) tone {
+	switch {
+	case f.Severity == analyse.Alarm:
+		return toneFail
+	case f.Severity == analyse.Warning:
+		return toneHold
+	case f.Kind == analyse.Nothing:
+		return toneDone
+	}
+	return toneSkip
+}
+
+func severityWord(l language, f analyse.Finding) string {
+	if f.Kind == analyse.Nothing {
+		return say(l, "severity.nothing")
+	}
+	return known(l, "severity."+string(f.Severity), string(f.Severity))
+}
+
+// sentenceOf gives what a finding says.
+func sentenceOf(l language, f analyse.Finding) string {
+	if l == russian {
+		return findingInRussian(f)
+	}
+	return f.String()
+}
+
+// findingOf gives a finding in words.
+func findingOf(l language, f analyse.Finding) findingView {
+	view := findingView{Tone: toneOfSeverity(f), Word: severityWord(l, f)}
+	view.Text, view.More = saidParts(sentenceOf(l, f))
+	return view
+}
+
+// saidParts takes a text apart: its first sentence and the others, each with the
+// names that stand between backquotes.
+func saidParts(text string) (first, others []saidPart) {
+	at := &first
+	for i, piece := range strings.Split(shorten(text, maxSentence), "`") {
+		code := i%2 == 1
+		if end := strings.Index(piece, ". "); !code && at == &first && end >= 0 {
+			first = append(first, saidPart{Text: restart.Escape(piece[:end+1])})
+			at, piece = &others, piece[end+2:]
+		}
+		if piece != "" {
+			*at = append(*at, saidPart{Text: restart.Escape(piece), Code: code})
+		}
+	}
+	return first, others
+}
+
+// plainText gives parts of a sentence without marks.
+func plainText(parts []saidPart) string {
+	var b strings.Builder
+	for _, p := range parts {
+		b.WriteString(p.Text)
+	}
+	return b.String()
+}
+
+// finding is findingOf with the way to its threads.
+func (x *looked) finding(number int, f analyse.Finding) findingView {
+	view := findingOf(x.lang, f)
+	switch {
+	case f.Kind == analyse.HotThread && len(f.IDs) == 1:
+		view.URL = x.find(f.IDs[0], f.Subject).URL
+	case f.Key != "" && len(f.IDs) < f.Threads: // its list of threads is bounded, that of the group is not
+		view.URL = x.listed(url.Values{"group": {f.Key}})
+	case len(f.IDs) > 0:
+		view.URL = x.listed(url.Values{"finding": {strconv.Itoa(number)}})
+	case f.HolderID != "":
+		view.URL = x.find(f.HolderID, f.Holder).URL
+	}
+	return view
+}
+
+// deviationOf says in what a host differs from its neighbours.
+func deviationOf(l language, d analyse.Deviation) []saidPart {
+	text := d.String()
+	if l == russian {
+		text = ruDeviation(d)
+	}
+	first, others := saidParts(text)
+	return append(first, others...)
+}
+
+// doingOf says what threads do, and with whom.
+func doingOf(l language, d analyse.Doing) string {
+	verb := known(l, "doing."+string(cmp.Or(d.Kind, analyse.NotTold)), string(d.Kind))
+	if d.Peer == "" {
+		return verb
+	}
+	switch d.Kind {
+	case analyse.SocketRead, analyse.Polls:
+		return known(l, "peeranswer."+string(d.Peer), verb)
+	case analyse.SocketWrite:
+		return known(l, "peersend."+string(d.Peer), verb)
+	case analyse.Connects:
+		return known(l, "peerconnect."+string(d.Peer), verb)
+	}
+	return verb
+}
+
+// eachDoes says what each of some threads does.
+func eachDoes(l language, threads int, d analyse.Doing) string {
+	if threads < 2 {
+		return doingOf(l, d)
+	}
+	return say(l, "dump.each", doingOf(l, d))
+}
