@@ -250,7 +250,11 @@ func TestRelpSettlesInOrder(t *testing.T) {
 			next()
 		}
 		for _, n := range []int{4, 2, 3} {
-			<-steps
+			select {
+			case <-steps:
+			case <-t.Context().Done():
+				return
+			}
 			conn.Write([]byte(rsp(n, "200 OK")))
 		}
 		next()
