@@ -302,6 +302,7 @@ func TestRelpWindow(t *testing.T) {
 	if err := s.Send(t.Context(), chained(20)); err == nil || !strings.Contains(err.Error(), "not answered for 4 records") {
 		t.Error(err)
 	}
+	s.Close()
 	<-over
 	if want := []int{2, 3, 4, 5, 6, 7}; !slices.Equal(got, want) {
 		t.Errorf("sent %v", got)
