@@ -43,7 +43,7 @@ func (s *session) jvmDumps(b *bed) error {
 	}
 	dir := b.TempDir()
 	b.must(os.WriteFile(filepath.Join(dir, "ManyThreads.java"), []byte(manyThreads), 0o600))
-	compile := exec.CommandContext(b.ctx, "javac", "-d", dir, filepath.Join(dir, "ManyThreads.java"))
+	compile := exec.CommandContext(b.ctx, "javac", "-J-XX:TieredStopAtLevel=1", "-d", dir, filepath.Join(dir, "ManyThreads.java"))
 	if out, err := compile.CombinedOutput(); err != nil {
 		return fmt.Errorf("compile a JVM's program: %w\n%s", err, out)
 	}

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/restartilka/restartilka/internal/dump"
 	"github.com/restartilka/restartilka/internal/dump/analyse"
@@ -18,6 +21,7 @@ import (
 type taken struct {
 	stdout, stderr io.Writer
 	raw, json      bool
+	screen         bool     // stdout is a person's terminal
 	file           *os.File // nil = they are kept nowhere
 	count          int
 	dumps          []*dump.Dump
@@ -28,6 +32,10 @@ type taken struct {
 // taken costs nothing.
 func newTaken(f *dumpFlags, stdout, stderr io.Writer) (*taken, error) {
 	t := &taken{stdout: stdout, stderr: stderr, raw: f.raw, json: f.json}
+	if out, ok := stdout.(*os.File); ok {
+		_, err := unix.IoctlGetTermios(int(out.Fd()), unix.TCGETS)
+		t.screen = err == nil
+	}
 	if f.out == "" {
 		return t, nil
 	}
@@ -47,10 +55,29 @@ func (t *taken) add(text []byte) error {
 	}
 	t.read(text)
 	if t.raw {
+		if t.screen {
+			text = harmless(text)
+		}
 		_, err := t.stdout.Write(text)
 		return err
 	}
 	return nil
+}
+
+// harmless gives a dump line by line for a terminal, to which the name of a
+// thread could write what it wants otherwise. Tabs stay.
+func harmless(text []byte) []byte {
+	var b bytes.Buffer
+	for line := range bytes.Lines(text) {
+		for i, part := range strings.Split(string(bytes.TrimRight(line, "\r\n")), "\t") {
+			if i > 0 {
+				b.WriteByte('\t')
+			}
+			b.WriteString(restart.Escape(part))
+		}
+		b.WriteByte('\n')
+	}
+	return b.Bytes()
 }
 
 // read looks at what a dump says. One that can't be read is kept all the same.

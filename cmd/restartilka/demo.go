@@ -286,11 +286,13 @@ Another terminal:
   export RESTARTILKA_URL=%[2]s RESTARTILKA_CA=%[5]s
   export RESTARTILKA_TOKEN=%[6]s
   %[7]s restart %[8]s --reason "trying it out by hand"
+  curl http://%[11]s/hang
+  %[7]s dump %[8]s --reason "orders hang on one host"
   %[7]s runs
   %[7]s audit verify %[9]s
 
 Everything lies in %[10]s; demo.json there is for scripts.
-`, info.CA, info.URL, info.User, info.Password, info.CA, info.DeveloperToken, l.Self, demo.ServiceName, l.AuditFile(), l.Dir)
+`, info.CA, info.URL, info.User, info.Password, info.CA, info.DeveloperToken, l.Self, demo.ServiceName, l.AuditFile(), l.Dir, l.Hosts[1].ServiceAddress())
 }
 
 // writeInfo writes demo.json at once, so that whoever waits for it never sees

@@ -3,9 +3,11 @@ package archive
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/audit"
+	"github.com/restartilka/restartilka/internal/dispatch"
 	"github.com/restartilka/restartilka/internal/dump"
 	"github.com/restartilka/restartilka/internal/dump/redact"
 	"github.com/restartilka/restartilka/internal/protocol"
@@ -24,8 +26,8 @@ type Store interface {
 
 // Hosts is the part of dispatch.Client that is used here.
 type Hosts interface {
-	Dump(ctx context.Context, host restart.Host, task string, n int) ([]byte, error)
-	Evidence(ctx context.Context, host restart.Host, m protocol.EvidenceRequest) (protocol.EvidenceReport, error)
+	Dump(ctx context.Context, host restart.Host, task string, n int, more dispatch.Room) ([]byte, error)
+	Evidence(ctx context.Context, host restart.Host, m protocol.EvidenceRequest, more dispatch.Room) (protocol.EvidenceReport, error)
 }
 
 // Config of an Archive. Store and Hosts are needed.
@@ -52,7 +54,10 @@ type Archive struct {
 	log   *slog.Logger
 	slots chan struct{} // a place for each text that is parsed now
 	taken chan struct{} // and for each upload that is in memory
+	large chan struct{} // and for each long answer of a host
 	cache *cache
+	grown atomic.Int64  // bytes stored since the last sweep
+	full  chan struct{} // has a word when that is much
 }
 
 // Bounds of what happens at once: a dump of 64 MiB takes several times that in
@@ -60,6 +65,7 @@ type Archive struct {
 const (
 	parsedAtOnce = 2
 	takenAtOnce  = 4
+	largeAtOnce  = 3
 )
 
 // New returns an Archive; Run drops what is old.
@@ -92,7 +98,9 @@ func New(cfg Config) *Archive {
 		cfg.Now = time.Now
 	}
 	return &Archive{
-		cfg: cfg, log: cfg.Logger, slots: make(chan struct{}, parsedAtOnce), taken: make(chan struct{}, takenAtOnce), cache: newCache(cfg.CacheBytes),
+		cfg: cfg, log: cfg.Logger, slots: make(chan struct{}, parsedAtOnce), taken: make(chan struct{}, takenAtOnce),
+		large: make(chan struct{}, largeAtOnce), cache: newCache(cfg.CacheBytes),
+		full: make(chan struct{}, 1),
 	}
 }
 
@@ -112,6 +120,18 @@ func (a *Archive) now() time.Time { return a.cfg.Now().UTC().Truncate(time.Micro
 // sweepEvery is how often is looked for what is old.
 const sweepEvery = 10 * time.Minute
 
+// grew counts what was stored, and has it swept before its time where that is
+// much: the disk is the database's, and restarts need it.
+func (a *Archive) grew(bytes int) {
+	if a.grown.Add(int64(bytes)) < a.cfg.MaxBytes/20 {
+		return
+	}
+	select {
+	case a.full <- struct{}{}:
+	default:
+	}
+}
+
 // Run drops what is too old or too much, until ctx ends.
 func (a *Archive) Run(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery)
@@ -124,12 +144,14 @@ func (a *Archive) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		case <-a.full:
 		}
 	}
 }
 
 // Sweep drops once what is too old or too much.
 func (a *Archive) Sweep(ctx context.Context) error {
+	a.grown.Store(0)
 	now := a.now()
 	n, bytes, err := a.cfg.Store.DropDumps(ctx, store.Retention{Before: now.Add(-a.cfg.Keep), Uploads: now.Add(-a.cfg.KeepUploads), Bytes: a.cfg.MaxBytes})
 	if n > 0 {

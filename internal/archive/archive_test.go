@@ -9,6 +9,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -50,13 +51,19 @@ type hosts struct {
 	dump     func(n int) ([]byte, error)
 	evidence func(ctx context.Context, host string) (protocol.EvidenceReport, error)
 	asked    []string
+	long     bool // the answers are long ones
 }
 
-func (h *hosts) Dump(_ context.Context, _ restart.Host, _ string, n int) ([]byte, error) {
+func (h *hosts) Dump(ctx context.Context, _ restart.Host, _ string, n int, more dispatch.Room) ([]byte, error) {
+	if h.long {
+		if err := more(ctx); err != nil {
+			return nil, err
+		}
+	}
 	return h.dump(n)
 }
 
-func (h *hosts) Evidence(ctx context.Context, host restart.Host, _ protocol.EvidenceRequest) (protocol.EvidenceReport, error) {
+func (h *hosts) Evidence(ctx context.Context, host restart.Host, _ protocol.EvidenceRequest, _ dispatch.Room) (protocol.EvidenceReport, error) {
 	h.mu.Lock()
 	h.asked = append(h.asked, host.Name)
 	h.mu.Unlock()
@@ -191,6 +198,44 @@ func TestHostileHosts(t *testing.T) {
 	w.hosts.dump = func(int) ([]byte, error) { return nil, errors.New("connection reset") }
 	if err := w.Fetch(t.Context(), w.run, w.run.Tasks[0], restart.Host{Name: "web1"}, report(n+3)); err == nil {
 		t.Error("a lost connection is no dump")
+	}
+}
+
+// TestLongAnswersWait: however many hosts answer with long dumps at once, a few
+// of them are in memory.
+func TestLongAnswersWait(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.hosts.long = true
+	var now, most atomic.Int32
+	full, goOn := make(chan struct{}, 20), make(chan struct{})
+	w.hosts.dump = func(n int) ([]byte, error) {
+		if k := now.Add(1); k > most.Load() {
+			most.Store(k)
+		}
+		full <- struct{}{}
+		<-goOn
+		now.Add(-1)
+		return packed(t, threads(1)), nil
+	}
+	var all sync.WaitGroup
+	for n := range 10 {
+		all.Go(func() {
+			if err := w.Fetch(t.Context(), w.run, w.run.Tasks[0], w.run.Plan.Hosts[0].Host, report(n+1)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for range 3 {
+		<-full
+	}
+	close(goOn)
+	all.Wait()
+	if most.Load() != 3 {
+		t.Errorf("%d long answers at once", most.Load())
+	}
+	if places, err := w.store.TaskDumps(t.Context(), w.run.Tasks[0].ID); err != nil || len(places) != 10 {
+		t.Errorf("%v are stored, %v", places, err)
 	}
 }
 
@@ -337,5 +382,33 @@ func TestSweep(t *testing.T) {
 	}
 	if list, _, err := w.store.Dumps(t.Context(), store.DumpFilter{}); err != nil || len(list) != 0 {
 		t.Errorf("%d dumps are left, %v", len(list), err)
+	}
+}
+
+// TestMuchIsSweptAtOnce: hosts can't fill the disk between two sweeps.
+func TestMuchIsSweptAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	stored := make(chan struct{}, 1)
+	w.Archive = archive.New(archive.Config{Store: w.store, Hosts: w.hosts, MaxBytes: 1, Kept: func(dump.Runtime, store.DumpOrigin) { stored <- struct{}{} }})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); w.Run(ctx) }()
+	defer func() { cancel(); <-ended }()
+	w.hosts.dump = func(int) ([]byte, error) { return packed(t, threads(1)), nil }
+	for n := range 3 {
+		if err := w.Fetch(ctx, w.run, w.run.Tasks[0], w.run.Plan.Hosts[0].Host, report(n+1)); err != nil {
+			t.Fatal(err)
+		}
+		<-stored
+		for {
+			total, err := w.store.DumpBytes(ctx) // the test's own limit bounds this
+			if err != nil {
+				t.Fatal(err)
+			}
+			if total == 0 {
+				break
+			}
+		}
 	}
 }

@@ -28,8 +28,10 @@ func (a *Archive) Fetch(ctx context.Context, run restart.Run, task restart.Task,
 	d.TaskID, d.Place = task.ID, r.N
 	var data []byte
 	if r.Stored > 0 {
+		more, leave := a.room()
+		defer leave()
 		var err error
-		if data, err = a.cfg.Hosts.Dump(ctx, host, task.ID, r.N); err != nil {
+		if data, err = a.cfg.Hosts.Dump(ctx, host, task.ID, r.N, more); err != nil {
 			refused, isRefused := errors.AsType[*dispatch.RefusedError](err)
 			if !isRefused && restart.CodeOf(err) != restart.CodeTooLarge {
 				return err
@@ -45,6 +47,26 @@ func (a *Archive) Fetch(ctx context.Context, run restart.Run, task restart.Task,
 	return a.keep(ctx, d, data)
 }
 
+// room gives what waits for a place for a long answer, and what gives it back
+// once that answer is stored: hundreds may come at once, and most are short.
+func (a *Archive) room() (more dispatch.Room, leave func()) {
+	held := false
+	more = func(ctx context.Context) error {
+		select {
+		case a.large <- struct{}{}:
+			held = true
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return more, func() {
+		if held {
+			<-a.large
+		}
+	}
+}
+
 // keep stores a dump. One that is there already was stored by whoever had the
 // run before.
 func (a *Archive) keep(ctx context.Context, d store.Dump, data []byte) error {
@@ -53,6 +75,7 @@ func (a *Archive) keep(ctx context.Context, d store.Dump, data []byte) error {
 		return nil
 	}
 	if err == nil && len(data) > 0 {
+		a.grew(len(data))
 		a.cfg.Kept(d.Runtime, d.Origin)
 	}
 	return err
@@ -136,9 +159,11 @@ func (a *Archive) Before(ctx context.Context, run restart.Run) {
 func (a *Archive) before(ctx context.Context, run restart.Run, host restart.Host) error {
 	actx, cancel := context.WithTimeout(ctx, protocol.EvidenceWait)
 	defer cancel()
+	more, leave := a.room()
+	defer leave()
 	report, err := a.cfg.Hosts.Evidence(actx, host, protocol.EvidenceRequest{
 		Service: run.Service, Environment: run.Environment, Project: run.Project, Group: run.Group, Digest: run.Digest,
-	})
+	}, more)
 	refused, isRefused := errors.AsType[*dispatch.RefusedError](err)
 	if isRefused && refused.Err.Code == restart.CodeNotFound {
 		return err // an agent of before: it takes evidence in its own task

@@ -48,6 +48,7 @@ func (a *Archive) Upload(ctx context.Context, owner, name string, file io.Reader
 		return store.Dump{}, err
 	}
 	d.Stored = int64(len(data))
+	a.grew(len(data))
 	a.cfg.Kept(d.Runtime, d.Origin)
 	return d, nil
 }

@@ -112,7 +112,9 @@ func dumpsGetCommand() *cobra.Command {
 				return err
 			}
 			if out == "" {
-				return c.WriteDump(cmd.Context(), cmd.OutOrStdout(), args[0], form)
+				to, done := harmless(cmd.OutOrStdout())
+				defer done()
+				return c.WriteDump(cmd.Context(), to, args[0], form)
 			}
 			if err := saveDump(cmd, c, args[0], form, out); err != nil {
 				return err

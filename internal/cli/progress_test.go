@@ -3,10 +3,14 @@ package cli
 import (
 	"bytes"
 	"fmt"
+	"io"
+	"os"
 	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/restartilka/restartilka/internal/restart"
 )
@@ -142,4 +146,42 @@ func FuzzEscaper(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A dump that is printed for a person can't write to the terminal what it wants;
+// a file has it as it is.
+func TestDumpsAreHarmlessOnATerminal(t *testing.T) {
+	t.Parallel()
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer master.Close()
+	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	screen, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer screen.Close()
+	const evil = "\"\x1b]0;owned\x07\" #12"
+	to, done := harmless(screen)
+	io.WriteString(to, evil)
+	done()
+	b := make([]byte, 1000)
+	if n, err = master.Read(b); err != nil || bytes.ContainsAny(b[:n], "\x1b\x07") || !bytes.Contains(b[:n], []byte(`\x1b]0;owned`)) {
+		t.Errorf("the terminal got %q, %v", b[:n], err)
+	}
+	var kept bytes.Buffer
+	to, done = harmless(&kept)
+	io.WriteString(to, evil)
+	done()
+	if kept.String() != evil {
+		t.Errorf("a file got %q", kept.String())
+	}
 }

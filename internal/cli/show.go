@@ -257,6 +257,16 @@ type escaper struct {
 
 const longestLine = 8 << 10
 
+// harmless gives what foreign bytes are written to: a file or a pipe gets them as
+// they are, a terminal each line escaped. done writes what is left.
+func harmless(stream io.Writer) (to io.Writer, done func()) {
+	if !terminal(stream) {
+		return stream, func() {}
+	}
+	e := &escaper{w: stream}
+	return e, e.close
+}
+
 // Write never fails for what it is given, only where the writer below does.
 func (e *escaper) Write(b []byte) (int, error) {
 	n := len(b)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,6 +30,7 @@ type Agent struct {
 type Fleet struct {
 	layout Layout
 	agents []*Agent
+	relay  *http.Server
 }
 
 // FindAgent finds the agent's program: beside our own, or on the PATH.
@@ -55,7 +57,7 @@ func StartFleet(ctx context.Context, l Layout, agentProgram string) (*Fleet, err
 
 func (f *Fleet) start(ctx context.Context, program string) error {
 	for _, h := range f.layout.Hosts {
-		for what, address := range map[string]string{"agent": f.agentAddress(h), "service": fmt.Sprintf("%s:%d", h.Address, servicePort)} {
+		for what, address := range map[string]string{"agent": f.agentAddress(h), "service": h.ServiceAddress()} {
 			l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 			if err != nil {
 				return restart.Errorf(restart.CodeUnavailable, "the demo's %s needs %s: %v", what, address, err).
@@ -63,6 +65,9 @@ func (f *Fleet) start(ctx context.Context, program string) error {
 			}
 			l.Close()
 		}
+	}
+	if err := f.startRelay(ctx); err != nil {
+		return err
 	}
 	for _, h := range f.layout.Hosts {
 		if err := PlaceService(h); err != nil {
@@ -155,6 +160,9 @@ func (f *Fleet) Stop() error {
 	for _, h := range f.layout.Hosts {
 		errs = append(errs, StopService(context.Background(), h.Dir))
 	}
-	f.agents = nil
+	if f.relay != nil {
+		errs = append(errs, f.relay.Close())
+	}
+	f.agents, f.relay = nil, nil
 	return errors.Join(errs...)
 }

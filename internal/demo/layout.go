@@ -30,6 +30,9 @@ type Host struct {
 	Dir     string
 }
 
+// ServiceAddress is where the host's service listens.
+func (h Host) ServiceAddress() string { return fmt.Sprintf("%s:%d", h.Address, servicePort) }
+
 // Layout is the demo's folder.
 type Layout struct {
 	Dir    string
@@ -83,6 +86,7 @@ func (l Layout) WriteServer() error {
 		config: text,
 		filepath.Join(l.ServerDir(), "inventory.yaml"):                  l.inventory(),
 		filepath.Join(l.ServerDir(), "scenarios", "hello-restart.yaml"): l.scenario(),
+		filepath.Join(l.ServerDir(), "scenarios", "hello-dump.yaml"):    l.dumpScenario(),
 	} {
 		if err := write(path, content, 0o640); err != nil {
 			return err
@@ -122,6 +126,7 @@ func (l Layout) WriteHosts(now time.Time) error {
 		for path, content := range map[string]string{
 			"agent.crt": string(cert), "agent.key": string(key), "ca.crt": string(ca.CertPEM()), "agent.yaml": l.agentConfig(h),
 			"scenarios.d/hello-restart.yaml": l.scenario(),
+			"scenarios.d/hello-dump.yaml":    l.dumpScenario(),
 			"services.d/hello.yaml":          "description: The demo's little service\nuser: " + me.Username + "\n",
 		} {
 			if err := write(filepath.Join(h.Dir, path), content, 0o600); err != nil {
@@ -213,6 +218,30 @@ health:
   healthy_for: 1s
   deadline: 20s
 `, ServiceName, hosts, l.Self)
+}
+
+// dumpScenario is the other one: three thread dumps of the service.
+func (l Layout) dumpScenario() string {
+	return fmt.Sprintf(`# Takes thread dumps of the demo's service. The shipped thread-dump asks for the
+# unit's main process; the demo has no units, so this one goes by a pid file.
+format: 1
+name: hello-dump
+serial: 1
+author: demo@restartilka.invalid
+kind: thread-dump
+services: [%s]
+description: Thread dumps of hello, three, 1 s apart
+strategy:
+  batches: [50]
+  on_failure: continue
+  task_timeout: 1m
+dump:
+  runtime: go
+  process: {pid_file: %s/#host#/%s}
+  url: http://%s:%d/#host#/debug/pprof/goroutine
+  count: 3
+  interval: 1s
+`, ServiceName, filepath.Join(l.Dir, "hosts"), pidFile, relayAddress, servicePort)
 }
 
 func (l Layout) agentConfig(h Host) string {

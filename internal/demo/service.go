@@ -31,7 +31,7 @@ const (
 
 // PlaceService tells the service of a host where to listen.
 func PlaceService(h Host) error {
-	return write(filepath.Join(h.Dir, addressFile), fmt.Sprintf("%s:%d\n", h.Address, servicePort), 0o600)
+	return write(filepath.Join(h.Dir, addressFile), h.ServiceAddress()+"\n", 0o600)
 }
 
 // RunService serves until SIGTERM. While it warms up it answers 503.
@@ -46,16 +46,9 @@ func RunService(ctx context.Context, dir string) error {
 	if err != nil {
 		return fmt.Errorf("hello: %w", err)
 	}
-	ready := time.Now().Add(warmUp)
 	server := &http.Server{
 		ReadHeaderTimeout: 5 * time.Second,
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			if time.Now().Before(ready) {
-				http.Error(w, "warming up", http.StatusServiceUnavailable)
-				return
-			}
-			fmt.Fprintf(w, "hello from process %d\n", os.Getpid())
-		}),
+		Handler:           answers(time.Now().Add(warmUp)),
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()

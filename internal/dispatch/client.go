@@ -242,15 +242,15 @@ func (b *boundedLines) Read(p []byte) (int, error) {
 const maxAnswer = 4 << 20
 
 func (c *Client) call(ctx context.Context, host restart.Host, method, path string, in, out any) error {
-	return c.callUpTo(ctx, host, method, path, in, out, maxAnswer)
+	return c.callUpTo(ctx, host, method, path, in, out, maxAnswer, nil)
 }
 
-func (c *Client) callUpTo(ctx context.Context, host restart.Host, method, path string, in, out any, most int64) error {
+func (c *Client) callUpTo(ctx context.Context, host restart.Host, method, path string, in, out any, most int64, more Room) error {
 	resp, err := c.do(ctx, host, method, path, in)
 	if err != nil {
 		return err
 	}
-	body, err := readUpTo(resp, host, most)
+	body, err := readUpTo(ctx, resp, host, most, more)
 	if err != nil {
 		return err
 	}

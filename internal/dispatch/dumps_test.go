@@ -1,7 +1,9 @@
 package dispatch_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"testing"
 
@@ -32,16 +34,25 @@ func TestDumpsAreFetched(t *testing.T) {
 	})
 	h := restart.Host{Name: host, Address: agent(t, a, a, host, mux)}
 	c := newClient(t, a)
-	if b, err := c.Dump(t.Context(), h, task, 1); err != nil || string(b) != "a capture" {
+	if b, err := c.Dump(t.Context(), h, task, 1, nil); err != nil || string(b) != "a capture" {
 		t.Errorf("%q, %v", b, err)
 	}
-	if _, err := c.Dump(t.Context(), h, task, 2); restart.CodeOf(err) != restart.CodeTooLarge {
+	if _, err := c.Dump(t.Context(), h, task, 2, nil); restart.CodeOf(err) != restart.CodeTooLarge {
 		t.Errorf("endless: %v", err)
 	}
-	if _, err := c.Dump(t.Context(), h, task, 3); restart.CodeOf(err) != restart.CodeNotFound {
+	if _, err := c.Dump(t.Context(), h, task, 3, nil); restart.CodeOf(err) != restart.CodeNotFound {
 		t.Errorf("none: %v", err)
 	}
-	if r, err := c.Evidence(t.Context(), h, protocol.EvidenceRequest{Service: "nginx"}); err != nil || len(r.Items) != 1 || len(r.Dump) != 5<<20 {
+	asked := 0
+	room := func(context.Context) error { asked++; return nil }
+	if _, err := c.Dump(t.Context(), h, task, 1, room); err != nil || asked != 0 {
+		t.Errorf("room was asked for %d times, for a few bytes: %v", asked, err)
+	}
+	none := errors.New("no room")
+	if _, err := c.Dump(t.Context(), h, task, 2, func(context.Context) error { return none }); !errors.Is(err, none) {
+		t.Errorf("read without room: %v", err)
+	}
+	if r, err := c.Evidence(t.Context(), h, protocol.EvidenceRequest{Service: "nginx"}, room); asked != 1 || err != nil || len(r.Items) != 1 || len(r.Dump) != 5<<20 {
 		t.Errorf("%d items, %v", len(r.Items), err)
 	}
 }

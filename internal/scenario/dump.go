@@ -16,9 +16,9 @@ var dumpKeys = []string{"runtime", "process", "count", "interval", "timeout", "h
 // auto leaves a choice to the host.
 const auto = "auto"
 
-// dumpSignals are those by which a program may be asked for a dump of itself.
-// The host looks first whether the process catches it.
-var dumpSignals = []string{"USR1", "USR2", "HUP", "QUIT", "ALRM", "PROF", "XCPU", "WINCH"}
+// dumpSignals are those by which a program may be asked for a dump of itself: the
+// host sends no other, and looks first whether the process catches it.
+var dumpSignals = []string{"USR1", "USR2", "QUIT"}
 
 func readDump(top section) *restart.DumpStep {
 	sec, ok := top.sub("dump", dumpKeys...)

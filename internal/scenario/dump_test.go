@@ -112,6 +112,7 @@ func TestDumpRefuses(t *testing.T) {
 		{"timeout: 8s", "timeout: 3m", "line 14: value: dump.timeout is 3m0s; it must be from 1s to 2m0s"},
 		{"method: auto", "method: gdb", `line 17: value: dump.method is "gdb", which is not known`},
 		{"signal: USR1", "signal: KILL", `line 19: value: dump.signal is "KILL", which is not known`},
+		{"signal: USR1", "signal: HUP", `line 19: value: dump.signal is "HUP", which is not known`},
 		{"log: \"/var/log/#service#/out.log\"", "log: out.log", `line 20: value: dump.log: "out.log" is not the path of a file`},
 		{"url: \"http://127.0.0.1", "url: \"ftp://127.0.0.1", `line 18: value: dump.url: "ftp://127.0.0.1:6060/debug/pprof/goroutine" is not an address to ask`},
 		{"[\"token=[^ ]+\"]", "[\"[\"]", `line 21: value: dump.redact item 1: "[" is not a regular expression`},

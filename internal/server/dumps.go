@@ -16,7 +16,7 @@ import (
 // DumpsConfig sets how thread dumps are kept.
 type DumpsConfig struct {
 	Keep      Days     `yaml:"keep"`       // 30d; from 1h to 3650d
-	MaxBytes  Bytes    `yaml:"max_bytes"`  // 10GB, of all together, compressed; the oldest go first
+	MaxBytes  Bytes    `yaml:"max_bytes"`  // 10GB, of all together, compressed; uploads go first, then the oldest
 	UploadMax Bytes    `yaml:"upload_max"` // 64MB, of a file that somebody puts into the viewer; 1MB to 256MB
 	Redact    []string `yaml:"redact"`     // regular expressions; what they match is taken out before a dump is stored, beside what is built in
 }

@@ -267,7 +267,7 @@ func (s *Store) DumpBytes(ctx context.Context) (total int64, err error) {
 type Retention struct {
 	Before  time.Time // those made before it
 	Uploads time.Time // and uploads made before it
-	Bytes   int64     // and the oldest, until no more are left
+	Bytes   int64     // and the oldest, until no more are left: uploads first, so that nobody can put evidence out by them
 }
 
 // dropBatch is how many dumps one transaction drops: others write meanwhile.
@@ -304,7 +304,7 @@ func (s *Store) dropSome(ctx context.Context, keep Retention) (n int, bytes int6
 			if err := t.row(ctx, "SELECT COALESCE(SUM(stored), 0) FROM dumps").Scan(&total); err != nil || total <= keep.Bytes {
 				return err
 			}
-			rows, err := t.rows(ctx, "SELECT id, stored FROM dumps ORDER BY created_at, id LIMIT ?", dropBatch)
+			rows, err := t.rows(ctx, "SELECT id, stored FROM dumps ORDER BY CASE origin WHEN 'upload' THEN 0 ELSE 1 END, created_at, id LIMIT ?", dropBatch)
 			if gone, err = collect(rows, err, scan); err != nil {
 				return err
 			}

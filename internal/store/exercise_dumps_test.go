@@ -157,6 +157,10 @@ func exerciseDumpRetention(t *testing.T, newDSN storetest.NewDSN) {
 	drop(store.Retention{Bytes: 251 * each}, 0)
 	drop(store.Retention{Before: epochStart.Add(120 * time.Minute)}, 120)
 	drop(store.Retention{Uploads: epochStart.Add(201 * time.Minute)}, 1)
+	late := newDump(nil, 0) // somebody's file puts no evidence out, however new it is
+	late.CreatedAt = epochStart.Add(300 * time.Minute)
+	addDump(t, s, late, make([]byte, each))
+	drop(store.Retention{Bytes: 130 * each}, 1)
 	drop(store.Retention{Bytes: 10*each + 1}, 120)
 	list, _, err := s.Dumps(ctx, store.DumpFilter{})
 	slices.Reverse(all)

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"encoding/csv"
 	"fmt"
 	"net/http"
@@ -119,7 +120,11 @@ func (s *site) answerWhy(v *visit, page *rulesPage) error {
 		Allowed: d.Allowed, Why: said(v.lang, d.Why), Rule: said(v.lang, d.Rule), Ask: said(v.lang, d.Ask), Line: lineOfRule(d.Rule),
 		Roles: strings.Join(roleNames(d.Roles), ", "), Teams: restart.Escape(strings.Join(d.Teams, ", ")), Approval: said(v.lang, d.Approval),
 	}
-	what := strings.TrimSpace(restart.Escape(d.Action + " " + d.Service))
+	does := d.Action
+	if v.lang == russian {
+		does = cmp.Or(actionsSaid[authz.Action(d.Action)], does)
+	}
+	what := strings.TrimSpace(restart.Escape(does + " " + d.Service))
 	page.Answer.Verdict = say(v.lang, "adminrules.no", restart.Escape(d.Who), what)
 	if d.Allowed {
 		page.Answer.Verdict = say(v.lang, "adminrules.yes", restart.Escape(d.Who), what)

@@ -86,7 +86,7 @@ func (s *site) freezesPage(v *visit) (freezesPage, error) {
 			MayEnd: page.Add != nil && s.cfg.Control.MayLift(v.Context(), v.actor, f.Freeze),
 		}
 		if f.Weekly != "" {
-			line.Rule = say(v.lang, "freezes.weekly", f.Weekly, f.Zone)
+			line.Rule = say(v.lang, "freezes.weekly", weeklySaid(v.lang, f.Weekly), f.Zone)
 		}
 		page.Freezes = append(page.Freezes, line)
 	}
@@ -192,4 +192,14 @@ func (s *site) reviewGlass(w http.ResponseWriter, v *visit) error {
 	}
 	http.Redirect(w, v.Request, "/break-glass", http.StatusSeeOther)
 	return nil
+}
+
+var weekdays = strings.NewReplacer("mon", "пн", "tue", "вт", "wed", "ср", "thu", "чт", "fri", "пт", "sat", "сб", "sun", "вс", "-", " – ")
+
+// weeklySaid gives a weekly window such as fri 18:00-mon 08:00.
+func weeklySaid(l language, window string) string {
+	if l != russian {
+		return window
+	}
+	return weekdays.Replace(window)
 }

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/restart"
@@ -28,7 +29,7 @@ func said(l language, sentence string) string {
 	if l != russian || sentence == "" {
 		return restart.Escape(sentence)
 	}
-	told, _ := sentencesSaid.begin().word(sentence, deepestSaid)
+	told, _ := sentencesSaid().begin().word(sentence, deepestSaid)
 	return restart.Escape(told)
 }
 
@@ -45,7 +46,7 @@ func allSaid(l language, list []string) []string {
 func sentences(l language, hint string) []string {
 	var out []string
 	if l == russian {
-		hint, _ = sentencesSaid.begin().tell(hint, deepestSaid)
+		hint, _ = sentencesSaid().begin().tell(hint, deepestSaid)
 	}
 	for line := range strings.Lines(hint) {
 		out = append(out, restart.Escape(strings.TrimSuffix(line, "\n")))
@@ -64,7 +65,9 @@ func sentences(l language, hint string) []string {
 // TestEverySentenceIsSaid compares them with the program.
 var saidTexts = merged(saidRuns, saidPlan, saidPeople, saidRules, saidActions, saidScenarios, saidStored, saidHosts, saidAgent, saidDumps, saidCaptures, saidInventory, saidFiles, saidLint, saidPages)
 
-var sentencesSaid = newSayings(saidTexts, saidWords)
+// sentencesSaid is made when the first sentence is told: the command line is the
+// same program, and tells none.
+var sentencesSaid = sync.OnceValue(func() *sayings { return newSayings(saidTexts, saidWords) })
 
 // part is a part of a sentence, so deep in it; inRussian is what it becomes,
 // and whether anything of it is known.
@@ -107,6 +110,14 @@ func (c *telling) tell(text string, depth int) (string, bool) {
 }
 
 func (c *telling) anew(text string, depth int) (string, bool) {
+	for _, between := range []string{": ", ", "} { // a word alone, and then a sentence about it
+		if label, rest, ok := strings.Cut(text, between); ok && c.words[label] != "" {
+			if x, _ := c.find(text); x == nil {
+				rest, _ = c.word(rest, depth-1)
+				return c.words[label] + between + rest, true
+			}
+		}
+	}
 	for _, between := range []string{"; ", " ("} { // before the whole: its last value would take in what follows
 		if told, ok := c.parts(text, between, depth, true); ok {
 			return told, true
@@ -115,7 +126,7 @@ func (c *telling) anew(text string, depth int) (string, bool) {
 	if x, values := c.find(text); x != nil {
 		return c.render(x, values, depth), true
 	}
-	for _, between := range []string{"\n", "; ", " (", ": "} {
+	for _, between := range []string{"\n", "; ", ": ", " ("} {
 		if told, ok := c.parts(text, between, depth, false); ok {
 			return told, true
 		}
@@ -147,7 +158,7 @@ func (c *telling) parts(text, between string, depth int, all bool) (string, bool
 }
 
 // cutOutside cuts a text at the first place of a separator that is not within
-// quotes.
+// quotes, and a colon neither within brackets.
 func cutOutside(text, between string) (before, after string, found bool) {
 	for at := 0; ; {
 		next := strings.Index(text[at:], between)
@@ -155,7 +166,8 @@ func cutOutside(text, between string) (before, after string, found bool) {
 			return text, "", false
 		}
 		at += next
-		if strings.Count(text[:at], `"`)%2 == 0 {
+		inside := between == ": " && strings.Count(text[:at], "(") > strings.Count(text[:at], ")")
+		if strings.Count(text[:at], `"`)%2 == 0 && !inside {
 			return text[:at], text[at+len(between):], true
 		}
 		at += len(between)

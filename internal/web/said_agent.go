@@ -114,9 +114,8 @@ var saidAgent = map[string]string{
 	"if the agent runs here, a renewal may have come in between: do the same once more": "если агент здесь работает, могло вмешаться продление: повторите",
 	"%s is not a plain file: whoever laid it has to renew it":                           "%s — не простой файл: продлевает тот, кто его положил",
 	"the host sent more output than an agent keeps":                                     "хост прислал больше вывода, чем хранит агент",
-	"and said %s": "и сообщила %s",
-	"the health command ended with 0 and said %s": "команда проверки здоровья завершилась с 0 и сообщила %s",
-	"the certificate is not good now":             "сертификат сейчас не действует",
+	"and said %s":                     "и сообщила %s",
+	"the certificate is not good now": "сертификат сейчас не действует",
 
 	// envelopes and keys
 	"the envelope has %d bytes; at most %d are read":                                                                  "в конверте %d {байт|байта|байт}, читается не больше %d",

@@ -31,6 +31,9 @@ var saidCaptures = map[string]string{
 	"whoever stopped it can let it go on with kill -CONT %d":                        "кто остановил, может продолжить: kill -CONT %d",
 	"process %d is held by a debugger, and can't answer":                            "процесс %d держит отладчик, ответить он не может",
 
+	"process %d does not run on %s (found: %s), and is sent no signal: it may end by it": "процесс %d работает не в среде %s (найдено: %w), сигнал ему не посылаем: он может от него завершиться",
+	"runtime: auto in the scenario, or name the process that is meant":                   "укажите в сценарии runtime: auto или тот процесс, который нужен",
+
 	// how it goes
 	"a series has 1 to %d dumps, not %d":                              "в серии от 1 до %d {дампа|дампов|дампов}, а не %d",
 	"the interval of a series is at most %s, not %s":                  "интервал серии — не больше %s, а не %s",
@@ -118,7 +121,11 @@ var saidCaptures = map[string]string{
 	"log: in the scenario names the file that it ends up in":                                                         "укажите в сценарии в log: файл, куда он попадает",
 	"the log %s is not a plain absolute path":                                                                        "log %s — не простой абсолютный путь",
 	"process %d has closed its output (descriptor %d)":                                                               "процесс %d закрыл свой вывод (дескриптор %d)",
-	"the log %s is a link, and is not followed":                                                                      "log %s — ссылка, по ней не переходим",
+	"the log %s is a link, or a folder above it is one, and is not followed":                                         "log %s — ссылка или лежит в папке, которая сама ссылка; по ней не переходим",
+	"the output in %s is not read back: %v":                                                                          "вывод в %s не прочитан: %s",
+	"it was changed meanwhile":                                                                                       "за это время его подменили",
+	"nobody knows what for it is open":                                                                               "неизвестно, для чего он открыт",
+	"the process can't write there itself":                                                                           "сам процесс туда писать не может",
 	"name the file itself in the scenario":                                                                           "укажите в сценарии сам файл",
 	"the log %s can't be opened: %v":                                                                                 "log %s не открывается: %s",
 	"the output in %s can't be opened: %v":                                                                           "вывод в %s не открывается: %s",

@@ -83,4 +83,32 @@ var saidDumps = map[string]string{
 	"the journal can't be read: %w":                              "журнал не читается: %s",
 	"%s has ended":                                               "%w завершился",
 	"%s was not read in time: it stopped at %s":                  "%w не успели прочитать: остановились на %s",
+
+	// a check of health
+	"%s can't be asked: %w":                        "%s спросить нельзя: %s",
+	"%s does not answer: %s":                       "%s не отвечает: %w",
+	"%s answered %d, not %d":                       "%s ответил %d, а не %d",
+	"%s answered %d and then broke off: %s":        "%s ответил %d и оборвал ответ: %w",
+	"%s answered %d without the text %s":           "%s ответил %d, но без текста %s",
+	"%s takes no connection: %s":                   "%s не принимает соединений: %w",
+	"the health command did not end within %s":     "команда проверки здоровья не закончилась за %s",
+	"the health command did not run: %w":           "команда проверки здоровья не запустилась: %w",
+	"the health command ended with %d":             "команда проверки здоровья завершилась с %d",
+	"the health command ended with %d and said %s": "команда проверки здоровья завершилась с %d и сообщила %s",
+	"wait for health: %w":                          "ожидание здоровья: %w",
+
+	// what a server says of a host that does not answer as it should
+	"%s answered %s, not as an agent does": "%s отвечает не как агент: %s",
+	"no agent answers on %s: %w":           "на %s не отвечает агент: %w",
+	"no answer from %s: %w":                "нет ответа от %s: %w",
+	"read the answer of %s: %w":            "ответ %s не читается: %s",
+	"read output of task %s on %s: %w":     "вывод задания %s на %s не читается: %s",
+
+	// a file on a host
+	"%s is a symlink, and symlinks are not followed":                       "%s — символьная ссылка, по ним не переходим",
+	"%s has more than %d bytes":                                            "%s длиннее %d {байта|байт|байт}",
+	"%s belongs to user %d: it must belong to root or to the agent's user": "владелец %s — пользователь %d, а должен быть root или пользователь агента",
+	"%s has mode %04o: group and others must not be able to write to it":   "у %s права %s: группа и остальные не должны иметь права записи",
+	"%s/%s holds another version":                                          "в %s/%s лежит другая версия",
+	"groups of user %s: %w":                                                "группы пользователя %s: %s",
 }

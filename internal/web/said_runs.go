@@ -122,6 +122,7 @@ var saidRuns = map[string]string{
 	"abort it, and have what is left done in your own name: restartilka retry %s --reason TEXT": "прервите его и доделайте остальное от своего имени: restartilka retry %s --reason ТЕКСТ",
 	"the approval of this run is not of this plan":                                              "одобрение этого запуска относится к другому плану",
 	"whether %s still may could not be found out: the database does not answer":                 "не удалось узнать, есть ли ещё права у %s: база данных не отвечает",
+	"restartilka decide %s %s happened|did-not|again --reason TEXT":                             "restartilka decide %s %s happened|did-not|again --reason ТЕКСТ",
 	"what is left can be tried anew: restartilka retry %s --reason TEXT":                        "остальное можно повторить: restartilka retry %s --reason ТЕКСТ",
 	"run %s is %s, not paused: it is over":                                                      "запуск %s — %w, не на паузе: он закончен",
 	"run %s is %s, not paused":                                                                  "запуск %s — %w, не на паузе",

@@ -28,7 +28,7 @@ var told = map[string]bool{ // whether every text that reads like a sentence cou
 
 // wrapped are packages whose plain errors get to pages as they are: an agent
 // says by them how a task, its evidence or a dump went.
-var wrapped = map[string]bool{"agent/supervisor": true, "evidence": true, "dump/capture": true}
+var wrapped = map[string]bool{"agent/supervisor": true, "evidence": true, "dump/capture": true, "health": true, "dispatch": true, "agent/host": true}
 
 // untold are files, or folders, of which no sentence gets to a page of the web.
 var untold = map[string]string{
@@ -70,7 +70,7 @@ var untoldSentences = map[string]string{
 	"%s; no host was touched": itsForms, "%s; the host says now: %s": itsForms, "aborted by a person; no further host was touched%s": itsForms, "aborted by force; %s%s": itsForms,
 	"is left to do now": itsForms, "is not in the group any more": itsForms, "is not left to do any more, or not in the group": itsForms,
 	"newer than the server's": itsForms, "of other bytes": itsForms, "leave out the healthy hosts (%s), %s": itsForms, "the service has no owners in the inventory)": itsForms,
-	"with %s": itsForms, "the host says now": itsForms, "restartilka decide %s %s happened|did-not|again --reason TEXT": "is a command",
+	"with %s": itsForms, "the host says now": itsForms,
 	"%s to %s": recorded, "weekly %s %s": recorded, "a retry of run %s": recorded, "undrain alone, after run %s": recorded, "only for %s": recorded,
 	"the answer was asked for again, with token %s": recorded, "with token %s, serial %s": recorded, "login of %s": "is the name of a token",
 
@@ -93,6 +93,10 @@ var untoldSentences = map[string]string{
 	"stat of process %d: %w": itsOwn, "the job of a dump can't be read: %v": itsOwn, "the number belongs to another process now": itsOwn, "the process that takes dumps sent a dump of %d bytes": itsOwn,
 	"the process that takes dumps sent a line without an end": itsOwn, "the process that takes dumps sent neither a dump nor an error": itsOwn, "the process that takes dumps sent too many": itsOwn,
 	"where process %d writes to: %w": itsOwn, "which signals process %d catches: %w": itsOwn, "which unit process %d belongs to: %w": itsOwn,
+	"the health command ended with %d%s": itsForms,
+	"a line of %d fields":                itsOwn, "address %s": itsOwn, "encode a request to %s: %w": itsOwn, "inode %s": itsOwn, "invocation id %s": itsOwn, "main pid %s": itsOwn, "make a request to %s: %w": itsOwn,
+	"open %s: %w": itsOwn, "parse stat: %d fields after the command name": itsOwn, "parse stat: no command name": itsOwn, "parse stat: parent %s": itsOwn, "parse stat: pid %s": itsOwn, "parse stat: start time %s": itsOwn,
+	"read %s/%s: %w": itsOwn, "read the boot id: %w": itsOwn, "stat %s: %w": itsOwn, "user %s: %w": itsOwn,
 	"%d ms": printed, "%s: %s by %s, %s in %s": printed, "Go program": printed, "Python program": printed, "dump %d of %d": printed, "dump before the change": printed, "dump after the change": printed,
 	"a dump is of a run, or somebody's upload": "is our own slip", "comparison with %s": recorded, "name a service of this host": atTheHost, "restartilka-agent check lists the services": atTheHost,
 	"%s files": itsForms, "in environment %s": itsForms, "in its phase %s": itsForms, "of project %s": itsForms, "while it ran": itsForms,

@@ -126,6 +126,8 @@ var runTexts = map[string]text{
 	"verdict.did-not":  {"it did not happen", "не выполнено"},
 	"verdict.again":    {"once more", "ещё раз"},
 
+	"command.host":      {"HOST", "ХОСТ"},
+	"command.text":      {"TEXT", "ТЕКСТ"},
 	"act.title":         {"What you can do", "Что можно сделать"},
 	"act.resume":        {"Resume", "Продолжить"},
 	"act.pause":         {"Pause", "Пауза"},

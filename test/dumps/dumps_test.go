@@ -11,7 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	_ "net/http/pprof" //nolint:gosec // the Go service shows its goroutines, on loopback
+	_ "net/http/pprof"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -186,14 +186,14 @@ func launch(t testing.TB, ready string, env []string, words ...string) *process 
 		err := p.Start()
 		started <- err
 		if err == nil {
-			p.Wait() //nolint:errcheck // it is killed on purpose
+			p.Wait()
 		}
 		close(ended)
 	}()
 	must(t, <-started)
 	t.Cleanup(func() {
-		p.Process.Signal(syscall.SIGCONT) //nolint:errcheck // it may have gone already
-		p.Process.Kill()                  //nolint:errcheck // it may have gone already
+		p.Process.Signal(syscall.SIGCONT)
+		p.Process.Kill()
 		<-ended
 	})
 	waitFor(t, ended, func() (string, bool) {
@@ -208,7 +208,7 @@ func (p *process) writePID(t testing.TB, dir, host string) {
 	must(t, os.WriteFile(filepath.Join(dir, host+".pid"), []byte(strconv.Itoa(p.Process.Pid)+"\n"), 0o644))
 }
 
-// compile compiles Java sources into a folder, once for all tests of the package.
+// compile compiles Java sources into a folder.
 func compile(t testing.TB, into, classPath string, sources ...string) {
 	t.Helper()
 	args := append([]string{"-J-XX:TieredStopAtLevel=1", "-J-XX:+UseSerialGC", "-nowarn", "-cp", classPath, "-d", into}, sources...)
@@ -230,12 +230,12 @@ func serveGo(address string) {
 		go handleOrder(&lock)
 	}
 	fmt.Println("ready")
-	fmt.Println(http.ListenAndServe(address, nil)) //nolint:gosec // for the length of a test
+	fmt.Println(http.ListenAndServe(address, nil))
 }
 
 func handleOrder(lock *sync.Mutex) {
 	lock.Lock()
-	lock.Unlock() //nolint:staticcheck // it is never come to
+	defer lock.Unlock()
 }
 
 // get asks a URL, and wants status 200.

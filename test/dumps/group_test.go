@@ -39,7 +39,7 @@ func depots(t testing.TB, dir string) {
 		need(t, "unshare", "setpriv")
 		own := filepath.Join(dir, "own")
 		must(t, os.Mkdir(own, 0o755))
-		must(t, os.Chmod(own, 0o1777)) //nolint:gosec // as /tmp is
+		must(t, os.Chmod(own, 0o777|os.ModeSticky))
 		b, err := os.ReadFile(filepath.Join(classes, "Depot.class"))
 		must(t, err)
 		must(t, os.WriteFile(filepath.Join(own, "Depot.class"), b, 0o644))
@@ -137,7 +137,7 @@ func evidence(t *testing.T, c *company.Company, dir string) {
 	for _, d := range list.Items {
 		by[d.Origin+" "+d.Host] = d
 	}
-	for _, host := range strings.Split(two, ",") {
+	for host := range strings.SplitSeq(two, ",") {
 		before, taken, after := by["before "+host], by["evidence "+host], by["after "+host]
 		for origin, d := range map[string]wire.Dump{"before": before, "evidence": taken, "after": after} {
 			if d.ID == "" || d.Error != "" || d.Stored == 0 {
@@ -252,11 +252,11 @@ func pidOf(t testing.TB, dir, host string) []byte {
 
 // endAll ends what the restarts have started.
 func endAll(dir string) {
-	files, _ := filepath.Glob(filepath.Join(dir, "shop*")) //nolint:errcheck // the pattern is a right one
+	files, _ := filepath.Glob(filepath.Join(dir, "shop*"))
 	for _, f := range files {
 		b, _ := os.ReadFile(f)
 		if pid, err := strconv.Atoi(strings.TrimSpace(string(b))); err == nil && pid > 1 && pid < 1<<22 && ours(pid, dir) {
-			syscall.Kill(pid, syscall.SIGKILL) //nolint:errcheck // it may have gone already
+			syscall.Kill(pid, syscall.SIGKILL)
 		}
 	}
 }

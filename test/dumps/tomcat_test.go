@@ -165,7 +165,7 @@ func aCore(t testing.TB, jvm *process, f func() analyse.Finding) analyse.Finding
 	if err := unix.SchedSetAttr(thread, &attr, 0); err != nil {
 		t.Logf("thread %d shares its core with others: %v", thread, err)
 	}
-	defer unix.SchedSetAttr(thread, &unix.SchedAttr{Size: unix.SizeofSchedAttr}, 0) //nolint:errcheck // it spins no more
+	defer unix.SchedSetAttr(thread, &unix.SchedAttr{Size: unix.SizeofSchedAttr}, 0)
 	return f()
 }
 

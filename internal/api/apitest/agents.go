@@ -56,7 +56,7 @@ func (a *Agents) Evident(host string, r protocol.EvidenceReport) {
 }
 
 // Dump implements archive.Hosts.
-func (a *Agents) Dump(_ context.Context, host restart.Host, _ string, n int) ([]byte, error) {
+func (a *Agents) Dump(_ context.Context, host restart.Host, _ string, n int, _ dispatch.Room) ([]byte, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, d := range a.dumps[host.Name] {
@@ -68,7 +68,7 @@ func (a *Agents) Dump(_ context.Context, host restart.Host, _ string, n int) ([]
 }
 
 // Evidence implements archive.Hosts.
-func (a *Agents) Evidence(_ context.Context, host restart.Host, _ protocol.EvidenceRequest) (protocol.EvidenceReport, error) {
+func (a *Agents) Evidence(_ context.Context, host restart.Host, _ protocol.EvidenceRequest, _ dispatch.Room) (protocol.EvidenceReport, error) {
 	if err := a.away(host.Name); err != nil {
 		return protocol.EvidenceReport{}, err
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/restartilka/restartilka/internal/archive"
+	"github.com/restartilka/restartilka/internal/dispatch"
 	"github.com/restartilka/restartilka/internal/dump"
 	"github.com/restartilka/restartilka/internal/dump/pack"
 	"github.com/restartilka/restartilka/internal/protocol"
@@ -149,10 +150,10 @@ func KeepDumps(ctx context.Context, s *store.Store, run restart.Run, task restar
 // captures is a host that has the dumps of one task, by their numbers.
 type captures map[int][]byte
 
-func (c captures) Dump(_ context.Context, _ restart.Host, _ string, n int) ([]byte, error) {
+func (c captures) Dump(_ context.Context, _ restart.Host, _ string, n int, _ dispatch.Room) ([]byte, error) {
 	return c[n], nil
 }
 
-func (captures) Evidence(context.Context, restart.Host, protocol.EvidenceRequest) (protocol.EvidenceReport, error) {
+func (captures) Evidence(context.Context, restart.Host, protocol.EvidenceRequest, dispatch.Room) (protocol.EvidenceReport, error) {
 	return protocol.EvidenceReport{}, nil
 }

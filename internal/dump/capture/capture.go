@@ -188,7 +188,7 @@ type process struct {
 }
 
 func (p *process) note(format string, args ...any) {
-	p.notes = append(p.notes, restart.Escape(fmt.Sprintf(format, args...)))
+	p.notes = append(p.notes, restart.Escape(string(p.Redact.Text([]byte(fmt.Sprintf(format, args...)))))) // it may quote what the process said
 }
 
 // method is one way of taking a dump.

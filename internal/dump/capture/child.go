@@ -318,6 +318,7 @@ func serve(ctx context.Context, line []byte, out io.Writer) error {
 	if !ok {
 		e = restart.Errorf(restart.CodeUnavailable, "%s", restart.Escape(err.Error()))
 	}
+	e.Message = string(redact.Defaults().Text([]byte(e.Message))) // it may quote what the process said
 	return send(out, event{Error: e}, nil)
 }
 

@@ -129,7 +129,7 @@ func serveGoroutines() int {
 	mux.HandleFunc("/elsewhere/goroutine", func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "http://192.0.2.1/", http.StatusFound)
 	})
-	mux.HandleFunc("/other/goroutine", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>hello") })
+	mux.HandleFunc("/other/goroutine", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>hello password=swordfish") })
 	mux.HandleFunc("/big/goroutine", func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.RawQuery == "debug=1" {
 			fmt.Fprint(w, "goroutine profile: total 9\n9 @ 0x1\n")
@@ -155,6 +155,9 @@ func TestGo(t *testing.T) {
 		t.Fatal(err)
 	}
 	url := strings.TrimSpace(strings.TrimPrefix(string(said), "ready"))
+	if notes := fmt.Sprint(mustOne(t, capture.Request{URL: url + "/other"}, capture.Target{PID: self}).Header.Notes); !strings.Contains(notes, "hello password=***") {
+		t.Errorf("what the program said is quoted as it is: %s", notes)
+	}
 	ask := func(path string) (capture.Captured, error) {
 		return one(t, capture.Request{Method: "pprof", URL: url + path}, capture.Target{PID: self})
 	}
@@ -415,6 +418,10 @@ func TestOutputNowhere(t *testing.T) {
 	if err := os.Symlink("/etc/passwd", log); err != nil {
 		t.Fatal(err)
 	}
+	linked := filepath.Join(t.TempDir(), "linked") // by whoever may write to the folder above
+	if err := os.Symlink("/var/log", linked); err != nil {
+		t.Fatal(err)
+	}
 	for output, c := range map[string]struct{ log, why string }{
 		"2>/dev/null":        {"", "is thrown away"},
 		"2>&1 >/dev/null":    {"", "a pipe to another program"},
@@ -422,6 +429,8 @@ func TestOutputNowhere(t *testing.T) {
 		"2>/dev/null ":       {log, "is a link"},
 		"2>/dev/null  ":      {filepath.Dir(log), "is not a regular file"},
 		"2>/dev/null     \n": {"/nonexistent/log", "no such file"},
+		"2>/dev/null      ":  {filepath.Join(linked, "log"), "a folder above it is one"},
+		"2</etc/passwd":      {"", "can't write there itself"},
 	} {
 		t.Run(output, func(t *testing.T) {
 			// It says that it is ready to the shell's third descriptor.

@@ -46,26 +46,78 @@ type file struct {
 	name string
 }
 
-// openLog opens the file that a scenario declares, not through a link: whoever
-// may write to its folder could point it elsewhere.
+// openLog opens the file that a scenario declares, through no link at all:
+// whoever may write to one of its folders could point it elsewhere.
 func openLog(path string) (source, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
+	how := unix.OpenHow{Flags: unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOFOLLOW | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS}
+	fd, err := unix.Openat2(unix.AT_FDCWD, path, &how)
+	if errors.Is(err, unix.ENOSYS) { // before Linux 5.6: then its folders are believed
+		fd, err = unix.Open(path, int(how.Flags), 0)
+	}
 	if errors.Is(err, unix.ELOOP) {
-		return nil, restart.Errorf(restart.CodeUnavailable, "the log %s is a link, and is not followed", path).WithHint("name the file itself in the scenario")
+		return nil, restart.Errorf(restart.CodeUnavailable, "the log %s is a link, or a folder above it is one, and is not followed", path).WithHint("name the file itself in the scenario")
 	}
 	if err != nil {
 		return nil, restart.Errorf(restart.CodeUnavailable, "the log %s can't be opened: %v", path, cause(err)).Because(err)
 	}
-	return sized(f, path)
+	return sized(os.NewFile(uintptr(fd), path), path)
 }
 
-// openFile opens what a descriptor of a process is, wherever that lies.
-func openFile(descriptor, name string) (source, error) {
-	f, err := os.OpenFile(descriptor, os.O_RDONLY|unix.O_NONBLOCK, 0)
+// openFile opens what a descriptor of the process is, wherever that lies, but
+// only where the process itself writes there: it could hold any file of the host
+// by a descriptor that lets it neither read nor write.
+func (p *process) openFile(descriptor int, name string) (source, error) {
+	f, err := os.OpenFile(p.proc("fd", strconv.Itoa(descriptor)), os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, restart.Errorf(restart.CodeUnavailable, "the output in %s can't be opened: %v", restart.Quote(name), cause(err)).Because(err)
 	}
+	if err := p.writes(descriptor, f); err != nil {
+		f.Close()
+		return nil, restart.Errorf(restart.CodeUnavailable, "the output in %s is not read back: %v", restart.Quote(name), err)
+	}
 	return sized(f, name)
+}
+
+// writes checks that a descriptor of the process is open for writing, and is the
+// file that was opened through it.
+func (p *process) writes(descriptor int, opened *os.File) error {
+	theirs, err := unix.PidfdGetfd(p.fd, descriptor, 0)
+	if err != nil { // before Linux 5.6, or not root
+		return p.writesByInfo(descriptor)
+	}
+	defer unix.Close(theirs)
+	flags, err := unix.FcntlInt(uintptr(theirs), unix.F_GETFL, 0)
+	if err != nil {
+		return err
+	}
+	var a, b unix.Stat_t
+	if err := errors.Join(unix.Fstat(theirs, &a), unix.Fstat(int(opened.Fd()), &b)); err != nil {
+		return err
+	}
+	if a.Dev != b.Dev || a.Ino != b.Ino {
+		return errors.New("it was changed meanwhile")
+	}
+	return writable(flags)
+}
+
+// writesByInfo asks for the same by name.
+func (p *process) writesByInfo(descriptor int) error {
+	info, err := os.ReadFile(p.proc("fdinfo", strconv.Itoa(descriptor)))
+	if err != nil {
+		return cause(err)
+	}
+	flags, err := strconv.ParseInt(parseStatus(info)["flags"], 8, 64)
+	if err != nil {
+		return errors.New("nobody knows what for it is open")
+	}
+	return writable(int(flags))
+}
+
+func writable(flags int) error {
+	if mode := flags & unix.O_ACCMODE; flags&unix.O_PATH != 0 || mode != unix.O_WRONLY && mode != unix.O_RDWR {
+		return errors.New("the process can't write there itself")
+	}
+	return nil
 }
 
 func sized(f *os.File, name string) (source, error) {

@@ -156,7 +156,7 @@ func (p *process) source(ctx context.Context, descriptor int) (source, error) {
 	case strings.HasPrefix(link, "pipe:"):
 		return nil, nowhere("goes through a pipe to another program, and nobody knows where that writes it")
 	case strings.HasPrefix(link, "/"):
-		return openFile(p.proc("fd", fmt.Sprint(descriptor)), link)
+		return p.openFile(descriptor, link)
 	}
 	return nil, nowhere("goes to %s, which can't be read back", restart.Quote(link))
 }
