@@ -7,7 +7,8 @@
 //	transaction of a change        sequencer             one shipper for each sink
 //	record beside the change ──►  source, epoch,   ──►  file    JSON lines, fsync         level spool
 //	(unsequenced)                 seq, prev_hash,  ──►  syslog  RFC 5424 over TLS         level sent
-//	                              hash, in batches
+//	                              hash, in batches ──►  relp    the same, answered        level received
+//	                                               ──►  http    JSON lines, bulk          level received
 //
 // A record is written in the transaction of the change that it tells of, so
 // there is never one without the other. Its place in the chain is given after
@@ -19,7 +20,8 @@
 //
 // Levels have names, as "logged" means different things: see Level. Plain
 // syslog acknowledges nothing, so Syslog can't promise more than "sent"; it
-// says how near to that it comes.
+// says how near to that it comes. Relp and HTTP believe only an answer that
+// tells of what was sent.
 //
 // # Canonical bytes
 //

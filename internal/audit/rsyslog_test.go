@@ -15,12 +15,18 @@ import (
 // rsyslog is a real receiver and the sink that ships to it.
 type rsyslog struct {
 	*audittest.Rsyslog
-	t *testing.T
+	t    *testing.T
+	kind string // of the sink that ships to it
 }
 
 func newRsyslog(t *testing.T, template, client string) *rsyslog {
 	t.Helper()
-	return &rsyslog{audittest.NewRsyslog(t, template, client), t}
+	return &rsyslog{audittest.NewRsyslog(t, template, client), t, "syslog"}
+}
+
+func newRelpd(t *testing.T, template, client string) *rsyslog {
+	t.Helper()
+	return &rsyslog{audittest.NewRelp(t, template, client), t, "relp"}
 }
 
 // await waits for a number of lines.
@@ -33,7 +39,7 @@ func (r *rsyslog) await(n int) {
 
 func (r *rsyslog) open(client string) audit.Sink {
 	r.t.Helper()
-	c := audit.SinkConfig{Kind: "syslog", Address: r.Address, CA: r.CAFile(), ServerName: audittest.ServerName}
+	c := audit.SinkConfig{Kind: r.kind, Address: r.Address, CA: r.CAFile(), ServerName: audittest.ServerName}
 	if client != "" {
 		cert, key, err := r.CA.IssueClient(client, time.Now())
 		if err != nil {

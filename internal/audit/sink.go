@@ -57,14 +57,25 @@ type Settings struct {
 
 // SinkConfig describes one sink. Which settings are needed depends on the kind.
 type SinkConfig struct {
-	Kind        string `yaml:"kind" json:"kind"`                                   // file | syslog
-	Path        string `yaml:"path,omitempty" json:"path,omitempty"`               // file: an absolute path
-	Address     string `yaml:"address,omitempty" json:"address,omitempty"`         // syslog: HOST:PORT, RFC 5425's port is 6514
-	CA          string `yaml:"ca,omitempty" json:"ca,omitempty"`                   // syslog: PEM file of the one CA that is believed
-	ServerName  string `yaml:"server_name,omitempty" json:"server_name,omitempty"` // syslog: name in the receiver's certificate; "" = the host of the address
-	Certificate string `yaml:"certificate,omitempty" json:"certificate,omitempty"` // syslog: PEM file, with key, where the receiver asks for one
-	Key         string `yaml:"key,omitempty" json:"key,omitempty"`                 // syslog: PEM file
-	Facility    string `yaml:"facility,omitempty" json:"facility,omitempty"`       // syslog: local0 (default) … local7, auth, authpriv
+	Kind            string `yaml:"kind" json:"kind"`                                             // file | syslog | relp | http
+	Path            string `yaml:"path,omitempty" json:"path,omitempty"`                         // file: an absolute path
+	Address         string `yaml:"address,omitempty" json:"address,omitempty"`                   // syslog, relp: HOST:PORT; RFC 5425's port is 6514, RELP over TLS often has 2514
+	URL             string `yaml:"url,omitempty" json:"url,omitempty"`                           // http: https, or http to a loopback address
+	Format          string `yaml:"format,omitempty" json:"format,omitempty"`                     // http: lines | bulk
+	CredentialsFile string `yaml:"credentials_file,omitempty" json:"credentials_file,omitempty"` // http: file of what goes into the header Authorization
+	CA              string `yaml:"ca,omitempty" json:"ca,omitempty"`                             // remote: PEM file of the one CA that is believed
+	ServerName      string `yaml:"server_name,omitempty" json:"server_name,omitempty"`           // syslog, relp: name in the receiver's certificate; "" = the host of the address
+	Certificate     string `yaml:"certificate,omitempty" json:"certificate,omitempty"`           // remote: PEM file, with key, where the receiver asks for one
+	Key             string `yaml:"key,omitempty" json:"key,omitempty"`                           // remote: PEM file
+	Facility        string `yaml:"facility,omitempty" json:"facility,omitempty"`                 // syslog, relp: local0 (default) … local7, auth, authpriv
+}
+
+// Place is where the sink ships to, without what may be a secret in it.
+func (c SinkConfig) Place() string { return c.Path + c.Address + placeOfURL(c.URL) }
+
+// Files are the files that the settings name, beside the trail itself.
+func (c *SinkConfig) Files() []*string {
+	return []*string{&c.CA, &c.Certificate, &c.Key, &c.CredentialsFile}
 }
 
 // kind is how one kind of sink is checked and opened.
@@ -78,7 +89,9 @@ type kind struct {
 // passes the package's Exercise suite.
 var kinds = map[string]kind{
 	"file":   {settings: []string{"path"}, check: checkFile, open: openFile},
-	"syslog": {settings: []string{"address", "ca", "server_name", "certificate", "key", "facility"}, check: checkSyslog, open: openSyslog},
+	"syslog": {settings: streamSettings, check: checkStream, open: openSyslog},
+	"relp":   {settings: streamSettings, check: checkStream, open: openRelp},
+	"http":   {settings: []string{"url", "format", "credentials_file", "ca", "certificate", "key"}, check: checkHTTP, open: openHTTP},
 }
 
 // Check tells whether the settings can be followed, without opening anything.
@@ -100,7 +113,7 @@ func (s Settings) Check() error {
 		if err := c.Check(); err != nil {
 			return restart.Errorf(restart.CodeInvalid, "audit.sinks, number %d: %w", i+1, err)
 		}
-		place := c.Kind + ":" + c.Path + c.Address
+		place := c.Kind + ":" + c.Place()
 		if seen[place] {
 			return restart.Errorf(restart.CodeInvalid, "audit.sinks, number %d: %s is there twice", i+1, restart.Quote(place)).WithHint("remove one of the two")
 		}
@@ -118,7 +131,7 @@ func (c SinkConfig) Check() error {
 	}
 	given := map[string]string{
 		"path": c.Path, "address": c.Address, "ca": c.CA, "server_name": c.ServerName,
-		"certificate": c.Certificate, "key": c.Key, "facility": c.Facility,
+		"certificate": c.Certificate, "key": c.Key, "facility": c.Facility, "url": c.URL, "format": c.Format, "credentials_file": c.CredentialsFile,
 	}
 	for _, setting := range slices.Sorted(maps.Keys(given)) {
 		if given[setting] != "" && !slices.Contains(k.settings, setting) {
@@ -127,6 +140,24 @@ func (c SinkConfig) Check() error {
 		}
 	}
 	return k.check(c)
+}
+
+// CheckFiles tells whether certificates, keys and credentials that the settings
+// name can be used. No connection is made, and no trail opened.
+func (s Settings) CheckFiles() []error {
+	var wrong []error
+	for i, c := range s.Sinks {
+		if c.Path != "" {
+			continue
+		}
+		sink, err := kinds[c.Kind].open(c)
+		if err != nil {
+			wrong = append(wrong, fmt.Errorf("audit.sinks, number %d: %w", i+1, err))
+			continue
+		}
+		sink.Close()
+	}
+	return wrong
 }
 
 // Open opens every sink. On an error those already open are closed again. A

@@ -3,20 +3,15 @@ package audit
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/restartilka/restartilka/internal/pki"
-	"github.com/restartilka/restartilka/internal/restart"
 )
 
 // SyslogConfig describes a receiver of RFC 5424 over TLS (RFC 5425).
@@ -52,43 +47,10 @@ type Syslog struct {
 	done int64 // the last settled seq
 }
 
-func checkSyslog(c SinkConfig) error {
-	host, port, err := net.SplitHostPort(c.Address)
-	if err != nil || host == "" || port == "" {
-		return restart.Errorf(restart.CodeInvalid, "the address %s of a syslog sink is not HOST:PORT", restart.Quote(c.Address)).
-			WithHint("such as logs.example.com:6514")
-	}
-	if c.CA == "" {
-		return restart.Errorf(restart.CodeInvalid, "the syslog sink %s has no ca", c.Address).
-			WithHint("name the PEM file of the CA that signed the receiver's certificate; the system's CAs are not used")
-	}
-	if (c.Certificate == "") != (c.Key == "") {
-		return restart.Errorf(restart.CodeInvalid, "the syslog sink %s has a certificate without a key, or a key without a certificate", c.Address).
-			WithHint("give both, or neither where the receiver asks for none")
-	}
-	_, err = newHeader(c.Facility)
-	return err
-}
-
 func openSyslog(c SinkConfig) (Sink, error) {
-	pem, err := os.ReadFile(c.CA)
+	config, err := c.tls()
 	if err != nil {
-		return nil, fmt.Errorf("read the CA of syslog sink %s: %w", c.Address, err)
-	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, restart.Errorf(restart.CodeCertificate, "%s holds no certificate", c.CA).WithHint("it has to be a PEM file")
-	}
-	config := &tls.Config{RootCAs: roots, ServerName: c.ServerName}
-	if c.Certificate != "" {
-		// Read at each connection, so that a renewed certificate is used.
-		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			pair, err := pki.LoadKeyPair(c.Certificate, c.Key)
-			return &pair, err
-		}
-		if _, err := config.GetClientCertificate(nil); err != nil {
-			return nil, fmt.Errorf("read the certificate of syslog sink %s: %w", c.Address, err)
-		}
+		return nil, err
 	}
 	return NewSyslog(SyslogConfig{Address: c.Address, TLS: config, Facility: c.Facility})
 }
@@ -96,21 +58,12 @@ func openSyslog(c SinkConfig) (Sink, error) {
 // NewSyslog makes a sink without connecting: the first Send does. The server
 // name defaults to the host of the address.
 func NewSyslog(c SyslogConfig) (*Syslog, error) {
-	host, _, err := net.SplitHostPort(c.Address)
-	if err != nil {
-		return nil, restart.Errorf(restart.CodeInvalid, "the address %s of a syslog sink is not HOST:PORT", restart.Quote(c.Address))
-	}
 	h, err := newHeader(c.Facility)
 	if err != nil {
 		return nil, err
 	}
-	if c.TLS == nil {
-		return nil, restart.Errorf(restart.CodeInvalid, "the syslog sink %s has no TLS settings", c.Address)
-	}
-	c.TLS = c.TLS.Clone()
-	c.TLS.MinVersion = max(c.TLS.MinVersion, tls.VersionTLS12)
-	if c.TLS.ServerName == "" {
-		c.TLS.ServerName = host
+	if c.TLS, err = streamTLS("syslog", c.Address, c.TLS); err != nil {
+		return nil, err
 	}
 	if c.Settle <= 0 {
 		c.Settle = 2 * time.Second
@@ -205,8 +158,7 @@ func (s *Syslog) Close() error {
 }
 
 func (s *Syslog) connect(ctx context.Context) (*connection, error) {
-	dialer := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}}
-	raw, err := dialer.DialContext(ctx, "tcp", s.config.Address)
+	raw, err := streamDialer.DialContext(ctx, "tcp", s.config.Address)
 	if err != nil {
 		return nil, err
 	}

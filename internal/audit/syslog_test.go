@@ -223,35 +223,50 @@ func TestSyslogShowsItsCertificate(t *testing.T) {
 func TestSettingsCheck(t *testing.T) {
 	file := audit.SinkConfig{Kind: "file", Path: "/var/log/restartilka/audit.jsonl"}
 	syslog := audit.SinkConfig{Kind: "syslog", Address: "logs.example.com:6514", CA: "/etc/restartilka/logs.crt"}
+	relp := audit.SinkConfig{Kind: "relp", Address: "logs.example.com:2514", CA: "/etc/restartilka/logs.crt"}
+	web := audit.SinkConfig{Kind: "http", URL: "https://logs.example.com/_bulk", Format: "bulk", CA: "/etc/restartilka/logs.crt"}
 	with := func(c audit.SinkConfig, change func(*audit.SinkConfig)) audit.Settings {
 		change(&c)
 		return audit.Settings{Require: "spool", Sinks: []audit.SinkConfig{c}}
 	}
 	for name, s := range map[string]audit.Settings{
-		"no sink": {Require: "spool"},
-		"both":    {Require: "spool", Sinks: []audit.SinkConfig{file, syslog}},
+		"no sink":  {Require: "spool"},
+		"all":      {Require: "spool", Sinks: []audit.SinkConfig{file, syslog, relp, web}},
+		"loopback": {Require: "spool", Sinks: []audit.SinkConfig{{Kind: "http", URL: "http://127.0.0.1:9428/insert/jsonline", Format: "lines"}}},
 	} {
 		if err := s.Check(); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	for name, s := range map[string]audit.Settings{
-		"audit.require is not set":      {Sinks: []audit.SinkConfig{file}},
-		"stored is not supported":       {Require: "stored"},
-		"received is not supported":     {Require: "received"},
-		"sent is not supported":         {Require: "sent"},
-		"is not a level":                {Require: "none"},
-		"no sink of kind":               with(file, func(c *audit.SinkConfig) { c.Kind = "pigeon" }),
-		"not absolute":                  with(file, func(c *audit.SinkConfig) { c.Path = "audit.jsonl" }),
-		"address means nothing":         with(file, func(c *audit.SinkConfig) { c.Address = "a:1" }),
-		"not HOST:PORT":                 with(syslog, func(c *audit.SinkConfig) { c.Address = "logs" }),
-		"has no ca":                     with(syslog, func(c *audit.SinkConfig) { c.CA = "" }),
-		"certificate without a key":     with(syslog, func(c *audit.SinkConfig) { c.Certificate = "/c" }),
-		"syslog facility":               with(syslog, func(c *audit.SinkConfig) { c.Facility = "kern" }),
-		"audit.sinks, number 2":         {Require: "spool", Sinks: []audit.SinkConfig{file, {Kind: "file"}}},
-		"is there twice":                {Require: "spool", Sinks: []audit.SinkConfig{file, file}},
-		"path means nothing to a sink":  with(syslog, func(c *audit.SinkConfig) { c.Path = "/x" }),
-		"server_name means nothing to ": with(file, func(c *audit.SinkConfig) { c.ServerName = "x" }),
+		"audit.require is not set":                         {Sinks: []audit.SinkConfig{file}},
+		"stored is not supported":                          {Require: "stored"},
+		"received is not supported":                        {Require: "received"},
+		"sent is not supported":                            {Require: "sent"},
+		"is not a level":                                   {Require: "none"},
+		"no sink of kind":                                  with(file, func(c *audit.SinkConfig) { c.Kind = "pigeon" }),
+		"not absolute":                                     with(file, func(c *audit.SinkConfig) { c.Path = "audit.jsonl" }),
+		"address means nothing":                            with(file, func(c *audit.SinkConfig) { c.Address = "a:1" }),
+		"not HOST:PORT":                                    with(syslog, func(c *audit.SinkConfig) { c.Address = "logs" }),
+		"has no ca":                                        with(syslog, func(c *audit.SinkConfig) { c.CA = "" }),
+		"certificate without a key":                        with(syslog, func(c *audit.SinkConfig) { c.Certificate = "/c" }),
+		"syslog facility":                                  with(syslog, func(c *audit.SinkConfig) { c.Facility = "kern" }),
+		"audit.sinks, number 2":                            {Require: "spool", Sinks: []audit.SinkConfig{file, {Kind: "file"}}},
+		"is there twice":                                   {Require: "spool", Sinks: []audit.SinkConfig{file, file}},
+		"path means nothing to a sink":                     with(syslog, func(c *audit.SinkConfig) { c.Path = "/x" }),
+		"of a relp sink is not HOST":                       with(relp, func(c *audit.SinkConfig) { c.Address = "logs" }),
+		"relp sink logs.example.com:25":                    with(relp, func(c *audit.SinkConfig) { c.CA = "" }),
+		"the url of an http sink":                          with(web, func(c *audit.SinkConfig) { c.URL = "http://logs.example.com" }),
+		"it is not given":                                  with(web, func(c *audit.SinkConfig) { c.URL = "" }),
+		"a name or password":                               with(web, func(c *audit.SinkConfig) { c.URL = "https://a:b@logs.example.com" }),
+		"the format \"xml\"":                               with(web, func(c *audit.SinkConfig) { c.Format = "xml" }),
+		"the format \"\"":                                  with(web, func(c *audit.SinkConfig) { c.Format = "" }),
+		"the http sink https://logs.ex":                    with(web, func(c *audit.SinkConfig) { c.CA = "" }),
+		"key without a certificate":                        with(web, func(c *audit.SinkConfig) { c.Key = "/k" }),
+		"and no TLS":                                       with(web, func(c *audit.SinkConfig) { c.URL = "http://127.0.0.1:1" }),
+		"server_name means nothing to a sink of kind http": with(web, func(c *audit.SinkConfig) { c.ServerName = "x" }),
+		"http:https://logs.example.com/_bulk":              {Require: "spool", Sinks: []audit.SinkConfig{web, with(web, func(c *audit.SinkConfig) { c.URL += "?x=y" }).Sinks[0]}},
+		"server_name means nothing to ":                    with(file, func(c *audit.SinkConfig) { c.ServerName = "x" }),
 	} {
 		err := s.Check()
 		if restart.CodeOf(err) != restart.CodeInvalid || !strings.Contains(err.Error(), name) {

@@ -46,9 +46,9 @@ func (c *Config) Keep(config string) []string {
 		}
 	}
 	for _, sink := range c.Audit.Sinks {
-		for _, p := range []string{sink.Path, sink.CA, sink.Certificate, sink.Key} {
-			if p != "" {
-				keep = append(keep, p)
+		for _, p := range append(sink.Files(), &sink.Path) {
+			if *p != "" {
+				keep = append(keep, *p)
 			}
 		}
 	}

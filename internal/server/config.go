@@ -148,7 +148,7 @@ func (c *Config) resolve(dir string) {
 	files := append(c.files(), c.SignIn.files()...)
 	for i := range c.Audit.Sinks {
 		sink := &c.Audit.Sinks[i]
-		files = append(files, &sink.Path, &sink.CA, &sink.Certificate, &sink.Key)
+		files = append(append(files, &sink.Path), sink.Files()...)
 	}
 	for i := range c.Notify.Webhooks {
 		hook := &c.Notify.Webhooks[i]
@@ -172,6 +172,12 @@ func (c Config) Redacted() Config {
 			hook.URL = u.Scheme + "://" + u.Host + "/…"
 		} else {
 			hook.URL = "…"
+		}
+	}
+	c.Audit.Sinks = slices.Clone(c.Audit.Sinks)
+	for i := range c.Audit.Sinks {
+		if sink := &c.Audit.Sinks[i]; strings.Contains(sink.URL, "?") {
+			sink.URL = sink.Place() + "?…"
 		}
 	}
 	return c
@@ -325,6 +331,7 @@ func (c *Config) Check(ctx context.Context) []error {
 	}
 	_, err = ReadRules(c.Rules, c.SignIn)
 	note("rules", err)
+	wrong = append(wrong, c.Audit.CheckFiles()...)
 	_, err = c.Notify.Open()
 	note("notify", err)
 	for _, err := range c.SignIn.try(ctx) {

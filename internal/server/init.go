@@ -306,7 +306,8 @@ inventory:
   path: inventory.yaml
 audit:
   # spool: an intent is on this server's disk before a host is touched, and is
-  # shipped to the sinks after. Add your log server as a sink of kind syslog.
+  # shipped to the sinks after. Add your log server as a sink of kind syslog,
+  # relp or http.
   require: spool
   sinks:
     - kind: file

@@ -27,7 +27,7 @@ func (x self) Facts() control.ServerFacts {
 		facts.Database = "SQLite, " + cfg.Database.SQLite
 	}
 	for _, sink := range cfg.Audit.Sinks {
-		facts.Sinks = append(facts.Sinks, sink.Kind+" "+sink.Path+sink.Address)
+		facts.Sinks = append(facts.Sinks, sink.Kind+" "+sink.Place())
 	}
 	return facts
 }

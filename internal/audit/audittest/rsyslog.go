@@ -51,11 +51,34 @@ type Rsyslog struct {
 // in CI, and is skipped loudly elsewhere.
 func NewRsyslog(t T, template, client string) *Rsyslog {
 	t.Helper()
-	if _, err := exec.LookPath("rsyslogd"); err != nil {
-		needs(t, "rsyslog rsyslog-gnutls")
+	mode := `StreamDriver.AuthMode="anon"`
+	if client != "" {
+		mode = fmt.Sprintf(`StreamDriver.AuthMode="x509/name" PermittedPeer=[%q]`, client)
 	}
-	if found, _ := filepath.Glob("/usr/lib/*/rsyslog/lmnsd_gtls.so"); len(found) == 0 {
-		needs(t, "rsyslog-gnutls")
+	return newRsyslog(t, template, "lmnsd_gtls", "rsyslog-gnutls", `
+module(load="imtcp" StreamDriver.Name="gtls" StreamDriver.Mode="1" `+mode+`)
+input(type="imtcp" address="127.0.0.1" port="%[2]s")`)
+}
+
+// NewRelp is NewRsyslog for a receiver of RELP over TLS. It asks for a client
+// certificate always: imrelp with a certificate of its own does.
+func NewRelp(t T, template, client string) *Rsyslog {
+	t.Helper()
+	return newRsyslog(t, template, "imrelp", "rsyslog-relp", `
+module(load="imrelp")
+input(type="imrelp" address="127.0.0.1" port="%[2]s" tls="on" tls.authMode="name" tls.permittedPeer="`+client+`"
+      tls.caCert="%[1]s/ca.crt" tls.myCert="%[1]s/logs.crt" tls.myPrivKey="%[1]s/logs.key")`)
+}
+
+// newRsyslog prepares a receiver by its input, in which %[1]s is its folder and
+// %[2]s its port. It needs that module of rsyslog, out of that package.
+func newRsyslog(t T, template, module, packages, input string) *Rsyslog {
+	t.Helper()
+	if _, err := exec.LookPath("rsyslogd"); err != nil {
+		needs(t, "rsyslog "+packages)
+	}
+	if found, _ := filepath.Glob("/usr/lib/*/rsyslog/" + module + ".so"); len(found) == 0 {
+		needs(t, packages)
 	}
 	r := &Rsyslog{t: t, dir: t.TempDir()}
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -69,19 +92,14 @@ func NewRsyslog(t T, template, client string) *Rsyslog {
 	r.Write("ca.crt", r.CA.CertPEM())
 	r.Write("logs.crt", cert)
 	r.Write("logs.key", key)
-	mode := `StreamDriver.AuthMode="anon"`
-	if client != "" {
-		mode = fmt.Sprintf(`StreamDriver.AuthMode="x509/name" PermittedPeer=[%q]`, client)
-	}
 	_, port, err := net.SplitHostPort(r.Address)
 	r.must(err)
 	r.Write("rsyslog.conf", fmt.Appendf(nil, `
 global(workDirectory="%[1]s" defaultNetstreamDriver="gtls" defaultNetstreamDriverCAFile="%[1]s/ca.crt"
        defaultNetstreamDriverCertFile="%[1]s/logs.crt" defaultNetstreamDriverKeyFile="%[1]s/logs.key")
-module(load="imtcp" StreamDriver.Name="gtls" StreamDriver.Mode="1" %[2]s)
-input(type="imtcp" address="127.0.0.1" port="%[3]s")
-action(type="omfile" file="%[1]s/stored.log" template="%[4]s" fileCreateMode="0600")
-`, r.dir, mode, port, template))
+`+input+`
+action(type="omfile" file="%[1]s/stored.log" template="%[3]s" fileCreateMode="0600")
+`, r.dir, port, template))
 	t.Cleanup(func() { r.Stop(unix.SIGTERM) })
 	return r
 }

@@ -1,0 +1,385 @@
+package audit
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// RelpConfig describes a receiver of RELP over TLS.
+type RelpConfig struct {
+	Address  string      // HOST:PORT
+	TLS      *tls.Config // CA and server name; version 1.2 at least
+	Facility string      // local0 (default) … local7, auth, authpriv
+	// Window is how many records may be on their way without an answer; 1024 by default.
+	Window int
+	// Timeout bounds connecting, with its handshake and the opening of a session,
+	// each Send, and the wait for an answer to a record; 10 s by default.
+	Timeout time.Duration
+}
+
+// Relp ships the trail by the Reliable Event Logging Protocol: each record is a
+// transaction that the receiver's program answers. It has settled when it and
+// all before it were answered with 200. That is no promise of storage: rsyslog
+// answers when a record is in its queue, its disk full or not. So the level is
+// "received".
+//
+// After a break everything that was not answered is sent again; the receiver
+// may then have records twice, which their seq tells.
+type Relp struct {
+	config RelpConfig
+	header header
+
+	session *relpSession // nil while there is none
+	mu      sync.Mutex   // guards shut, and session against Close
+	shut    bool
+	done    int64 // the last seq settled by an earlier session
+}
+
+func openRelp(c SinkConfig) (Sink, error) {
+	config, err := c.tls()
+	if err != nil {
+		return nil, err
+	}
+	return NewRelp(RelpConfig{Address: c.Address, TLS: config, Facility: c.Facility})
+}
+
+// NewRelp makes a sink without connecting: the first Send does. The server name
+// defaults to the host of the address.
+func NewRelp(c RelpConfig) (*Relp, error) {
+	h, err := newHeader(c.Facility)
+	if err != nil {
+		return nil, err
+	}
+	if c.TLS, err = streamTLS("relp", c.Address, c.TLS); err != nil {
+		return nil, err
+	}
+	if c.Window <= 0 {
+		c.Window = 1024
+	}
+	if c.Timeout <= 0 {
+		c.Timeout = 10 * time.Second
+	}
+	return &Relp{config: c, header: h}, nil
+}
+
+// Name is "relp:" and the address.
+func (s *Relp) Name() string { return "relp:" + s.config.Address }
+
+// Level is LevelReceived.
+func (s *Relp) Level() Level { return LevelReceived }
+
+// Send writes the records, as soon as the window has room for them, to the
+// session, opened first where there is none.
+func (s *Relp) Send(ctx context.Context, records []Record) error {
+	ctx, cancel := context.WithTimeout(ctx, s.config.Timeout)
+	defer cancel()
+	if s.session == nil {
+		if err := s.connect(ctx); err != nil {
+			return fmt.Errorf("connect to log server %s: %w", s.config.Address, err)
+		}
+	}
+	r := s.session
+	stop := context.AfterFunc(ctx, func() { r.tls.SetDeadline(time.Unix(1, 0)) }) //nolint:errcheck // fails only once the connection is closed, and then Write does too
+	var err error
+	for len(records) > 0 && err == nil {
+		var n int
+		if n, err = r.room(ctx, min(len(records), s.config.Window), s.config.Window); err == nil {
+			err = r.write(s.header, records[:n])
+			records = records[n:]
+		}
+	}
+	stop()
+	if err == nil && ctx.Err() != nil {
+		err = ctx.Err() // the deadline may be set by now, so the session is of no use
+	}
+	if err != nil {
+		if ended := r.ended(); ended != nil && ctx.Err() == nil {
+			err = ended // which says more than a write that failed
+		}
+		s.drop()
+		return fmt.Errorf("send to log server %s: %w", s.config.Address, err)
+	}
+	return nil
+}
+
+// Settled gives the last record that was answered, with all before it.
+func (s *Relp) Settled() (int64, error) {
+	r := s.session
+	if r == nil {
+		return s.done, nil
+	}
+	ended := r.ended() // first: answers that came before the end count
+	done, waiting, since := r.state()
+	s.done = max(s.done, done)
+	if ended != nil {
+		s.drop()
+		if waiting == 0 && errors.Is(ended, errRelpOver) {
+			return s.done, nil // the receiver closed an idle session
+		}
+		return s.done, fmt.Errorf("log server %s: %w", s.config.Address, ended)
+	}
+	if waiting > 0 && time.Since(since) > s.config.Timeout {
+		s.drop()
+		return s.done, fmt.Errorf("log server %s has not answered for what was sent %s ago", s.config.Address, s.config.Timeout)
+	}
+	return s.done, nil
+}
+
+// Close ends the session. What was not answered will be sent again by the next
+// program that has the cursor.
+func (s *Relp) Close() error {
+	s.mu.Lock()
+	s.shut = true
+	r := s.session
+	s.mu.Unlock()
+	if r != nil {
+		r.close()
+	}
+	return nil
+}
+
+func (s *Relp) connect(ctx context.Context) error {
+	raw, err := streamDialer.DialContext(ctx, "tcp", s.config.Address)
+	if err != nil {
+		return err
+	}
+	r := newRelpSession(raw, tls.Client(raw, s.config.TLS))
+	if err := r.open(ctx); err != nil {
+		raw.Close()
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.shut {
+		raw.Close()
+		return net.ErrClosed
+	}
+	go r.read()
+	s.session = r
+	return nil
+}
+
+// drop ends the session at once, and keeps what it has settled.
+func (s *Relp) drop() {
+	s.mu.Lock()
+	r := s.session
+	s.session = nil
+	s.mu.Unlock()
+	r.raw.Close()
+	<-r.over
+	done, _, _ := r.state()
+	s.done = max(s.done, done)
+}
+
+// errRelpOver is the end of a session that the receiver wished.
+var errRelpOver = errors.New("it closed the session")
+
+// relpSent is a record on its way.
+type relpSent struct {
+	transaction int
+	seq         int64
+	at          time.Time
+	answered    bool
+}
+
+// relpSession is an open session with a reader of its answers.
+type relpSession struct {
+	raw   net.Conn
+	tls   *tls.Conn
+	input *bufio.Reader
+	moved chan struct{} // has a token when the window has moved
+
+	mu          sync.Mutex
+	transaction int        // the last number given
+	sent        []relpSent // not settled, in order
+	done        int64      // the last settled seq
+	closing     int        // the transaction that asks for the end; 0 for none
+
+	over chan struct{} // closed when the reader has returned
+	err  error         // why; set before over is closed
+}
+
+func newRelpSession(raw net.Conn, conn *tls.Conn) *relpSession {
+	return &relpSession{raw: raw, tls: conn, input: bufio.NewReader(conn), moved: make(chan struct{}, 1), over: make(chan struct{})}
+}
+
+// relpOffer opens a session: the version of the protocol, who we are, and what
+// we want to send.
+const relpOffer = "relp_version=0\nrelp_software=restartilka\ncommands=syslog"
+
+// open shakes hands and opens the session.
+func (r *relpSession) open(ctx context.Context) error {
+	if err := r.tls.HandshakeContext(ctx); err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { r.tls.SetDeadline(time.Unix(1, 0)) }) //nolint:errcheck // as in Send
+	defer stop()
+	r.transaction = 1
+	if _, err := r.tls.Write(appendRelp(nil, r.transaction, "open", []byte(relpOffer))); err != nil {
+		return err
+	}
+	f, err := readRelp(r.input)
+	if err != nil {
+		return err
+	}
+	if err := f.checkOpened(r.transaction); err != nil {
+		return err
+	}
+	if !stop() {
+		return ctx.Err()
+	}
+	return nil
+}
+
+// room waits until some of the wanted records may be sent.
+func (r *relpSession) room(ctx context.Context, wanted, window int) (int, error) {
+	for {
+		_, waiting, _ := r.state()
+		if free := window - waiting; free > 0 {
+			return min(wanted, free), nil
+		}
+		select {
+		case <-r.moved:
+		case <-r.over:
+			return 0, r.err
+		case <-ctx.Done():
+			return 0, fmt.Errorf("it has not answered for %d records: %w", waiting, ctx.Err())
+		}
+	}
+}
+
+// write sends records. They are noted first: answers may overtake Write's return.
+func (r *relpSession) write(h header, records []Record) error {
+	now := time.Now()
+	var frames []byte
+	r.mu.Lock()
+	for i := range records {
+		r.transaction = nextTransaction(r.transaction)
+		r.sent = append(r.sent, relpSent{transaction: r.transaction, seq: records[i].Seq, at: now})
+		frames = appendRelp(frames, r.transaction, "syslog", h.appendMessage(nil, &records[i]))
+	}
+	r.mu.Unlock()
+	_, err := r.tls.Write(frames)
+	return err
+}
+
+// state gives the last settled seq, how many records wait for an answer or for
+// that of one before them, and since when.
+func (r *relpSession) state() (done int64, waiting int, since time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.sent) > 0 {
+		since = r.sent[0].at
+	}
+	return r.done, len(r.sent), since
+}
+
+// read takes answers until the session ends.
+func (r *relpSession) read() {
+	defer close(r.over)
+	for r.err == nil {
+		var f relpFrame
+		if f, r.err = readRelp(r.input); r.err == nil {
+			r.err = r.take(f)
+		} else if errors.Is(r.err, io.EOF) {
+			r.err = errRelpOver
+		} else if _, ok := errors.AsType[net.Error](r.err); ok {
+			r.err = fmt.Errorf("%w: %w", errRelpOver, r.err)
+		}
+	}
+}
+
+// take notes an answer.
+func (r *relpSession) take(f relpFrame) error {
+	if f.command == "serverclose" {
+		return errRelpOver
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closing != 0 && f.transaction == r.closing {
+		return errRelpOver
+	}
+	i := 0
+	for i < len(r.sent) && (r.sent[i].transaction != f.transaction || r.sent[i].answered) {
+		i++
+	}
+	if f.command != "rsp" || i == len(r.sent) {
+		return fmt.Errorf("it answers nonsense: %s of transaction %d, which waits for none", said([]byte(f.command)), f.transaction)
+	}
+	if code, err := f.code(); err != nil {
+		return err
+	} else if code != relpOK {
+		return fmt.Errorf("it refuses record %d: %s", r.sent[i].seq, said(f.data))
+	}
+	r.sent[i].answered = true
+	for len(r.sent) > 0 && r.sent[0].answered {
+		r.done = r.sent[0].seq
+		r.sent = r.sent[1:]
+	}
+	select {
+	case r.moved <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// ended gives the reason why the session is over, or nil.
+func (r *relpSession) ended() error {
+	select {
+	case <-r.over:
+		return r.err
+	default:
+		return nil
+	}
+}
+
+// close says goodbye, for a second at most, and waits for the reader. It may be
+// called twice.
+func (r *relpSession) close() {
+	impatient := time.AfterFunc(time.Second, func() { r.raw.Close() })
+	defer impatient.Stop()
+	r.mu.Lock()
+	first := r.closing == 0
+	if first {
+		r.transaction = nextTransaction(r.transaction)
+		r.closing = r.transaction
+	}
+	frame := appendRelp(nil, r.closing, "close", nil)
+	r.mu.Unlock()
+	if first {
+		if _, err := r.tls.Write(frame); err != nil {
+			r.raw.Close()
+		}
+	}
+	<-r.over
+	r.tls.Close()
+}
+
+const maxTransaction = 999_999_999
+
+// nextTransaction counts from 1 and begins again.
+func nextTransaction(n int) int {
+	if n >= maxTransaction {
+		return 1
+	}
+	return n + 1
+}
+
+// appendRelp adds one frame.
+func appendRelp(b []byte, transaction int, command string, data []byte) []byte {
+	b = append(strconv.AppendInt(b, int64(transaction), 10), ' ')
+	b = append(append(b, command...), ' ')
+	b = strconv.AppendInt(b, int64(len(data)), 10)
+	if len(data) > 0 {
+		b = append(append(b, ' '), data...)
+	}
+	return append(b, '\n')
+}
