@@ -106,7 +106,7 @@ func restartOfAll(t *testing.T, c *fleet.Company) {
 		if want, _, _ := strings.Cut(weak[i].containment, " "); status.Containment != want {
 			t.Errorf("%s: kept in %s, want %s", c.Web[i].Name, status.Containment, want)
 		}
-		if len(status.Evidence) != 2 {
+		if len(status.Evidence) != 3 || status.Evidence[2].Kind != "process" || status.Evidence[2].When != protocol.DumpAfter {
 			t.Fatalf("%s: evidence %+v", c.Web[i].Name, status.Evidence)
 		}
 		journal, process := status.Evidence[0], status.Evidence[1]
