@@ -401,28 +401,42 @@ func inOrder(m map[string]*store.Tally) []store.Tally {
 	return out
 }
 
-// exerciseHistoryMigration brings runs of before the counts up to date.
+// exerciseHistoryMigration brings databases of before the counts, and of before
+// those of all environments together, up to date.
 func exerciseHistoryMigration(t *testing.T, newDSN storetest.NewDSN) {
-	dsn := newDSN(t)
-	s := storetest.Open(t, dsn)
-	p := newPast(t, s, 40)
-	before := figures(t, s, p)
-	if err := store.Unfill(t.Context(), s); err != nil {
-		t.Fatal(err)
-	}
-	f := store.FiguresFilter{Window: store.WindowYear, Now: p.now}
-	if x, err := s.Figures(t.Context(), f); err != nil || x.Total.Runs != 0 {
-		t.Fatalf("%+v, %v", x.Total, err)
-	}
-	if err := store.FillHistory(t.Context(), s); err != nil {
-		t.Fatal(err)
-	}
-	if diff := gocmp.Diff(before, figures(t, s, p)); diff != "" {
-		t.Errorf("(-as it was kept +as it was filled in):\n%s", diff)
-	}
-	runs, _, err := s.Runs(t.Context(), store.RunFilter{Text: "утечка"})
-	if want := slices.ContainsFunc(p.runs, func(r restart.Run) bool { return strings.HasPrefix(r.Reason, "Утечка") }); err != nil || want != (len(runs) > 0) {
-		t.Errorf("%d runs are found, %v", len(runs), err)
+	for name, back := range map[string][]string{
+		"before the counts": {
+			"DROP TABLE dump_chunks", "DROP TABLE dumps", "DROP TABLE run_counts", "DROP TABLE run_times", "DROP TABLE reason_counts", "DROP TABLE host_counts",
+			"DROP INDEX runs_group", "DROP INDEX runs_kind", "DROP INDEX runs_reason", "DROP INDEX runs_ended",
+			"ALTER TABLE runs DROP COLUMN search", "ALTER TABLE runs DROP COLUMN reason_key", "ALTER TABLE runs DROP COLUMN again",
+			"DELETE FROM schema_version WHERE version > 9",
+		},
+		"before all environments together": {
+			"DELETE FROM run_counts WHERE environment = '*'", "DELETE FROM reason_counts WHERE environment = '*'", "DELETE FROM schema_version WHERE version > 11",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dsn := newDSN(t)
+			s := storetest.Open(t, dsn)
+			p := newPast(t, s, 40)
+			before := figures(t, s, p)
+			for _, text := range back {
+				if err := store.Do(s, text); err != nil {
+					t.Fatalf("%s: %v", text, err)
+				}
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			s = storetest.Open(t, dsn)
+			if diff := gocmp.Diff(before, figures(t, s, p)); diff != "" {
+				t.Errorf("(-as it was kept +as it was filled in):\n%s", diff)
+			}
+			runs, _, err := s.Runs(t.Context(), store.RunFilter{Text: "утечка"})
+			if want := slices.ContainsFunc(p.runs, func(r restart.Run) bool { return strings.HasPrefix(r.Reason, "Утечка") }); err != nil || want != (len(runs) > 0) {
+				t.Errorf("%d runs are found, %v", len(runs), err)
+			}
+		})
 	}
 }
 

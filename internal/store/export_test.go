@@ -150,23 +150,3 @@ func Do(s *Store, text string, args ...any) error {
 
 // LookThrough makes pages of lists look through fewer runs.
 func LookThrough(s *Store, runs int) { s.look = look{runs, runs} }
-
-// Unfill takes away what the migration that brought counts had filled in.
-func Unfill(ctx context.Context, s *Store) error {
-	return s.write(ctx, "unfill", func(ctx context.Context, t tx) error {
-		for _, text := range []string{
-			"UPDATE runs SET search = '', reason_key = '', again = 0",
-			"DELETE FROM run_counts", "DELETE FROM run_times", "DELETE FROM reason_counts", "DELETE FROM host_counts",
-		} {
-			if _, err := t.exec(ctx, text); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-// FillHistory does what that migration does after its statements.
-func FillHistory(ctx context.Context, s *Store) error {
-	return s.write(ctx, "fill", fillHistory)
-}

@@ -102,15 +102,13 @@ func (s *Store) applyIn(ctx context.Context, tx tx, migrations []migration) erro
 				return fmt.Errorf("migration %s: %w", m.name, err)
 			}
 		}
-		if m.version == countsMigration {
-			if err := fillHistory(ctx, tx); err != nil {
-				return fmt.Errorf("migration %s: %w", m.name, err)
-			}
-		}
 		if _, err := tx.exec(ctx, "INSERT INTO schema_version (version, name, applied_at) VALUES (?, ?, $now)", m.version, m.name); err != nil {
 			return fmt.Errorf("migration %s: %w", m.name, err)
 		}
 		s.log.InfoContext(ctx, "schema migrated", "migration", m.name)
+	}
+	if version < countsMigration && len(migrations) >= countsMigration {
+		return fillHistory(ctx, tx) // it knows the schema as it is now, not as that migration left it
 	}
 	return nil
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // countsMigration is the migration that brought counts: of runs that are older,
-// what it has added is filled in by fillHistory.
+// what it has added is filled in by fillHistory, once all migrations are made.
 const countsMigration = 10
 
 // Recount makes all counts anew from the runs that are there. Nothing has to:
