@@ -182,11 +182,27 @@ steps:
       echo "$RESTARTILKA_TASK #host# begin" >> %[2]s
       sync %[2]s
       sleep %.3[3]f
+      while test -e %[4]s; do sleep 0.02; done
       echo "$RESTARTILKA_TASK #host# end" >> %[2]s
       sync %[2]s
       echo "restarted #service# on #host#"
-`, demo.ServiceName, c.WitnessFile(), work.Seconds())
+`, demo.ServiceName, c.WitnessFile(), work.Seconds(), c.holdFile())
 }
+
+// Hold lets scripts of the witness begin and not end, until Release or until
+// their time is over.
+func (c *Company) Hold() {
+	c.t.Helper()
+	c.must(os.WriteFile(c.holdFile(), nil, 0o600))
+}
+
+// Release lets the scripts that Hold holds go on.
+func (c *Company) Release() {
+	c.t.Helper()
+	c.must(os.Remove(c.holdFile()))
+}
+
+func (c *Company) holdFile() string { return filepath.Join(c.Dir, "hold") }
 
 // Review lays a scenario onto the server's shelf and into every host's scenarios.d.
 func (c *Company) Review(name, content string) {

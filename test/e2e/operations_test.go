@@ -82,12 +82,13 @@ func TestTheDocumentsBackupAndRestore(t *testing.T) {
 func TestTheDocumentsSecondServer(t *testing.T) {
 	t.Parallel()
 	company.NewPKI(t) // for its demand of openssl
-	c, second, _ := several(t, 500*time.Millisecond)
+	c, second, _ := several(t)
 	made := commandsOf(t, "Several servers")[0]
 	address := strings.TrimSuffix(strings.TrimPrefix(second.URL, "https://"), ":8443")
 	doCommands(t, c, made, "two.example.com", "two.example.com,IP:"+address, "two-", second.Name+"-", "/two", "/"+second.Name)
 	run := begun(t, c, second)
 	c.KillServer()
+	c.Release()
 	x := second.Client(c.DevToken)
 	until(t, c, x, run.ID, restart.RunPaused)
 	if _, err := x.Resume(t.Context(), run.ID); err != nil {

@@ -24,18 +24,19 @@ const lease = 3 * time.Second
 
 // several stands a company up with two more servers on one PostgreSQL. The
 // first takes what is asked for while it is alone.
-func several(t *testing.T, work time.Duration) (c *company.Company, second, third *company.Server) {
+func several(t *testing.T) (c *company.Company, second, third *company.Server) {
 	t.Helper()
 	c = company.New(t, company.Options{
-		Work: work, Servers: 2, DSN: storetest.StartPostgres(t).NewDSN(t), Server: "runs: {lease: 3s}\n",
+		Servers: 2, DSN: storetest.StartPostgres(t).NewDSN(t), Server: "runs: {lease: 3s}\n",
 	})
 	return c, c.NewServer(2), c.NewServer(3)
 }
 
 // begun starts a run under the first server and waits until its first script
-// works; the others are started only then.
+// works; the others are started only then. The script works until c.Release.
 func begun(t *testing.T, c *company.Company, others ...*company.Server) restart.Run {
 	t.Helper()
+	c.Hold()
 	run := c.Start(reason)
 	c.Eventually("the first script to run", func() bool { return len(c.WitnessLines()) >= 1 })
 	for _, s := range others {
@@ -74,10 +75,11 @@ func wholeTrail(t *testing.T, c *company.Company, files ...string) {
 // finds out what became of the host, and pauses; nothing runs twice.
 func TestAServerDiesAndAnotherTakesOver(t *testing.T) {
 	t.Parallel()
-	c, second, third := several(t, 2*time.Second) // so that the first host is still at work when it dies
+	c, second, third := several(t)
 	run := begun(t, c, second, third)
 	c.KillServer()
 	died := time.Now()
+	c.Release()
 	x := second.Client(c.DevToken)
 	paused := until(t, c, x, run.ID, restart.RunPaused)
 	took := time.Since(died)
@@ -104,14 +106,16 @@ func TestAServerDiesAndAnotherTakesOver(t *testing.T) {
 // answers, and passes on what people want.
 func TestAFrozenServerWakesToNothing(t *testing.T) {
 	t.Parallel()
-	c, second, _ := several(t, 1500*time.Millisecond)
+	c, second, _ := several(t)
 	run := begun(t, c, second)
 	c.FreezeServer()
+	c.Release()
 	x := second.Client(c.DevToken)
 	paused := until(t, c, x, run.ID, restart.RunPaused)
 	if paused.Epoch < 2 || paused.Cause != restart.CauseInterrupted {
 		t.Errorf("epoch %d, paused (%s)", paused.Epoch, paused.Cause)
 	}
+	c.Hold()
 	if _, err := x.Resume(t.Context(), run.ID); err != nil {
 		t.Fatal(err)
 	}
@@ -131,6 +135,7 @@ func TestAFrozenServerWakesToNothing(t *testing.T) {
 	if _, err := c.Dev.Pause(t.Context(), run.ID); err != nil {
 		t.Fatal(err)
 	}
+	c.Release()
 	stopped := until(t, c, c.Dev, run.ID, restart.RunPaused)
 	if stopped.Cause != restart.CauseOperator || states(stopped) != "succeeded succeeded planned" {
 		t.Errorf("paused (%s): %s", stopped.Cause, states(stopped))
@@ -200,10 +205,10 @@ func put(t *testing.T, agents *dispatch.Client, key ed25519.PrivateKey, run rest
 }
 
 // What is pressed at a server that does not have the run is obeyed by the one
-// that does, within its poll; and a run is watched live from anywhere.
+// that does, before its next host; and a run is watched live from anywhere.
 func TestControlsAtAnotherServer(t *testing.T) {
 	t.Parallel()
-	c, second, _ := several(t, 700*time.Millisecond)
+	c, second, _ := several(t)
 	run := begun(t, c, second)
 	type watched struct {
 		out, talk string
@@ -215,12 +220,11 @@ func TestControlsAtAnotherServer(t *testing.T) {
 		watching <- watched{out, talk, code}
 	}()
 	x := second.Client(c.DevToken)
-	pressed := time.Now()
 	if _, err := x.Pause(t.Context(), run.ID); err != nil {
 		t.Fatal(err)
 	}
+	c.Release()
 	paused := until(t, c, x, run.ID, restart.RunPaused)
-	t.Logf("paused %s after it was pressed at the other server (the script works for 700 ms)", time.Since(pressed).Round(10*time.Millisecond))
 	if states(paused) != "succeeded planned planned" || paused.Cause != restart.CauseOperator {
 		t.Errorf("paused (%s): %s", paused.Cause, states(paused))
 	}
@@ -229,12 +233,12 @@ func TestControlsAtAnotherServer(t *testing.T) {
 	}
 	// Both servers are asked to resume, at once: it goes on once. Both are asked
 	// to abort, at once: it ends once.
+	c.Hold()
 	both(t, func(x *client.Client) error { _, err := x.Resume(t.Context(), run.ID); return err }, c.Dev, x)
 	c.Eventually("the second host's script to run", func() bool { return len(c.WitnessLines()) >= 3 })
-	pressed = time.Now()
 	both(t, func(x *client.Client) error { _, err := x.Abort(t.Context(), run.ID); return err }, c.Dev, x)
+	c.Release()
 	aborted := until(t, c, x, run.ID, restart.RunAborted)
-	t.Logf("aborted %s after it was pressed at both", time.Since(pressed).Round(10*time.Millisecond))
 	if states(aborted) != "succeeded succeeded not_started" {
 		t.Errorf("tasks: %s", states(aborted))
 	}
@@ -281,7 +285,7 @@ func both(t *testing.T, press func(x *client.Client) error, servers ...*client.C
 // Three servers that start at once share runs, and each run is walked by one.
 func TestThreeServersShareTheWork(t *testing.T) {
 	t.Parallel()
-	c, second, third := several(t, 50*time.Millisecond)
+	c, second, third := several(t)
 	second.Start()
 	third.Start()
 	var ids []string
