@@ -253,6 +253,13 @@ func TestUploads(t *testing.T) {
 	for name, c := range map[string]struct {
 		file io.Reader
 		want restart.Code
+	other, err := vera.UploadDump(ctx, "panic.txt", strings.NewReader("goroutine 1 [running]:\nmain.main()\n\t/src/main.go:7 +0x1d\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := vera.CompareDumps(ctx, d.ID, other.ID); restart.CodeOf(err) != restart.CodeInvalid || !strings.Contains(err.Error(), "one dump is of jvm, the other of go") {
+		t.Errorf("two runtimes compared: %v", err)
+	}
 	}{
 		"rubbish": {bytes.NewReader(bytes.Repeat([]byte{0, 255, 1}, 5000)), restart.CodeInvalid},
 		"nothing": {strings.NewReader(""), restart.CodeInvalid},

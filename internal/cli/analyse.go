@@ -78,16 +78,6 @@ type dumpFile struct {
 	dumps []*dump.Dump
 }
 
-// host names where the file's dumps were taken: as they say, else by the file.
-func (f dumpFile) host() (name string, told bool) {
-	for _, d := range f.dumps {
-		if d.Header != nil && d.Header.Host != "" {
-			return d.Header.Host, true
-		}
-	}
-	return strings.TrimSuffix(filepath.Base(f.name), filepath.Ext(f.name)), false
-}
-
 func (f *analyseFlags) run(cmd *cobra.Command, args []string) error {
 	if f.compare && len(args) != 2 {
 		return usage(fmt.Errorf("--compare wants two files, before and after; here are %d", len(args)))
@@ -100,49 +90,106 @@ func (f *analyseFlags) run(cmd *cobra.Command, args []string) error {
 	for _, file := range files {
 		all = append(all, file.dumps...)
 	}
+	slices.SortStableFunc(all, byTaken)
 	o := analyse.Options{Own: f.own}
 	switch {
 	case f.compare:
-		before, after := files[0].dumps, files[1].dumps
-		d := analyse.Compare(before[len(before)-1], after[len(after)-1], o)
-		return data(cmd, d, func(w io.Writer) { writeDifference(w, d) })
-	case f.threads || f.thread != "":
-		return f.list(cmd, all, o)
+		return compareFiles(cmd, files[0], files[1], o)
 	case f.collapsed:
 		return analyse.Collapsed(cmd.OutOrStdout(), analyse.FlameOf(all, analyse.FlameOptions{Options: o}))
 	case f.speedscope:
 		return analyse.Speedscope(cmd.OutOrStdout(), analyse.FlameOf(all, analyse.FlameOptions{Options: o}), filepath.Base(files[0].name))
-	case f.hosts || severalHosts(files):
-		g := analyse.Group(groupOf(files), o)
-		return data(cmd, g, func(w io.Writer) { writeGroup(w, g) })
+	case f.hosts || !f.threads && f.thread == "" && severalHosts(files):
+		return groupFiles(cmd, files, o)
 	}
-	slices.SortStableFunc(all, func(a, b *dump.Dump) int { return cmp.Or(a.Taken.Compare(b.Taken)) })
+	if err := analyse.CheckSeries(all); err != nil {
+		return err
+	}
+	if f.threads || f.thread != "" {
+		return f.list(cmd, analyse.Picture(all), o)
+	}
 	r := analyse.Series(all, o)
 	return data(cmd, r, func(w io.Writer) { writeReport(w, r) })
 }
 
-// severalHosts tells whether files say themselves that they are of several hosts.
+func byTaken(a, b *dump.Dump) int { return a.Taken.Compare(b.Taken) }
+
+func compareFiles(cmd *cobra.Command, first, second dumpFile, o analyse.Options) error {
+	before, after := first.picture(), second.picture()
+	if err := analyse.CheckPair(before, after); err != nil {
+		return err
+	}
+	d := analyse.Compare(before, after, o)
+	return data(cmd, d, func(w io.Writer) { writeDifference(w, d) })
+}
+
+func (f dumpFile) picture() *dump.Dump {
+	slices.SortStableFunc(f.dumps, byTaken)
+	return analyse.Picture(f.dumps)
+}
+
+func groupFiles(cmd *cobra.Command, files []dumpFile, o analyse.Options) error {
+	hosts := groupOf(files)
+	for _, h := range hosts {
+		if err := analyse.CheckSeries(h.Dumps); err != nil {
+			return naming(h.Name, err)
+		}
+	}
+	g := analyse.Group(hosts, o)
+	return data(cmd, g, func(w io.Writer) { writeGroup(w, g) })
+}
+
+// hostOf names where a dump was taken, as it says itself; "" = it does not.
+func hostOf(d *dump.Dump) string {
+	if d.Header == nil {
+		return ""
+	}
+	return d.Header.Host
+}
+
+// severalHosts tells whether the dumps say themselves that they are of several hosts.
 func severalHosts(files []dumpFile) bool {
 	seen := map[string]bool{}
 	for _, f := range files {
-		if name, told := f.host(); told {
-			seen[name] = true
+		for _, d := range f.dumps {
+			if name := hostOf(d); name != "" {
+				seen[name] = true
+			}
 		}
 	}
 	return len(seen) > 1
 }
 
-// groupOf puts the files of each host together.
+// groupOf puts the dumps of each host together, in the order in which they were
+// taken. One that names no host is of the first that its file names, else of a
+// host that is called as the file.
 func groupOf(files []dumpFile) (hosts []analyse.Host) {
+	short := func(f dumpFile) string { return strings.TrimSuffix(filepath.Base(f.name), filepath.Ext(f.name)) }
+	called := map[string]int{}
+	for _, f := range files {
+		called[short(f)]++
+	}
 	at := map[string]int{}
 	for _, f := range files {
-		name, _ := f.host()
-		i, there := at[name]
-		if !there {
-			i = len(hosts)
-			at[name], hosts = i, append(hosts, analyse.Host{Name: name})
+		unnamed := short(f)
+		if called[unnamed] > 1 { // web1/jstack.txt, web2/jstack.txt
+			unnamed = f.name
 		}
-		hosts[i].Dumps = append(hosts[i].Dumps, f.dumps...)
+		if named := slices.IndexFunc(f.dumps, func(d *dump.Dump) bool { return hostOf(d) != "" }); named >= 0 {
+			unnamed = hostOf(f.dumps[named])
+		}
+		for _, d := range f.dumps {
+			name := cmp.Or(hostOf(d), unnamed)
+			i, there := at[name]
+			if !there {
+				i = len(hosts)
+				at[name], hosts = i, append(hosts, analyse.Host{Name: name})
+			}
+			hosts[i].Dumps = append(hosts[i].Dumps, d)
+		}
+	}
+	for _, h := range hosts {
+		slices.SortStableFunc(h.Dumps, byTaken)
 	}
 	return hosts
 }
@@ -196,17 +243,17 @@ func readDumpFile(stdin io.Reader, name string) ([]*dump.Dump, error) {
 	return parse.Read(b, parse.Options{})
 }
 
-// list shows single threads of the last dump.
-func (f *analyseFlags) list(cmd *cobra.Command, all []*dump.Dump, o analyse.Options) error {
-	last, lens := all[len(all)-1], analyse.NewLens(o)
+// list shows single threads of a dump.
+func (f *analyseFlags) list(cmd *cobra.Command, d *dump.Dump, o analyse.Options) error {
+	lens := analyse.NewLens(o)
 	var found []dump.Thread
-	for _, t := range last.Threads {
+	for _, t := range d.Threads {
 		if f.thread == "" || t.ID == f.thread || strings.Contains(strings.ToLower(t.Name), strings.ToLower(f.thread)) {
 			found = append(found, t)
 		}
 	}
 	if len(found) == 0 {
-		return restart.Errorf(restart.CodeNotFound, "no thread of the %d has %s as its number or in its name", len(last.Threads), restart.Quote(f.thread)).
+		return restart.Errorf(restart.CodeNotFound, "no thread of the %d has %s as its number or in its name", len(d.Threads), restart.Quote(f.thread)).
 			WithHint("restartilka analyse --threads FILE lists them")
 	}
 	return data(cmd, found, func(w io.Writer) {

@@ -200,12 +200,15 @@ func (c *Control) CompareDumps(ctx context.Context, actor restart.Actor, before,
 	if err != nil {
 		return out, err
 	}
-	first, err := a.First(ctx)
+	first, err := a.Picture(ctx)
 	if err != nil {
 		return out, err
 	}
-	second, err := b.First(ctx)
+	second, err := b.Picture(ctx)
 	if err != nil {
+		return out, err
+	}
+	if err := analyse.CheckPair(first, second); err != nil {
 		return out, err
 	}
 	out.Before, out.After = a.Dump, b.Dump

@@ -64,13 +64,13 @@ func (v *DumpView) Dumps(ctx context.Context) ([]*dump.Dump, error) {
 	return v.c.cfg.Dumps.Parsed(ctx, v.ID)
 }
 
-// First gives the first dump of the file.
-func (v *DumpView) First(ctx context.Context) (*dump.Dump, error) {
+// Picture gives the one dump that shows what the file tells of its threads.
+func (v *DumpView) Picture(ctx context.Context) (*dump.Dump, error) {
 	dumps, err := v.Dumps(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return dumps[0], nil
+	return analyse.Picture(dumps), nil
 }
 
 // Report says what is in this file alone.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/restartilka/restartilka/internal/dump"
 )
+	"github.com/restartilka/restartilka/internal/restart"
 
 // Difference is what changed from one dump to another of the same service.
 type Difference struct {
@@ -90,6 +91,16 @@ type Change struct {
 }
 
 // Compare says what changed from one dump to another of the same service,
+// CheckPair refuses to compare dumps of two runtimes: not a thread of one is in
+// the other.
+func CheckPair(before, after *dump.Dump) error {
+	if before.Runtime == after.Runtime {
+		return nil
+	}
+	return restart.Errorf(restart.CodeInvalid, "one dump is of %s, the other of %s: they can't be compared", before.Runtime, after.Runtime).
+		WithHint("take two of one runtime; process is what the kernel tells, as where the runtime did not answer")
+}
+
 // before and after a restart among them.
 func Compare(before, after *dump.Dump, o Options) *Difference {
 	l := NewLens(o)

@@ -1,6 +1,7 @@
 package analyse_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -75,5 +76,56 @@ func TestCompare(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestPicture(t *testing.T) {
+	t.Parallel()
+	text := jvm(0, thread(1, "main", dump.Running, inShop))
+	other := jvm(0, thread(1, "main", dump.Running, inShop), thread(2, "virtual", dump.Waiting, inIdle))
+	other.Format, other.Threads[1].Virtual = dump.HotSpotJSON, true
+	empty := jvm(1)
+	for name, c := range map[string]struct {
+		dumps []*dump.Dump
+		want  dump.Format
+		names string
+	}{
+		"two forms":    {[]*dump.Dump{text, other}, dump.HotSpot, "main virtual"},
+		"one form":     {[]*dump.Dump{other}, dump.HotSpotJSON, "main virtual"},
+		"and an empty": {[]*dump.Dump{text, empty}, dump.HotSpot, "main"},
+		"the kernel's": {[]*dump.Dump{text, kernel("S (sleeping)", dump.Waiting, nil)}, dump.HotSpot, "main"},
+		"no threads":   {[]*dump.Dump{empty}, dump.HotSpot, ""},
+	} {
+		got := analyse.Picture(c.dumps)
+		var names []string
+		for _, t := range got.Threads {
+			names = append(names, t.Name)
+		}
+		if got.Format != c.want || strings.Join(names, " ") != c.names {
+			t.Errorf("%s: it is of %s with %q, want %s with %q", name, got.Format, names, c.want, c.names)
+		}
+	}
+	if analyse.Picture(nil) != nil {
+		t.Error("of nothing there is a picture")
+	}
+}
+
+func TestRuntimesAreNotMixed(t *testing.T) {
+	t.Parallel()
+	j, g, k := jvm(0), golang(0), kernel("S (sleeping)", dump.Waiting, nil)
+	for name, c := range map[string]struct {
+		err  error
+		want string
+	}{
+		"pair of one":     {analyse.CheckPair(j, jvm(1)), ""},
+		"pair of two":     {analyse.CheckPair(j, k), "one dump is of jvm, the other of process: they can't be compared"},
+		"series":          {analyse.CheckSeries([]*dump.Dump{j, k, j}), ""},
+		"series of two":   {analyse.CheckSeries([]*dump.Dump{k, g, j}), "one dump is of go, the other of jvm: they are not of one process"},
+		"series of none":  {analyse.CheckSeries(nil), ""},
+		"series, kernels": {analyse.CheckSeries([]*dump.Dump{k, k}), ""},
+	} {
+		if got := fmt.Sprint(c.err); (c.err == nil) != (c.want == "") || c.err != nil && !strings.HasPrefix(got, c.want) {
+			t.Errorf("%s: %v, want %q", name, c.err, c.want)
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/restartilka/restartilka/internal/dump"
+	"github.com/restartilka/restartilka/internal/restart"
 )
 
 // Series says what the dumps of one process say: one of them, or several in
@@ -44,8 +45,39 @@ func newSeries(l *Lens, dumps []*dump.Dump) *series {
 	return s
 }
 
-// pictureOf picks the dump that is told of: the latest that is whole, and of a
-// JVM the text, which knows states and locks, before the form that does not.
+// Picture gives the one dump that shows what dumps of one process tell of its
+// threads: the latest that is whole and knows states and locks, with the virtual
+// threads that stand in another form of dump. Where none has threads it is the
+// last; nil = there is no dump.
+func Picture(dumps []*dump.Dump) *dump.Dump {
+	if at := pictureOf(dumps); at >= 0 {
+		return withVirtual(dumps[at], dumps)
+	}
+	if len(dumps) == 0 {
+		return nil
+	}
+	return dumps[len(dumps)-1]
+}
+
+// CheckSeries refuses dumps of two runtimes as a series: they are of two
+// processes. What the kernel told where the runtime did not answer goes with any.
+func CheckSeries(dumps []*dump.Dump) error {
+	var first dump.Runtime
+	for _, d := range dumps {
+		switch {
+		case d.Runtime == dump.Process || d.Runtime == first:
+		case first == "":
+			first = d.Runtime
+		default:
+			return restart.Errorf(restart.CodeInvalid, "one dump is of %s, the other of %s: they are not of one process", first, d.Runtime).
+				WithHint("look at one process at a time")
+		}
+	}
+	return nil
+}
+
+// pictureOf picks the dump that is told of: the latest that is whole, and one
+// that the runtime wrote with states and locks before the forms that have none.
 func pictureOf(dumps []*dump.Dump) int {
 	best, rank := -1, 0
 	for i, d := range dumps {
