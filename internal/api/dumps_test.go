@@ -214,6 +214,13 @@ func TestEvidenceBeforeARun(t *testing.T) {
 			t.Errorf("%s was asked at %s, and the first host touched at %s", d.Host, d.CreatedAt, began)
 		}
 	}
+	// What a task itself has kept is for the same people.
+	for who, withheld := range map[*client.Client]bool{anna: false, newClient(t, s, s.Token("olga", restart.RoleAuditor)): false, newClient(t, s, s.Token("vera", restart.RoleViewer)): true} {
+		d, err := who.TaskDetail(t.Context(), run.ID, run.Tasks[0].ID)
+		if err != nil || len(d.Status.Evidence) != 1 || d.Status.Evidence[0].Kind != "process" || d.Withheld != withheld || (d.Status.Evidence[0].Text == "") != withheld {
+			t.Errorf("withheld: %v: %+v, %v", withheld, d, err)
+		}
+	}
 }
 
 // TestUploads: a file is its owner's alone, whatever it is called, and what is
@@ -246,13 +253,6 @@ func TestUploads(t *testing.T) {
 	if err := vera.WriteDump(ctx, &raw, d.ID, client.DumpRaw); err != nil || !strings.Contains(raw.String(), "<b>bold</b>\x1b[31m") { // as it is: who shows it escapes it
 		t.Errorf("%v %q", err, &raw)
 	}
-	answer := s.Request("GET", "/api/v1/dumps/"+d.ID+"/raw", s.Token("vera"), nil, nil)
-	if h := answer.Header; !strings.HasPrefix(h.Get("Content-Type"), "text/plain") || !strings.HasPrefix(h.Get("Content-Disposition"), "attachment") || h.Get("X-Content-Type-Options") != "nosniff" {
-		t.Errorf("a browser might run it: %v", h)
-	}
-	for name, c := range map[string]struct {
-		file io.Reader
-		want restart.Code
 	other, err := vera.UploadDump(ctx, "panic.txt", strings.NewReader("goroutine 1 [running]:\nmain.main()\n\t/src/main.go:7 +0x1d\n"))
 	if err != nil {
 		t.Fatal(err)
@@ -260,6 +260,13 @@ func TestUploads(t *testing.T) {
 	if _, err := vera.CompareDumps(ctx, d.ID, other.ID); restart.CodeOf(err) != restart.CodeInvalid || !strings.Contains(err.Error(), "one dump is of jvm, the other of go") {
 		t.Errorf("two runtimes compared: %v", err)
 	}
+	answer := s.Request("GET", "/api/v1/dumps/"+d.ID+"/raw", s.Token("vera"), nil, nil)
+	if h := answer.Header; !strings.HasPrefix(h.Get("Content-Type"), "text/plain") || !strings.HasPrefix(h.Get("Content-Disposition"), "attachment") || h.Get("X-Content-Type-Options") != "nosniff" {
+		t.Errorf("a browser might run it: %v", h)
+	}
+	for name, c := range map[string]struct {
+		file io.Reader
+		want restart.Code
 	}{
 		"rubbish": {bytes.NewReader(bytes.Repeat([]byte{0, 255, 1}, 5000)), restart.CodeInvalid},
 		"nothing": {strings.NewReader(""), restart.CodeInvalid},

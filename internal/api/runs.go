@@ -104,8 +104,7 @@ type taskID struct {
 }
 
 func (a *api) getTask(ctx context.Context, actor restart.Actor, in *taskID) (wire.TaskDetail, error) {
-	task, status, err := a.cfg.Control.TaskDetail(ctx, actor, in.ID, in.Task)
-	return wire.TaskDetail{Task: task, Status: status}, err
+	return a.cfg.Control.TaskDetail(ctx, actor, in.ID, in.Task)
 }
 
 // getOutput's cursor is the offset at which the output goes on; empty where

@@ -208,6 +208,9 @@ func writeDetail(w io.Writer, d wire.TaskDetail, now time.Time) {
 	for _, text := range s.Warnings {
 		fmt.Fprintf(w, "warning:  %s\n", restart.Escape(text))
 	}
+	if d.Withheld {
+		fmt.Fprintln(w, "evidence: what is in it is shown to those who may view the service's dumps")
+	}
 	for _, e := range s.Evidence {
 		fmt.Fprintf(w, "evidence: %s\n", restart.Escape(e.Kind))
 		if e.Error != "" {

@@ -19,6 +19,14 @@ func TestEvidenceIsHarmless(t *testing.T) {
 	}
 }
 
+func TestEvidenceForOthersIsNamed(t *testing.T) {
+	var out bytes.Buffer
+	writeDetail(&out, wire.TaskDetail{Withheld: true, Status: protocol.TaskStatus{Evidence: []protocol.EvidenceItem{{Kind: "journal"}, {Kind: "process", Error: "it is gone"}}}}, noon)
+	if want := "evidence: what is in it is shown to those who may view the service's dumps\nevidence: journal\nevidence: process\n  it is gone\n"; !strings.HasSuffix(out.String(), want) {
+		t.Errorf("%q", out.String())
+	}
+}
+
 func TestARunThatGoesOnHasNotFinished(t *testing.T) {
 	started, finished := noon.Add(-90*time.Second), noon
 	for want, run := range map[string]restart.Run{

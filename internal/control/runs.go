@@ -287,22 +287,36 @@ func (c *Control) Runs(ctx context.Context, actor restart.Actor, filter store.Ru
 	return c.cfg.Store.Runs(ctx, filter)
 }
 
-// TaskDetail is what the agent last said of a task.
-func (c *Control) TaskDetail(ctx context.Context, actor restart.Actor, run, task string) (restart.Task, protocol.TaskStatus, error) {
-	t, err := c.Task(ctx, actor, run, task)
-	if err != nil {
-		return restart.Task{}, protocol.TaskStatus{}, err
+// TaskDetail is what the agent last said of a task. The text of its evidence,
+// lines of the service's journal among it, is as confidential as a thread dump:
+// who may not view those is told only what was kept.
+func (c *Control) TaskDetail(ctx context.Context, actor restart.Actor, run, task string) (wire.TaskDetail, error) {
+	var d wire.TaskDetail
+	var err error
+	if d.Task, err = c.Task(ctx, actor, run, task); err != nil {
+		return d, err
 	}
 	raw, err := c.cfg.Store.TaskDetail(ctx, task)
 	if err != nil {
-		return t, protocol.TaskStatus{}, err
+		return d, err
 	}
-	status, err := decodeDetail(raw)
-	return t, status, err
+	if d.Status, err = decodeDetail(raw); err != nil || len(d.Status.Evidence) == 0 {
+		return d, err
+	}
+	of, err := c.cfg.Store.Run(ctx, run)
+	if err != nil {
+		return wire.TaskDetail{}, err
+	}
+	if d.Withheld = !c.MayViewDumps(ctx, actor, of); d.Withheld {
+		for i := range d.Status.Evidence {
+			d.Status.Evidence[i].Text, d.Status.Evidence[i].Truncated = "", 0
+		}
+	}
+	return d, nil
 }
 
 // Details is what the agents last said of the tasks of a run's first hosts, so
-// many of them, by task.
+// many of them, by task; without the evidence, which TaskDetail has.
 func (c *Control) Details(ctx context.Context, actor restart.Actor, run string, hosts int) (map[string]protocol.TaskStatus, error) {
 	if err := c.Sees(actor); err != nil {
 		return nil, err
@@ -313,9 +327,12 @@ func (c *Control) Details(ctx context.Context, actor restart.Actor, run string, 
 	}
 	out := make(map[string]protocol.TaskStatus, len(raw))
 	for task, text := range raw {
-		if out[task], err = decodeDetail(text); err != nil {
+		status, err := decodeDetail(text)
+		if err != nil {
 			return nil, err
 		}
+		status.Evidence = nil
+		out[task] = status
 	}
 	return out, nil
 }

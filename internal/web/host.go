@@ -37,6 +37,7 @@ type attempt struct {
 	Samples             int
 	Warnings            []string
 	Evidence            []evidence
+	Withheld            bool       // the text of Evidence is for others
 	Dumps               []dumpLine // that were taken by it, to those who may look at them
 	Output              []row
 	Shown, Size         int64 // bytes of the output: shown, and printed in all
@@ -111,14 +112,15 @@ func (s *site) attempt(v *visit, run restart.Run, t restart.Task) (attempt, erro
 		return attempt{Tone: toneOfTask(t.State), State: say(v.lang, "taskstate."+string(t.State))}, nil
 	}
 	now := s.cfg.Now()
-	_, status, err := s.cfg.Control.TaskDetail(v.Context(), v.actor, run.ID, t.ID)
+	detail, err := s.cfg.Control.TaskDetail(v.Context(), v.actor, run.ID, t.ID)
 	if err != nil {
 		return attempt{}, err
 	}
+	status := detail.Status
 	a := attempt{
 		Number: t.Attempt, Run: run.ID, Task: t.ID, Tone: toneOf(t), State: say(v.lang, "taskstate."+string(t.State)),
 		Error: said(v.lang, t.Error), ExitCode: t.ExitCode, Drained: t.Drained && t.State.Final(), Containment: said(v.lang, status.Containment),
-		Samples: len(status.Health), Started: t.StartedAt != nil,
+		Samples: len(status.Health), Started: t.StartedAt != nil, Withheld: detail.Withheld,
 	}
 	if t.Decision != nil {
 		a.Decision, a.Reason = decisionOf(v.lang, t), restart.Escape(t.Decision.Reason)

@@ -163,6 +163,13 @@ func TestOneHost(t *testing.T) {
 	wants(t, res.body, "<title>Failed · web1.nginx.example.com, nginx", "exit status 3", "still drained", "journal &lt;cut&gt;", "Drain", "1.5 s", "done", "Script", "exit code 3", "later", "stopped",
 		"Output", "/api/v1/runs/"+run.ID+"/tasks/"+id+"/output.txt", "The last 63 KiB of 107 KiB", "early line", `&lt;script&gt;alert(1)&lt;/script&gt;\x07`,
 		"Journal", "5 bytes are left out", `&lt;b&gt;line\x1b[2J`, "Process", "could not be taken: no process", id, "cgroup")
+	lacks(t, res.body, "may view the service")
+	// Its journal is not for whoever may see that it was restarted.
+	vera := f.signInAs("vera", restart.RoleViewer)
+	other := f.do("GET", path, "", "Cookie", vera).body
+	wants(t, other, "may view the service&#39;s thread dumps", "Journal", "could not be taken: no process")
+	lacks(t, other, "&lt;b&gt;line", "5 bytes are left out")
+	wants(t, f.do("GET", path, "", "Cookie", vera, "Accept-Language", "ru").body, "кому можно смотреть дампы потоков")
 	if len(res.body) > maxText+(16<<10) {
 		t.Errorf("the page has %d bytes", len(res.body))
 	}

@@ -185,6 +185,7 @@ var runTexts = map[string]text{
 	"host.unhealthy":     {"not healthy", "нездоров"},
 	"host.samples":       {"%d sample|%d samples", "%d проверка|%d проверки|%d проверок"},
 	"host.evidence":      {"Evidence from before", "Свидетельства до начала"},
+	"host.withheld":      {"What is in it is shown to those who may view the service's thread dumps.", "Содержимое показывается тем, кому можно смотреть дампы потоков этого сервиса."},
 	"host.cut":           {"%d bytes are left out", "пропущено байт: %d"},
 	"host.output":        {"Output", "Вывод"},
 	"host.output.none":   {"Nothing was printed.", "Ничего не напечатано."},

@@ -83,8 +83,9 @@ type UndrainRequest struct {
 // TaskDetail is one host of a run with what its agent last said: phases,
 // samples of health, evidence and warnings.
 type TaskDetail struct {
-	Task   restart.Task        `json:"task"`
-	Status protocol.TaskStatus `json:"status"`
+	Task     restart.Task        `json:"task"`
+	Status   protocol.TaskStatus `json:"status"`
+	Withheld bool                `json:"evidence_withheld,omitempty" doc:"the text of the evidence is left out: it is for those who may view the service's dumps"`
 }
 
 // Scenario is a scenario as people list it.

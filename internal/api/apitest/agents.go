@@ -168,7 +168,7 @@ func (a *Agents) Put(_ context.Context, host restart.Host, task string, _ protoc
 	now := time.Now().UTC()
 	s := protocol.TaskStatus{
 		Task: task, Stage: restart.StageStarted, Revision: 1, Phase: protocol.PhaseRun, ReceivedAt: now, StartedAt: &now,
-		Phases: []protocol.PhaseReport{{Phase: protocol.PhaseRun, StartedAt: now}}, Containment: "process-group",
+		Phases: []protocol.PhaseReport{{Phase: protocol.PhaseRun, StartedAt: now}}, Containment: "process-group", Evidence: a.before[host.Name].Items,
 	}
 	a.tasks[task] = s
 	return s, nil
