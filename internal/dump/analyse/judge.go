@@ -135,43 +135,52 @@ func (s *series) letter(d *dump.Dump, t *seen) byte {
 }
 
 // judgeKernel tells what only the kernel knows: who waits for a disk, was
-// stopped, or is over.
+// stopped, or is over. The last dump says it, which is the kernel's own where the
+// runtime no longer answered.
 func (s *series) judgeKernel(r *Report) []Finding {
+	p := s.picture
+	if n := len(s.dumps); n > 0 && s.dumps[n-1] != p.dump && s.dumps[n-1].Format == dump.Kernel && len(s.dumps[n-1].Threads) > 0 {
+		p = s.lens.scene(s.dumps[n-1])
+	}
 	var disk, stopped, over []*seen
-	d := s.picture.dump
-	for _, t := range s.picture.threads {
-		switch letter := s.letter(d, t); {
+	for _, t := range p.threads {
+		switch letter := s.letter(p.dump, t); {
 		case letter == 'D':
 			disk = append(disk, t)
 		case t.State == dump.Stopped || letter == 'T' || letter == 't':
 			stopped = append(stopped, t)
-		case d.Runtime == dump.Process && t.State == dump.Ended:
+		case p.dump.Runtime == dump.Process && t.State == dump.Ended:
 			over = append(over, t)
 		}
 	}
 	var found []Finding
 	if len(disk) > 0 {
-		f := s.finding(DiskWait, grade(count(disk), warnStuck, r.Threads+1), disk)
-		if s.everywhere(disk, 'D') {
+		f := s.finding(DiskWait, grade(count(disk), warnStuck, p.total+1), disk)
+		if p == s.picture && s.everywhere(disk, 'D') {
 			f.Severity, f.Dumps, f.Span = Alarm, len(s.scenes), r.Span
 		}
 		found = append(found, f)
 	}
 	if n := count(stopped); n > 0 {
-		f := s.finding(AllStopped, Warning, stopped)
-		if n == r.Threads {
-			f.Severity = Alarm
-		}
-		found = append(found, f)
+		found = append(found, s.finding(AllStopped, alarmWhere(n == p.total, Warning), stopped))
 	}
 	if n := count(over); n > 0 {
-		f := s.finding(Zombies, Note, over)
-		if n == r.Threads {
-			f.Severity = Alarm
+		found = append(found, s.finding(Zombies, alarmWhere(n == p.total, Note), over))
+	}
+	if p != s.picture { // which has none of these threads
+		for i := range found {
+			found[i].Of, found[i].IDs, found[i].Key = p.total, nil, ""
 		}
-		found = append(found, f)
 	}
 	return found
+}
+
+// alarmWhere gives Alarm where all are meant, else what it is otherwise.
+func alarmWhere(all bool, otherwise Severity) Severity {
+	if all {
+		return Alarm
+	}
+	return otherwise
 }
 
 // everywhere tells whether one of the threads had the letter in every scene.

@@ -84,7 +84,7 @@ func pictureOf(dumps []*dump.Dump) int {
 		r := 0
 		if len(d.Threads) > 0 {
 			r = 1
-			if d.Format != dump.HotSpotJSON {
+			if d.Format != dump.HotSpotJSON && d.Format != dump.Kernel {
 				r += 2
 			}
 			if d.Cut == "" {

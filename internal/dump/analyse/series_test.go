@@ -236,6 +236,15 @@ func TestFindings(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+		"deadlock, and a runtime that answers no more": {
+			dumps: []*dump.Dump{jvm(0, deadlocked()...), jvm(1, deadlocked()...), kernel("S (sleeping)", dump.Waiting, nil)},
+			want:  "Deadlock: `transfer-1`, `transfer-2` and `transfer-3` wait for each other",
+			also:  []string{""},
+		},
+		"stopped after the first dump": {
+			dumps: []*dump.Dump{jvm(0, busyPool(dump.Waiting, inIdle)...), kernel("T (stopped)", dump.Stopped, nil)},
+			want:  "The process is stopped by a signal or a debugger: it does nothing until it is continued (kill -CONT).",
+		},
 			r := analyse.Series(c.dumps, analyse.Options{})
 			if got := r.Verdict().String(); !strings.HasPrefix(got, c.want) || len(c.also) == 0 && got != c.want {
 				t.Errorf("the verdict is\n%s\nwant\n%s", got, c.want)
