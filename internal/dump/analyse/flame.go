@@ -52,7 +52,30 @@ const MaxFlame = 1000
 // FlameOf merges the stacks of dumps. The Total of its root is the number of
 // threads of all of them, or the time that they used.
 func FlameOf(dumps []*dump.Dump, o FlameOptions) *Flame {
-	return newFlame(NewLens(o.Options), dumps, o)
+	return newFlame(NewLens(o.Options), looks(dumps), o)
+}
+
+// looks gives the dumps as looks at the process: what one capture wrote in two
+// forms, a JVM's text and the form that has its virtual threads, is one.
+func looks(dumps []*dump.Dump) []*dump.Dump {
+	var all []*dump.Dump
+	for _, d := range dumps {
+		if d == nil {
+			continue
+		}
+		text := -1
+		for i, o := range all {
+			if d.Format == dump.HotSpotJSON && o.Format == dump.HotSpot && o.Header == d.Header {
+				text = i
+			}
+		}
+		if text < 0 {
+			all = append(all, d)
+			continue
+		}
+		all[text] = withVirtual(all[text], []*dump.Dump{d})
+	}
+	return all
 }
 
 func newFlame(l *Lens, dumps []*dump.Dump, o FlameOptions) *Flame {
@@ -60,9 +83,6 @@ func newFlame(l *Lens, dumps []*dump.Dump, o FlameOptions) *Flame {
 	g := &growing{Flame: f, lens: l, o: o, children: map[childKey]*FlameNode{}}
 	used := map[usedKey]time.Duration{}
 	for _, d := range dumps {
-		if d == nil {
-			continue
-		}
 		f.Dumps++
 		for i := range d.Threads {
 			t := &d.Threads[i]

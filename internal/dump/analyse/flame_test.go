@@ -36,6 +36,26 @@ func TestCollapsed(t *testing.T) {
 	}
 }
 
+// A capture of a JVM with virtual threads has its other threads in both of its
+// forms: they are one look.
+func TestFlameOfTwoForms(t *testing.T) {
+	t.Parallel()
+	capture := func(nth int) []*dump.Dump {
+		header := &dump.Header{PID: 7, Number: nth}
+		text, other := jvm(nth, thread(1, "main", dump.Running, stack("a"))), jvm(nth, thread(1, "main", dump.Running, stack("a")), thread(2, "", dump.Waiting, stack("v")))
+		text.Header, other.Header, other.Format, other.Threads[1].Virtual = header, header, dump.HotSpotJSON, true
+		return []*dump.Dump{text, other}
+	}
+	f := analyse.FlameOf(append(capture(1), capture(2)...), analyse.FlameOptions{})
+	if got, want := collapsed(t, f), "a 2\nv 2\n"; got != want || f.Dumps != 2 {
+		t.Errorf("%d dumps have the stacks\n%swant\n%s", f.Dumps, got, want)
+	}
+	f = analyse.FlameOf(capture(1)[1:], analyse.FlameOptions{})
+	if got, want := collapsed(t, f), "a 1\nv 1\n"; got != want {
+		t.Errorf("the form alone has the stacks\n%swant\n%s", got, want)
+	}
+}
+
 func TestFlameByCPU(t *testing.T) {
 	t.Parallel()
 	at := func(nth int, a, b time.Duration, frames []dump.Frame) *dump.Dump {
