@@ -2,13 +2,14 @@ package analyse
 
 import (
 	"cmp"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/dump"
-)
 	"github.com/restartilka/restartilka/internal/restart"
+)
 
 // Difference is what changed from one dump to another of the same service.
 type Difference struct {
@@ -90,7 +91,6 @@ type Change struct {
 	Threads int        `json:"threads"` // after
 }
 
-// Compare says what changed from one dump to another of the same service,
 // CheckPair refuses to compare dumps of two runtimes: not a thread of one is in
 // the other.
 func CheckPair(before, after *dump.Dump) error {
@@ -101,6 +101,7 @@ func CheckPair(before, after *dump.Dump) error {
 		WithHint("take two of one runtime; process is what the kernel tells, as where the runtime did not answer")
 }
 
+// Compare says what changed from one dump to another of the same service,
 // before and after a restart among them.
 func Compare(before, after *dump.Dump, o Options) *Difference {
 	l := NewLens(o)
@@ -143,7 +144,7 @@ func restarted(was, now *scene) bool {
 func (d *Difference) match(was, now *scene) {
 	key := func(t *seen) string {
 		if d.Restarted {
-			return t.Name
+			return unhashed(t.Name)
 		}
 		return t.ID + "\n" + t.Name
 	}
@@ -245,10 +246,12 @@ func (f Finding) isProblem() bool {
 func (f Finding) identity() string {
 	about := f.Frame
 	switch f.Kind {
-	case Connections, PoolBusy, Leaked:
+	case Connections, Leaked:
 		about = f.Subject
+	case PoolBusy:
+		about = unhashed(f.Subject)
 	case HotThread:
-		about = cmp.Or(f.Frame, f.Subject)
+		about = cmp.Or(f.Frame, unhashed(f.Subject))
 	case LockHeld, LockUntold, Deadlocked:
 		about = f.Lock + " " + f.Frame
 	case Fatal, CutShort:
@@ -258,6 +261,13 @@ func (f Finding) identity() string {
 	}
 	return string(f.Kind) + " " + about
 }
+
+// hashed is what a process makes up for a name when it starts, such as Jetty's
+// hash in "qtp1490180672-31" and Object.toString's in "pool@5e91993f".
+var hashed = regexp.MustCompile(`[0-9]{6,}|@[0-9a-f]{6,}`)
+
+// unhashed gives a name as it is in another process of the same service.
+func unhashed(name string) string { return hashed.ReplaceAllString(name, "*") }
 
 // Verdict gives the sentence about the difference: what is grave and there,
 // then what is better, then the rest.

@@ -48,6 +48,10 @@ func TestCompare(t *testing.T) {
 			before: aged(500, of(1, jvm(0, queue(dump.Running, inQuery)...))), after: aged(5, of(1, jvm(9, queue(dump.Running, inQuery)...))),
 			want: "Still there: 39 of 40 threads wait for `http-17`", restarted: true, same: 40,
 		},
+		"restart after which a pool is called anew": {
+			before: of(7, jvm(0, many(31, 12, "qtp1490180672-", dump.Running, inQuery)...)), after: of(8, jvm(9, renumbered(many(31, 12, "qtp777001234-", dump.Running, inQuery))...)),
+			want: "Still there: Pool `qtp777001234` is exhausted: all its 12 threads are busy", restarted: true, same: 12,
+		},
 		"grows worse": {
 			before: works(), after: jvm(1, deadlocked()...), want: "New: Deadlock: `transfer-1`", appeared: 4, left: 100,
 		},

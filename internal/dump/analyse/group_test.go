@@ -128,9 +128,41 @@ func TestGroupWithNothing(t *testing.T) {
 // A host whose only finding is a note has nothing to say of what was looked at.
 func TestNothingWithoutAspects(t *testing.T) {
 	t.Parallel()
-	f := analyse.Finding{Kind: analyse.Nothing, Severity: analyse.Note, Threads: 5, OfHosts: 1}
-	if got, want := f.String(), "Nothing stands out in 5 threads on 1 host."; got != want {
-		t.Errorf("%q, want %q", got, want)
+	one := func(nth int) *dump.Dump {
+		return changed(jvm(nth, thread(1, "sync", dump.Running, inQuery), thread(2, "main", dump.Waiting, inIdle)), func(d *dump.Dump) {
+			d.Rest = []dump.Fragment{{Line: 4, Text: "one\n"}}
+		})
+	}
+	dumps := []*dump.Dump{one(0), one(1)}
+	alone := analyse.Series(dumps, analyse.Options{}).Verdict()
+	if alone.Kind != analyse.StuckThreads || alone.Severity != analyse.Note {
+		t.Fatalf("the series says %s", alone)
+	}
+	for want, hosts := range map[string][]analyse.Host{
+		"On shop1: 1 of 2 threads stood on the same frame in all": {{Name: "shop1", Dumps: dumps}},
+		"On 2 of 2 hosts: 2 of 4 threads stood on the same frame": {{Name: "shop1", Dumps: dumps}, {Name: "shop2", Dumps: dumps}},
+		"On shop1: 1 of 2 threads stood on the same":              {{Name: "shop1", Dumps: dumps}, {Name: "shop2", Dumps: dumps[:1]}},
+	} {
+		g := analyse.Group(hosts, analyse.Options{})
+		if got := g.Verdict().String(); !strings.HasPrefix(got, want) {
+			t.Errorf("the verdict is %q, want %q", got, want)
+		}
+		if got := said(g.Findings); strings.Contains(got, "Nothing stands out") || !strings.Contains(got, "not understood") {
+			t.Errorf("the findings are\n%s", got)
+		}
+	}
+}
+
+// Each process calls Jetty's pool by a hash of its own.
+func TestOnePoolByManyNames(t *testing.T) {
+	t.Parallel()
+	var hosts []analyse.Host
+	for _, hash := range []string{"1490180672", "777001234", "98765432"} {
+		hosts = append(hosts, analyse.Host{Name: "shop" + hash[:1], Dumps: []*dump.Dump{jvm(0, many(31, 12, "qtp"+hash+"-", dump.Running, inQuery)...)}})
+	}
+	got := said(analyse.Group(hosts, analyse.Options{}).Findings)
+	if want := "On 3 of 3 hosts: pool `qtp1490180672` is exhausted: all its 36 threads are busy"; !strings.Contains(got, want) || strings.Count(got, "is exhausted") != 1 {
+		t.Errorf("%q is not said, once:\n%s", want, got)
 	}
 }
 
