@@ -96,9 +96,13 @@ func (f *analyseFlags) run(cmd *cobra.Command, args []string) error {
 	case f.compare:
 		return compareFiles(cmd, files[0], files[1], o)
 	case f.collapsed:
-		return analyse.Collapsed(cmd.OutOrStdout(), analyse.FlameOf(all, analyse.FlameOptions{Options: o}))
+		to, done := harmless(cmd.OutOrStdout())
+		defer done()
+		return analyse.Collapsed(to, analyse.FlameOf(all, analyse.FlameOptions{Options: o}))
 	case f.speedscope:
-		return analyse.Speedscope(cmd.OutOrStdout(), analyse.FlameOf(all, analyse.FlameOptions{Options: o}), filepath.Base(files[0].name))
+		to, done := harmless(cmd.OutOrStdout())
+		defer done()
+		return analyse.Speedscope(to, analyse.FlameOf(all, analyse.FlameOptions{Options: o}), filepath.Base(files[0].name))
 	case f.hosts || !f.threads && f.thread == "" && severalHosts(files):
 		return groupFiles(cmd, files, o)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -148,15 +149,14 @@ func FuzzEscaper(f *testing.F) {
 	})
 }
 
-// A dump that is printed for a person can't write to the terminal what it wants;
-// a file has it as it is.
-func TestDumpsAreHarmlessOnATerminal(t *testing.T) {
-	t.Parallel()
+// newScreen gives a terminal, and a reader of what it shows.
+func newScreen(t *testing.T) (screen, master *os.File) {
+	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer master.Close()
+	t.Cleanup(func() { master.Close() })
 	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
 	if err != nil {
 		t.Fatal(err)
@@ -164,17 +164,25 @@ func TestDumpsAreHarmlessOnATerminal(t *testing.T) {
 	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
 		t.Fatal(err)
 	}
-	screen, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	screen, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer screen.Close()
+	t.Cleanup(func() { screen.Close() })
+	return screen, master
+}
+
+// A dump that is printed for a person can't write to the terminal what it wants;
+// a file has it as it is.
+func TestDumpsAreHarmlessOnATerminal(t *testing.T) {
+	t.Parallel()
+	screen, master := newScreen(t)
 	const evil = "\"\x1b]0;owned\x07\" #12"
 	to, done := harmless(screen)
 	io.WriteString(to, evil)
 	done()
 	b := make([]byte, 1000)
-	if n, err = master.Read(b); err != nil || bytes.ContainsAny(b[:n], "\x1b\x07") || !bytes.Contains(b[:n], []byte(`\x1b]0;owned`)) {
+	if n, err := master.Read(b); err != nil || bytes.ContainsAny(b[:n], "\x1b\x07") || !bytes.Contains(b[:n], []byte(`\x1b]0;owned`)) {
 		t.Errorf("the terminal got %q, %v", b[:n], err)
 	}
 	var kept bytes.Buffer
@@ -183,5 +191,27 @@ func TestDumpsAreHarmlessOnATerminal(t *testing.T) {
 	done()
 	if kept.String() != evil {
 		t.Errorf("a file got %q", kept.String())
+	}
+}
+
+// So it is with the frames of a dump from elsewhere.
+func TestMergedStacksAreHarmlessOnATerminal(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "evil.txt")
+	const text = "Full thread dump OpenJDK 64-Bit Server VM (17.0.9+9 mixed mode, sharing):\n\n" +
+		"\"main\" #1 prio=5 os_prio=0 tid=0x00007f0000000001 nid=0x11 runnable\n   java.lang.Thread.State: RUNNABLE\n\tat shop.\x1b]0;owned\x07.run(Order.java:31)\n\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for form, want := range map[string]string{"--collapsed": `owned\x07.run 1`, "--speedscope": "speedscope.app"} {
+		screen, master := newScreen(t)
+		var stderr bytes.Buffer
+		if code := Main(t.Context(), []string{"analyse", form, file}, strings.NewReader(""), screen, &stderr); code != 0 {
+			t.Fatalf("%s ended with %d: %s", form, code, stderr.String())
+		}
+		b := make([]byte, 4000)
+		if n, err := master.Read(b); err != nil || bytes.ContainsAny(b[:n], "\x1b\x07") || !bytes.Contains(b[:n], []byte(want)) {
+			t.Errorf("of %s the terminal got %q, %v", form, b[:n], err)
+		}
 	}
 }
