@@ -125,8 +125,9 @@ func TestGroupWithNothing(t *testing.T) {
 	}
 }
 
-// A host whose only finding is a note has nothing to say of what was looked at.
-func TestNothingWithoutAspects(t *testing.T) {
+// What stands out on no host more than by the way is still what there is to say,
+// before what could not be read.
+func TestNotesOfHosts(t *testing.T) {
 	t.Parallel()
 	one := func(nth int) *dump.Dump {
 		return changed(jvm(nth, thread(1, "sync", dump.Running, inQuery), thread(2, "main", dump.Waiting, inIdle)), func(d *dump.Dump) {

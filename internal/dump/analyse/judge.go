@@ -65,7 +65,7 @@ func rankOf[T comparable](order []T) map[T]int {
 func sortFindings(all []Finding) {
 	slices.SortStableFunc(all, func(a, b Finding) int {
 		return cmp.Or(
-			cmp.Compare(severityRank[a.Severity], severityRank[b.Severity]), cmp.Compare(len(b.Hosts), len(a.Hosts)),
+			cmp.Compare(severityRank[a.Severity], severityRank[b.Severity]), falseFirst(!a.isProblem(), !b.isProblem()), cmp.Compare(len(b.Hosts), len(a.Hosts)),
 			cmp.Compare(a.rank(), b.rank()), cmp.Compare(b.Threads, a.Threads), cmp.Compare(b.Percent, a.Percent),
 			strings.Compare(a.Subject, b.Subject), strings.Compare(a.Holder, b.Holder), strings.Compare(a.Lock, b.Lock), strings.Compare(a.Frame, b.Frame))
 	})

@@ -11,11 +11,14 @@ const minHang = 3
 // judge gives the findings about the group, the gravest first.
 func (g *GroupReport) judge() []Finding {
 	same := g.judgeClusters()
-	all := append(same, g.judgeTogether(same)...)
+	all := append(same, g.judgeTogether(same, Warning)...)
 	for _, h := range g.Hosts {
 		if f, odd := g.judgeOdd(h); odd {
 			all = append(all, f)
 		}
+	}
+	if !slices.ContainsFunc(all, Finding.isProblem) { // then what each host only notes is worth telling
+		all = g.judgeTogether(nil, Note)
 	}
 	if !slices.ContainsFunc(all, Finding.isProblem) {
 		all = append(all, g.nothing())
@@ -114,15 +117,16 @@ func graver(a, b Severity) Severity {
 	return b
 }
 
-// judgeTogether puts the findings of all hosts about the same thing together.
-// What a cluster says already is not said twice.
-func (g *GroupReport) judgeTogether(same []Finding) []Finding {
+// judgeTogether puts the findings of all hosts about the same thing together, of
+// problems those that are at least so grave. What a cluster says already is not
+// said twice.
+func (g *GroupReport) judgeTogether(same []Finding, least Severity) []Finding {
 	byWhat := map[string]*Finding{}
 	var order []string
 	for _, h := range g.Hosts {
 		merged := map[string]bool{}
 		for _, f := range h.Report.Findings {
-			if f.Kind == Nothing || f.Severity == Note && f.isProblem() || isToldBy(f, same) {
+			if f.Kind == Nothing || f.isProblem() && severityRank[f.Severity] > severityRank[least] || isToldBy(f, same) {
 				continue
 			}
 			key := f.identity()
