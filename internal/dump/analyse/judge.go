@@ -24,6 +24,8 @@ const (
 	minLeak        = 1_000  // goroutines that one function created and that wait at one frame
 	alarmLeak      = 10_000 //
 	hotPercent     = 80     // of one core
+	loopPercent    = 25     // the same, for a thread that computes at one frame in all of loopDumps dumps or more: others want the core too
+	loopDumps      = 3      //
 	gcPercent      = 50     //
 	maxHotFindings = 5
 )
@@ -321,13 +323,17 @@ func (s *series) judgeCPU(r *Report) []Finding {
 	var found []Finding
 	gc := Finding{Kind: CollectorHot, Severity: Warning, Of: r.Threads, Span: r.Span, Dumps: len(s.scenes)}
 	for _, h := range r.Hot {
+		least := float64(hotPercent)
+		if h.Same && h.Does.Kind == OnCPU && len(s.scenes) >= loopDumps {
+			least = loopPercent
+		}
 		switch {
 		case h.Internal:
 			if collects(h.Name) {
 				gc.Threads, gc.Percent = gc.Threads+1, gc.Percent+h.Percent
 				gc.IDs = append(gc.IDs, h.ID)
 			}
-		case h.Percent >= hotPercent && len(found) < maxHotFindings:
+		case h.Percent >= least && len(found) < maxHotFindings:
 			f := Finding{Kind: HotThread, Severity: Warning, Subject: h.Name, Threads: 1, Of: r.Threads, Percent: h.Percent, Span: r.Span, Dumps: len(s.scenes), Does: h.Does, IDs: []string{h.ID}}
 			if h.Same {
 				f.Frame = cmp.Or(h.Does.Own, h.Does.Frame)

@@ -254,8 +254,8 @@ func (s *series) hot() []Hot {
 	s.through(func(t *seen, all []*seen) {
 		first, last := all[0], all[len(all)-1]
 		span := s.span()
-		if span == 0 {
-			span = last.Elapsed - first.Elapsed
+		if d := last.Elapsed - first.Elapsed; span == 0 || s.scenes[0].dump.Header == nil && first.Elapsed > 0 && d > 0 {
+			span = d // without a header the dumps are dated to whole seconds
 		}
 		used := last.CPU - first.CPU
 		if first.CPU < 0 || span <= 0 || used <= 0 || first.Native != last.Native {

@@ -76,6 +76,17 @@ func withCPU(d *dump.Dump, used ...time.Duration) *dump.Dump {
 	return d
 }
 
+// spins makes the nth dump of a series with a thread that has used so much.
+func spins(nth int, frames []dump.Frame, used time.Duration) *dump.Dump {
+	return withCPU(jvm(nth, thread(1, "pricing", dump.Running, frames)), time.Second+used)
+}
+
+// dated is spins as a JVM itself tells it: with its time by the clock, and the
+// thread's age.
+func dated(nth int, frames []dump.Frame, at, age, used time.Duration) *dump.Dump {
+	return changed(spins(nth, frames, used), func(d *dump.Dump) { d.Taken, d.Threads[0].Elapsed = taken.Add(at), age })
+}
+
 func changed(d *dump.Dump, change func(*dump.Dump)) *dump.Dump {
 	change(d)
 	return d
@@ -156,6 +167,19 @@ func TestFindings(t *testing.T) {
 			dumps: []*dump.Dump{withCPU(jvm(0, thread(1, "pricing", dump.Running, inSpin), thread(2, "other", dump.Waiting, inIdle)), time.Second, time.Second), withCPU(jvm(1, thread(1, "pricing", dump.Running, inSpin), thread(2, "other", dump.Waiting, inIdle)), 5900*time.Millisecond, time.Second)},
 			want:  "`pricing` used 98 % of a core over 5 s, in every dump in `Price.round`: it may run in a loop.",
 		},
+		"spins, by dumps that are dated to whole seconds": {
+			dumps: []*dump.Dump{dated(0, inSpin, 0, 10*time.Second, 3*time.Second), dated(1, inSpin, time.Second, 11900*time.Millisecond, 4850*time.Millisecond)},
+			want:  "`pricing` used 97 % of a core over 1 s, in every dump in `Price.round`: it may run in a loop.",
+		},
+		"spins on a host that has too much to do": {
+			dumps: []*dump.Dump{spins(0, inSpin, 0), spins(1, inSpin, 2*time.Second), spins(2, inSpin, 3*time.Second)},
+			want:  "`pricing` used 30 % of a core over 10 s, in every dump in `Price.round`: it may run in a loop.",
+		},
+		"computes now and then": {
+			dumps: []*dump.Dump{spins(0, inSpin, 0), spins(1, inShop, 2*time.Second), spins(2, inSpin, 3*time.Second)},
+			want:  "Nothing stands out in 1 thread of 3 dumps.",
+			also:  []string{""},
+		},
 		"collects garbage": {
 			dumps: []*dump.Dump{withCPU(jvm(0, gc), time.Second), withCPU(jvm(1, gc), 5*time.Second)},
 			want:  "The garbage collector used 80 % of a core: memory is short, or filled faster than it can be cleared. Look at the heap.",
@@ -212,6 +236,15 @@ func TestFindings(t *testing.T) {
 			dumps: []*dump.Dump{kernel("T (stopped)", dump.Stopped, nil)},
 			want:  "The process is stopped by a signal or a debugger: it does nothing until it is continued (kill -CONT).",
 		},
+		"deadlock, and a runtime that answers no more": {
+			dumps: []*dump.Dump{jvm(0, deadlocked()...), jvm(1, deadlocked()...), kernel("S (sleeping)", dump.Waiting, nil)},
+			want:  "Deadlock: `transfer-1`, `transfer-2` and `transfer-3` wait for each other",
+			also:  []string{""},
+		},
+		"stopped after the first dump": {
+			dumps: []*dump.Dump{jvm(0, busyPool(dump.Waiting, inIdle)...), kernel("T (stopped)", dump.Stopped, nil)},
+			want:  "The process is stopped by a signal or a debugger: it does nothing until it is continued (kill -CONT).",
+		},
 		"zombie": {
 			dumps: []*dump.Dump{kernel("Z (zombie)", dump.Ended, nil)},
 			want:  "The process is a zombie: it has ended, and its parent has not asked how. Look at the parent.",
@@ -236,15 +269,6 @@ func TestFindings(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-		"deadlock, and a runtime that answers no more": {
-			dumps: []*dump.Dump{jvm(0, deadlocked()...), jvm(1, deadlocked()...), kernel("S (sleeping)", dump.Waiting, nil)},
-			want:  "Deadlock: `transfer-1`, `transfer-2` and `transfer-3` wait for each other",
-			also:  []string{""},
-		},
-		"stopped after the first dump": {
-			dumps: []*dump.Dump{jvm(0, busyPool(dump.Waiting, inIdle)...), kernel("T (stopped)", dump.Stopped, nil)},
-			want:  "The process is stopped by a signal or a debugger: it does nothing until it is continued (kill -CONT).",
-		},
 			r := analyse.Series(c.dumps, analyse.Options{})
 			if got := r.Verdict().String(); !strings.HasPrefix(got, c.want) || len(c.also) == 0 && got != c.want {
 				t.Errorf("the verdict is\n%s\nwant\n%s", got, c.want)
