@@ -46,14 +46,16 @@ server, with the run; --out saves them here as well.`,
 // wanted. With --json it prints what RunDumps gives, and the run is told on stderr.
 func showDumps(cmd *cobra.Command, c *client.Client, run, out string) error {
 	found, err := c.RunDumps(cmd.Context(), run, "")
-	if err != nil {
+	if restart.CodeOf(err) == restart.CodeNotFound { // how the run has ended says what it was
+		found = wire.RunDumps{Run: run, Origins: []string{}, Dumps: []wire.Dump{}}
+	} else if err != nil {
 		return fmt.Errorf("look at the dumps: %w", err)
 	}
 	if err := saveDumps(cmd, c, found.Dumps, out); err != nil {
 		return err
 	}
 	return data(cmd, found, func(w io.Writer) {
-		if found.Report == nil || len(found.Dumps) == 0 {
+		if found.Report == nil {
 			fmt.Fprintln(w, "no dump was taken")
 			return
 		}
@@ -66,7 +68,7 @@ func showDumps(cmd *cobra.Command, c *client.Client, run, out string) error {
 }
 
 func saveDumps(cmd *cobra.Command, c *client.Client, list []wire.Dump, out string) error {
-	if out == "" {
+	if out == "" || len(list) == 0 {
 		return nil
 	}
 	if err := os.MkdirAll(out, 0o700); err != nil {
