@@ -50,10 +50,11 @@ func (d DumpStep) Defaults() DumpStep {
 	return d
 }
 
-// Longest is how long the whole series may take by its own limits.
+// Longest is how long the whole series may take by its own limits: each dump its
+// whole timeout.
 func (d DumpStep) Longest() Duration {
 	d = d.Defaults()
-	return Duration(d.Count-1)*d.Interval + d.Timeout
+	return Duration(d.Count-1)*max(d.Interval, d.Timeout) + d.Timeout
 }
 
 // String tells people what is done, a line for each thing.

@@ -109,6 +109,7 @@ func TestDumpRefuses(t *testing.T) {
 		{"count: 4", "count: 0", "line 12: value: dump.count is 0; it must be from 1 to 20"},
 		{"count: 4", "count: 20\n  interval_: 1", `line 13: unknown-key: dump has no key "interval_"`},
 		{"interval: 2s", "interval: 20s", "line 12: contradiction: the series may take 1m8s and task_timeout is 1m0s"},
+		{"timeout: 8s", "timeout: 16s", "line 12: contradiction: the series may take 1m4s and task_timeout is 1m0s"},
 		{"timeout: 8s", "timeout: 3m", "line 14: value: dump.timeout is 3m0s; it must be from 1s to 2m0s"},
 		{"method: auto", "method: gdb", `line 17: value: dump.method is "gdb", which is not known`},
 		{"signal: USR1", "signal: KILL", `line 19: value: dump.signal is "KILL", which is not known`},
