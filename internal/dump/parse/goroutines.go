@@ -263,12 +263,16 @@ func nameOfStack(stack []dump.Frame) string {
 }
 
 // isGoInternal tells whether the runtime itself started a goroutine, for itself.
+// That which writes the dump is none of the service's either.
 func isGoInternal(t dump.Thread) bool {
 	if t.ID == "0" {
 		return true
 	}
 	if len(t.Stack) == 0 {
 		return false
+	}
+	if strings.HasPrefix(t.Stack[0].Function, "runtime/pprof.write") {
+		return true
 	}
 	for _, f := range t.Stack {
 		if !strings.HasPrefix(f.Function, "runtime.") {
