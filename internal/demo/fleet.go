@@ -31,6 +31,7 @@ type Fleet struct {
 	layout Layout
 	agents []*Agent
 	relay  *http.Server
+	served chan error // how the relay's serving ended
 }
 
 // FindAgent finds the agent's program: beside our own, or on the PATH.
@@ -162,6 +163,9 @@ func (f *Fleet) Stop() error {
 	}
 	if f.relay != nil {
 		errs = append(errs, f.relay.Close())
+		if err := <-f.served; !errors.Is(err, http.ErrServerClosed) {
+			errs = append(errs, fmt.Errorf("the demo's relay: %w", err))
+		}
 	}
 	f.agents, f.relay = nil, nil
 	return errors.Join(errs...)

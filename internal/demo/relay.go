@@ -37,6 +37,7 @@ func (f *Fleet) startRelay(ctx context.Context) error {
 			WithHint("another demo may be running; stop it first").Because(err)
 	}
 	f.relay = &http.Server{Handler: f.layout.relay(), ReadHeaderTimeout: 5 * time.Second}
-	go f.relay.Serve(l) //nolint:errcheck // it ends when the fleet is stopped
+	f.served = make(chan error, 1)
+	go func() { f.served <- f.relay.Serve(l) }()
 	return nil
 }
