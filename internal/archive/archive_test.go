@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -350,20 +351,60 @@ func TestBefore(t *testing.T) {
 	}
 }
 
-// TestARoundEnds: hosts that never answer hold up nothing for longer than the
-// run's context.
-func TestARoundEnds(t *testing.T) {
+// TestARoundIsBrokenOff: a round that ends because the run or the server stops is
+// no answer of those who were still being asked: the next round asks them.
+func TestARoundIsBrokenOff(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "web2")
+	w := newWorld(t, "web2", "web3")
+	asked := make(chan struct{}, 3)
 	w.hosts.evidence = func(ctx context.Context, _ string) (protocol.EvidenceReport, error) {
+		asked <- struct{}{}
 		<-ctx.Done()
 		return protocol.EvidenceReport{}, ctx.Err()
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() { defer close(ended); w.Before(ctx, w.run) }()
+	for range 3 {
+		<-asked
+	}
 	cancel()
 	<-ended
+	w.hosts.asked = nil
+	w.hosts.evidence = func(context.Context, string) (protocol.EvidenceReport, error) {
+		return protocol.EvidenceReport{}, errors.New("no answer")
+	}
+	w.Before(t.Context(), w.run)
+	if slices.Sort(w.hosts.asked); !slices.Equal(w.hosts.asked, []string{"web1", "web2", "web3"}) {
+		t.Errorf("asked again: %v", w.hosts.asked)
+	}
+}
+
+// TestWhyThereIsNoEvidence: a person reads what was in the way.
+func TestWhyThereIsNoEvidence(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "web2", "web3")
+	w.hosts.evidence = func(ctx context.Context, host string) (protocol.EvidenceReport, error) {
+		switch host {
+		case "web1":
+			return protocol.EvidenceReport{}, &dispatch.NotSentError{Err: restart.Errorf(restart.CodeUnreachable, "web1 refuses connections")}
+		case "web2":
+			return protocol.EvidenceReport{}, errors.New("unexpected EOF")
+		}
+		return protocol.EvidenceReport{}, &dispatch.RefusedError{Err: restart.Errorf(restart.CodeBusy, "others take evidence")}
+	}
+	w.Before(t.Context(), w.run)
+	list, _, err := w.store.Dumps(t.Context(), store.DumpFilter{Run: w.run.ID})
+	if err != nil || len(list) != 3 {
+		t.Fatal(len(list), err)
+	}
+	for _, d := range list {
+		if want := map[string]string{
+			"web1": "the host gave no evidence: web1 refuses connections", "web2": "the host broke its answer off", "web3": "the host gave no evidence: others take evidence",
+		}[d.Host]; d.Error != want {
+			t.Errorf("%s: %q, want %q", d.Host, d.Error, want)
+		}
+	}
 }
 
 func TestSweep(t *testing.T) {
