@@ -140,6 +140,8 @@ var saidCaptures = map[string]string{
 	"the host gave no evidence in time":                      "хост не успел дать свидетельства",
 	"the host broke its answer off":                          "хост оборвал ответ",
 	"the server had no room for the answer in time":          "у сервера вовремя не нашлось места для ответа",
+	"the server had no time to fetch it":                     "сервер не успел его забрать",
+	"the server could not fetch it":                          "сервер не смог его забрать",
 	"there was no time to look at the dump; it was not kept": "на разбор дампа не хватило времени, он не сохранён",
 	"what the host sent is no dump: %s":                      "хост прислал не дамп: %w",
 	"dump %s has no text: %s":                                "у дампа %s нет текста: %w",
