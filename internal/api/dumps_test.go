@@ -216,6 +216,34 @@ func TestEvidenceBeforeARun(t *testing.T) {
 	}
 }
 
+// TestADumpWithoutBytesWeighsNothing: what a host says of how long a dump is that
+// it has not brought keeps nobody from the dumps of the others.
+func TestADumpWithoutBytesWeighsNothing(t *testing.T) {
+	t.Parallel()
+	s, run := dumped(t)
+	task := run.Tasks[0]
+	lie := store.Dump{
+		ID: restart.NewID(time.Now()), RunID: run.ID, TaskID: task.ID, Host: task.Host, Service: "shop", Environment: run.Environment, Group: run.Group, Origin: store.DumpOfRun, Place: -1, Number: 1, Of: 1,
+		Size: 1 << 40, Error: "no such process", TakenAt: time.Now(), CreatedAt: time.Now(),
+	}
+	if err := s.Store.AddDump(t.Context(), lie, nil); err != nil {
+		t.Fatal(err)
+	}
+	anna := newClient(t, s, s.Token("anna", developer))
+	group, err := anna.RunDumps(t.Context(), run.ID, "")
+	if err != nil || len(group.Report.Hosts) != 3 || len(group.LeftOut) != 0 {
+		t.Errorf("%d hosts are looked at, and not %v: %v", len(group.Report.Hosts), group.LeftOut, err)
+	}
+	for _, d := range group.Dumps {
+		if d.Host != task.Host || d.Stored == 0 {
+			continue
+		}
+		if series, err := anna.DumpReport(t.Context(), d.ID, true); err != nil || len(series.Dumps) != 2 {
+			t.Errorf("the series: %v, %v", series.Dumps, err)
+		}
+	}
+}
+
 // TestUploads: a file is its owner's alone, whatever it is called, and what is
 // none is refused in a sentence.
 func TestUploads(t *testing.T) {

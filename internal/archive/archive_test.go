@@ -191,8 +191,8 @@ func TestHostileHosts(t *testing.T) {
 		t.Errorf("a lie was believed: %.2000v", d)
 	}
 	none := report(n + 2)
-	none.Stored, none.Error = 0, "no such process"
-	if d := w.fetch(none, nil, errors.New("it is not asked for")); d.Error != "no such process" || d.Stored != 0 {
+	none.Stored, none.Size, none.Error = 0, 1<<40, "no such process"
+	if d := w.fetch(none, nil, errors.New("it is not asked for")); d.Error != "no such process" || d.Stored != 0 || d.Size != 0 {
 		t.Errorf("%+v", d)
 	}
 	// A host that can't be asked now is asked again.

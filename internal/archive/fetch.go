@@ -69,8 +69,11 @@ func (a *Archive) room() (more dispatch.Room, leave func()) {
 }
 
 // keep stores a dump. One that is there already was stored by whoever had the
-// run before.
+// run before. The size of one without bytes would be its host's word.
 func (a *Archive) keep(ctx context.Context, d store.Dump, data []byte) error {
+	if len(data) == 0 {
+		d.Size = 0
+	}
 	err := a.cfg.Store.AddDump(ctx, d, data)
 	if restart.CodeOf(err) == restart.CodeConflict {
 		return nil

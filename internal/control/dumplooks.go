@@ -26,14 +26,9 @@ func (v *DumpView) Looks(ctx context.Context) ([]DumpLook, error) {
 	if err != nil {
 		return nil, err
 	}
-	left := int64(maxTogether) - v.Size
+	fit, _ := v.fitting(series)
 	var out []DumpLook
-	for _, d := range series {
-		if d.ID != v.ID {
-			if left -= d.Size; d.Stored == 0 || left < 0 {
-				continue
-			}
-		}
+	for _, d := range fit {
 		parsed, err := v.c.cfg.Dumps.Parsed(ctx, d.ID)
 		if code := restart.CodeOf(err); d.ID != v.ID && (code == restart.CodeInvalid || code == restart.CodeNotFound) {
 			continue // it can't be read: the others can

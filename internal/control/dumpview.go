@@ -111,10 +111,7 @@ func (v *DumpView) SeriesReport(ctx context.Context) (wire.DumpAnalysis, error) 
 	if err != nil {
 		return wire.DumpAnalysis{}, err
 	}
-	var size int64
-	for _, d := range series {
-		size += d.Size
-	}
+	fit, size := v.fitting(series)
 	giveBack, err := v.c.cfg.Dumps.Place(ctx, size)
 	if err != nil {
 		return wire.DumpAnalysis{}, err
@@ -122,11 +119,7 @@ func (v *DumpView) SeriesReport(ctx context.Context) (wire.DumpAnalysis, error) 
 	defer giveBack()
 	var ids []string
 	var dumps []*dump.Dump
-	left := int64(maxTogether)
-	for _, d := range series {
-		if left -= d.Size; d.Stored == 0 || left < 0 {
-			continue
-		}
+	for _, d := range fit {
 		parsed, err := v.c.cfg.Dumps.Parsed(ctx, d.ID)
 		if code := restart.CodeOf(err); code == restart.CodeInvalid || code == restart.CodeNotFound {
 			continue // it can't be read: the others can
@@ -139,6 +132,21 @@ func (v *DumpView) SeriesReport(ctx context.Context) (wire.DumpAnalysis, error) 
 		return v.Report(ctx)
 	}
 	return reportOf(ids, dumps), nil
+}
+
+// fitting leaves this dump, and of the others of its series those that have a
+// text and can be held in memory with it; and tells how long they are together.
+func (v *DumpView) fitting(series []wire.Dump) (fit []wire.Dump, size int64) {
+	size = v.Size
+	for _, d := range series {
+		switch {
+		case d.ID == v.ID:
+			fit = append(fit, d)
+		case d.Stored > 0 && size+d.Size <= maxTogether: // the size of one without bytes is a host's word
+			fit, size = append(fit, d), size+d.Size
+		}
+	}
+	return fit, size
 }
 
 // Threads lists threads of one dump of the file.
@@ -241,7 +249,9 @@ func (c *Control) OpenRunDumps(ctx context.Context, actor restart.Actor, id, ori
 	list := ofOrigin(all, store.DumpOrigin(out.Origin))
 	var size int64
 	for _, d := range list {
-		size += d.Size
+		if d.Stored > 0 {
+			size += d.Size
+		}
 	}
 	if out.giveBack, err = c.cfg.Dumps.Place(ctx, size); err != nil {
 		return nil, err
@@ -278,7 +288,10 @@ func (c *Control) group(ctx context.Context, out *RunDumps, list []store.Dump) e
 	}
 	for _, d := range list {
 		out.Dumps = append(out.Dumps, wireDump(d))
-		if left -= d.Size; d.Stored == 0 || left < 0 {
+		if d.Stored > 0 {
+			left -= d.Size
+		}
+		if d.Stored == 0 || left < 0 {
 			leaveOut(d.Host)
 			continue
 		}
