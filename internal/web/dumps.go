@@ -56,6 +56,9 @@ func (s *site) dumpLineOf(l language, d wire.Dump) dumpLine {
 		line.Verdict = findingOf(l, *d.Verdict)
 	default:
 		line.Verdict = findingView{Tone: toneSkip, Word: say(l, "dumps.unjudged")}
+		if line.Error != "" {
+			line.Verdict.Text = []saidPart{{Text: line.Error}}
+		}
 	}
 	return line
 }

@@ -1,7 +1,6 @@
 package web
 
 import (
-	"cmp"
 	"net/http"
 	"net/url"
 	"slices"
@@ -14,7 +13,6 @@ import (
 	"github.com/restartilka/restartilka/internal/dump"
 	"github.com/restartilka/restartilka/internal/dump/analyse"
 	"github.com/restartilka/restartilka/internal/restart"
-	"github.com/restartilka/restartilka/internal/store"
 	"github.com/restartilka/restartilka/internal/wire"
 )
 
@@ -88,7 +86,6 @@ type looked struct {
 	report *analyse.Report // of the dump that is shown; what takes several is from the whole series
 	lens   *analyse.Lens
 	head   dumpHead
-	admin  bool
 }
 
 // lookAt lets the reader in to the dump of an address.
@@ -103,13 +100,13 @@ func (s *site) lookAt(v *visit, tab dumpTab) (*looked, error) {
 // lookInto reads the dump that the reader was let in to.
 func (s *site) lookInto(v *visit, view *control.DumpView, tab dumpTab) (*looked, error) {
 	if view.Stored == 0 {
-		return nil, restart.Errorf(restart.CodeNotFound, "%s", say(v.lang, "dump.unread", said(v.lang, cmp.Or(view.Error, "–"))))
+		return nil, restart.Errorf(restart.CodeNotFound, "%s", notTaken(v.lang, view))
 	}
 	looks, err := view.Looks(v.Context())
 	if err != nil {
 		return nil, err
 	}
-	x := &looked{view: view, looks: looks, number: numberIn(looks, view.ID, v.URL.Query().Get("dump")), lens: analyse.NewLens(analyse.Options{}), admin: s.cfg.Control.MayAdminister(v.actor)}
+	x := &looked{view: view, looks: looks, number: numberIn(looks, view.ID, v.URL.Query().Get("dump")), lens: analyse.NewLens(analyse.Options{})}
 	if x.number < 0 {
 		return nil, restart.Errorf(restart.CodeNotFound, "%s", say(v.lang, "dump.none", restart.Quote(v.URL.Query().Get("dump"))))
 	}
@@ -148,12 +145,17 @@ func numberIn(looks []control.DumpLook, id, asked string) int {
 }
 
 // lookAddress gives the address of a view of one dump of a series.
-func lookAddress(l control.DumpLook, tab dumpTab) string {
-	address := "/dumps/" + l.ID + tab.path()
-	if l.InFile > 1 {
-		address += "?dump=" + strconv.Itoa(l.InFile)
+func lookAddress(id string, inFile int, tab dumpTab) string {
+	address := "/dumps/" + id + tab.path()
+	if inFile > 1 {
+		address += "?dump=" + strconv.Itoa(inFile)
 	}
 	return address
+}
+
+// afterFirst says how long after the first of its series a dump was taken.
+func afterFirst(l language, d time.Duration) string {
+	return "+" + took(l, d.Round(100*time.Millisecond))
 }
 
 // dumpHeadOf gives what is known of a dump without reading it.
@@ -176,16 +178,14 @@ func (x *looked) headOf(tab dumpTab, now time.Time) dumpHead {
 	if x.dump.Runtime != "" {
 		h.Runtime = runtimeWord(x.lang, x.dump.Runtime)
 	}
-	for _, t := range dumpTabs() {
-		h.Tabs = append(h.Tabs, tabLine{Name: say(x.lang, "dumptab."+string(t)), URL: lookAddress(x.looks[x.number], t), Here: t == tab})
-	}
+	h.Tabs = tabsOf(x.lang, x.id, x.inFile, tab)
 	for i, l := range x.looks {
 		if len(x.looks) == 1 {
 			break
 		}
-		line := seriesLine{URL: lookAddress(l, tab), Name: say(x.lang, "dump.number", i+1), Current: i == x.number}
+		line := seriesLine{URL: lookAddress(l.ID, l.InFile, tab), Name: say(x.lang, "dump.number", i+1), Current: i == x.number}
 		if first := x.looks[0].Parsed.Taken; i > 0 && !first.IsZero() && !l.Parsed.Taken.IsZero() {
-			line.After = "+" + took(x.lang, l.Parsed.Taken.Sub(first).Round(100*time.Millisecond))
+			line.After = afterFirst(x.lang, l.Parsed.Taken.Sub(first))
 		}
 		h.Series = append(h.Series, line)
 	}
@@ -252,17 +252,12 @@ func (x *looked) notes() (out []string) {
 	return out
 }
 
-func (x *looked) upload() bool { return x.view.Origin == string(store.DumpUpload) }
-
-// mayDelete tells whether the reader may: an admin any, and everybody his own.
-func (x *looked) mayDelete() bool { return x.admin || x.upload() }
-
-// downloads gives the ways to take a dump along. They are the API's, which
-// records each.
-func (x *looked) downloads() (out []download) {
-	base := "/api/v1/dumps/" + x.id
-	for _, d := range []struct{ name, path string }{{"raw", "/raw"}, {"json", "/report"}, {"collapsed", "/collapsed"}, {"speedscope", "/speedscope"}} {
-		out = append(out, download{Name: say(x.lang, "downloadname."+d.name), URL: base + d.path, What: say(x.lang, "download."+d.name)})
+// downloadsOf gives ways to take a dump along. They are the API's, which records
+// each.
+func downloadsOf(l language, id string, names ...string) (out []download) {
+	paths := map[string]string{"raw": "/raw", "json": "/report", "collapsed": "/collapsed", "speedscope": "/speedscope"}
+	for _, name := range names {
+		out = append(out, download{Name: say(l, "downloadname."+name), URL: "/api/v1/dumps/" + id + paths[name], What: say(l, "download."+name)})
 	}
 	return out
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/restartilka/restartilka/internal/dump"
+	"github.com/restartilka/restartilka/internal/restart"
 )
 
 // Bounds of the page that shows a dump as it was written.
@@ -42,8 +43,16 @@ func (x *threads) textAt(s dump.Span) string {
 	return withQuery("/dumps/"+x.id+"/text", x.kept(url.Values{"line": {strconv.Itoa(s.First)}, "to": {strconv.Itoa(s.Last)}})) + "#L" + strconv.Itoa(s.First)
 }
 
+// showDumpText shows any text that is kept, whether or not it is understood.
 func (s *site) showDumpText(w http.ResponseWriter, v *visit) error {
-	x, err := s.lookAt(v, tabText)
+	view, err := s.openDump(v, tabText)
+	if err != nil {
+		return err
+	}
+	if view.Stored == 0 {
+		return restart.Errorf(restart.CodeNotFound, "%s", notTaken(v.lang, view))
+	}
+	head, x, err := s.textHead(v, view)
 	if err != nil {
 		return err
 	}
@@ -54,8 +63,8 @@ func (s *site) showDumpText(w http.ResponseWriter, v *visit) error {
 		}
 		return n
 	}
-	page := dumpTextPage{layout: s.layout(v, say(v.lang, "dumptext.title")+" · "+x.head.Title), Head: x.head, Asked: number("line"), From: number("line"), Through: number("to")}
-	if err := x.view.Text(v.Context(), page.fill); err != nil {
+	page := dumpTextPage{layout: s.layout(v, say(v.lang, "dumptext.title")+" · "+head.Title), Head: head, Asked: number("line"), From: number("line"), Through: number("to")}
+	if err := view.Text(v.Context(), page.fill); err != nil {
 		return err
 	}
 	here := "/dumps/" + x.id + "/text"

@@ -71,6 +71,7 @@ var dumpTexts = map[string]text{
 	"dump.deleted":    {"The dump is deleted.", "Дамп удалён."},
 	"dump.none":       {"There is no dump %s, or it is not kept any more.", "Дампа %s нет, или он больше не хранится."},
 	"dump.unread":     {"This dump could not be taken: %s", "Этот дамп снять не удалось: %s"},
+	"dump.notread":    {"This dump is kept, but could not be read: %s. Its text shows what it is.", "Этот дамп сохранён, но прочитать его не удалось: %s. Что в нём, видно из текста."},
 	"dump.cut":        {"It is not whole", "Он неполный"},
 
 	"dumptab.summary": {"Summary", "Главное"},
