@@ -202,6 +202,21 @@ func TestHostileHosts(t *testing.T) {
 	}
 }
 
+// TestAParserThatFallsOver: a text that no parser survives is kept like any other
+// that is not understood, and whoever looks at many dumps passes it by.
+func TestAParserThatFallsOver(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ParseWith(func([]byte) ([]*dump.Dump, error) { panic("index out of range") })
+	d := w.fetch(report(1), packed(t, threads(3)), nil)
+	if d.Stored == 0 || d.Error != "it can't be read" || d.Verdict != nil {
+		t.Errorf("stored: %+v", d)
+	}
+	if _, err := w.Parsed(t.Context(), d.ID); restart.CodeOf(err) != restart.CodeInvalid {
+		t.Errorf("%v, want %s", err, restart.CodeInvalid)
+	}
+}
+
 // TestLongAnswersWait: however many hosts answer with long dumps at once, a few
 // of them are in memory.
 func TestLongAnswersWait(t *testing.T) {
