@@ -43,6 +43,7 @@ func (a *api) getDumpReport(ctx context.Context, actor restart.Actor, in *struct
 	if err != nil {
 		return wire.DumpAnalysis{}, err
 	}
+	defer v.Close()
 	if in.Series {
 		return v.SeriesReport(ctx)
 	}
@@ -57,6 +58,7 @@ func (a *api) listDumpThreads(ctx context.Context, actor restart.Actor, in *stru
 	if err != nil {
 		return wire.List[dump.Thread]{}, err
 	}
+	defer v.Close()
 	threads, next, err := v.Threads(ctx, in.ThreadQuery)
 	return wire.ListOf(threads, next), err
 }
@@ -113,6 +115,7 @@ func (a *api) foldedDump(ctx context.Context, actor restart.Actor, in *dumpID) (
 	if err != nil {
 		return nil, err
 	}
+	defer v.Close()
 	flame, err := v.Flame(ctx, analyse.FlameOptions{})
 	if err != nil {
 		return nil, err
@@ -130,6 +133,7 @@ func (a *api) speedscopeDump(ctx context.Context, actor restart.Actor, in *dumpI
 	if err != nil {
 		return nil, err
 	}
+	defer v.Close()
 	flame, err := v.Flame(ctx, analyse.FlameOptions{})
 	if err != nil {
 		return nil, err

@@ -26,7 +26,10 @@ func (v *DumpView) Looks(ctx context.Context) ([]DumpLook, error) {
 	if err != nil {
 		return nil, err
 	}
-	fit, _ := v.fitting(series)
+	fit, size := v.fitting(series)
+	if err := v.hold(ctx, size); err != nil {
+		return nil, err
+	}
 	var out []DumpLook
 	for _, d := range fit {
 		parsed, err := v.c.cfg.Dumps.Parsed(ctx, d.ID)

@@ -18,17 +18,43 @@ import (
 )
 
 // DumpView is a dump for somebody who was let in, and whose look is recorded:
-// once for a whole page, whatever it shows of it.
+// once for a whole page, whatever it shows of it. Of those that look at much text
+// at once each has one place, from when he first needs it until Close. It is not
+// safe for concurrent use.
 type DumpView struct {
 	wire.Dump
 
-	c     *Control
-	actor restart.Actor
+	c        *Control
+	actor    restart.Actor
+	held     int64  // bytes of text that the place is for
+	giveBack func() // nil = it has none
+}
+
+// Close tells that nobody looks at the dump any more, so that others can. It may
+// be called twice, and the dump be looked at again after it.
+func (v *DumpView) Close() {
+	if v.giveBack != nil {
+		v.giveBack()
+		v.held, v.giveBack = 0, nil
+	}
+}
+
+// hold waits for a place for so much text. Nobody waits for one who has one.
+func (v *DumpView) hold(ctx context.Context, size int64) error {
+	if v.giveBack != nil && size <= v.held {
+		return nil
+	}
+	v.Close()
+	giveBack, err := v.c.cfg.Dumps.Place(ctx, size)
+	if err == nil {
+		v.held, v.giveBack = size, giveBack
+	}
+	return err
 }
 
 // OpenDump lets somebody in to a dump (otherwise CodeForbidden, or CodeNotFound
 // for an upload of somebody else). part says for the record what is looked at:
-// "page", "text", "report".
+// "page", "text", "report". What is looked at must be closed.
 func (c *Control) OpenDump(ctx context.Context, actor restart.Actor, id, part string) (*DumpView, error) {
 	d, err := c.letIn(ctx, actor, id, part)
 	if err != nil {
@@ -37,14 +63,22 @@ func (c *Control) OpenDump(ctx context.Context, actor restart.Actor, id, part st
 	return &DumpView{Dump: wireDump(d), c: c, actor: actor}, nil
 }
 
+// holdBoth takes one place for two dumps: each of two people who compare could
+// have one, and wait for the other's.
+func (v *DumpView) holdBoth(ctx context.Context, other *DumpView) error {
+	err := v.hold(ctx, v.Size+other.Size)
+	if err == nil {
+		other.held, other.giveBack = v.held, func() {}
+	}
+	return err
+}
+
 // Text lends read what was captured, byte for byte but for what was redacted. It
 // is as hostile as anything that a service prints.
 func (v *DumpView) Text(ctx context.Context, read func(text []byte)) error {
-	giveBack, err := v.c.cfg.Dumps.Place(ctx, v.Size)
-	if err != nil {
+	if err := v.hold(ctx, v.Size); err != nil {
 		return err
 	}
-	defer giveBack()
 	text, err := v.c.cfg.Dumps.Text(ctx, v.ID)
 	if err == nil {
 		read(text)
@@ -61,6 +95,9 @@ func (v *DumpView) Stream(ctx context.Context) (io.ReadCloser, error) {
 // Dumps gives the dumps of the file in their order. They are shared with others:
 // nobody changes them.
 func (v *DumpView) Dumps(ctx context.Context) ([]*dump.Dump, error) {
+	if err := v.hold(ctx, v.Size); err != nil {
+		return nil, err
+	}
 	return v.c.cfg.Dumps.Parsed(ctx, v.ID)
 }
 
@@ -112,11 +149,9 @@ func (v *DumpView) SeriesReport(ctx context.Context) (wire.DumpAnalysis, error) 
 		return wire.DumpAnalysis{}, err
 	}
 	fit, size := v.fitting(series)
-	giveBack, err := v.c.cfg.Dumps.Place(ctx, size)
-	if err != nil {
+	if err := v.hold(ctx, size); err != nil {
 		return wire.DumpAnalysis{}, err
 	}
-	defer giveBack()
 	var ids []string
 	var dumps []*dump.Dump
 	for _, d := range fit {

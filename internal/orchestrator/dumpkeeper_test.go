@@ -104,7 +104,7 @@ func TestDumpsThatAreLate(t *testing.T) {
 				leave()
 				others.Wait()
 				if len(dumps.stored) != len(c.want) {
-					t.Errorf("stored: %q", dumps.stored)
+					t.Errorf("stored: %v", dumps.stored)
 				}
 				for n, why := range c.want {
 					if got, there := dumps.stored[n]; !there || got != why {

@@ -5,8 +5,6 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/control"
@@ -88,13 +86,18 @@ type looked struct {
 	head   dumpHead
 }
 
-// lookAt lets the reader in to the dump of an address.
+// lookAt lets the reader in to the dump of an address. Its view must be closed:
+// before the page is sent, as others wait for those who look at much.
 func (s *site) lookAt(v *visit, tab dumpTab) (*looked, error) {
 	view, err := s.openDump(v, tab)
 	if err != nil {
 		return nil, err
 	}
-	return s.lookInto(v, view, tab)
+	x, err := s.lookInto(v, view, tab)
+	if err != nil {
+		view.Close()
+	}
+	return x, err
 }
 
 // lookInto reads the dump that the reader was let in to.
@@ -112,7 +115,7 @@ func (s *site) lookInto(v *visit, view *control.DumpView, tab dumpTab) (*looked,
 	}
 	x.threads = newThreads(v.lang, view.ID, looks[x.number].Parsed, nil)
 	x.inFile = looks[x.number].InFile
-	x.report = s.reports.of(looks, x.number)
+	x.report = s.reports.of(looks, x.number, s.cfg.Control.DumpDeletions())
 	x.head = x.headOf(tab, s.cfg.Now())
 	return x, nil
 }
@@ -260,59 +263,6 @@ func downloadsOf(l language, id string, names ...string) (out []download) {
 		out = append(out, download{Name: say(l, "downloadname."+name), URL: "/api/v1/dumps/" + id + paths[name], What: say(l, "download."+name)})
 	}
 	return out
-}
-
-// reportsKept is how many reports are kept in memory: those of a dump that
-// somebody looks at are asked for again with each of its pages.
-const reportsKept = 12
-
-// reports remembers what dumps say: a dump never changes.
-type reports struct {
-	mu    sync.Mutex
-	byKey map[string]*analyse.Report
-	order []string
-}
-
-// of gives the report of one dump of a series: that of the whole series where
-// its picture is of this dump, or else that of this dump alone, with what only
-// a series tells.
-func (r *reports) of(looks []control.DumpLook, number int) *analyse.Report {
-	all := r.get(looks)
-	if all.Picture == number {
-		return all
-	}
-	alone := *r.get(looks[number : number+1])
-	alone.Hot, alone.Stuck, alone.Span = all.Hot, all.Stuck, all.Span
-	return &alone
-}
-
-func (r *reports) get(looks []control.DumpLook) *analyse.Report {
-	var name strings.Builder
-	for _, l := range looks {
-		name.WriteString(l.ID + "." + strconv.Itoa(l.InFile) + " ")
-	}
-	key := name.String()
-	r.mu.Lock()
-	report := r.byKey[key]
-	r.mu.Unlock()
-	if report != nil {
-		return report
-	}
-	dumps := make([]*dump.Dump, 0, len(looks))
-	for _, l := range looks {
-		dumps = append(dumps, l.Parsed)
-	}
-	report = analyse.Series(dumps, analyse.Options{})
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.byKey[key] == nil {
-		if r.order = append(r.order, key); len(r.order) > reportsKept {
-			delete(r.byKey, r.order[0])
-			r.order = slices.Delete(r.order, 0, 1)
-		}
-	}
-	r.byKey[key] = report
-	return report
 }
 
 // comparable offers the other dumps of the same host and service.

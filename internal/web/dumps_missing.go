@@ -34,6 +34,7 @@ func (s *site) showMissing(w http.ResponseWriter, v *visit, view *control.DumpVi
 		page.Notes = append(page.Notes, said(v.lang, shorten(n, maxFrameRow)))
 	}
 	page.beside(v.lang, view)
+	view.Close()
 	return s.show(w, v, status, pageDump, page)
 }
 

@@ -170,6 +170,7 @@ func (s *site) dumpAgain(w http.ResponseWriter, v *visit, sent filled, status in
 	if err != nil {
 		return err
 	}
+	defer view.Close()
 	if view.Stored == 0 {
 		return s.showMissing(w, v, view, nil, sent, status)
 	}
@@ -203,6 +204,7 @@ func (s *site) dumpAgain(w http.ResponseWriter, v *visit, sent filled, status in
 	page.groups(x)
 	page.remains(x)
 	page.beside(v.lang, view)
+	view.Close()
 	return s.show(w, v, status, pageDump, page)
 }
 

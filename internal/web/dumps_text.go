@@ -49,6 +49,7 @@ func (s *site) showDumpText(w http.ResponseWriter, v *visit) error {
 	if err != nil {
 		return err
 	}
+	defer view.Close()
 	if view.Stored == 0 {
 		return restart.Errorf(restart.CodeNotFound, "%s", notTaken(v.lang, view))
 	}
@@ -75,6 +76,7 @@ func (s *site) showDumpText(w http.ResponseWriter, v *visit) error {
 	if page.Last < page.All {
 		page.Next, page.End = goTo(page.Last+1), goTo(page.All)
 	}
+	view.Close()
 	return s.show(w, v, http.StatusOK, pageDumpText, page)
 }
 
