@@ -248,7 +248,8 @@ type RunDumps struct {
 	giveBack func()
 }
 
-// Close tells that nobody looks at the dumps any more, so that others can.
+// Close tells that nobody looks at the dumps any more, so that others can. It may
+// be called twice.
 func (r *RunDumps) Close() { r.giveBack() }
 
 // OpenRunDumps gives what the dumps of a run say together. origin chooses which;

@@ -149,6 +149,7 @@ func (s *site) showRunDumps(w http.ResponseWriter, v *visit) error {
 	if page.Compare, err = s.pairs(v, all); err != nil {
 		return err
 	}
+	all.Close() // nobody waits for who reads the page slowly
 	return s.show(w, v, http.StatusOK, pageRunDumps, page)
 }
 

@@ -3,7 +3,6 @@ package web
 import (
 	"context"
 	"net/http"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -62,14 +61,18 @@ func TestPagesOfALargeDumpWait(t *testing.T) {
 // A page that is being read holds no place any more.
 func TestSlowReadersHoldNoPlace(t *testing.T) {
 	f := newFixture(t)
-	f.signIn()
-	res := f.upload(f.signIn(), "big.txt", apitest.JVM{Illness: apitest.OneLock, Workers: 1500, Taken: time.Now()}.Text())
-	id := strings.TrimPrefix(res.Header.Get("Location"), "/dumps/")
+	text := apitest.JVM{Illness: apitest.OneLock, Workers: 1500, Taken: time.Now()}.Text()
+	run := f.newRun("nginx", 1)
+	f.create(run)
+	dump := f.stored(run, "web1.nginx.example.com", 1, text, "")
 	w := &slowReader{header: http.Header{}}
-	for _, page := range []func(http.ResponseWriter, *visit) error{f.site.showDump, f.site.listThreads, f.site.showLocks, f.site.showFlame, f.site.showDumpText} {
-		req, err := http.NewRequestWithContext(t.Context(), "GET", "/dumps/"+id, nil)
+	for _, page := range []struct {
+		id   string
+		show func(http.ResponseWriter, *visit) error
+	}{{dump.ID, f.site.showDump}, {dump.ID, f.site.listThreads}, {dump.ID, f.site.showLocks}, {dump.ID, f.site.showFlame}, {dump.ID, f.site.showDumpText}, {run.ID, f.site.showRunDumps}} {
+		req, err := http.NewRequestWithContext(t.Context(), "GET", "/", nil)
 		f.must(err)
-		req.SetPathValue("id", id)
+		req.SetPathValue("id", page.id)
 		w.free = func() {
 			for range 2 {
 				give, err := f.archive.Place(t.Context(), 100<<20)
@@ -77,9 +80,9 @@ func TestSlowReadersHoldNoPlace(t *testing.T) {
 				defer give()
 			}
 		}
-		f.must(page(w, &visit{Request: req, actor: restart.Actor{Name: "dana", Roles: []restart.Role{restart.RoleDeveloper}}, lang: english}))
+		f.must(page.show(w, &visit{Request: req, actor: restart.Actor{Name: "dana", Roles: []restart.Role{restart.RoleDeveloper}}, lang: english}))
 	}
-	if w.pages != 5 {
+	if w.pages != 6 {
 		t.Errorf("%d pages were read", w.pages)
 	}
 }
