@@ -2,12 +2,15 @@ package web
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/restartilka/restartilka/internal/api/apitest"
 	"github.com/restartilka/restartilka/internal/dump/pack"
+	"github.com/restartilka/restartilka/internal/intake"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/store"
 )
@@ -57,5 +60,31 @@ func TestADumpThatIsNotUnderstood(t *testing.T) {
 	}
 	if res := f.post(path, url.Values{"reason": {"it holds a customer's data"}}, "Cookie", root); res.StatusCode != http.StatusSeeOther {
 		t.Errorf("deleted: %s", res.Status)
+	}
+}
+
+// timed is an answer whose request may be given more time.
+type timed struct {
+	*httptest.ResponseRecorder
+
+	until time.Time
+}
+
+func (t *timed) SetReadDeadline(at time.Time) error {
+	t.until = at
+	return nil
+}
+
+// A file that comes slowly has as much time in the browser as by the API.
+func TestASlowUploadHasTime(t *testing.T) {
+	f := newFixture(t)
+	form := "--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.txt\"\r\n\r\n" + apitest.JVM{Illness: apitest.Healthy, Workers: 3, Taken: time.Now()}.Text() + "\r\n--x--\r\n"
+	req := httptest.NewRequestWithContext(t.Context(), "POST", "/dumps", strings.NewReader(form))
+	req.Header.Set("Content-Type", "multipart/form-data; boundary=x")
+	w := &timed{ResponseRecorder: httptest.NewRecorder()}
+	began := time.Now()
+	f.must(f.site.uploadDump(w, &visit{Request: req, actor: restart.Actor{Name: "dana", Roles: []restart.Role{restart.RoleDeveloper}}, lang: english}))
+	if w.Code != http.StatusSeeOther || w.until.Before(began.Add(intake.Patience)) {
+		t.Errorf("%d: the server reads until %s, as of any request", w.Code, w.until)
 	}
 }
