@@ -99,11 +99,10 @@ func (s *site) showRunDumps(w http.ResponseWriter, v *visit) error {
 		return err
 	}
 	origin := v.URL.Query().Get("of")
-	there, err := s.countDumps(v, run)
+	stamp, err := s.stampOfDumps(v, run)
 	if err != nil {
 		return err
 	}
-	stamp := string(run.State) + "." + strconv.Itoa(there)
 	if v.URL.Query().Get("seen") == stamp { // nothing is new: nothing is looked at, and nothing recorded
 		w.WriteHeader(http.StatusNoContent)
 		return nil
@@ -160,13 +159,15 @@ func boolOf(b bool) int {
 	return 0
 }
 
-// countDumps tells how many dumps a run has so far, up to a bound.
-func (s *site) countDumps(v *visit, run restart.Run) (int, error) {
-	list, next, err := s.cfg.Control.Dumps(v.Context(), v.actor, wire.DumpQuery{Run: run.ID, Limit: wire.MaxPage})
-	if next != "" && len(list) > 0 {
-		return -1, err // too many to be counted: each time is new
+// stampOfDumps changes with each dump that comes: their number, up to a bound,
+// and the newest of them.
+func (s *site) stampOfDumps(v *visit, run restart.Run) (string, error) {
+	list, _, err := s.cfg.Control.Dumps(v.Context(), v.actor, wire.DumpQuery{Run: run.ID, Limit: wire.MaxPage})
+	stamp := string(run.State) + "." + strconv.Itoa(len(list))
+	if len(list) > 0 {
+		stamp += "." + list[0].ID
 	}
-	return len(list), err
+	return stamp, err
 }
 
 // groupBoard renders the report of a group.

@@ -19,6 +19,7 @@ import (
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/store"
+	"github.com/restartilka/restartilka/internal/wire"
 )
 
 // dumped is a run over hosts with three dumps of each; their ids by host.
@@ -266,6 +267,43 @@ func TestLooksAtDumpsAreRecorded(t *testing.T) {
 	}
 	if text := f.ok("/runs/"+run.ID, "Cookie", vic); strings.Contains(text, "What the thread dumps say") {
 		t.Error("the run's page leads a viewer to what he may not see")
+	}
+}
+
+// A page of a large run notices each dump that comes, however many there are.
+func TestALargeGroupGoesOn(t *testing.T) {
+	f := newFixture(t)
+	cookie := f.signIn()
+	run := f.newRun("nginx", 1)
+	f.create(run)
+	f.to(run, restart.RunRunning, "", "")
+	place := 0
+	add := func() {
+		place++
+		now := time.Now()
+		f.must(f.store.AddDump(t.Context(), store.Dump{
+			ID: restart.NewID(now), RunID: run.ID, TaskID: run.Tasks[0].ID, Host: run.Tasks[0].Host, Service: "nginx", Environment: run.Environment, Group: run.Group, Origin: store.DumpOfRun,
+			Place: place, Number: 1, Of: 1, TakenAt: now, CreatedAt: now, Error: "no such process",
+		}, nil))
+	}
+	for range wire.MaxPage + 2 {
+		add()
+	}
+	path := "/runs/" + run.ID + "/dumps"
+	ask := func() int {
+		poll := regexp.MustCompile(`hx-get="(/runs/[^"]*seen=[^"]*)"`).FindStringSubmatch(f.do("GET", path, "", "Cookie", cookie).body)
+		if poll == nil {
+			t.Fatal("the page does not ask for more")
+		}
+		path = strings.ReplaceAll(poll[1], "&amp;", "&")
+		return f.do("GET", path, "", "Cookie", cookie).StatusCode
+	}
+	if got := ask(); got != http.StatusNoContent {
+		t.Errorf("nothing is new: %d", got)
+	}
+	add()
+	if got := f.do("GET", path, "", "Cookie", cookie).StatusCode; got != http.StatusOK {
+		t.Errorf("one more: %d", got)
 	}
 }
 
