@@ -244,6 +244,7 @@ type RunDumps struct {
 
 	Run   restart.Run
 	Hosts []analyse.Host // that the report is made of
+	Looks [][]DumpLook   // the dumps of each of Hosts, and where each is kept
 
 	giveBack func()
 }
@@ -339,10 +340,13 @@ func (c *Control) group(ctx context.Context, out *RunDumps, list []store.Dump) e
 			return err
 		}
 		if n := len(out.Hosts); n == 0 || out.Hosts[n-1].Name != d.Host {
-			out.Hosts = append(out.Hosts, analyse.Host{Name: d.Host})
+			out.Hosts, out.Looks = append(out.Hosts, analyse.Host{Name: d.Host}), append(out.Looks, nil)
 		}
-		host := &out.Hosts[len(out.Hosts)-1]
-		host.Dumps = append(host.Dumps, parsed...)
+		last := len(out.Hosts) - 1
+		for i, p := range parsed {
+			out.Hosts[last].Dumps = append(out.Hosts[last].Dumps, p)
+			out.Looks[last] = append(out.Looks[last], DumpLook{Dump: wireDump(d), InFile: i + 1, Parsed: p})
+		}
 	}
 	out.LeftOut = slices.DeleteFunc(out.LeftOut, func(name string) bool {
 		return slices.ContainsFunc(out.Hosts, func(h analyse.Host) bool { return h.Name == name })

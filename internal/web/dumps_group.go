@@ -175,39 +175,39 @@ type groupBoard struct {
 	lang    language
 	all     *control.RunDumps
 	domain  string
-	dumps   map[string][]wire.Dump // by host, those that were read
-	picture map[string]string      // by host, the dump that its report tells of
+	dumps   map[string][]wire.Dump      // by host, those that have a text
+	picture map[string]control.DumpLook // by host, the dump that its report tells of
 	hosts   int
 }
 
 func newGroupBoard(l language, all *control.RunDumps) *groupBoard {
-	g := &groupBoard{lang: l, all: all, dumps: map[string][]wire.Dump{}, picture: map[string]string{}, hosts: len(all.Report.Hosts)}
+	g := &groupBoard{lang: l, all: all, dumps: map[string][]wire.Dump{}, picture: map[string]control.DumpLook{}, hosts: len(all.Report.Hosts)}
 	var names []string
 	for _, d := range all.Dumps {
 		if d.Stored > 0 {
 			g.dumps[d.Host] = append(g.dumps[d.Host], d)
 		}
 	}
+	looks := map[string][]control.DumpLook{}
+	for i, h := range all.Hosts {
+		looks[h.Name] = all.Looks[i]
+	}
 	for _, h := range all.Report.Hosts {
 		names = append(names, h.Name)
-		list := g.dumps[h.Name]
-		if len(list) == 0 {
-			continue
+		if list := looks[h.Name]; h.Report != nil && h.Report.Picture < len(list) {
+			g.picture[h.Name] = list[h.Report.Picture]
 		}
-		last := len(list) - 1
-		if h.Report != nil {
-			last = min(h.Report.Picture, last)
-		}
-		g.picture[h.Name] = list[last].ID
 	}
 	g.domain = commonDomain(names)
 	return g
 }
 
-func (g *groupBoard) link(host, more string) threadLink {
+// link gives a view of the dump that the report of a host tells of.
+func (g *groupBoard) link(host string, tab dumpTab, values url.Values) threadLink {
 	link := threadLink{Name: restart.Escape(strings.TrimSuffix(host, g.domain))}
-	if id := g.picture[host]; id != "" {
-		link.URL = "/dumps/" + id + more
+	if look, ok := g.picture[host]; ok {
+		x := threads{inFile: look.InFile}
+		link.URL = withQuery("/dumps/"+look.ID+tab.path(), x.kept(values))
 	}
 	return link
 }
@@ -218,7 +218,7 @@ func (g *groupBoard) finding(f analyse.Finding) findingView {
 	case f.Key != "" && len(f.Hosts) != 1:
 		view.URL, view.Link = "#cluster-"+clusterID(f.Key), say(g.lang, "rundumps.where")
 	case len(f.Hosts) == 1:
-		view.URL, view.Link = g.link(f.Hosts[0], "").URL, say(g.lang, "rundumps.host")
+		view.URL, view.Link = g.link(f.Hosts[0], tabSummary, nil).URL, say(g.lang, "rundumps.host")
 	}
 	return view
 }
@@ -254,7 +254,7 @@ func (p *runDumpsPage) fill(g *groupBoard) {
 	}
 	for _, h := range r.Hosts {
 		if h.Outlier {
-			out := outlierView{threadLink: g.link(h.Name, "")}
+			out := outlierView{threadLink: g.link(h.Name, tabSummary, nil)}
 			for _, d := range h.Differs[:min(len(h.Differs), shownDeviations)] {
 				out.Why = append(out.Why, deviationOf(g.lang, d))
 			}
@@ -277,7 +277,7 @@ func (p *runDumpsPage) fill(g *groupBoard) {
 
 func (g *groupBoard) host(h analyse.HostReport) groupHostView {
 	x := &threads{lang: g.lang}
-	view := groupHostView{threadLink: g.link(h.Name, ""), Threads: h.Threads, States: x.states(h.States), Verdict: findingOf(g.lang, h.Verdict), Outlier: h.Outlier}
+	view := groupHostView{threadLink: g.link(h.Name, tabSummary, nil), Threads: h.Threads, States: x.states(h.States), Verdict: findingOf(g.lang, h.Verdict), Outlier: h.Outlier}
 	view.Verdict.More = nil // the page of the host has it
 	if list := g.dumps[h.Name]; len(list) > 1 {
 		for i, d := range list {
@@ -300,7 +300,7 @@ func (g *groupBoard) cluster(c analyse.Cluster) clusterView {
 		} else if frame := cmp.Or(c.Does.Own, c.Frame); frame != "" {
 			query.Set("text", shorten(frame, maxThreadFilter))
 		}
-		view.Shares = append(view.Shares, hostShareView{threadLink: g.link(h.Name, withQuery("/threads", query)), Number: h.Threads, Of: h.Of, Percent: percentOf(h.Threads, h.Of)})
+		view.Shares = append(view.Shares, hostShareView{threadLink: g.link(h.Name, tabThreads, query), Number: h.Threads, Of: h.Of, Percent: percentOf(h.Threads, h.Of)})
 	}
 	return view
 }

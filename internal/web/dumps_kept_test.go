@@ -63,6 +63,25 @@ func TestADumpThatIsNotUnderstood(t *testing.T) {
 	}
 }
 
+// The page of a group leads to the dump that the report of a host is of, whatever
+// else of that host is kept, and wherever in its file it stands.
+func TestAGroupLeadsToThePicture(t *testing.T) {
+	f := newFixture(t)
+	cookie := f.signIn()
+	run := f.newRun("nginx", 2)
+	f.create(run)
+	text := apitest.JVM{Illness: apitest.Circle, Workers: 9, Taken: time.Now()}.Text()
+	f.stored(run, "web1.nginx.example.com", 1, "no dump at all\n", "no thread dump is in this text")
+	first := f.stored(run, "web1.nginx.example.com", 2, text, "")
+	second := f.stored(run, "web2.nginx.example.com", 3, apitest.JVM{Illness: apitest.Healthy, Workers: 9, Taken: time.Now()}.Text()+text, "")
+	body := f.do("GET", "/runs/"+run.ID+"/dumps", "", "Cookie", cookie).body
+	for _, want := range []string{`href="/dumps/` + first.ID + `">web1`, `href="/dumps/` + second.ID + `?dump=2">web2`, `/dumps/` + second.ID + `/threads?dump=2&amp;group=`} {
+		if !strings.Contains(body, want) {
+			t.Errorf("there is no %s in\n%s", want, body)
+		}
+	}
+}
+
 // timed is an answer whose request may be given more time.
 type timed struct {
 	*httptest.ResponseRecorder
