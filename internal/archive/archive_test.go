@@ -468,3 +468,28 @@ func TestMuchIsSweptAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// TestEvidenceFillsNoDisk: what is kept beside dumps, or instead of one, counts as
+// they do.
+func TestEvidenceFillsNoDisk(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.Archive = archive.New(archive.Config{Store: w.store, Hosts: w.hosts, MaxBytes: 1})
+	w.hosts.evidence = func(context.Context, string) (protocol.EvidenceReport, error) {
+		return protocol.EvidenceReport{Items: []protocol.EvidenceItem{{Kind: "journal", Text: "a line"}}, TakenAt: time.Now()}, nil
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); w.Run(ctx) }()
+	defer func() { cancel(); <-ended }()
+	w.Before(ctx, w.run)
+	for {
+		list, _, err := w.store.Dumps(ctx, store.DumpFilter{}) // the test's own limit bounds this
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(list) == 0 {
+			break
+		}
+	}
+}

@@ -78,11 +78,14 @@ func (a *Archive) keep(ctx context.Context, d store.Dump, data []byte) error {
 	if restart.CodeOf(err) == restart.CodeConflict {
 		return nil
 	}
-	if err == nil && len(data) > 0 {
-		a.grew(len(data))
+	if err != nil {
+		return err
+	}
+	a.grew(len(data) + len(d.Evidence)) // which is packed when it is stored: rather too much than too little
+	if len(data) > 0 {
 		a.cfg.Kept(d.Runtime, d.Origin)
 	}
-	return err
+	return nil
 }
 
 // originOf reads a host's word.

@@ -116,6 +116,7 @@ func Exercise(t *testing.T, newDSN storetest.NewDSN) {
 		"history of before":           exerciseHistoryMigration,
 		"dumps":                       exerciseDumps,
 		"dumps that are dropped":      exerciseDumpRetention,
+		"what dumps take":             exerciseDumpWeights,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
