@@ -117,6 +117,7 @@ func Exercise(t *testing.T, newDSN storetest.NewDSN) {
 		"dumps":                       exerciseDumps,
 		"dumps that are dropped":      exerciseDumpRetention,
 		"what dumps take":             exerciseDumpWeights,
+		"dumps dropped at once":       exerciseDumpDropping,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -270,8 +270,11 @@ type Retention struct {
 	Bytes   int64     // and the oldest, until no more are left: uploads first, so that nobody can put evidence out by them
 }
 
-// dropBatch is how many dumps one transaction drops: others write meanwhile.
-const dropBatch = 100
+// What one transaction drops at most: others wait to write meanwhile.
+const (
+	dropBatch = 100      // dumps
+	dropBytes = 64 << 20 // of theirs, but for a single one that has more
+)
 
 // DropDumps drops what a retention does not keep, the oldest first, and tells
 // how many dumps and bytes that was.
@@ -315,6 +318,9 @@ func (s *Store) dropSome(ctx context.Context, keep Retention) (n int, bytes int6
 			gone = gone[:enough]
 		}
 		for _, o := range gone {
+			if n > 0 && bytes+o.weight > dropBytes {
+				break
+			}
 			if _, err := t.exec(ctx, "DELETE FROM dumps WHERE id = ?", o.id); err != nil {
 				return err
 			}

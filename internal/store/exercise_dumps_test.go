@@ -176,6 +176,26 @@ func exerciseDumpWeights(t *testing.T, newDSN storetest.NewDSN) {
 	}
 }
 
+// exerciseDumpDropping: one transaction drops a number of bytes, and one dump at least.
+func exerciseDumpDropping(t *testing.T, newDSN storetest.NewDSN) {
+	for name, c := range map[string]struct {
+		stored int
+		want   int
+	}{"light": {30 << 20, 2}, "heavy": {40 << 20, 1}, "too heavy": {100 << 20, 1}} {
+		dsn := newDSN(t)
+		if _, err := store.BeforeDumpWeight(t.Context(), dsn, c.stored, 0); err != nil {
+			t.Fatal(err)
+		}
+		s := storetest.Open(t, dsn)
+		for left := 2; left > 0; left -= c.want {
+			n, size, err := store.DropSome(t.Context(), s, store.Retention{Bytes: 1})
+			if err != nil || n != c.want || size != int64(n*c.stored) {
+				t.Fatalf("%s: %d dumps of %d bytes at once, %v; want %d", name, n, size, err, c.want)
+			}
+		}
+	}
+}
+
 func exerciseDumpRetention(t *testing.T, newDSN storetest.NewDSN) {
 	s := storetest.Open(t, newDSN(t))
 	ctx := t.Context()

@@ -84,6 +84,11 @@ func BeforeDumpWeight(ctx context.Context, dsn string, stored, evidence int) (id
 	return ids, err
 }
 
+// DropSome drops what one transaction of DropDumps does.
+func DropSome(ctx context.Context, s *Store, keep Retention) (n int, bytes int64, err error) {
+	return s.dropSome(ctx, keep)
+}
+
 // before makes a database as it was before a migration, with some rows in it.
 func before(ctx context.Context, dsn string, migration int, insert func(context.Context, tx) error) (err error) {
 	s := &Store{log: slog.New(slog.DiscardHandler)}
