@@ -89,6 +89,15 @@ func DropSome(ctx context.Context, s *Store, keep Retention) (n int, bytes int64
 	return s.dropSome(ctx, keep)
 }
 
+// ApplyNext applies one migration more than there are.
+func ApplyNext(ctx context.Context, s *Store, text string) error {
+	all, err := readMigrations(migrationFiles)
+	if err != nil {
+		return err
+	}
+	return s.apply(ctx, append(all, migration{version: len(all) + 1, name: "next", text: text}))
+}
+
 // before makes a database as it was before a migration, with some rows in it.
 func before(ctx context.Context, dsn string, migration int, insert func(context.Context, tx) error) (err error) {
 	s := &Store{log: slog.New(slog.DiscardHandler)}
