@@ -191,7 +191,7 @@ func (s *site) dumpAgain(w http.ResponseWriter, v *visit, sent filled, status in
 		page.Findings = append(page.Findings, x.finding(i+1, f))
 	}
 	for _, h := range r.Hot[:min(len(r.Hot), shownHot)] {
-		view := hotView{Thread: x.find(h.ID, h.Name), Percent: percentOfCore(h.Percent), Wide: min(int(h.Percent+.5), 100), CPU: h.CPU, Same: h.Same, Internal: h.Internal}
+		view := hotView{Thread: x.find(h.ID, h.Name), Percent: percentOfCore(x.lang, h.Percent), Wide: min(int(h.Percent+.5), 100), CPU: h.CPU, Same: h.Same, Internal: h.Internal}
 		view.Frame, _ = topOf(h.Does)
 		page.Hot = append(page.Hot, view)
 	}
@@ -364,9 +364,9 @@ func topOf(d analyse.Doing) (frameLine, bool) {
 }
 
 // percentOfCore says how much of one processor was used.
-func percentOfCore(p float64) string {
+func percentOfCore(l language, p float64) string {
 	if p < 10 {
-		return strconv.FormatFloat(p, 'f', 1, 64) + " %"
+		return decimal(l, p, 1) + " %"
 	}
 	return strconv.Itoa(int(p+.5)) + " %"
 }
