@@ -201,7 +201,21 @@ func TestUploadedDump(t *testing.T) {
 	f.says(path+"?dump=2", cookie, "en", "Deadlock: order-writer and basket-sweeper")
 	f.says(path+"/threads?dump=2&name=order", cookie, "en", "1 of 19 threads")
 	f.says(path+"/threads/1?dump=2", cookie, "en", "http-nio-8080-exec-1")
+	text := f.do("GET", path+"/text?dump=2&line=1", "", "Cookie", cookie).body
+	for _, want := range []string{`<input type="hidden" name="dump" value="2">`, `href="` + path + `/threads?dump=2"`, `aria-current="true">Dump 2`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the text forgets which dump it is of: there is no %s", want)
+		}
+	}
+	long := f.upload(cookie, "long.txt", apitest.JVM{Illness: apitest.Healthy, Workers: 60, Taken: now}.Text()+apitest.JVM{Illness: apitest.Healthy, Workers: 60, Taken: now.Add(time.Minute)}.Text()).Header.Get("Location")
+	text = f.do("GET", long+"/text?dump=2&line=700", "", "Cookie", cookie).body
+	for _, want := range []string{`href="` + long + `/text?dump=2"`, `href="` + long + `/text?dump=2&amp;line=1"`, `href="` + long + `/text?dump=2&amp;line=1001"`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("from one page of the text to the next: there is no %s", want)
+		}
+	}
 	f.says("/dumps", cookie, "en", "Files of yours", "alert(2)")
+	f.post(strings.TrimSuffix(long, "/")+"/delete", url.Values{}, "Cookie", cookie)
 	other, _ := f.token("eve", restart.RoleDeveloper)
 	in := f.post("/sign-in", url.Values{"name": {"eve"}, "secret": {other}})
 	eve := in.Cookies()[0].Name + "=" + in.Cookies()[0].Value

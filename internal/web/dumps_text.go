@@ -27,6 +27,7 @@ type dumpTextPage struct {
 	Start, End           string
 	Asked, From, Through int // lines that were asked for; 0 = none
 	Empty                bool
+	InFile               int // which dump of the file the reader came from
 }
 
 type textLine struct {
@@ -64,14 +65,14 @@ func (s *site) showDumpText(w http.ResponseWriter, v *visit) error {
 		}
 		return n
 	}
-	page := dumpTextPage{layout: s.layout(v, say(v.lang, "dumptext.title")+" · "+head.Title), Head: head, Asked: number("line"), From: number("line"), Through: number("to")}
+	page := dumpTextPage{layout: s.layout(v, say(v.lang, "dumptext.title")+" · "+head.Title), Head: head, InFile: x.inFile, Asked: number("line"), From: number("line"), Through: number("to")}
 	if err := view.Text(v.Context(), page.fill); err != nil {
 		return err
 	}
 	here := "/dumps/" + x.id + "/text"
-	goTo := func(line int) string { return here + "?line=" + strconv.Itoa(line) }
+	goTo := func(line int) string { return withQuery(here, x.kept(url.Values{"line": {strconv.Itoa(line)}})) }
 	if page.First > 1 {
-		page.Start, page.Previous = here, goTo(max(page.First-linesPerPage, 1))
+		page.Start, page.Previous = withQuery(here, x.kept(nil)), goTo(max(page.First-linesPerPage, 1))
 	}
 	if page.Last < page.All {
 		page.Next, page.End = goTo(page.Last+1), goTo(page.All)
