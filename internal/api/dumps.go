@@ -13,6 +13,7 @@ import (
 
 	"github.com/restartilka/restartilka/internal/dump"
 	"github.com/restartilka/restartilka/internal/dump/analyse"
+	"github.com/restartilka/restartilka/internal/intake"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/wire"
 )
@@ -43,6 +44,7 @@ func (a *api) getDumpReport(ctx context.Context, actor restart.Actor, in *struct
 	if err != nil {
 		return wire.DumpAnalysis{}, err
 	}
+	defer v.Close()
 	if in.Series {
 		return v.SeriesReport(ctx)
 	}
@@ -57,6 +59,7 @@ func (a *api) listDumpThreads(ctx context.Context, actor restart.Actor, in *stru
 	if err != nil {
 		return wire.List[dump.Thread]{}, err
 	}
+	defer v.Close()
 	threads, next, err := v.Threads(ctx, in.ThreadQuery)
 	return wire.ListOf(threads, next), err
 }
@@ -113,6 +116,7 @@ func (a *api) foldedDump(ctx context.Context, actor restart.Actor, in *dumpID) (
 	if err != nil {
 		return nil, err
 	}
+	defer v.Close()
 	flame, err := v.Flame(ctx, analyse.FlameOptions{})
 	if err != nil {
 		return nil, err
@@ -130,6 +134,7 @@ func (a *api) speedscopeDump(ctx context.Context, actor restart.Actor, in *dumpI
 	if err != nil {
 		return nil, err
 	}
+	defer v.Close()
 	flame, err := v.Flame(ctx, analyse.FlameOptions{})
 	if err != nil {
 		return nil, err
@@ -176,19 +181,12 @@ func patiently(w http.ResponseWriter, from io.Reader) error {
 	}
 }
 
-const (
-	// uploadPatience is how long a piece of a file may take to come, and
-	// uploadTime how long the whole.
-	uploadPatience = 30 * time.Second
-	uploadTime     = 10 * time.Minute
-)
-
 // uploadDump reads a file as it comes, so that a long one is refused at its
 // bound, and a slow one is no reason to end the connection early.
 func (a *api) uploadDump(w http.ResponseWriter, r *http.Request) {
 	most := a.cfg.Control.MaxUpload()
 	if r.ContentLength > most {
-		a.refuse(w, r, tooLarge(most))
+		a.refuse(w, r, intake.TooLarge(most))
 		return
 	}
 	name := r.URL.Query().Get("name")
@@ -196,38 +194,12 @@ func (a *api) uploadDump(w http.ResponseWriter, r *http.Request) {
 		a.refuse(w, r, restart.Errorf(restart.CodeInvalid, "the name of the file has more than 1000 bytes"))
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), uploadTime)
+	ctx, cancel := context.WithTimeout(r.Context(), intake.Time)
 	defer cancel()
-	body := &patient{from: http.MaxBytesReader(w, r.Body, most), rc: http.NewResponseController(w), most: most, ctx: ctx}
-	d, err := a.cfg.Control.UploadDump(ctx, actorOf(ctx), name, body)
+	d, err := a.cfg.Control.UploadDump(ctx, actorOf(ctx), name, intake.Body(ctx, w, r, most))
 	if err != nil {
 		a.refuse(w, r, err)
 		return
 	}
 	writeJSON(w, http.StatusCreated, d)
-}
-
-func tooLarge(most int64) error {
-	return restart.Errorf(restart.CodeTooLarge, "the file has more than %d MB", most/1_000_000).
-		WithHint("compress it with gzip or zstd, or read it where it is: restartilka analyse FILE")
-}
-
-// patient reads a body for as long as it keeps coming.
-type patient struct {
-	from interface{ Read(p []byte) (int, error) }
-	rc   *http.ResponseController
-	most int64
-	ctx  context.Context //nolint:containedctx // of the one request that is read
-}
-
-func (p *patient) Read(b []byte) (int, error) {
-	if err := p.ctx.Err(); err != nil {
-		return 0, err
-	}
-	p.rc.SetReadDeadline(time.Now().Add(uploadPatience)) //nolint:errcheck // where it can't be set, there is none
-	n, err := p.from.Read(b)
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return n, tooLarge(p.most)
-	}
-	return n, err
 }

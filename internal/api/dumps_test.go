@@ -223,6 +223,34 @@ func TestEvidenceBeforeARun(t *testing.T) {
 	}
 }
 
+// TestADumpWithoutBytesWeighsNothing: what a host says of how long a dump is that
+// it has not brought keeps nobody from the dumps of the others.
+func TestADumpWithoutBytesWeighsNothing(t *testing.T) {
+	t.Parallel()
+	s, run := dumped(t)
+	task := run.Tasks[0]
+	lie := store.Dump{
+		ID: restart.NewID(time.Now()), RunID: run.ID, TaskID: task.ID, Host: task.Host, Service: "shop", Environment: run.Environment, Group: run.Group, Origin: store.DumpOfRun, Place: -1, Number: 1, Of: 1,
+		Size: 1 << 40, Error: "no such process", TakenAt: time.Now(), CreatedAt: time.Now(),
+	}
+	if err := s.Store.AddDump(t.Context(), lie, nil); err != nil {
+		t.Fatal(err)
+	}
+	anna := newClient(t, s, s.Token("anna", developer))
+	group, err := anna.RunDumps(t.Context(), run.ID, "")
+	if err != nil || len(group.Report.Hosts) != 3 || len(group.LeftOut) != 0 {
+		t.Errorf("%d hosts are looked at, and not %v: %v", len(group.Report.Hosts), group.LeftOut, err)
+	}
+	for _, d := range group.Dumps {
+		if d.Host != task.Host || d.Stored == 0 {
+			continue
+		}
+		if series, err := anna.DumpReport(t.Context(), d.ID, true); err != nil || len(series.Dumps) != 2 {
+			t.Errorf("the series: %v, %v", series.Dumps, err)
+		}
+	}
+}
+
 // TestUploads: a file is its owner's alone, whatever it is called, and what is
 // none is refused in a sentence.
 func TestUploads(t *testing.T) {
@@ -288,18 +316,27 @@ func TestUploads(t *testing.T) {
 func TestLooksAtMuchWait(t *testing.T) {
 	t.Parallel()
 	s := apitest.Start(t, nil)
-	text := threadsOf(1000, "http")
+	text := threadsOf(1600, "http")
 	s.Agents.Capture("web1", capture(t, 1, protocol.DumpRun, text), capture(t, 2, protocol.DumpRun, strings.Repeat(text, 2)))
 	run := finishedRun(t, s, "plain-restart")
 	anna := newClient(t, s, s.Token("anna", developer))
 	list, err := anna.Dumps(t.Context(), wire.DumpQuery{Run: run.ID})
-	if err != nil || len(list.Items) != 2 || list.Items[0].Size+list.Items[1].Size < 1<<20 {
+	slices.SortFunc(list.Items, func(a, b wire.Dump) int { return int(b.Size - a.Size) })
+	if err != nil || len(list.Items) != 2 || list.Items[0].Size < 1<<20 || list.Items[1].Size >= 1<<20 {
 		t.Fatalf("%+v, %v", list, err)
 	}
 	id := list.Items[0].ID
+	other := list.Items[1].ID // of this one's half, which is below the bound
 	looks := map[string]func(context.Context) error{
-		"the series": func(ctx context.Context) error { _, err := anna.DumpReport(ctx, id, true); return err },
-		"the run":    func(ctx context.Context) error { _, err := anna.RunDumps(ctx, run.ID, ""); return err },
+		"the report":  func(ctx context.Context) error { _, err := anna.DumpReport(ctx, id, false); return err },
+		"the threads": func(ctx context.Context) error { _, err := anna.DumpThreads(ctx, id, wire.ThreadQuery{}); return err },
+		"a flame graph": func(ctx context.Context) error {
+			return anna.WriteDump(ctx, io.Discard, id, client.DumpCollapsed)
+		},
+		"speedscope":   func(ctx context.Context) error { return anna.WriteDump(ctx, io.Discard, id, client.DumpSpeedscope) },
+		"a comparison": func(ctx context.Context) error { _, err := anna.CompareDumps(ctx, other, id); return err },
+		"the series":   func(ctx context.Context) error { _, err := anna.DumpReport(ctx, id, true); return err },
+		"the run":      func(ctx context.Context) error { _, err := anna.RunDumps(ctx, run.ID, ""); return err },
 	}
 	var giveBack [2]func()
 	for i := range giveBack {

@@ -9,6 +9,7 @@ import (
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/dispatch"
 	"github.com/restartilka/restartilka/internal/dump"
+	"github.com/restartilka/restartilka/internal/dump/parse"
 	"github.com/restartilka/restartilka/internal/dump/redact"
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
@@ -50,15 +51,16 @@ type Config struct {
 
 // Archive keeps dumps. It is safe for concurrent use.
 type Archive struct {
-	cfg   Config
-	log   *slog.Logger
-	slots chan struct{} // a place for each text that is parsed now
-	taken chan struct{} // and for each upload that is in memory
-	large chan struct{} // and for each long answer of a host
-	looks chan struct{} // and for whoever looks at much text
-	cache *cache
-	grown atomic.Int64  // bytes stored since the last sweep
-	full  chan struct{} // has a word when that is much
+	cfg    Config
+	log    *slog.Logger
+	slots  chan struct{} // a place for each text that is parsed now
+	taken  chan struct{} // and for each upload that is in memory
+	large  chan struct{} // and for each long answer of a host
+	looks  chan struct{} // and for whoever looks at much text
+	cache  *cache
+	grown  atomic.Int64  // bytes stored since the last sweep
+	full   chan struct{} // has a word when that is much
+	parser func(text []byte) ([]*dump.Dump, error)
 }
 
 // Bounds of what happens at once: a dump of 64 MiB takes several times that in
@@ -102,7 +104,7 @@ func New(cfg Config) *Archive {
 	return &Archive{
 		cfg: cfg, log: cfg.Logger, slots: make(chan struct{}, parsedAtOnce), taken: make(chan struct{}, takenAtOnce),
 		large: make(chan struct{}, largeAtOnce), looks: make(chan struct{}, looksAtOnce), cache: newCache(cfg.CacheBytes),
-		full: make(chan struct{}, 1),
+		full: make(chan struct{}, 1), parser: parse.Bytes,
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -190,14 +191,29 @@ func TestHostileHosts(t *testing.T) {
 		t.Errorf("a lie was believed: %.2000v", d)
 	}
 	none := report(n + 2)
-	none.Stored, none.Error = 0, "no such process"
-	if d := w.fetch(none, nil, errors.New("it is not asked for")); d.Error != "no such process" || d.Stored != 0 {
+	none.Stored, none.Size, none.Error = 0, 1<<40, "no such process"
+	if d := w.fetch(none, nil, errors.New("it is not asked for")); d.Error != "no such process" || d.Stored != 0 || d.Size != 0 {
 		t.Errorf("%+v", d)
 	}
 	// A host that can't be asked now is asked again.
 	w.hosts.dump = func(int) ([]byte, error) { return nil, errors.New("connection reset") }
 	if err := w.Fetch(t.Context(), w.run, w.run.Tasks[0], restart.Host{Name: "web1"}, report(n+3)); err == nil {
 		t.Error("a lost connection is no dump")
+	}
+}
+
+// TestAParserThatFallsOver: a text that no parser survives is kept like any other
+// that is not understood, and whoever looks at many dumps passes it by.
+func TestAParserThatFallsOver(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ParseWith(func([]byte) ([]*dump.Dump, error) { panic("index out of range") })
+	d := w.fetch(report(1), packed(t, threads(3)), nil)
+	if d.Stored == 0 || d.Error != "it can't be read" || d.Verdict != nil {
+		t.Errorf("stored: %+v", d)
+	}
+	if _, err := w.Parsed(t.Context(), d.ID); restart.CodeOf(err) != restart.CodeInvalid {
+		t.Errorf("%v, want %s", err, restart.CodeInvalid)
 	}
 }
 
@@ -350,20 +366,60 @@ func TestBefore(t *testing.T) {
 	}
 }
 
-// TestARoundEnds: hosts that never answer hold up nothing for longer than the
-// run's context.
-func TestARoundEnds(t *testing.T) {
+// TestARoundIsBrokenOff: a round that ends because the run or the server stops is
+// no answer of those who were still being asked: the next round asks them.
+func TestARoundIsBrokenOff(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "web2")
+	w := newWorld(t, "web2", "web3")
+	asked := make(chan struct{}, 3)
 	w.hosts.evidence = func(ctx context.Context, _ string) (protocol.EvidenceReport, error) {
+		asked <- struct{}{}
 		<-ctx.Done()
 		return protocol.EvidenceReport{}, ctx.Err()
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() { defer close(ended); w.Before(ctx, w.run) }()
+	for range 3 {
+		<-asked
+	}
 	cancel()
 	<-ended
+	w.hosts.asked = nil
+	w.hosts.evidence = func(context.Context, string) (protocol.EvidenceReport, error) {
+		return protocol.EvidenceReport{}, errors.New("no answer")
+	}
+	w.Before(t.Context(), w.run)
+	if slices.Sort(w.hosts.asked); !slices.Equal(w.hosts.asked, []string{"web1", "web2", "web3"}) {
+		t.Errorf("asked again: %v", w.hosts.asked)
+	}
+}
+
+// TestWhyThereIsNoEvidence: a person reads what was in the way.
+func TestWhyThereIsNoEvidence(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "web2", "web3")
+	w.hosts.evidence = func(ctx context.Context, host string) (protocol.EvidenceReport, error) {
+		switch host {
+		case "web1":
+			return protocol.EvidenceReport{}, &dispatch.NotSentError{Err: restart.Errorf(restart.CodeUnreachable, "web1 refuses connections")}
+		case "web2":
+			return protocol.EvidenceReport{}, errors.New("unexpected EOF")
+		}
+		return protocol.EvidenceReport{}, &dispatch.RefusedError{Err: restart.Errorf(restart.CodeBusy, "others take evidence")}
+	}
+	w.Before(t.Context(), w.run)
+	list, _, err := w.store.Dumps(t.Context(), store.DumpFilter{Run: w.run.ID})
+	if err != nil || len(list) != 3 {
+		t.Fatal(len(list), err)
+	}
+	for _, d := range list {
+		if want := map[string]string{
+			"web1": "the host gave no evidence: web1 refuses connections", "web2": "the host broke its answer off", "web3": "the host gave no evidence: others take evidence",
+		}[d.Host]; d.Error != want {
+			t.Errorf("%s: %q, want %q", d.Host, d.Error, want)
+		}
+	}
 }
 
 func TestSweep(t *testing.T) {
@@ -409,6 +465,31 @@ func TestMuchIsSweptAtOnce(t *testing.T) {
 			if total == 0 {
 				break
 			}
+		}
+	}
+}
+
+// TestEvidenceFillsNoDisk: what is kept beside dumps, or instead of one, counts as
+// they do.
+func TestEvidenceFillsNoDisk(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.Archive = archive.New(archive.Config{Store: w.store, Hosts: w.hosts, MaxBytes: 1})
+	w.hosts.evidence = func(context.Context, string) (protocol.EvidenceReport, error) {
+		return protocol.EvidenceReport{Items: []protocol.EvidenceItem{{Kind: "journal", Text: "a line"}}, TakenAt: time.Now()}, nil
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); w.Run(ctx) }()
+	defer func() { cancel(); <-ended }()
+	w.Before(ctx, w.run)
+	for {
+		list, _, err := w.store.Dumps(ctx, store.DumpFilter{}) // the test's own limit bounds this
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(list) == 0 {
+			break
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -57,7 +58,7 @@ func (a *Archive) room() (more dispatch.Room, leave func()) {
 			held = true
 			return nil
 		case <-ctx.Done():
-			return ctx.Err()
+			return fmt.Errorf("%w: %w", errNoRoom, ctx.Err())
 		}
 	}
 	return more, func() {
@@ -68,17 +69,23 @@ func (a *Archive) room() (more dispatch.Room, leave func()) {
 }
 
 // keep stores a dump. One that is there already was stored by whoever had the
-// run before.
+// run before. The size of one without bytes would be its host's word.
 func (a *Archive) keep(ctx context.Context, d store.Dump, data []byte) error {
+	if len(data) == 0 {
+		d.Size = 0
+	}
 	err := a.cfg.Store.AddDump(ctx, d, data)
 	if restart.CodeOf(err) == restart.CodeConflict {
 		return nil
 	}
-	if err == nil && len(data) > 0 {
-		a.grew(len(data))
+	if err != nil {
+		return err
+	}
+	a.grew(len(data) + len(d.Evidence)) // which is packed when it is stored: rather too much than too little
+	if len(data) > 0 {
 		a.cfg.Kept(d.Runtime, d.Origin)
 	}
-	return err
+	return nil
 }
 
 // originOf reads a host's word.
@@ -141,13 +148,16 @@ func (a *Archive) Before(ctx context.Context, run restart.Run) {
 		case places <- struct{}{}:
 		case <-ctx.Done():
 		}
+		if brokenOff(ctx) {
+			break
+		}
 		if ctx.Err() != nil {
 			log.Warn("the time for evidence is over; the other hosts keep theirs as they are touched")
 			break
 		}
 		asking.Go(func() {
 			defer func() { <-places }()
-			if err := a.before(ctx, run, h.Host); err != nil {
+			if err := a.before(ctx, run, h.Host); err != nil && !brokenOff(ctx) {
 				log.Warn("keep evidence from before the run", "host", h.Name, "error", err)
 			}
 		})
@@ -155,7 +165,12 @@ func (a *Archive) Before(ctx context.Context, run restart.Run) {
 	asking.Wait()
 }
 
-// before asks one host, and stores what it says, or why it says nothing.
+// brokenOff tells that the run, or this server, goes no further: whoever has not
+// answered yet is asked by the next round. The end of a round's own time is none.
+func brokenOff(ctx context.Context) bool { return errors.Is(ctx.Err(), context.Canceled) }
+
+// before asks one host, and stores what it says, or why it says nothing; of a
+// round that is broken off, nothing that a later one would take for an answer.
 func (a *Archive) before(ctx context.Context, run restart.Run, host restart.Host) error {
 	actx, cancel := context.WithTimeout(ctx, protocol.EvidenceWait)
 	defer cancel()
@@ -168,6 +183,9 @@ func (a *Archive) before(ctx context.Context, run restart.Run, host restart.Host
 	if isRefused && refused.Err.Code == restart.CodeNotFound {
 		return err // an agent of before: it takes evidence in its own task
 	}
+	if err != nil && !isRefused && brokenOff(ctx) {
+		return err
+	}
 	r := protocol.DumpReport{TakenAt: report.TakenAt}
 	if report.Report != nil {
 		r = *report.Report
@@ -177,11 +195,14 @@ func (a *Archive) before(ctx context.Context, run restart.Run, host restart.Host
 	case isRefused:
 		d.Error = "the host gave no evidence: " + refused.Err.Message
 	case err != nil:
-		d.Error = "the host gave no evidence in time"
+		d.Error = unanswered(actx, err)
 	}
 	var data []byte
 	if err == nil && len(report.Dump) > 0 {
 		if data, err = a.take(ctx, &d, report.Dump); err != nil {
+			if brokenOff(ctx) {
+				return err
+			}
 			d.Error = "there was no time to look at the dump; it was not kept"
 		}
 	}
@@ -189,6 +210,23 @@ func (a *Archive) before(ctx context.Context, run restart.Run, host restart.Host
 	kctx, done := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second) // what was brought is kept, though the time is over
 	defer done()
 	return a.keep(kctx, d, data)
+}
+
+// errNoRoom is of a server that has other long answers in memory.
+var errNoRoom = errors.New("the server had no room for the answer in time")
+
+// unanswered is what people are told of a host that was asked in vain.
+func unanswered(ctx context.Context, err error) string {
+	if errors.Is(err, errNoRoom) {
+		return errNoRoom.Error()
+	}
+	if e, ok := errors.AsType[*restart.Error](err); ok {
+		return "the host gave no evidence: " + orchestrator.Clean(e.Message)
+	}
+	if ctx.Err() != nil {
+		return "the host gave no evidence in time"
+	}
+	return "the host broke its answer off"
 }
 
 const (

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/restartilka/restartilka/internal/dump"
-	"github.com/restartilka/restartilka/internal/dump/parse"
 	"github.com/restartilka/restartilka/internal/restart"
 )
 
@@ -113,16 +112,17 @@ func (a *Archive) parse(ctx context.Context, id string) (dumps []*dump.Dump, err
 	return a.understand(text)
 }
 
-// understand parses a text. What makes the parser fall over is told as an error
-// and logged: one strange file must not take the server down.
+// understand parses a text. What makes the parser fall over is a text that can't
+// be read, and is logged: one strange file must not take the server down, or the
+// others of its group with it.
 func (a *Archive) understand(text []byte) (dumps []*dump.Dump, err error) {
 	defer func() {
 		if fault := recover(); fault != nil {
 			a.log.Error("a thread dump could not be read", "fault", fault, "bytes", len(text))
-			dumps, err = nil, fmt.Errorf("read a thread dump: %v", fault)
+			dumps, err = nil, restart.Errorf(restart.CodeInvalid, "it can't be read").Because(fmt.Errorf("%v", fault))
 		}
 	}()
-	dumps, err = parse.Bytes(text)
+	dumps, err = a.parser(text)
 	if err == nil && len(dumps) == 0 {
 		err = restart.Errorf(restart.CodeInvalid, "there is no thread dump in it")
 	}

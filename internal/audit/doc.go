@@ -20,8 +20,9 @@
 //
 // Levels have names, as "logged" means different things: see Level. Plain
 // syslog acknowledges nothing, so Syslog can't promise more than "sent"; it
-// says how near to that it comes. Relp and HTTP believe only an answer that
-// tells of what was sent.
+// says how near to that it comes. Relp believes only an answer to the very
+// record, and HTTP in the format bulk one that tells of each; of lines, the
+// status of the request.
 //
 // # Canonical bytes
 //

@@ -21,7 +21,8 @@ type RelpConfig struct {
 	// Window is how many records may be on their way without an answer; 1024 by default.
 	Window int
 	// Timeout bounds connecting, with its handshake and the opening of a session,
-	// each Send, and the wait for an answer to a record; 10 s by default.
+	// and the time for which a receiver answers nothing, in Send and after it; 10 s
+	// by default. One that answers slowly is waited for.
 	Timeout time.Duration
 }
 
@@ -79,26 +80,29 @@ func (s *Relp) Level() Level { return LevelReceived }
 // Send writes the records, as soon as the window has room for them, to the
 // session, opened first where there is none.
 func (s *Relp) Send(ctx context.Context, records []Record) error {
-	ctx, cancel := context.WithTimeout(ctx, s.config.Timeout)
-	defer cancel()
 	if s.session == nil {
 		if err := s.connect(ctx); err != nil {
 			return fmt.Errorf("connect to log server %s: %w", s.config.Address, err)
 		}
 	}
 	r := s.session
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	silent := time.AfterFunc(s.config.Timeout, func() { cancel(context.DeadlineExceeded) })
+	defer silent.Stop()
+	answered := func() { silent.Reset(s.config.Timeout) }
 	stop := context.AfterFunc(ctx, func() { r.tls.SetDeadline(time.Unix(1, 0)) }) //nolint:errcheck // fails only once the connection is closed, and then Write does too
 	var err error
 	for len(records) > 0 && err == nil {
 		var n int
-		if n, err = r.room(ctx, min(len(records), s.config.Window), s.config.Window); err == nil {
+		if n, err = r.room(ctx, min(len(records), s.config.Window), s.config.Window, answered); err == nil {
 			err = r.write(s.header, records[:n])
 			records = records[n:]
 		}
 	}
 	stop()
 	if err == nil && ctx.Err() != nil {
-		err = ctx.Err() // the deadline may be set by now, so the session is of no use
+		err = context.Cause(ctx) // the deadline may be set by now, so the session is of no use
 	}
 	if err != nil {
 		if ended := r.ended(); ended != nil && ctx.Err() == nil {
@@ -128,7 +132,7 @@ func (s *Relp) Settled() (int64, error) {
 	}
 	if waiting > 0 && time.Since(since) > s.config.Timeout {
 		s.drop()
-		return s.done, fmt.Errorf("log server %s has not answered for what was sent %s ago", s.config.Address, s.config.Timeout)
+		return s.done, fmt.Errorf("log server %s has not answered for what was sent, nor for anything else for %s", s.config.Address, s.config.Timeout)
 	}
 	return s.done, nil
 }
@@ -147,6 +151,8 @@ func (s *Relp) Close() error {
 }
 
 func (s *Relp) connect(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.config.Timeout)
+	defer cancel()
 	raw, err := streamDialer.DialContext(ctx, "tcp", s.config.Address)
 	if err != nil {
 		return err
@@ -201,6 +207,7 @@ type relpSession struct {
 	transaction int        // the last number given
 	sent        []relpSent // not settled, in order
 	done        int64      // the last settled seq
+	answered    time.Time  // when the last answer came
 	closing     int        // the transaction that asks for the end; 0 for none
 
 	over chan struct{} // closed when the reader has returned
@@ -239,8 +246,9 @@ func (r *relpSession) open(ctx context.Context) error {
 	return nil
 }
 
-// room waits until some of the wanted records may be sent.
-func (r *relpSession) room(ctx context.Context, wanted, window int) (int, error) {
+// room waits until some of the wanted records may be sent, and calls answered
+// whenever answers have come meanwhile.
+func (r *relpSession) room(ctx context.Context, wanted, window int, answered func()) (int, error) {
 	for {
 		_, waiting, _ := r.state()
 		if free := window - waiting; free > 0 {
@@ -248,10 +256,11 @@ func (r *relpSession) room(ctx context.Context, wanted, window int) (int, error)
 		}
 		select {
 		case <-r.moved:
+			answered()
 		case <-r.over:
 			return 0, r.err
 		case <-ctx.Done():
-			return 0, fmt.Errorf("it has not answered for %d records: %w", waiting, ctx.Err())
+			return 0, fmt.Errorf("it has not answered for %d records: %w", waiting, context.Cause(ctx))
 		}
 	}
 }
@@ -272,12 +281,14 @@ func (r *relpSession) write(h header, records []Record) error {
 }
 
 // state gives the last settled seq, how many records wait for an answer or for
-// that of one before them, and since when.
+// that of one before them, and since when nothing has come.
 func (r *relpSession) state() (done int64, waiting int, since time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.sent) > 0 {
-		since = r.sent[0].at
+		if since = r.sent[0].at; r.answered.After(since) {
+			since = r.answered
+		}
 	}
 	return r.done, len(r.sent), since
 }
@@ -319,7 +330,7 @@ func (r *relpSession) take(f relpFrame) error {
 	} else if code != relpOK {
 		return fmt.Errorf("it refuses record %d: %s", r.sent[i].seq, said(f.data))
 	}
-	r.sent[i].answered = true
+	r.sent[i].answered, r.answered = true, time.Now()
 	for len(r.sent) > 0 && r.sent[0].answered {
 		r.done = r.sent[0].seq
 		r.sent = r.sent[1:]

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -309,6 +310,49 @@ func TestRelpWindow(t *testing.T) {
 	}
 	if seq, err := s.Settled(); seq != 2 || err != nil {
 		t.Errorf("%d has settled, %v", seq, err)
+	}
+}
+
+// A receiver that answers slowly is not one that is silent: it is sent everything
+// once, over one session, in whatever windows.
+func TestRelpReceiverThatIsSlow(t *testing.T) {
+	t.Parallel()
+	const records, pace, patience = 30, 50 * time.Millisecond, time.Second
+	for _, window := range []int{2, records} {
+		t.Run(fmt.Sprintf("windows of %d", window), func(t *testing.T) {
+			t.Parallel()
+			var sessions atomic.Int32
+			r := newRelpServer(t, func(conn net.Conn, next func() (int, string)) {
+				sessions.Add(1)
+				next()
+				conn.Write([]byte(rsp(1, relpOpened)))
+				tick := time.NewTicker(pace)
+				defer tick.Stop()
+				for {
+					n, command := next()
+					if command != "syslog" {
+						return
+					}
+					<-tick.C
+					conn.Write([]byte(rsp(n, "200 OK")))
+				}
+			})
+			s := r.sink(t, audit.RelpConfig{Window: window, Timeout: patience})
+			if err := s.Send(t.Context(), chained(records)); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, func() bool {
+				seq, err := s.Settled()
+				if err != nil {
+					t.Fatalf("%d of %d have settled: %v", seq, records, err)
+				}
+				return seq == records
+			})
+			s.Close()
+			if n := sessions.Load(); n != 1 {
+				t.Errorf("%d sessions", n)
+			}
+		})
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/audit"
@@ -69,6 +70,7 @@ type Control struct {
 	library library
 	guesses *authn.Throttle // of old passwords and of codes
 	book    hostBook        // how hosts were found last
+	deleted atomic.Int64    // dumps, by people
 }
 
 // New returns a Control over its parts.

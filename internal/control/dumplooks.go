@@ -5,7 +5,6 @@ import (
 
 	"github.com/restartilka/restartilka/internal/dump"
 	"github.com/restartilka/restartilka/internal/restart"
-	"github.com/restartilka/restartilka/internal/store"
 	"github.com/restartilka/restartilka/internal/wire"
 )
 
@@ -26,14 +25,12 @@ func (v *DumpView) Looks(ctx context.Context) ([]DumpLook, error) {
 	if err != nil {
 		return nil, err
 	}
-	left := int64(maxTogether) - v.Size
+	fit, size := v.fitting(series)
+	if err := v.hold(ctx, size); err != nil {
+		return nil, err
+	}
 	var out []DumpLook
-	for _, d := range series {
-		if d.ID != v.ID {
-			if left -= d.Size; d.Stored == 0 || left < 0 {
-				continue
-			}
-		}
+	for _, d := range fit {
 		parsed, err := v.c.cfg.Dumps.Parsed(ctx, d.ID)
 		if code := restart.CodeOf(err); d.ID != v.ID && (code == restart.CodeInvalid || code == restart.CodeNotFound) {
 			continue // it can't be read: the others can
@@ -47,16 +44,12 @@ func (v *DumpView) Looks(ctx context.Context) ([]DumpLook, error) {
 	return out, nil
 }
 
-// HostDumps gives what the dumps of a run are, of each origin, for somebody who
-// was let in to them: without their bytes, by host and in order.
-func (r *RunDumps) HostDumps(ctx context.Context, c *Control) ([]wire.Dump, error) {
-	all, err := c.allDumps(ctx, store.DumpFilter{Run: r.Run.ID})
-	if err != nil {
-		return nil, err
-	}
-	out := make([]wire.Dump, 0, len(all))
-	for _, d := range all {
+// HostDumps gives what the dumps of a run are, of each origin, without their
+// bytes, by host and in order.
+func (r *RunDumps) HostDumps() []wire.Dump {
+	out := make([]wire.Dump, 0, len(r.all))
+	for _, d := range r.all {
 		out = append(out, wireDump(d))
 	}
-	return out, nil
+	return out
 }

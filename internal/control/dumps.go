@@ -184,9 +184,14 @@ func (c *Control) DeleteDump(ctx context.Context, actor restart.Actor, id, reaso
 		return err
 	}
 	c.cfg.Dumps.Forget(id)
+	c.deleted.Add(1)
 	c.cfg.Committed()
 	return nil
 }
+
+// DumpDeletions counts the dumps that were deleted here, for whoever keeps what
+// dumps say: nothing of one that is deleted may stay.
+func (c *Control) DumpDeletions() int64 { return c.deleted.Load() }
 
 // CompareDumps tells what changed from one dump to another. Each of the two is
 // recorded.
@@ -198,6 +203,10 @@ func (c *Control) CompareDumps(ctx context.Context, actor restart.Actor, before,
 	}
 	b, err := c.OpenDump(ctx, actor, after, "comparison with "+clip(before))
 	if err != nil {
+		return out, err
+	}
+	defer a.Close()
+	if err := a.holdBoth(ctx, b); err != nil {
 		return out, err
 	}
 	first, err := a.Picture(ctx)

@@ -18,17 +18,43 @@ import (
 )
 
 // DumpView is a dump for somebody who was let in, and whose look is recorded:
-// once for a whole page, whatever it shows of it.
+// once for a whole page, whatever it shows of it. Of those that look at much text
+// at once each has one place, from when he first needs it until Close. It is not
+// safe for concurrent use.
 type DumpView struct {
 	wire.Dump
 
-	c     *Control
-	actor restart.Actor
+	c        *Control
+	actor    restart.Actor
+	held     int64  // bytes of text that the place is for
+	giveBack func() // nil = it has none
+}
+
+// Close tells that nobody looks at the dump any more, so that others can. It may
+// be called twice, and the dump be looked at again after it.
+func (v *DumpView) Close() {
+	if v.giveBack != nil {
+		v.giveBack()
+		v.held, v.giveBack = 0, nil
+	}
+}
+
+// hold waits for a place for so much text. Nobody waits for one who has one.
+func (v *DumpView) hold(ctx context.Context, size int64) error {
+	if v.giveBack != nil && size <= v.held {
+		return nil
+	}
+	v.Close()
+	giveBack, err := v.c.cfg.Dumps.Place(ctx, size)
+	if err == nil {
+		v.held, v.giveBack = size, giveBack
+	}
+	return err
 }
 
 // OpenDump lets somebody in to a dump (otherwise CodeForbidden, or CodeNotFound
 // for an upload of somebody else). part says for the record what is looked at:
-// "page", "text", "report".
+// "page", "text", "report". What is looked at must be closed.
 func (c *Control) OpenDump(ctx context.Context, actor restart.Actor, id, part string) (*DumpView, error) {
 	d, err := c.letIn(ctx, actor, id, part)
 	if err != nil {
@@ -37,14 +63,22 @@ func (c *Control) OpenDump(ctx context.Context, actor restart.Actor, id, part st
 	return &DumpView{Dump: wireDump(d), c: c, actor: actor}, nil
 }
 
+// holdBoth takes one place for two dumps: each of two people who compare could
+// have one, and wait for the other's.
+func (v *DumpView) holdBoth(ctx context.Context, other *DumpView) error {
+	err := v.hold(ctx, v.Size+other.Size)
+	if err == nil {
+		other.held, other.giveBack = v.held, func() {}
+	}
+	return err
+}
+
 // Text lends read what was captured, byte for byte but for what was redacted. It
 // is as hostile as anything that a service prints.
 func (v *DumpView) Text(ctx context.Context, read func(text []byte)) error {
-	giveBack, err := v.c.cfg.Dumps.Place(ctx, v.Size)
-	if err != nil {
+	if err := v.hold(ctx, v.Size); err != nil {
 		return err
 	}
-	defer giveBack()
 	text, err := v.c.cfg.Dumps.Text(ctx, v.ID)
 	if err == nil {
 		read(text)
@@ -61,6 +95,9 @@ func (v *DumpView) Stream(ctx context.Context) (io.ReadCloser, error) {
 // Dumps gives the dumps of the file in their order. They are shared with others:
 // nobody changes them.
 func (v *DumpView) Dumps(ctx context.Context) ([]*dump.Dump, error) {
+	if err := v.hold(ctx, v.Size); err != nil {
+		return nil, err
+	}
 	return v.c.cfg.Dumps.Parsed(ctx, v.ID)
 }
 
@@ -111,22 +148,13 @@ func (v *DumpView) SeriesReport(ctx context.Context) (wire.DumpAnalysis, error) 
 	if err != nil {
 		return wire.DumpAnalysis{}, err
 	}
-	var size int64
-	for _, d := range series {
-		size += d.Size
-	}
-	giveBack, err := v.c.cfg.Dumps.Place(ctx, size)
-	if err != nil {
+	fit, size := v.fitting(series)
+	if err := v.hold(ctx, size); err != nil {
 		return wire.DumpAnalysis{}, err
 	}
-	defer giveBack()
 	var ids []string
 	var dumps []*dump.Dump
-	left := int64(maxTogether)
-	for _, d := range series {
-		if left -= d.Size; d.Stored == 0 || left < 0 {
-			continue
-		}
+	for _, d := range fit {
 		parsed, err := v.c.cfg.Dumps.Parsed(ctx, d.ID)
 		if code := restart.CodeOf(err); code == restart.CodeInvalid || code == restart.CodeNotFound {
 			continue // it can't be read: the others can
@@ -139,6 +167,21 @@ func (v *DumpView) SeriesReport(ctx context.Context) (wire.DumpAnalysis, error) 
 		return v.Report(ctx)
 	}
 	return reportOf(ids, dumps), nil
+}
+
+// fitting leaves this dump, and of the others of its series those that have a
+// text and can be held in memory with it; and tells how long they are together.
+func (v *DumpView) fitting(series []wire.Dump) (fit []wire.Dump, size int64) {
+	size = v.Size
+	for _, d := range series {
+		switch {
+		case d.ID == v.ID:
+			fit = append(fit, d)
+		case d.Stored > 0 && size+d.Size <= maxTogether: // the size of one without bytes is a host's word
+			fit, size = append(fit, d), size+d.Size
+		}
+	}
+	return fit, size
 }
 
 // Threads lists threads of one dump of the file.
@@ -201,11 +244,14 @@ type RunDumps struct {
 
 	Run   restart.Run
 	Hosts []analyse.Host // that the report is made of
+	Looks [][]DumpLook   // the dumps of each of Hosts, and where each is kept
 
+	all      []store.Dump // of each origin
 	giveBack func()
 }
 
-// Close tells that nobody looks at the dumps any more, so that others can.
+// Close tells that nobody looks at the dumps any more, so that others can. It may
+// be called twice.
 func (r *RunDumps) Close() { r.giveBack() }
 
 // OpenRunDumps gives what the dumps of a run say together. origin chooses which;
@@ -225,7 +271,7 @@ func (c *Control) OpenRunDumps(ctx context.Context, actor restart.Actor, id, ori
 	if err != nil {
 		return nil, err
 	}
-	out := &RunDumps{Run: run, RunDumps: wire.RunDumps{Run: run.ID, Service: run.Service, Origins: []string{}, Dumps: []wire.Dump{}}}
+	out := &RunDumps{Run: run, all: all, RunDumps: wire.RunDumps{Run: run.ID, Service: run.Service, Origins: []string{}, Dumps: []wire.Dump{}}}
 	for _, o := range store.DumpOrigins() {
 		if len(ofOrigin(all, o)) > 0 {
 			out.Origins = append(out.Origins, string(o))
@@ -241,7 +287,9 @@ func (c *Control) OpenRunDumps(ctx context.Context, actor restart.Actor, id, ori
 	list := ofOrigin(all, store.DumpOrigin(out.Origin))
 	var size int64
 	for _, d := range list {
-		size += d.Size
+		if d.Stored > 0 {
+			size += d.Size
+		}
 	}
 	if out.giveBack, err = c.cfg.Dumps.Place(ctx, size); err != nil {
 		return nil, err
@@ -278,7 +326,10 @@ func (c *Control) group(ctx context.Context, out *RunDumps, list []store.Dump) e
 	}
 	for _, d := range list {
 		out.Dumps = append(out.Dumps, wireDump(d))
-		if left -= d.Size; d.Stored == 0 || left < 0 {
+		if d.Stored > 0 {
+			left -= d.Size
+		}
+		if d.Stored == 0 || left < 0 {
 			leaveOut(d.Host)
 			continue
 		}
@@ -290,10 +341,13 @@ func (c *Control) group(ctx context.Context, out *RunDumps, list []store.Dump) e
 			return err
 		}
 		if n := len(out.Hosts); n == 0 || out.Hosts[n-1].Name != d.Host {
-			out.Hosts = append(out.Hosts, analyse.Host{Name: d.Host})
+			out.Hosts, out.Looks = append(out.Hosts, analyse.Host{Name: d.Host}), append(out.Looks, nil)
 		}
-		host := &out.Hosts[len(out.Hosts)-1]
-		host.Dumps = append(host.Dumps, parsed...)
+		last := len(out.Hosts) - 1
+		for i, p := range parsed {
+			out.Hosts[last].Dumps = append(out.Hosts[last].Dumps, p)
+			out.Looks[last] = append(out.Looks[last], DumpLook{Dump: wireDump(d), InFile: i + 1, Parsed: p})
+		}
 	}
 	out.LeftOut = slices.DeleteFunc(out.LeftOut, func(name string) bool {
 		return slices.ContainsFunc(out.Hosts, func(h analyse.Host) bool { return h.Name == name })

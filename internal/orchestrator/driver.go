@@ -247,6 +247,7 @@ func (d *driver) follow(ctx context.Context, status protocol.TaskStatus) error {
 		if status.Outcome != "" {
 			output.drain(5*time.Second, status.OutputSize, d.l.givenUp)
 			dumps.drain(d.l.givenUp)
+			dumps.stop() // before the agent may forget
 			return d.settle(ctx, status)
 		}
 		if d.l.givenUp() {

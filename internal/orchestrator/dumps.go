@@ -3,6 +3,8 @@ package orchestrator
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -29,14 +31,25 @@ const (
 	dumpsAtOnce = 2
 	// dumpTime bounds the fetching of one dump.
 	dumpTime = 30 * time.Second
-	// dumpPatience is how long an outcome waits for dumps of which none arrives.
+	// dumpPatience is how long an outcome waits for dumps while none arrives here,
+	// of whatever task: many hosts are done at once, and the server takes in a few.
 	dumpPatience = 10 * time.Second
+	// dumpNote bounds the noting of those that were given up.
+	dumpNote = 5 * time.Second
+)
+
+// Why a dump that its host has told of is kept without bytes.
+const (
+	noTimeToFetch = "the server had no time to fetch it"
+	notFetched    = "the server could not fetch it"
 )
 
 // dumpKeeper copies a task's dumps from its agent into the store, each as soon
-// as the agent tells of it.
+// as the agent tells of it. One that it gives up is stored without bytes: once
+// the task is over, its agent is told to forget.
 type dumpKeeper struct {
 	d        *driver
+	walk     context.Context //nolint:containedctx // once it ends, the next server fetches what is left
 	ctx      context.Context //nolint:containedctx // of the fetching, which stop ends
 	cancel   context.CancelFunc
 	fetching *crew
@@ -44,12 +57,14 @@ type dumpKeeper struct {
 
 	mu   sync.Mutex
 	seen map[int]bool // by number; nil = the store was not asked yet
-	left int          // still on their way
+	left map[int]protocol.DumpReport
 }
 
 func (d *driver) keepDumps(ctx context.Context) *dumpKeeper {
 	kctx, cancel := context.WithCancel(ctx)
-	return &dumpKeeper{d: d, ctx: kctx, cancel: cancel, fetching: newCrew(d.l.o.cfg.Clock, 0), ended: make(chan struct{}, 1)}
+	return &dumpKeeper{
+		d: d, walk: ctx, ctx: kctx, cancel: cancel, fetching: newCrew(d.l.o.cfg.Clock, 0), ended: make(chan struct{}, 1), left: map[int]protocol.DumpReport{},
+	}
 }
 
 // look starts to fetch what a status tells of and nobody has fetched yet.
@@ -61,11 +76,10 @@ func (k *dumpKeeper) look(status protocol.TaskStatus) {
 	k.mu.Lock()
 	for _, r := range status.Dumps[:min(len(status.Dumps), protocol.MaxDumps)] {
 		if r.N >= 1 && r.N <= protocol.MaxDumps && !k.seen[r.N] {
-			k.seen[r.N] = true
+			k.seen[r.N], k.left[r.N] = true, r
 			fresh = append(fresh, r)
 		}
 	}
-	k.left += len(fresh)
 	k.mu.Unlock()
 	if len(fresh) == 0 {
 		return
@@ -74,10 +88,11 @@ func (k *dumpKeeper) look(status protocol.TaskStatus) {
 		some := newCrew(k.d.l.o.cfg.Clock, dumpsAtOnce)
 		for _, r := range fresh {
 			some.Go(func() {
-				k.fetch(r)
-				k.mu.Lock()
-				k.left--
-				k.mu.Unlock()
+				if k.fetch(r) {
+					k.mu.Lock()
+					delete(k.left, r.N)
+					k.mu.Unlock()
+				}
 				nudge(k.ended)
 			})
 		}
@@ -103,56 +118,92 @@ func (k *dumpKeeper) ask() bool {
 	return true
 }
 
-// fetch tries a few times. A dump that can't be had is no reason for the task
-// to end otherwise.
-func (k *dumpKeeper) fetch(r protocol.DumpReport) {
+// fetch tries a few times, and tells whether something is stored. A dump that
+// can't be had is no reason for the task to end otherwise.
+func (k *dumpKeeper) fetch(r protocol.DumpReport) bool {
 	const tries = 3
+	o := k.d.l.o
 	for i := range tries {
-		fctx, cancel := k.d.l.o.cfg.Clock.WithTimeout(k.ctx, dumpTime)
-		err := k.d.l.o.cfg.Dumps.Fetch(fctx, k.d.run, k.d.task, k.d.host, r)
-		cancel()
+		err := k.store(k.ctx, dumpTime, r)
 		if err == nil {
-			k.d.l.o.cfg.Changed(k.d.run.ID)
-			return
+			o.arrived.Add(1)
+			return true
 		}
 		if k.ctx.Err() != nil {
-			return
+			return false
 		}
 		k.d.log.Warn("fetch a thread dump", "n", r.N, "error", err)
-		if _, refused := errors.AsType[*dispatch.RefusedError](err); refused || i == tries-1 || !k.d.l.o.sleep(k.ctx, time.Second, nil) {
-			return
+		if _, refused := errors.AsType[*dispatch.RefusedError](err); refused {
+			break
+		}
+		if i < tries-1 && !o.sleep(k.ctx, time.Second, nil) {
+			return false
 		}
 	}
+	return k.note(k.ctx, r, notFetched)
 }
 
-// drain waits for the dumps that are on their way, for as long as one more
-// comes now and then: see outputKeeper.drain.
+func (k *dumpKeeper) store(ctx context.Context, within time.Duration, r protocol.DumpReport) error {
+	o := k.d.l.o
+	sctx, cancel := o.cfg.Clock.WithTimeout(ctx, within)
+	defer cancel()
+	err := o.cfg.Dumps.Fetch(sctx, k.d.run, k.d.task, k.d.host, r)
+	if err == nil {
+		o.cfg.Changed(k.d.run.ID)
+	}
+	return err
+}
+
+// note stores that there was a dump, and why it is not there.
+func (k *dumpKeeper) note(ctx context.Context, r protocol.DumpReport, why string) bool {
+	r.Stored, r.Error = 0, why
+	err := k.store(ctx, dumpNote, r)
+	if err != nil && ctx.Err() == nil {
+		k.d.log.Warn("note a thread dump that was not fetched", "n", r.N, "why", why, "error", err)
+	}
+	return err == nil
+}
+
+// drain waits for the dumps that are on their way, for as long as this server
+// takes one in now and then: see outputKeeper.drain.
 func (k *dumpKeeper) drain(givenUp func() bool) {
 	o := k.d.l.o
 	began := o.cfg.Clock.Now()
-	for before := k.waiting(); before > 0 && !givenUp() && k.ctx.Err() == nil && o.since(began) < o.cfg.ContactTimeout; {
-		until := o.cfg.Clock.Now().Add(dumpPatience)
-		for k.waiting() == before && o.cfg.Clock.Now().Before(until) && k.ctx.Err() == nil && !givenUp() {
-			o.cfg.Clock.Sleep(k.ctx, min(until.Sub(o.cfg.Clock.Now()), time.Second), k.ended)
+	arrived, until := o.arrived.Load(), began.Add(dumpPatience)
+	for k.waiting() > 0 && !givenUp() && k.ctx.Err() == nil && o.since(began) < o.cfg.ContactTimeout {
+		now := o.cfg.Clock.Now()
+		if n := o.arrived.Load(); n != arrived {
+			arrived, until = n, now.Add(dumpPatience)
 		}
-		now := k.waiting()
-		if now == before {
+		if !now.Before(until) {
 			return
 		}
-		before = now
+		o.cfg.Clock.Sleep(k.ctx, min(until.Sub(now), time.Second), k.ended)
 	}
 }
 
 func (k *dumpKeeper) waiting() int {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.left
+	return len(k.left)
 }
 
-// stop ends the fetching and waits for it.
+// stop ends the fetching, waits for it, and notes what is left, unless that is
+// for the next server to fetch. It may be called twice.
 func (k *dumpKeeper) stop() {
 	k.cancel()
 	k.fetching.Wait()
+	left := slices.SortedFunc(maps.Values(k.left), func(a, b protocol.DumpReport) int { return a.N - b.N })
+	clear(k.left)
+	if len(left) == 0 || k.walk.Err() != nil {
+		return
+	}
+	ctx, cancel := k.d.l.o.cfg.Clock.WithTimeout(k.walk, dumpNote)
+	defer cancel()
+	k.d.log.Warn("give up thread dumps that were not fetched in time", "dumps", len(left))
+	for _, r := range left {
+		k.note(ctx, r, noTimeToFetch)
+	}
 }
 
 // roundState is how far the evidence round of a run has come on this server.

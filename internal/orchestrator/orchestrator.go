@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/audit"
@@ -89,6 +90,8 @@ type Orchestrator struct {
 	mu    sync.Mutex
 	loops map[string]*loop // by run id
 	wg    *crew
+
+	arrived atomic.Int64 // dumps that were taken in, of whatever task
 }
 
 // New returns an Orchestrator; Run starts it.

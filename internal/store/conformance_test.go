@@ -116,6 +116,8 @@ func Exercise(t *testing.T, newDSN storetest.NewDSN) {
 		"history of before":           exerciseHistoryMigration,
 		"dumps":                       exerciseDumps,
 		"dumps that are dropped":      exerciseDumpRetention,
+		"what dumps take":             exerciseDumpWeights,
+		"dumps dropped at once":       exerciseDumpDropping,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

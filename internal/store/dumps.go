@@ -94,7 +94,7 @@ func (s *Store) AddDump(ctx context.Context, d Dump, data []byte, records ...aud
 	}
 	return s.write(ctx, "store dump "+d.ID, func(ctx context.Context, t tx) error {
 		// Its own arguments: a transaction may be tried again, and cleans them in place.
-		_, err := t.exec(ctx, "INSERT INTO dumps ("+dumpColumns+", evidence) VALUES ("+marks(len(args)+1)+")", append(slices.Clone(args), maybeBytes(evidence))...)
+		_, err := t.exec(ctx, "INSERT INTO dumps ("+dumpColumns+", evidence, weight) VALUES ("+marks(len(args)+2)+")", append(slices.Clone(args), maybeBytes(evidence), len(data)+len(evidence))...)
 		if err != nil {
 			return err
 		}
@@ -255,10 +255,10 @@ func (s *Store) DeleteDump(ctx context.Context, id string, at time.Time, records
 	})
 }
 
-// DumpBytes gives how many bytes all dumps take.
+// DumpBytes gives how many bytes all dumps take, with the evidence beside them.
 func (s *Store) DumpBytes(ctx context.Context) (total int64, err error) {
 	err = s.read(ctx, "add up the dumps", func(ctx context.Context, t tx) error {
-		return t.row(ctx, "SELECT COALESCE(SUM(stored), 0) FROM dumps").Scan(&total)
+		return t.row(ctx, "SELECT COALESCE(SUM(weight), 0) FROM dumps").Scan(&total)
 	})
 	return total, err
 }
@@ -270,8 +270,11 @@ type Retention struct {
 	Bytes   int64     // and the oldest, until no more are left: uploads first, so that nobody can put evidence out by them
 }
 
-// dropBatch is how many dumps one transaction drops: others write meanwhile.
-const dropBatch = 100
+// What one transaction drops at most: others wait to write meanwhile.
+const (
+	dropBatch = 100      // dumps
+	dropBytes = 64 << 20 // of theirs, but for a single one that has more
+)
 
 // DropDumps drops what a retention does not keep, the oldest first, and tells
 // how many dumps and bytes that was.
@@ -288,37 +291,40 @@ func (s *Store) DropDumps(ctx context.Context, keep Retention) (dropped int, byt
 func (s *Store) dropSome(ctx context.Context, keep Retention) (n int, bytes int64, err error) {
 	type old struct {
 		id     string
-		stored int64
+		weight int64
 	}
 	err = s.write(ctx, "drop old dumps", func(ctx context.Context, t tx) error {
 		n, bytes = 0, 0
-		rows, err := t.rows(ctx, "SELECT id, stored FROM dumps WHERE created_at < ? OR origin = 'upload' AND created_at < ? ORDER BY created_at, id LIMIT ?",
+		rows, err := t.rows(ctx, "SELECT id, weight FROM dumps WHERE created_at < ? OR origin = 'upload' AND created_at < ? ORDER BY created_at, id LIMIT ?",
 			micros(keep.Before), micros(keep.Uploads), dropBatch)
-		scan := func(r *sql.Rows) (o old, err error) { return o, r.Scan(&o.id, &o.stored) }
+		scan := func(r *sql.Rows) (o old, err error) { return o, r.Scan(&o.id, &o.weight) }
 		gone, err := collect(rows, err, scan)
 		if err != nil {
 			return err
 		}
 		if len(gone) == 0 && keep.Bytes > 0 {
 			var total int64
-			if err := t.row(ctx, "SELECT COALESCE(SUM(stored), 0) FROM dumps").Scan(&total); err != nil || total <= keep.Bytes {
+			if err := t.row(ctx, "SELECT COALESCE(SUM(weight), 0) FROM dumps").Scan(&total); err != nil || total <= keep.Bytes {
 				return err
 			}
-			rows, err := t.rows(ctx, "SELECT id, stored FROM dumps ORDER BY CASE origin WHEN 'upload' THEN 0 ELSE 1 END, created_at, id LIMIT ?", dropBatch)
+			rows, err := t.rows(ctx, "SELECT id, weight FROM dumps ORDER BY CASE origin WHEN 'upload' THEN 0 ELSE 1 END, created_at, id LIMIT ?", dropBatch)
 			if gone, err = collect(rows, err, scan); err != nil {
 				return err
 			}
 			enough := 0
 			for over := total - keep.Bytes; enough < len(gone) && over > 0; enough++ {
-				over -= gone[enough].stored
+				over -= gone[enough].weight
 			}
 			gone = gone[:enough]
 		}
 		for _, o := range gone {
+			if n > 0 && bytes+o.weight > dropBytes {
+				break
+			}
 			if _, err := t.exec(ctx, "DELETE FROM dumps WHERE id = ?", o.id); err != nil {
 				return err
 			}
-			n, bytes = n+1, bytes+o.stored
+			n, bytes = n+1, bytes+o.weight
 		}
 		return nil
 	})

@@ -3,8 +3,10 @@ package store_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -118,7 +120,7 @@ func exerciseDumps(t *testing.T, newDSN storetest.NewDSN) {
 	if hosts, err := s.HostsBefore(ctx, run.ID); err != nil || !slices.Equal(hosts, []string{run.Tasks[1].Host}) {
 		t.Errorf("before the run answered %v, %v", hosts, err)
 	}
-	if total, err := s.DumpBytes(ctx); err != nil || total != int64(len(data))+3 {
+	if total, err := s.DumpBytes(ctx); err != nil || total != int64(len(data))+3+5*evidenceWeight(t, s) {
 		t.Errorf("%d bytes, %v", total, err)
 	}
 
@@ -132,6 +134,68 @@ func exerciseDumps(t *testing.T, newDSN storetest.NewDSN) {
 	}
 }
 
+// evidenceWeight is what the evidence of a dump of newDump takes.
+func evidenceWeight(t *testing.T, s *store.Store) int64 {
+	t.Helper()
+	total := func() int64 {
+		n, err := s.DumpBytes(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	before := total()
+	d := addDump(t, s, newDump(nil, 0), nil)
+	weight := total() - before
+	if err := s.DeleteDump(t.Context(), d.ID, epochStart); err != nil {
+		t.Fatal(err)
+	}
+	if weight <= 0 {
+		t.Fatalf("evidence takes %d bytes", weight)
+	}
+	return weight
+}
+
+// exerciseDumpWeights: evidence that was stored before weights were kept counts too.
+func exerciseDumpWeights(t *testing.T, newDSN storetest.NewDSN) {
+	dsn := newDSN(t)
+	ids, err := store.BeforeDumpWeight(t.Context(), dsn, 1000, 2500)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := storetest.Open(t, dsn)
+	if total, err := s.DumpBytes(t.Context()); err != nil || total != 1000+2500+1000 {
+		t.Errorf("%d bytes, %v", total, err)
+	}
+	n, size, err := s.DropDumps(t.Context(), store.Retention{Bytes: 1000})
+	if err != nil || n != 1 || size != 3500 {
+		t.Errorf("dropped %d dumps of %d bytes, %v", n, size, err)
+	}
+	if _, err := s.Dump(t.Context(), ids[1]); err != nil {
+		t.Errorf("the one that is light enough: %v", err)
+	}
+}
+
+// exerciseDumpDropping: one transaction drops a number of bytes, and one dump at least.
+func exerciseDumpDropping(t *testing.T, newDSN storetest.NewDSN) {
+	for name, c := range map[string]struct {
+		stored int
+		want   int
+	}{"light": {30 << 20, 2}, "heavy": {40 << 20, 1}, "too heavy": {100 << 20, 1}} {
+		dsn := newDSN(t)
+		if _, err := store.BeforeDumpWeight(t.Context(), dsn, c.stored, 0); err != nil {
+			t.Fatal(err)
+		}
+		s := storetest.Open(t, dsn)
+		for left := 2; left > 0; left -= c.want {
+			n, size, err := store.DropSome(t.Context(), s, store.Retention{Bytes: 1})
+			if err != nil || n != c.want || size != int64(n*c.stored) {
+				t.Fatalf("%s: %d dumps of %d bytes at once, %v; want %d", name, n, size, err, c.want)
+			}
+		}
+	}
+}
+
 func exerciseDumpRetention(t *testing.T, newDSN storetest.NewDSN) {
 	s := storetest.Open(t, newDSN(t))
 	ctx := t.Context()
@@ -140,11 +204,11 @@ func exerciseDumpRetention(t *testing.T, newDSN storetest.NewDSN) {
 	var all []string
 	for i := range 250 { // more than one batch
 		d := newDump(&run.Tasks[0], i+1)
-		d.CreatedAt = epochStart.Add(time.Duration(i) * time.Minute)
+		d.Evidence, d.CreatedAt = nil, epochStart.Add(time.Duration(i)*time.Minute)
 		all = append(all, addDump(t, s, d, make([]byte, each)).ID)
 	}
 	upload := newDump(nil, 0)
-	upload.CreatedAt = epochStart.Add(200 * time.Minute)
+	upload.Evidence, upload.CreatedAt = nil, epochStart.Add(200*time.Minute)
 	addDump(t, s, upload, make([]byte, each))
 	drop := func(keep store.Retention, want int) {
 		t.Helper()
@@ -158,7 +222,7 @@ func exerciseDumpRetention(t *testing.T, newDSN storetest.NewDSN) {
 	drop(store.Retention{Before: epochStart.Add(120 * time.Minute)}, 120)
 	drop(store.Retention{Uploads: epochStart.Add(201 * time.Minute)}, 1)
 	late := newDump(nil, 0) // somebody's file puts no evidence out, however new it is
-	late.CreatedAt = epochStart.Add(300 * time.Minute)
+	late.Evidence, late.CreatedAt = nil, epochStart.Add(300*time.Minute)
 	addDump(t, s, late, make([]byte, each))
 	drop(store.Retention{Bytes: 130 * each}, 1)
 	drop(store.Retention{Bytes: 10*each + 1}, 120)
@@ -169,5 +233,12 @@ func exerciseDumpRetention(t *testing.T, newDSN storetest.NewDSN) {
 	}
 	if total, err := s.DumpBytes(ctx); err != nil || total != 10*each {
 		t.Errorf("%d bytes are left, %v", total, err)
+	}
+	heavy := newDump(nil, 0) // there is no dump, and much beside it
+	heavy.Evidence = json.RawMessage(fmt.Sprintf("[%q]", restart.NewID(epochStart)+strings.Repeat("x", 1<<10)))
+	addDump(t, s, heavy, nil)
+	n, size, err := s.DropDumps(ctx, store.Retention{Bytes: 10 * each})
+	if err != nil || n != 1 || size == 0 {
+		t.Errorf("of evidence: dropped %d dumps of %d bytes, %v", n, size, err)
 	}
 }

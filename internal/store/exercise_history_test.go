@@ -412,6 +412,7 @@ func exerciseHistoryMigration(t *testing.T, newDSN storetest.NewDSN) {
 			"DELETE FROM schema_version WHERE version > 9",
 		},
 		"before all environments together": {
+			"DROP INDEX dumps_created", "ALTER TABLE dumps DROP COLUMN weight", "CREATE INDEX dumps_created ON dumps (created_at, id, stored)",
 			"DELETE FROM run_counts WHERE environment = '*'", "DELETE FROM reason_counts WHERE environment = '*'", "DELETE FROM schema_version WHERE version > 11",
 		},
 	} {

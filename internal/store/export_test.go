@@ -61,6 +61,43 @@ func Before0005(ctx context.Context, dsn string, run restart.Run, since time.Tim
 	})
 }
 
+// BeforeDumpWeight makes a database as it was before dumps had weights, with two
+// uploads of so many bytes in it; the first has evidence of so many, too.
+func BeforeDumpWeight(ctx context.Context, dsn string, stored, evidence int) (ids [2]string, err error) {
+	all, err := readMigrations(migrationFiles)
+	if err != nil {
+		return ids, err
+	}
+	weight := slices.IndexFunc(all, func(m migration) bool { return strings.HasSuffix(m.name, "_dump_weight.sql") }) + 1
+	kept := [][]byte{make([]byte, evidence), nil}
+	err = before(ctx, dsn, weight, func(ctx context.Context, t tx) error {
+		for i := range ids {
+			at := time.Date(2026, 11, 20, 9, i, 0, 0, time.UTC)
+			ids[i] = restart.NewID(at)
+			if _, err := t.exec(ctx, "INSERT INTO dumps ("+dumpColumns+", evidence) VALUES ("+marks(26)+")",
+				ids[i], nil, "", "", "", "", "", "upload", 0, 1, 1, "jvm", "", 0, micros(at), 0, 0, stored, "[]", "", "", "a", "anna", "", micros(at), maybeBytes(kept[i])); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return ids, err
+}
+
+// DropSome drops what one transaction of DropDumps does.
+func DropSome(ctx context.Context, s *Store, keep Retention) (n int, bytes int64, err error) {
+	return s.dropSome(ctx, keep)
+}
+
+// ApplyNext applies one migration more than there are.
+func ApplyNext(ctx context.Context, s *Store, text string) error {
+	all, err := readMigrations(migrationFiles)
+	if err != nil {
+		return err
+	}
+	return s.apply(ctx, append(all, migration{version: len(all) + 1, name: "next", text: text}))
+}
+
 // before makes a database as it was before a migration, with some rows in it.
 func before(ctx context.Context, dsn string, migration int, insert func(context.Context, tx) error) (err error) {
 	s := &Store{log: slog.New(slog.DiscardHandler)}

@@ -83,10 +83,8 @@ func (s *Store) apply(ctx context.Context, migrations []migration) error {
 
 // applyIn is apply in a transaction that does more.
 func (s *Store) applyIn(ctx context.Context, tx tx, migrations []migration) error {
-	if s.dialect.lockSchema != "" {
-		if _, err := tx.exec(ctx, s.dialect.lockSchema); err != nil {
-			return err
-		}
+	if err := undisturbed(ctx, tx); err != nil {
+		return err
 	}
 	version, err := schemaVersion(ctx, tx)
 	if err != nil {
@@ -107,8 +105,22 @@ func (s *Store) applyIn(ctx context.Context, tx tx, migrations []migration) erro
 		}
 		s.log.InfoContext(ctx, "schema migrated", "migration", m.name)
 	}
-	if version < countsMigration && len(migrations) >= countsMigration {
+	if version > 0 && version < countsMigration && len(migrations) >= countsMigration {
 		return fillHistory(ctx, tx) // it knows the schema as it is now, not as that migration left it
+	}
+	return nil
+}
+
+// undisturbed lets a transaction take its time, and no other change the schema until
+// it is over.
+func undisturbed(ctx context.Context, t tx) error {
+	for _, statement := range []string{t.dialect.patience, t.dialect.lockSchema} {
+		if statement == "" {
+			continue
+		}
+		if _, err := t.exec(ctx, statement); err != nil {
+			return err
+		}
 	}
 	return nil
 }

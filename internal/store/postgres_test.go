@@ -38,7 +38,7 @@ func TestPostgresEndsConnections(t *testing.T) {
 // A cluster whose defaults are others does not change what is promised.
 func TestPostgresSettings(t *testing.T) {
 	dsn := storetest.StartPostgres(t).NewDSN(t)
-	for _, setting := range []string{"default_transaction_isolation = 'serializable'", "synchronous_commit = 'off'"} {
+	for _, setting := range []string{"default_transaction_isolation = 'serializable'", "synchronous_commit = 'off'", "statement_timeout = '30s'"} {
 		if _, err := raw(t, dsn).Exec("ALTER ROLE restartilka SET " + setting); err != nil {
 			t.Fatal(err)
 		}
@@ -48,6 +48,10 @@ func TestPostgresSettings(t *testing.T) {
 		if got, err := store.Setting(s, "SHOW "+setting); err != nil || got != want {
 			t.Errorf("%s is %q, error %v, want %q", setting, got, err, want)
 		}
+	}
+	// A migration of a long history takes as long as it takes.
+	if err := store.ApplyNext(t.Context(), s, "SELECT 1 / (CASE current_setting('statement_timeout') WHEN '0' THEN 1 ELSE 0 END)"); err != nil {
+		t.Errorf("a migration has a limit of time: %v", err)
 	}
 }
 

@@ -81,13 +81,8 @@ func Restore(ctx context.Context, c Config, r io.Reader, o RestoreOptions) (out 
 func (s *Store) restore(ctx context.Context, in *backup.Reader, migrations []migration, o RestoreOptions) (out Restored, err error) {
 	err = s.translate("restore the database", s.transact(ctx, s.writer, nil, func(ctx context.Context, t tx) error {
 		out = Restored{Manifest: in.Manifest(), Schema: len(migrations), Paused: []string{}}
-		for _, statement := range []string{t.dialect.patience, t.dialect.lockSchema} {
-			if statement == "" {
-				continue
-			}
-			if _, err := t.exec(ctx, statement); err != nil {
-				return err
-			}
+		if err := undisturbed(ctx, t); err != nil {
+			return err
 		}
 		if err := makeEmpty(ctx, t, migrations); err != nil {
 			return err

@@ -11,6 +11,7 @@ import (
 
 	"github.com/restartilka/restartilka/internal/control"
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/version"
 	"github.com/restartilka/restartilka/internal/wire"
 )
 
@@ -89,7 +90,7 @@ func (s *site) agentsPage(v *visit, ask bool) (agentsPage, error) {
 		return page, err
 	}
 	page.adminPage = s.adminLayout(v, say(v.lang, "adminhosts.title"))
-	page.Total, page.Stale, page.Program, page.HasCA = found.Total, said(v.lang, found.Stale), found.Program, found.HasCA
+	page.Total, page.Stale, page.Program, page.HasCA = found.Total, said(v.lang, found.Stale), toldVersion(found.Program), found.HasCA
 	for _, h := range found.Hosts {
 		page.Hosts = append(page.Hosts, s.administeredLine(v, h))
 	}
@@ -129,12 +130,20 @@ func (s *site) joinTokens(v *visit, page *agentsPage) error {
 	return nil
 }
 
+// toldVersion gives the version of a program; "" where its build does not tell it.
+func toldVersion(program string) string {
+	if program == version.Unknown {
+		return ""
+	}
+	return restart.Escape(program)
+}
+
 func (s *site) administeredLine(v *visit, h control.AdministeredHost) administeredLine {
 	now := s.cfg.Now()
 	n := h.Note
 	line := administeredLine{
 		Name: h.Name, DataCentre: restart.Escape(h.DataCentre), State: say(v.lang, "hoststate.unasked"), Tone: toneSkip, Why: said(v.lang, n.Why),
-		Program: restart.Escape(n.Program), Review: restart.Escape(n.Review), Asked: lined(n.Asked, now), Contact: lined(n.Contact, now),
+		Program: toldVersion(n.Program), Review: restart.Escape(n.Review), Asked: lined(n.Asked, now), Contact: lined(n.Contact, now),
 	}
 	if n.State != "" {
 		line.State, line.Tone = say(v.lang, "hoststate."+string(n.State)), toneFail

@@ -23,7 +23,8 @@ type (
 		Loaded                moment
 		Lines                 []ruleLine
 		Asked                 wire.WhyQuery
-		Actions               []chosen
+		Actions               []option
+		AskedAction           string // in words
 		Answer                *whyAnswer
 		Who                   []whoLine
 		WhoAsked              bool
@@ -33,10 +34,6 @@ type (
 		Number int
 		Text   string
 		Marked bool // it has decided
-	}
-	chosen struct {
-		Name   string
-		Chosen bool
 	}
 	// whyAnswer is a decision with what it was made of.
 	whyAnswer struct {
@@ -81,8 +78,9 @@ func (s *site) adminRules(w http.ResponseWriter, v *visit) error {
 		Asked: wire.WhyQuery{Who: query.Get("who"), Action: query.Get("action"), Service: query.Get("service"), Environment: query.Get("environment"), Group: query.Get("group")},
 	}
 	for _, a := range authz.Actions() {
-		page.Actions = append(page.Actions, chosen{string(a), string(a) == page.Asked.Action})
+		page.Actions = append(page.Actions, option{string(a), actionName(v.lang, string(a)), string(a) == page.Asked.Action})
 	}
+	page.AskedAction = actionName(v.lang, page.Asked.Action)
 	status := http.StatusOK
 	switch query.Get("ask") {
 	case "why":

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"errors"
 	"io"
 	"mime/multipart"
@@ -8,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/restartilka/restartilka/internal/intake"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/wire"
 )
@@ -56,6 +58,9 @@ func (s *site) dumpLineOf(l language, d wire.Dump) dumpLine {
 		line.Verdict = findingOf(l, *d.Verdict)
 	default:
 		line.Verdict = findingView{Tone: toneSkip, Word: say(l, "dumps.unjudged")}
+		if line.Error != "" {
+			line.Verdict.Text = []saidPart{{Text: line.Error}}
+		}
 	}
 	return line
 }
@@ -164,16 +169,18 @@ func (s *site) dumpsPage(v *visit) (dumpsPage, int, error) {
 // it says. What is wrong with it stands beside the field.
 func (s *site) uploadDump(w http.ResponseWriter, v *visit) error {
 	most := s.cfg.Control.MaxUpload()
-	v.Body = http.MaxBytesReader(w, v.Body, most+maxForm)
+	ctx, cancel := context.WithTimeout(v.Context(), intake.Time)
+	defer cancel()
+	v.Body = intake.Body(ctx, w, v.Request, most+maxForm)
 	file, err := filePart(v.Request)
 	if err == nil && file == nil {
 		return s.uploadRefused(w, v, wrong{Message: say(v.lang, "upload.missing")})
 	}
 	var taken wire.Dump
 	if err == nil {
-		taken, err = s.cfg.Control.UploadDump(v.Context(), v.actor, file.FileName(), file)
+		taken, err = s.cfg.Control.UploadDump(ctx, v.actor, file.FileName(), file)
 	}
-	if _, large := errors.AsType[*http.MaxBytesError](err); large || restart.CodeOf(err) == restart.CodeTooLarge {
+	if restart.CodeOf(err) == restart.CodeTooLarge {
 		return s.uploadRefused(w, v, wrong{Message: say(v.lang, "upload.large", size(most))})
 	}
 	if e, ok := errors.AsType[*restart.Error](err); ok && e.Code == restart.CodeInvalid {
@@ -197,6 +204,8 @@ func filePart(r *http.Request) (*multipart.Part, error) {
 		switch {
 		case errors.Is(err, io.EOF):
 			return nil, nil //nolint:nilnil // no file is no error
+		case restart.CodeOf(err) == restart.CodeTooLarge:
+			return nil, err
 		case err != nil:
 			return nil, restart.Errorf(restart.CodeInvalid, "the form can't be read").Because(err)
 		case part.FormName() == "file" && part.FileName() != "":

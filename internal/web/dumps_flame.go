@@ -254,6 +254,7 @@ func (s *site) showFlame(w http.ResponseWriter, v *visit) error {
 	if err != nil {
 		return err
 	}
+	defer x.view.Close()
 	q := v.URL.Query()
 	all := q.Get("threads") == "all"
 	page := dumpFlamePage{layout: s.layout(v, say(v.lang, "flame.title")+" · "+x.head.Title), Head: x.head}
@@ -271,5 +272,6 @@ func (s *site) showFlame(w http.ResponseWriter, v *visit) error {
 	}
 	flame := analyse.FlameOf([]*dump.Dump{x.dump}, analyse.FlameOptions{Busy: !all})
 	page.Flame = drawFlame(v.lang, flame, base, kept, q.Get("at"))
+	x.view.Close()
 	return s.show(w, v, http.StatusOK, pageDumpFlame, page)
 }

@@ -99,11 +99,10 @@ func (s *site) showRunDumps(w http.ResponseWriter, v *visit) error {
 		return err
 	}
 	origin := v.URL.Query().Get("of")
-	there, err := s.countDumps(v, run)
+	stamp, err := s.stampOfDumps(v, run)
 	if err != nil {
 		return err
 	}
-	stamp := string(run.State) + "." + strconv.Itoa(there)
 	if v.URL.Query().Get("seen") == stamp { // nothing is new: nothing is looked at, and nothing recorded
 		w.WriteHeader(http.StatusNoContent)
 		return nil
@@ -146,9 +145,8 @@ func (s *site) showRunDumps(w http.ResponseWriter, v *visit) error {
 		query.Set("of", origin)
 	}
 	page.Flame = drawFlame(v.lang, all.Report.Flame, "/runs/"+run.ID+"/dumps", query, v.URL.Query().Get("at"))
-	if page.Compare, err = s.pairs(v, all); err != nil {
-		return err
-	}
+	page.Compare = pairs(all)
+	all.Close() // nobody waits for who reads the page slowly
 	return s.show(w, v, http.StatusOK, pageRunDumps, page)
 }
 
@@ -159,13 +157,15 @@ func boolOf(b bool) int {
 	return 0
 }
 
-// countDumps tells how many dumps a run has so far, up to a bound.
-func (s *site) countDumps(v *visit, run restart.Run) (int, error) {
-	list, next, err := s.cfg.Control.Dumps(v.Context(), v.actor, wire.DumpQuery{Run: run.ID, Limit: wire.MaxPage})
-	if next != "" && len(list) > 0 {
-		return -1, err // too many to be counted: each time is new
+// stampOfDumps changes with each dump that comes: their number, up to a bound,
+// and the newest of them.
+func (s *site) stampOfDumps(v *visit, run restart.Run) (string, error) {
+	list, _, err := s.cfg.Control.Dumps(v.Context(), v.actor, wire.DumpQuery{Run: run.ID, Limit: wire.MaxPage})
+	stamp := string(run.State) + "." + strconv.Itoa(len(list))
+	if len(list) > 0 {
+		stamp += "." + list[0].ID
 	}
-	return len(list), err
+	return stamp, err
 }
 
 // groupBoard renders the report of a group.
@@ -173,39 +173,39 @@ type groupBoard struct {
 	lang    language
 	all     *control.RunDumps
 	domain  string
-	dumps   map[string][]wire.Dump // by host, those that were read
-	picture map[string]string      // by host, the dump that its report tells of
+	dumps   map[string][]wire.Dump      // by host, those that have a text
+	picture map[string]control.DumpLook // by host, the dump that its report tells of
 	hosts   int
 }
 
 func newGroupBoard(l language, all *control.RunDumps) *groupBoard {
-	g := &groupBoard{lang: l, all: all, dumps: map[string][]wire.Dump{}, picture: map[string]string{}, hosts: len(all.Report.Hosts)}
+	g := &groupBoard{lang: l, all: all, dumps: map[string][]wire.Dump{}, picture: map[string]control.DumpLook{}, hosts: len(all.Report.Hosts)}
 	var names []string
 	for _, d := range all.Dumps {
 		if d.Stored > 0 {
 			g.dumps[d.Host] = append(g.dumps[d.Host], d)
 		}
 	}
+	looks := map[string][]control.DumpLook{}
+	for i, h := range all.Hosts {
+		looks[h.Name] = all.Looks[i]
+	}
 	for _, h := range all.Report.Hosts {
 		names = append(names, h.Name)
-		list := g.dumps[h.Name]
-		if len(list) == 0 {
-			continue
+		if list := looks[h.Name]; h.Report != nil && h.Report.Picture < len(list) {
+			g.picture[h.Name] = list[h.Report.Picture]
 		}
-		last := len(list) - 1
-		if h.Report != nil {
-			last = min(h.Report.Picture, last)
-		}
-		g.picture[h.Name] = list[last].ID
 	}
 	g.domain = commonDomain(names)
 	return g
 }
 
-func (g *groupBoard) link(host, more string) threadLink {
+// link gives a view of the dump that the report of a host tells of.
+func (g *groupBoard) link(host string, tab dumpTab, values url.Values) threadLink {
 	link := threadLink{Name: restart.Escape(strings.TrimSuffix(host, g.domain))}
-	if id := g.picture[host]; id != "" {
-		link.URL = "/dumps/" + id + more
+	if look, ok := g.picture[host]; ok {
+		x := threads{inFile: look.InFile}
+		link.URL = withQuery("/dumps/"+look.ID+tab.path(), x.kept(values))
 	}
 	return link
 }
@@ -216,7 +216,7 @@ func (g *groupBoard) finding(f analyse.Finding) findingView {
 	case f.Key != "" && len(f.Hosts) != 1:
 		view.URL, view.Link = "#cluster-"+clusterID(f.Key), say(g.lang, "rundumps.where")
 	case len(f.Hosts) == 1:
-		view.URL, view.Link = g.link(f.Hosts[0], "").URL, say(g.lang, "rundumps.host")
+		view.URL, view.Link = g.link(f.Hosts[0], tabSummary, nil).URL, say(g.lang, "rundumps.host")
 	}
 	return view
 }
@@ -252,7 +252,7 @@ func (p *runDumpsPage) fill(g *groupBoard) {
 	}
 	for _, h := range r.Hosts {
 		if h.Outlier {
-			out := outlierView{threadLink: g.link(h.Name, "")}
+			out := outlierView{threadLink: g.link(h.Name, tabSummary, nil)}
 			for _, d := range h.Differs[:min(len(h.Differs), shownDeviations)] {
 				out.Why = append(out.Why, deviationOf(g.lang, d))
 			}
@@ -275,7 +275,7 @@ func (p *runDumpsPage) fill(g *groupBoard) {
 
 func (g *groupBoard) host(h analyse.HostReport) groupHostView {
 	x := &threads{lang: g.lang}
-	view := groupHostView{threadLink: g.link(h.Name, ""), Threads: h.Threads, States: x.states(h.States), Verdict: findingOf(g.lang, h.Verdict), Outlier: h.Outlier}
+	view := groupHostView{threadLink: g.link(h.Name, tabSummary, nil), Threads: h.Threads, States: x.states(h.States), Verdict: findingOf(g.lang, h.Verdict), Outlier: h.Outlier}
 	view.Verdict.More = nil // the page of the host has it
 	if list := g.dumps[h.Name]; len(list) > 1 {
 		for i, d := range list {
@@ -298,24 +298,20 @@ func (g *groupBoard) cluster(c analyse.Cluster) clusterView {
 		} else if frame := cmp.Or(c.Does.Own, c.Frame); frame != "" {
 			query.Set("text", shorten(frame, maxThreadFilter))
 		}
-		view.Shares = append(view.Shares, hostShareView{threadLink: g.link(h.Name, withQuery("/threads", query)), Number: h.Threads, Of: h.Of, Percent: percentOf(h.Threads, h.Of)})
+		view.Shares = append(view.Shares, hostShareView{threadLink: g.link(h.Name, tabThreads, query), Number: h.Threads, Of: h.Of, Percent: percentOf(h.Threads, h.Of)})
 	}
 	return view
 }
 
 // pairs gives the hosts that have a dump from before and one from after.
-func (s *site) pairs(v *visit, all *control.RunDumps) (out []hostPair, err error) {
+func pairs(all *control.RunDumps) (out []hostPair) {
 	has := func(o store.DumpOrigin) bool { return slices.Contains(all.Origins, string(o)) }
 	if !has(store.DumpAfter) || !has(store.DumpBefore) && !has(store.DumpEvidence) {
-		return nil, nil
-	}
-	list, err := all.HostDumps(v.Context(), s.cfg.Control)
-	if err != nil {
-		return nil, err
+		return nil
 	}
 	first, last := map[string]string{}, map[string]string{}
 	var hosts []string
-	for _, d := range list {
+	for _, d := range all.HostDumps() {
 		switch store.DumpOrigin(d.Origin) {
 		case store.DumpBefore, store.DumpEvidence:
 			if d.Stored > 0 { // the evidence of the task itself is the latest look
@@ -333,5 +329,5 @@ func (s *site) pairs(v *visit, all *control.RunDumps) (out []hostPair, err error
 			out = append(out, hostPair{Host: restart.Escape(h), URL: "/dumps/" + first[h] + "/compare/" + last[h]})
 		}
 	}
-	return out, nil
+	return out
 }

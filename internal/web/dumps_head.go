@@ -1,20 +1,16 @@
 package web
 
 import (
-	"cmp"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/control"
 	"github.com/restartilka/restartilka/internal/dump"
 	"github.com/restartilka/restartilka/internal/dump/analyse"
 	"github.com/restartilka/restartilka/internal/restart"
-	"github.com/restartilka/restartilka/internal/store"
 	"github.com/restartilka/restartilka/internal/wire"
 )
 
@@ -88,36 +84,65 @@ type looked struct {
 	report *analyse.Report // of the dump that is shown; what takes several is from the whole series
 	lens   *analyse.Lens
 	head   dumpHead
-	admin  bool
 }
 
-// lookAt lets the reader in to the dump of an address.
+// lookAt lets the reader in to the dump of an address. Its view must be closed:
+// before the page is sent, as others wait for those who look at much.
 func (s *site) lookAt(v *visit, tab dumpTab) (*looked, error) {
 	view, err := s.openDump(v, tab)
 	if err != nil {
 		return nil, err
 	}
-	return s.lookInto(v, view, tab)
+	x, err := s.lookInto(v, view, tab)
+	if err != nil {
+		view.Close()
+	}
+	return x, err
 }
 
 // lookInto reads the dump that the reader was let in to.
 func (s *site) lookInto(v *visit, view *control.DumpView, tab dumpTab) (*looked, error) {
 	if view.Stored == 0 {
-		return nil, restart.Errorf(restart.CodeNotFound, "%s", say(v.lang, "dump.unread", said(v.lang, cmp.Or(view.Error, "–"))))
+		return nil, restart.Errorf(restart.CodeNotFound, "%s", notTaken(v.lang, view))
 	}
 	looks, err := view.Looks(v.Context())
 	if err != nil {
 		return nil, err
 	}
-	x := &looked{view: view, looks: looks, number: numberIn(looks, view.ID, v.URL.Query().Get("dump")), lens: analyse.NewLens(analyse.Options{}), admin: s.cfg.Control.MayAdminister(v.actor)}
+	x := &looked{view: view, looks: looks, number: numberIn(looks, view.ID, v.URL.Query().Get("dump")), lens: analyse.NewLens(analyse.Options{})}
 	if x.number < 0 {
 		return nil, restart.Errorf(restart.CodeNotFound, "%s", say(v.lang, "dump.none", restart.Quote(v.URL.Query().Get("dump"))))
 	}
-	x.threads = newThreads(v.lang, view.ID, looks[x.number].Parsed, nil)
+	report, ofAll := s.reports.of(looks, x.number, s.cfg.Control.DumpDeletions())
+	shown := looks[x.number].Parsed
+	if ofAll {
+		shown = pictureIn(looks, x.number)
+	}
+	x.report, x.threads = report, newThreads(v.lang, view.ID, shown, nil)
 	x.inFile = looks[x.number].InFile
-	x.report = s.reports.of(looks, x.number)
 	x.head = x.headOf(tab, s.cfg.Now())
 	return x, nil
+}
+
+// pictureIn gives what the report of a series is of: its dump of that number, and
+// virtual threads that only another form of dump has. Where that is in another
+// file, their lines are not in this one.
+func pictureIn(looks []control.DumpLook, number int) *dump.Dump {
+	dumps := make([]*dump.Dump, 0, len(looks))
+	file := ""
+	for _, l := range looks {
+		dumps = append(dumps, l.Parsed)
+		if l.Parsed.Format == dump.HotSpotJSON {
+			file = l.ID
+		}
+	}
+	picture := analyse.Picture(dumps)
+	if file != looks[number].ID {
+		for i := len(dumps[number].Threads); i < len(picture.Threads); i++ { // the picture's own: looks are shared
+			picture.Threads[i].Lines = dump.Span{}
+		}
+	}
+	return picture
 }
 
 func (s *site) openDump(v *visit, tab dumpTab) (*control.DumpView, error) {
@@ -148,12 +173,17 @@ func numberIn(looks []control.DumpLook, id, asked string) int {
 }
 
 // lookAddress gives the address of a view of one dump of a series.
-func lookAddress(l control.DumpLook, tab dumpTab) string {
-	address := "/dumps/" + l.ID + tab.path()
-	if l.InFile > 1 {
-		address += "?dump=" + strconv.Itoa(l.InFile)
+func lookAddress(id string, inFile int, tab dumpTab) string {
+	address := "/dumps/" + id + tab.path()
+	if inFile > 1 {
+		address += "?dump=" + strconv.Itoa(inFile)
 	}
 	return address
+}
+
+// afterFirst says how long after the first of its series a dump was taken.
+func afterFirst(l language, d time.Duration) string {
+	return "+" + took(l, d.Round(100*time.Millisecond))
 }
 
 // dumpHeadOf gives what is known of a dump without reading it.
@@ -176,16 +206,14 @@ func (x *looked) headOf(tab dumpTab, now time.Time) dumpHead {
 	if x.dump.Runtime != "" {
 		h.Runtime = runtimeWord(x.lang, x.dump.Runtime)
 	}
-	for _, t := range dumpTabs() {
-		h.Tabs = append(h.Tabs, tabLine{Name: say(x.lang, "dumptab."+string(t)), URL: lookAddress(x.looks[x.number], t), Here: t == tab})
-	}
+	h.Tabs = tabsOf(x.lang, x.id, x.inFile, tab)
 	for i, l := range x.looks {
 		if len(x.looks) == 1 {
 			break
 		}
-		line := seriesLine{URL: lookAddress(l, tab), Name: say(x.lang, "dump.number", i+1), Current: i == x.number}
+		line := seriesLine{URL: lookAddress(l.ID, l.InFile, tab), Name: say(x.lang, "dump.number", i+1), Current: i == x.number}
 		if first := x.looks[0].Parsed.Taken; i > 0 && !first.IsZero() && !l.Parsed.Taken.IsZero() {
-			line.After = "+" + took(x.lang, l.Parsed.Taken.Sub(first).Round(100*time.Millisecond))
+			line.After = afterFirst(x.lang, l.Parsed.Taken.Sub(first))
 		}
 		h.Series = append(h.Series, line)
 	}
@@ -252,72 +280,14 @@ func (x *looked) notes() (out []string) {
 	return out
 }
 
-func (x *looked) upload() bool { return x.view.Origin == string(store.DumpUpload) }
-
-// mayDelete tells whether the reader may: an admin any, and everybody his own.
-func (x *looked) mayDelete() bool { return x.admin || x.upload() }
-
-// downloads gives the ways to take a dump along. They are the API's, which
-// records each.
-func (x *looked) downloads() (out []download) {
-	base := "/api/v1/dumps/" + x.id
-	for _, d := range []struct{ name, path string }{{"raw", "/raw"}, {"json", "/report"}, {"collapsed", "/collapsed"}, {"speedscope", "/speedscope"}} {
-		out = append(out, download{Name: say(x.lang, "downloadname."+d.name), URL: base + d.path, What: say(x.lang, "download."+d.name)})
+// downloadsOf gives ways to take a dump along. They are the API's, which records
+// each.
+func downloadsOf(l language, id string, names ...string) (out []download) {
+	paths := map[string]string{"raw": "/raw", "json": "/report", "collapsed": "/collapsed", "speedscope": "/speedscope"}
+	for _, name := range names {
+		out = append(out, download{Name: say(l, "downloadname."+name), URL: "/api/v1/dumps/" + id + paths[name], What: say(l, "download."+name)})
 	}
 	return out
-}
-
-// reportsKept is how many reports are kept in memory: those of a dump that
-// somebody looks at are asked for again with each of its pages.
-const reportsKept = 12
-
-// reports remembers what dumps say: a dump never changes.
-type reports struct {
-	mu    sync.Mutex
-	byKey map[string]*analyse.Report
-	order []string
-}
-
-// of gives the report of one dump of a series: that of the whole series where
-// its picture is of this dump, or else that of this dump alone, with what only
-// a series tells.
-func (r *reports) of(looks []control.DumpLook, number int) *analyse.Report {
-	all := r.get(looks)
-	if all.Picture == number {
-		return all
-	}
-	alone := *r.get(looks[number : number+1])
-	alone.Hot, alone.Stuck, alone.Span = all.Hot, all.Stuck, all.Span
-	return &alone
-}
-
-func (r *reports) get(looks []control.DumpLook) *analyse.Report {
-	var name strings.Builder
-	for _, l := range looks {
-		name.WriteString(l.ID + "." + strconv.Itoa(l.InFile) + " ")
-	}
-	key := name.String()
-	r.mu.Lock()
-	report := r.byKey[key]
-	r.mu.Unlock()
-	if report != nil {
-		return report
-	}
-	dumps := make([]*dump.Dump, 0, len(looks))
-	for _, l := range looks {
-		dumps = append(dumps, l.Parsed)
-	}
-	report = analyse.Series(dumps, analyse.Options{})
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.byKey[key] == nil {
-		if r.order = append(r.order, key); len(r.order) > reportsKept {
-			delete(r.byKey, r.order[0])
-			r.order = slices.Delete(r.order, 0, 1)
-		}
-	}
-	r.byKey[key] = report
-	return report
 }
 
 // comparable offers the other dumps of the same host and service.

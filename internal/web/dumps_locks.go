@@ -64,10 +64,12 @@ func (s *site) showLocks(w http.ResponseWriter, v *visit) error {
 	if err != nil {
 		return err
 	}
+	defer x.view.Close()
 	page := dumpLocksPage{layout: s.layout(v, say(v.lang, "locks.title")+" · "+x.head.Title), Head: x.head, Undrawn: x.report.Locks.Left}
 	page.draw(x, x.report.Locks)
 	page.list(x, x.report.Locks)
 	page.Deadlocks, page.Chains = x.deadlocks(), x.chains(lockRows)
+	x.view.Close()
 	return s.show(w, v, http.StatusOK, pageDumpLocks, page)
 }
 

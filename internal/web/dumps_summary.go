@@ -1,7 +1,6 @@
 package web
 
 import (
-	"cmp"
 	"net/http"
 	"net/url"
 	"slices"
@@ -57,7 +56,7 @@ type dumpPage struct {
 	All       string // address of all threads
 	Evidence  []evidence
 	Sent      filled // the form to delete it
-	Missing   string // why there is no dump; "" = there is
+	Missing   string // why there is no dump, or none that can be read; "" = there is
 }
 
 // deadlockView is a circle of threads.
@@ -126,8 +125,7 @@ type siteView struct {
 	Longest time.Duration
 }
 
-// groupView is threads whose stacks are the same, or in a group of hosts those
-// at the same place.
+// groupView is threads whose stacks are the same.
 type groupView struct {
 	Number     int
 	Percent    string
@@ -138,7 +136,6 @@ type groupView struct {
 	Threads    []threadLink
 	More       int
 	MoreURL    string
-	Hosts      []hostShareView
 	Stack      []stackPart
 	MoreFrames int
 	Idle       bool
@@ -171,24 +168,28 @@ func (s *site) dumpAgain(w http.ResponseWriter, v *visit, sent filled, status in
 	if err != nil {
 		return err
 	}
+	defer view.Close()
 	if view.Stored == 0 {
-		return s.showMissing(w, v, view)
+		return s.showMissing(w, v, view, nil, sent, status)
 	}
 	x, err := s.lookInto(v, view, tabSummary)
+	if restart.CodeOf(err) == restart.CodeInvalid {
+		return s.showMissing(w, v, view, err, sent, status)
+	}
 	if err != nil {
 		return err
 	}
 	r := x.report
 	page := dumpPage{
 		layout: s.layout(v, x.head.Title), Head: x.head, States: x.states(r.States), Deadlocks: x.deadlocks(), Chains: x.chains(shownChains),
-		Verdict: x.finding(0, r.Verdict()), Facts: x.facts(), Notes: x.notes(), Downloads: x.downloads(), Compare: s.comparable(v, x), MayDelete: x.mayDelete(), Upload: x.upload(), All: x.listed(nil), Sent: sent,
+		Verdict: x.finding(0, r.Verdict()), Facts: x.facts(), Notes: x.notes(), Downloads: downloadsOf(v.lang, x.id, "raw", "json", "collapsed", "speedscope"), Compare: s.comparable(v, x), MayDelete: s.mayDelete(v, view), Upload: isUpload(view), All: x.listed(nil), Sent: sent,
 	}
 	page.Description = plainText(page.Verdict.Text)
 	for i, f := range r.Findings[min(1, len(r.Findings)):min(len(r.Findings), shownFindings+1)] {
 		page.Findings = append(page.Findings, x.finding(i+1, f))
 	}
 	for _, h := range r.Hot[:min(len(r.Hot), shownHot)] {
-		view := hotView{Thread: x.find(h.ID, h.Name), Percent: percentOfCore(h.Percent), Wide: min(int(h.Percent+.5), 100), CPU: h.CPU, Same: h.Same, Internal: h.Internal}
+		view := hotView{Thread: x.find(h.ID, h.Name), Percent: percentOfCore(x.lang, h.Percent), Wide: min(int(h.Percent+.5), 100), CPU: h.CPU, Same: h.Same, Internal: h.Internal}
 		view.Frame, _ = topOf(h.Does)
 		page.Hot = append(page.Hot, view)
 	}
@@ -201,18 +202,8 @@ func (s *site) dumpAgain(w http.ResponseWriter, v *visit, sent filled, status in
 	page.groups(x)
 	page.remains(x)
 	page.beside(v.lang, view)
+	view.Close()
 	return s.show(w, v, status, pageDump, page)
-}
-
-// showMissing shows a dump that could not be taken: why, and what was kept beside it.
-func (s *site) showMissing(w http.ResponseWriter, v *visit, view *control.DumpView) error {
-	head := dumpHeadOf(v.lang, view.Dump, s.cfg.Now())
-	page := dumpPage{layout: s.layout(v, head.Title), Head: head, Missing: say(v.lang, "dump.unread", said(v.lang, shorten(cmp.Or(view.Error, "–"), maxFrameRow)))}
-	for _, n := range view.Notes {
-		page.Notes = append(page.Notes, said(v.lang, shorten(n, maxFrameRow)))
-	}
-	page.beside(v.lang, view)
-	return s.show(w, v, http.StatusOK, pageDump, page)
 }
 
 // beside fills in the evidence that was kept with the dump.
@@ -371,9 +362,9 @@ func topOf(d analyse.Doing) (frameLine, bool) {
 }
 
 // percentOfCore says how much of one processor was used.
-func percentOfCore(p float64) string {
+func percentOfCore(l language, p float64) string {
 	if p < 10 {
-		return strconv.FormatFloat(p, 'f', 1, 64) + " %"
+		return decimal(l, p, 1) + " %"
 	}
 	return strconv.Itoa(int(p+.5)) + " %"
 }

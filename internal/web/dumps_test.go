@@ -19,6 +19,7 @@ import (
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/store"
+	"github.com/restartilka/restartilka/internal/wire"
 )
 
 // dumped is a run over hosts with three dumps of each; their ids by host.
@@ -139,7 +140,8 @@ func TestThreadsOfADump(t *testing.T) {
 	f.says(base+"/threads?name=script", cookie, "en", "alert(1)") // as text: ok looks for what is not
 }
 
-// A page of a dump of 20,000 threads comes at once, whatever it is narrowed by.
+// A page of a dump of 20,000 threads comes at once, whatever it is narrowed by:
+// sooner than the first, for which the dump was read.
 func TestTwentyThousandThreads(t *testing.T) {
 	f := newFixture(t)
 	cookie := f.signIn()
@@ -148,7 +150,14 @@ func TestTwentyThousandThreads(t *testing.T) {
 		t.Fatal(res.Status, readable(res.body))
 	}
 	path := res.Header.Get("Location")
-	f.ok(path, "Cookie", cookie) // parsed and judged once
+	first := func() time.Duration {
+		f.archive.Forget(strings.TrimPrefix(path, "/dumps/"))
+		f.site.reports = &reports{}
+		began := time.Now()
+		f.ok(path, "Cookie", cookie) // parsed and judged once
+		return time.Since(began)
+	}
+	whole := first()
 	paths := []string{"/threads", "/threads?page=100", "/threads?text=rates", "/threads?state=blocked&sort=name", "/threads?pool=http-nio-8080-exec&sort=cpu", "/threads/17", "/locks", ""}
 	var took []time.Duration
 	for range 2 {
@@ -162,9 +171,10 @@ func TestTwentyThousandThreads(t *testing.T) {
 		}
 	}
 	slices.Sort(took)
-	t.Logf("half within %s, all within %s", took[len(took)/2], took[len(took)-1])
-	if half := took[len(took)/2]; half > 250*time.Millisecond { // 50 ms where nobody else works
-		t.Errorf("half of the pages take %s and more", half)
+	whole = max(whole, first()) // others may work on this machine, then or now
+	t.Logf("half within %s, all within %s, the first within %s", took[len(took)/2], took[len(took)-1], whole)
+	if half := took[len(took)/2]; half > whole/2 { // a tenth, where nobody else works
+		t.Errorf("half of the pages take %s and more, the first took %s", half, whole)
 	}
 	f.says(path+"/threads?page=2", cookie, "en", "20008 threads", "201–400 on this page")
 	if text := f.ok(path+"/threads?page=9999", "Cookie", cookie); !strings.Contains(text, "20001–20008") {
@@ -200,7 +210,21 @@ func TestUploadedDump(t *testing.T) {
 	f.says(path+"?dump=2", cookie, "en", "Deadlock: order-writer and basket-sweeper")
 	f.says(path+"/threads?dump=2&name=order", cookie, "en", "1 of 19 threads")
 	f.says(path+"/threads/1?dump=2", cookie, "en", "http-nio-8080-exec-1")
+	text := f.do("GET", path+"/text?dump=2&line=1", "", "Cookie", cookie).body
+	for _, want := range []string{`<input type="hidden" name="dump" value="2">`, `href="` + path + `/threads?dump=2"`, `aria-current="true">Dump 2`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the text forgets which dump it is of: there is no %s", want)
+		}
+	}
+	long := f.upload(cookie, "long.txt", apitest.JVM{Illness: apitest.Healthy, Workers: 60, Taken: now}.Text()+apitest.JVM{Illness: apitest.Healthy, Workers: 60, Taken: now.Add(time.Minute)}.Text()).Header.Get("Location")
+	text = f.do("GET", long+"/text?dump=2&line=700", "", "Cookie", cookie).body
+	for _, want := range []string{`href="` + long + `/text?dump=2"`, `href="` + long + `/text?dump=2&amp;line=1"`, `href="` + long + `/text?dump=2&amp;line=1001"`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("from one page of the text to the next: there is no %s", want)
+		}
+	}
 	f.says("/dumps", cookie, "en", "Files of yours", "alert(2)")
+	f.post(strings.TrimSuffix(long, "/")+"/delete", url.Values{}, "Cookie", cookie)
 	other, _ := f.token("eve", restart.RoleDeveloper)
 	in := f.post("/sign-in", url.Values{"name": {"eve"}, "secret": {other}})
 	eve := in.Cookies()[0].Name + "=" + in.Cookies()[0].Value
@@ -266,6 +290,43 @@ func TestLooksAtDumpsAreRecorded(t *testing.T) {
 	}
 	if text := f.ok("/runs/"+run.ID, "Cookie", vic); strings.Contains(text, "What the thread dumps say") {
 		t.Error("the run's page leads a viewer to what he may not see")
+	}
+}
+
+// A page of a large run notices each dump that comes, however many there are.
+func TestALargeGroupGoesOn(t *testing.T) {
+	f := newFixture(t)
+	cookie := f.signIn()
+	run := f.newRun("nginx", 1)
+	f.create(run)
+	f.to(run, restart.RunRunning, "", "")
+	place := 0
+	add := func() {
+		place++
+		now := time.Now()
+		f.must(f.store.AddDump(t.Context(), store.Dump{
+			ID: restart.NewID(now), RunID: run.ID, TaskID: run.Tasks[0].ID, Host: run.Tasks[0].Host, Service: "nginx", Environment: run.Environment, Group: run.Group, Origin: store.DumpOfRun,
+			Place: place, Number: 1, Of: 1, TakenAt: now, CreatedAt: now, Error: "no such process",
+		}, nil))
+	}
+	for range wire.MaxPage + 2 {
+		add()
+	}
+	path := "/runs/" + run.ID + "/dumps"
+	ask := func() int {
+		poll := regexp.MustCompile(`hx-get="(/runs/[^"]*seen=[^"]*)"`).FindStringSubmatch(f.do("GET", path, "", "Cookie", cookie).body)
+		if poll == nil {
+			t.Fatal("the page does not ask for more")
+		}
+		path = strings.ReplaceAll(poll[1], "&amp;", "&")
+		return f.do("GET", path, "", "Cookie", cookie).StatusCode
+	}
+	if got := ask(); got != http.StatusNoContent {
+		t.Errorf("nothing is new: %d", got)
+	}
+	add()
+	if got := f.do("GET", path, "", "Cookie", cookie).StatusCode; got != http.StatusOK {
+		t.Errorf("one more: %d", got)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/restartilka/restartilka/internal/dump"
+	"github.com/restartilka/restartilka/internal/restart"
 )
 
 // Bounds of the page that shows a dump as it was written.
@@ -26,6 +27,7 @@ type dumpTextPage struct {
 	Start, End           string
 	Asked, From, Through int // lines that were asked for; 0 = none
 	Empty                bool
+	InFile               int // which dump of the file the reader came from
 }
 
 type textLine struct {
@@ -42,8 +44,17 @@ func (x *threads) textAt(s dump.Span) string {
 	return withQuery("/dumps/"+x.id+"/text", x.kept(url.Values{"line": {strconv.Itoa(s.First)}, "to": {strconv.Itoa(s.Last)}})) + "#L" + strconv.Itoa(s.First)
 }
 
+// showDumpText shows any text that is kept, whether or not it is understood.
 func (s *site) showDumpText(w http.ResponseWriter, v *visit) error {
-	x, err := s.lookAt(v, tabText)
+	view, err := s.openDump(v, tabText)
+	if err != nil {
+		return err
+	}
+	defer view.Close()
+	if view.Stored == 0 {
+		return restart.Errorf(restart.CodeNotFound, "%s", notTaken(v.lang, view))
+	}
+	head, x, err := s.textHead(v, view)
 	if err != nil {
 		return err
 	}
@@ -54,18 +65,19 @@ func (s *site) showDumpText(w http.ResponseWriter, v *visit) error {
 		}
 		return n
 	}
-	page := dumpTextPage{layout: s.layout(v, say(v.lang, "dumptext.title")+" · "+x.head.Title), Head: x.head, Asked: number("line"), From: number("line"), Through: number("to")}
-	if err := x.view.Text(v.Context(), page.fill); err != nil {
+	page := dumpTextPage{layout: s.layout(v, say(v.lang, "dumptext.title")+" · "+head.Title), Head: head, InFile: x.inFile, Asked: number("line"), From: number("line"), Through: number("to")}
+	if err := view.Text(v.Context(), page.fill); err != nil {
 		return err
 	}
 	here := "/dumps/" + x.id + "/text"
-	goTo := func(line int) string { return here + "?line=" + strconv.Itoa(line) }
+	goTo := func(line int) string { return withQuery(here, x.kept(url.Values{"line": {strconv.Itoa(line)}})) }
 	if page.First > 1 {
-		page.Start, page.Previous = here, goTo(max(page.First-linesPerPage, 1))
+		page.Start, page.Previous = withQuery(here, x.kept(nil)), goTo(max(page.First-linesPerPage, 1))
 	}
 	if page.Last < page.All {
 		page.Next, page.End = goTo(page.Last+1), goTo(page.All)
 	}
+	view.Close()
 	return s.show(w, v, http.StatusOK, pageDumpText, page)
 }
 

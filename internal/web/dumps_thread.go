@@ -24,8 +24,6 @@ type threadPage struct {
 	CreatedBy *frameLine
 	Carries   *threadLink
 	Carrier   *threadLink
-	Alike     int // other threads with the same stack
-	AlikeURL  string
 	Text      string // address of its text
 	Lines     string
 	Others    []otherLook // the same thread in the other dumps of its series
@@ -53,6 +51,7 @@ func (s *site) showThread(w http.ResponseWriter, v *visit) error {
 	if err != nil {
 		return err
 	}
+	defer x.view.Close()
 	i, err := strconv.Atoi(v.PathValue("number"))
 	if err != nil || i < 0 || i >= len(x.dump.Threads) {
 		return restart.Errorf(restart.CodeNotFound, "%s", say(v.lang, "thread.none", restart.Quote(v.PathValue("number"))))
@@ -78,6 +77,7 @@ func (s *site) showThread(w http.ResponseWriter, v *visit) error {
 		page.Carrier = &link
 	}
 	page.Others = x.others(t)
+	x.view.Close()
 	return s.show(w, v, http.StatusOK, pageThread, page)
 }
 

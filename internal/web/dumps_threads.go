@@ -201,6 +201,7 @@ func (s *site) listThreads(w http.ResponseWriter, v *visit) error {
 	if err != nil {
 		return err
 	}
+	defer x.view.Close()
 	filter := readThreadFilter(v.URL.Query())
 	found := filter.pick(x.dump, x.report)
 	pages := max((len(found)+threadsPerPage-1)/threadsPerPage, 1)
@@ -223,6 +224,7 @@ func (s *site) listThreads(w http.ResponseWriter, v *visit) error {
 	}
 	page.choices(x, filter)
 	page.only(x, filter)
+	x.view.Close()
 	return s.show(w, v, http.StatusOK, pageThreads, page)
 }
 

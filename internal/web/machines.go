@@ -202,7 +202,7 @@ func machineAgentOf(l language, check wire.HostCheck, now time.Time) *machineAge
 		a.Warnings = append(a.Warnings, said(l, w.Message))
 	}
 	if r := check.Report; r != nil {
-		a.Program, a.Review, a.Containment = restart.Escape(r.Program), restart.Escape(r.Review), said(l, r.Containment)
+		a.Program, a.Review, a.Containment = said(l, r.Program), restart.Escape(r.Review), said(l, r.Containment)
 		if r.Certificate != nil {
 			a.Certificate = r.Certificate.NotAfter.UTC().Format(time.DateOnly)
 		}

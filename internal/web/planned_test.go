@@ -208,7 +208,7 @@ func TestAPlanOfManyHosts(t *testing.T) {
 func TestHome(t *testing.T) {
 	f, s := newStart(t, "")
 	cookie, root := f.as("anna", developer), f.as("root", admin)
-	wants(t, f.do("GET", "/", "", "Cookie", cookie).body, "What do you want to restart?", "shop", "Nothing is being restarted just now")
+	wants(t, f.do("GET", "/", "", "Cookie", cookie).body, "Which service do you want to restart, or take a thread dump of?", "shop", "Nothing is going on just now")
 	s.Agents.Set("web1", apitest.Hangs)
 	started, err := s.Control.Start(t.Context(), anna, f.draft(s).ID, wire.StartRequest{})
 	f.must(err)
@@ -217,7 +217,7 @@ func TestHome(t *testing.T) {
 	lacks(t, home, "Waits for you")
 	s.Agents.Set("web1", apitest.Fails)
 	f.untilOneOf(s, started, restart.RunPaused)
-	wants(t, f.do("GET", "/", "", "Cookie", cookie).body, "Waits for you", "Paused", "/runs/"+started.ID, "What do you want to restart?")
+	wants(t, f.do("GET", "/", "", "Cookie", cookie).body, "Waits for you", "Paused", "/runs/"+started.ID, "Which service do you want to restart, or take a thread dump of?")
 	lacks(t, f.do("GET", "/", "", "Cookie", root).body, "/runs/"+started.ID)
 	s.AskApproval()
 	waiting, err := s.Control.Start(t.Context(), anna, f.draft(s).ID, wire.StartRequest{})

@@ -283,7 +283,7 @@ func spanSaid(value string) string {
 	add(strconv.Itoa(int(d.Hours())), "ч")
 	add(strconv.Itoa(int(d.Minutes())%60), "мин")
 	if rest := d % time.Minute; rest >= time.Second || d == 0 {
-		parts = append(parts, strings.Replace(strconv.FormatFloat(rest.Seconds(), 'f', -1, 64), ".", ",", 1)+" с")
+		parts = append(parts, decimal(russian, rest.Seconds(), -1)+" с")
 	} else {
 		add(strconv.FormatInt(rest.Milliseconds(), 10), "мс")
 	}

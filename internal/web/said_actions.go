@@ -1,6 +1,9 @@
 package web
 
-import "github.com/restartilka/restartilka/internal/authz"
+import (
+	"github.com/restartilka/restartilka/internal/authz"
+	"github.com/restartilka/restartilka/internal/restart"
+)
 
 // actionsSaid is each action as what somebody does, with a service after it or
 // alone.
@@ -8,6 +11,25 @@ var actionsSaid = map[authz.Action]string{
 	authz.See: "смотреть", authz.Restart: "перезапускать", authz.Dump: "снимать дампы потоков", authz.ViewDump: "смотреть дампы потоков",
 	authz.Control: "останавливать запуски", authz.Approve: "одобрять запуски", authz.Freeze: "менять заморозки", authz.BreakGlass: "запускать в обход защиты",
 	authz.ReviewGlass: "разбирать запуски в обход защиты", authz.Review: "рецензировать сценарии", authz.Audit: "читать журнал аудита", authz.Administer: "администрировать",
+}
+
+// actionsNamed is the same in English.
+var actionsNamed = map[authz.Action]string{
+	authz.See: "look around", authz.Restart: "restart", authz.Dump: "take thread dumps", authz.ViewDump: "look at thread dumps", authz.Control: "pause and abort runs", authz.Approve: "approve runs",
+	authz.Freeze: "change freezes", authz.BreakGlass: "start runs past a freeze", authz.ReviewGlass: "look into runs past a freeze", authz.Review: "review scenarios", authz.Audit: "read the audit trail", authz.Administer: "administer",
+}
+
+// actionName gives an action in words, and as rules name it. What is none stays
+// as it is.
+func actionName(l language, action string) string {
+	words := actionsNamed[authz.Action(action)]
+	if l == russian {
+		words = actionsSaid[authz.Action(action)]
+	}
+	if words == "" || words == action {
+		return restart.Escape(action)
+	}
+	return words + " (" + action + ")"
 }
 
 // saidActions says of each action who may, and who may not.

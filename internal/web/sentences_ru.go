@@ -248,7 +248,7 @@ func ruDeviation(d analyse.Deviation) string {
 	case analyse.ByCluster:
 		where = "в " + ruQuoted(d.Frame)
 	}
-	return forms(d.Threads, "%d поток", "%d потока", "%d потоков") + " " + where + ", медиана остальных — " + strings.Replace(strconv.FormatFloat(d.Median, 'f', -1, 64), ".", ",", 1)
+	return forms(d.Threads, "%d поток", "%d потока", "%d потоков") + " " + where + ", медиана остальных — " + decimal(russian, d.Median, -1)
 }
 
 // ruChange says what became of the gravest finding from one dump to another.
@@ -383,7 +383,7 @@ func one(n int, single, many string) string {
 func ruPercent(p float64) string { return strconv.FormatFloat(math.Round(p), 'f', -1, 64) }
 
 func ruDuration(d time.Duration) string {
-	number := func(x float64) string { return strings.Replace(strconv.FormatFloat(x, 'f', -1, 64), ".", ",", 1) }
+	number := func(x float64) string { return decimal(russian, x, -1) }
 	switch {
 	case d < 10*time.Second:
 		return number(math.Round(d.Seconds()*10)/10) + " с"

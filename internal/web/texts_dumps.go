@@ -71,6 +71,7 @@ var dumpTexts = map[string]text{
 	"dump.deleted":    {"The dump is deleted.", "Дамп удалён."},
 	"dump.none":       {"There is no dump %s, or it is not kept any more.", "Дампа %s нет, или он больше не хранится."},
 	"dump.unread":     {"This dump could not be taken: %s", "Этот дамп снять не удалось: %s"},
+	"dump.notread":    {"This dump is kept, but could not be read: %s. Its text shows what it is.", "Этот дамп сохранён, но прочитать его не удалось: %s. Что в нём, видно из текста."},
 	"dump.cut":        {"It is not whole", "Он неполный"},
 
 	"dumptab.summary": {"Summary", "Главное"},
@@ -224,8 +225,7 @@ var dumpTexts = map[string]text{
 	"dumptext.end":      {"End", "Конец"},
 	"dumptext.empty":    {"The file is empty.", "Файл пуст."},
 
-	"group.more":  {"and %d more|and %d more", "и ещё %d|и ещё %d|и ещё %d"},
-	"group.hosts": {"On", "На"},
+	"group.more": {"and %d more|and %d more", "и ещё %d|и ещё %d|и ещё %d"},
 
 	"dump.titled":       {"Thread dump of %s on %s", "Дамп потоков %s на %s"},
 	"dumps.more":        {"and %d before it|and %d before it", "и ещё %d до него|и ещё %d до него|и ещё %d до него"},

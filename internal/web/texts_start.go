@@ -3,10 +3,10 @@ package web
 // startTexts is every text of the first page, of the form, and of the plan.
 var startTexts = map[string]text{
 	"home.title":     {"Start", "Главная"},
-	"home.heading":   {"What do you want to restart?", "Что перезапустить?"},
+	"home.heading":   {"Which service do you want to restart, or take a thread dump of?", "Какой сервис перезапустить или с какого снять дамп?"},
 	"home.waiting":   {"Waits for you", "Ждёт вас"},
 	"home.now":       {"Going on now", "Идёт сейчас"},
-	"home.quiet":     {"Nothing is being restarted just now.", "Сейчас ничего не перезапускается."},
+	"home.quiet":     {"Nothing is going on just now.", "Сейчас ничего не идёт."},
 	"home.more":      {"More go on: see all runs", "Идут и другие: смотреть все запуски"},
 	"home.all":       {"All runs", "Все запуски"},
 	"home.approve":   {"Look and decide", "Посмотреть и решить"},

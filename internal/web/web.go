@@ -10,7 +10,6 @@ import (
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/authn"
 	"github.com/restartilka/restartilka/internal/control"
-	"github.com/restartilka/restartilka/internal/dump/analyse"
 )
 
 // Config lists everything that the pages depend on. Needed are those
@@ -65,7 +64,7 @@ func newSite(cfg Config) *site {
 		cfg.Now = time.Now
 	}
 	s := &site{cfg: cfg, assets: embeddedAssets(), mux: http.NewServeMux(), reviewing: make(chan struct{}, reviewsAtOnce)}
-	s.reports = &reports{byKey: map[string]*analyse.Report{}}
+	s.reports = &reports{}
 	s.pages = parsePages(s.assets)
 	s.replayPolicy = sync.OnceValues(func() (string, error) { return policyOfReplay(s.pages) })
 	s.live = &broadcasts{site: s, byRun: map[string]*broadcast{}}
