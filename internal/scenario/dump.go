@@ -98,6 +98,9 @@ func contradictDump(s restart.Scenario, found *findings, refuse func(path, hint,
 	case found.at("steps") > 0:
 		refuse("steps", "remove steps, or dump", "steps stand beside dump: a dump is taken without a script, and nothing is to be drained for it")
 		return
+	case found.at("health") > 0: // its command would run as the agent's own user, where nobody looks for a script
+		refuse("health", "remove health, or dump", "health stands beside dump: a dump changes nothing, and a service that hangs is not healthy")
+		return
 	}
 	if longest, limit := d.Longest(), s.Strategy.Defaults().TaskTimeout; longest > limit {
 		refuse("dump.count", "raise strategy.task_timeout, or lower count, interval or timeout", "the series may take %s and task_timeout is %s", longest, limit)

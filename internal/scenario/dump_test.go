@@ -98,6 +98,8 @@ func TestDumpRefuses(t *testing.T) {
 	for _, test := range []struct{ from, to, want string }{
 		{"kind: thread-dump", "kind: restart", "line 9: contradiction: kind is restart, and dump is what a thread-dump scenario does"},
 		{"dump:\n", "steps: {run: {script: a}}\ndump:\n", "line 9: contradiction: steps stand beside dump: a dump is taken without a script, and nothing is to be drained for it"},
+		{"dump:\n", "health: {command: {script: \"id -u\"}}\ndump:\n", "line 9: contradiction: health stands beside dump: a dump changes nothing, and a service that hangs is not healthy"},
+		{"dump:\n", "health: {tcp: {address: \"127.0.0.1:80\"}}\ndump:\n", "line 9: contradiction: health stands beside dump"},
 		{"  runtime: auto", "  runtime: node", `line 10: value: dump.runtime is "node", which is not known`},
 		{"  runtime: auto", "  kind: jvm", `line 10: unknown-key: dump has no key "kind"`},
 		{"  runtime: auto", "  runtime: jvm # the shop's", "line 10: comment: a YAML comment inside dump is refused"},

@@ -14,6 +14,8 @@ var saidDumps = map[string]string{
 	"remove dump, or say kind: thread-dump; evidence: [thread-dump] takes one before a restart":       "удалите dump или укажите kind: thread-dump; перед перезапуском дамп снимает evidence: [thread-dump]",
 	"kind is %s, and dump is what a thread-dump scenario does":                                        "kind — %s, а dump бывает только в сценарии thread-dump",
 	"remove steps, or dump":                                                                           "удалите steps или dump",
+	"health stands beside dump: a dump changes nothing, and a service that hangs is not healthy":      "health стоит рядом с dump: дамп ничего не меняет, а зависший сервис и не может быть здоров",
+	"remove health, or dump":                                                                          "уберите health или dump",
 	"steps stand beside dump: a dump is taken without a script, and nothing is to be drained for it":  "steps стоит рядом с dump: дамп снимают без скрипта, и выводить из балансировки для него нечего",
 	"raise strategy.task_timeout, or lower count, interval or timeout":                                "увеличьте strategy.task_timeout или уменьшите count, interval или timeout",
 	"the series may take %s and task_timeout is %s":                                                   "серия может занять %s, а task_timeout — %s",
