@@ -154,13 +154,14 @@ func lookHere(f *dumpFlags, taken *taken, stderr io.Writer) int {
 	})
 }
 
-// program says for a record what a process is.
+// program says for a record what a process is called. More than that can make
+// the reader wait for the process, which may hang.
 func program(pid int) string {
 	name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
 	if err != nil {
 		return "unknown"
 	}
-	return restart.Escape(strings.TrimSpace(string(name))) + ", " + string(capture.RuntimeOf(pid))
+	return restart.Escape(strings.TrimSpace(string(name)))
 }
 
 // capture takes the dumps of a process, in a process of its own.

@@ -459,7 +459,7 @@ func dumpsOfAProcess(t *testing.T, c *company.Company, h demo.Host) {
 		t.Errorf("raw: exit %d\n%s\n%s", code, out, talk)
 	}
 	ledger, err := os.ReadFile(filepath.Join(h.Dir, "spool", "ledger.jsonl"))
-	if err != nil || strings.Count(string(ledger), `"dump.taken"`) != 4 || !strings.Contains(string(ledger), "process "+pid+", sleep, process: 1 dumps; 1 were taken") {
+	if err != nil || strings.Count(string(ledger), `"dump.taken"`) != 4 || !strings.Contains(string(ledger), "process "+pid+", sleep: 1 dumps; 1 were taken") {
 		t.Errorf("the host's own record: %v\n%s", err, ledger)
 	}
 }

@@ -28,6 +28,13 @@ import (
 // with its input.
 func program(t *testing.T, words ...string) (pid int, output string) {
 	t.Helper()
+	pid, output, _ = programUntil(t, words...)
+	return pid, output
+}
+
+// programUntil gives what ends its input, too.
+func programUntil(t *testing.T, words ...string) (pid int, output string, end func()) {
+	t.Helper()
 	f, err := os.CreateTemp(t.TempDir(), "output")
 	if err != nil {
 		t.Fatal(err)
@@ -45,13 +52,13 @@ func program(t *testing.T, words ...string) (pid int, output string) {
 	t.Cleanup(func() { input.Close(); cmd.Process.Kill(); cmd.Wait() })
 	for range 4000 {
 		if b, _ := os.ReadFile(f.Name()); strings.Contains(string(b), "ready") {
-			return cmd.Process.Pid, f.Name()
+			return cmd.Process.Pid, f.Name(), func() { input.Close() }
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
 	b, _ := os.ReadFile(f.Name())
 	t.Fatalf("%s did not get ready: %s", words, b)
-	return 0, ""
+	return 0, "", nil
 }
 
 // python is the interpreter of the host itself.
