@@ -26,8 +26,10 @@ const gatherAtOnce = 4
 
 // Evidence takes the evidence of a reviewed scenario without any task, and
 // gives a protocol.EvidenceReport as JSON. Nothing of it is kept here. Of one
-// service one at a time is taken, and of few services at once: CodeBusy. What
-// can't be recorded is not taken.
+// service one at a time is taken, as often in an hour as tasks are, and of few
+// services at once: CodeBusy. What can't be recorded is not taken, and of each
+// there is a record, so that the rate also bounds how fast a server can fill the
+// host's own record.
 func (a *Agent) Evidence(ctx context.Context, in protocol.EvidenceRequest) (io.ReadCloser, error) {
 	if in.Service == "" || in.Digest == "" {
 		return nil, restart.Errorf(restart.CodeInvalid, "evidence is of a service, by a scenario's digest")
@@ -54,6 +56,7 @@ func (a *Agent) Evidence(ctx context.Context, in protocol.EvidenceRequest) (io.R
 		done()
 		return nil, err
 	}
+	a.countGathered(in.Service)
 	report, err := a.cfg.Gather(ctx, work)
 	if err != nil {
 		done()
@@ -72,12 +75,24 @@ func (a *Agent) gather(service string) (done func(), err error) {
 	if n := len(a.gathering); n >= gatherAtOnce {
 		return nil, restart.Errorf(restart.CodeBusy, "the evidence of %d services is being taken on this host", n).WithHint("wait for that, at most %s", protocol.EvidenceTime)
 	}
+	recent := lastHour(a.gathered[service], a.cfg.Now())
+	a.gathered[service] = recent
+	if len(recent) >= a.cfg.RatePerHour {
+		return nil, restart.Errorf(restart.CodeBusy, "this host has taken the evidence of service %s %d times within an hour, and takes no more", service, len(recent)).
+			WithHint("wait, or raise task_rate_per_hour in the host's agent.yaml")
+	}
 	a.gathering[service] = true
 	return func() {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		delete(a.gathering, service)
 	}, nil
+}
+
+func (a *Agent) countGathered(service string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.gathered[service] = append(a.gathered[service], a.cfg.Now())
 }
 
 // closing calls done once what it reads is closed.
