@@ -89,7 +89,7 @@ func (g Gathering) dump(ctx context.Context, out *protocol.EvidenceReport) (stri
 	if err != nil {
 		return "", err
 	}
-	job := jobOf(onlyOne(*g.Process))
+	job := jobOf(onlyOne(*g.Process, dumpPatience))
 	job.Host, job.Service = g.Host, g.Service
 	r := &runner{task: "evidence-" + strconv.Itoa(os.Getpid()), cgroup: g.Cgroup, grace: g.Grace, warn: func(string) {}}
 	err = r.dump(ctx, job, own, func(c capture.Captured) error {
