@@ -108,6 +108,11 @@ var saidCaptures = map[string]string{
 	"py-spy is not installed on this host":                                                                                       "на этом хосте нет py-spy",
 	"or register faulthandler in the program, and name its signal in the scenario":                                               "или зарегистрируйте в программе faulthandler и укажите его сигнал в сценарии",
 
+	// by pprof: whose goroutines they are
+	"at %s process %d listens, and not process %d: the goroutines would not be its own": "на %s слушает процесс %d, а не %d: горутины были бы чужие",
+	"name the address in the scenario at which the process itself serves its pprof":     "укажите в сценарии адрес, на котором pprof отдаёт сам процесс",
+	"whether process %d itself answers at %s could not be told":                         "не удалось узнать, сам ли процесс %d отвечает на %s",
+
 	// by a signal
 	"the signal %s is not one that asks for a dump": "сигналом %s дамп не просят",
 	"USR1, USR2 or QUIT":                            "USR1, USR2 или QUIT",

@@ -205,6 +205,9 @@ func TestGo(t *testing.T) {
 	}
 	_, err = one(t, capture.Request{Method: "pprof", URL: "http://192.0.2.1:1/"}, capture.Target{PID: self})
 	refused(t, err, restart.CodeForbidden, "192.0.2.1 is not an address of this host")
+	// What answers must be the process itself.
+	_, err = one(t, capture.Request{Method: "pprof", URL: url}, capture.Target{PID: os.Getppid()})
+	refused(t, err, restart.CodeConflict, fmt.Sprintf("process %d listens, and not process %d", self, os.Getppid()))
 	c = mustOne(t, capture.Request{}, capture.Target{PID: self})
 	wants(t, c, capture.KernelMark)
 	if c.Header.Runtime != dump.Go || !strings.Contains(c.Header.Notes[0], "no pprof endpoint") {
