@@ -81,7 +81,7 @@ func dumpPlaces(d *restart.DumpStep) []place {
 		{path: "dump.process.pid_file", text: &d.Process.PIDFile, check: checkFile},
 		{path: "dump.process.port", text: &d.Process.Port, check: checkPort},
 		{path: "dump.process.command", text: &d.Process.Command, check: checkPattern, quote: regexp.QuoteMeta},
-		{path: "dump.url", text: &d.URL, check: checkURL},
+		{path: "dump.url", text: &d.URL, check: checkEndpointURL},
 		{path: "dump.log", text: &d.Log, check: checkFile},
 	}
 }

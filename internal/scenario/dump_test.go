@@ -117,6 +117,7 @@ func TestDumpRefuses(t *testing.T) {
 		{"signal: USR1", "signal: HUP", `line 19: value: dump.signal is "HUP", which is not known`},
 		{"log: \"/var/log/#service#/out.log\"", "log: out.log", `line 20: value: dump.log: "out.log" is not the path of a file`},
 		{"url: \"http://127.0.0.1", "url: \"ftp://127.0.0.1", `line 18: value: dump.url: "ftp://127.0.0.1:6060/debug/pprof/goroutine" is not an address to ask`},
+		{"/debug/pprof/goroutine\"", "/debug/pprof/goroutine?debug=2\"", `line 18: value: dump.url: "http://127.0.0.1:6060/debug/pprof/goroutine?debug=2" asks for something by itself`},
 		{"[\"token=[^ ]+\"]", "[\"[\"]", `line 21: value: dump.redact item 1: "[" is not a regular expression`},
 		{"runtime: auto", "runtime: jvm", "line 18: contradiction: url has no effect on runtime jvm: it is of go"},
 		{"dump:\n", "evidence: [thread-dump]\ndump:\n", "line 9: contradiction: a thread-dump scenario takes the dump itself; it can't be its own evidence"},
@@ -154,6 +155,7 @@ func TestDumpAdvice(t *testing.T) {
 	for _, test := range []struct{ from, to, want string }{
 		{"{}", "{runtime: go}", "line 8: without url the goroutines can't be asked for"},
 		{"{}", "{runtime: go, url: \"http://example.com/debug/pprof/goroutine\"}", "line 8: the url names another host"},
+		{"{}", "{runtime: go, url: \"http://#host#:6060/debug/pprof\"}", ""},
 		{"{}", "{histogram: true}", "line 8: for a histogram a JVM stands still"},
 		{"services: [a]\ndump: {}", "services: [\"*\"]\ndump: {process: {port: 80}}", "line 8: the scenario fits every service, and its process is the same for all of them"},
 		{"dump: {}", "run_as: root\ndump: {}", ""},

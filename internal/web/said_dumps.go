@@ -32,6 +32,10 @@ var saidDumps = map[string]string{
 	"dump: {runtime: auto} takes dumps without a script":                                              "dump: {runtime: auto} снимает дампы без скрипта",
 	"steps is missing": "нет steps",
 
+	// of the url
+	"%s asks for something by itself": "%s сам о чём-то спрашивает",
+	"leave out ? and what is behind it: the agent says in which form it wants the goroutines": "уберите ? и всё за ним: в каком виде нужны горутины, агент скажет сам",
+
 	// how it went, on a host
 	"%d of %d dumps were taken":                       "снято дампов: %d из %d",
 	"%d of %d dumps could not be kept":                "не удалось сохранить дампов: %d из %d",

@@ -20,7 +20,8 @@ import (
 )
 
 // endpoint reads the address of a pprof endpoint, and gives that of its
-// goroutines: /debug/pprof of the host, or wherever the path leads.
+// goroutines: /debug/pprof of the host, or wherever the path leads. Whether a
+// name is this host's is judged when it is connected to.
 func endpoint(text string) (*url.URL, error) {
 	bad := restart.Errorf(restart.CodeInvalid, "%s is not the address of a pprof endpoint on this host", restart.Quote(text)).
 		WithHint("such as http://127.0.0.1:6060/debug/pprof")
@@ -28,7 +29,7 @@ func endpoint(text string) (*url.URL, error) {
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return nil, bad
 	}
-	if _, err := netip.ParseAddr(u.Hostname()); err != nil && u.Hostname() != "localhost" {
+	if _, err := netip.ParseAddr(u.Hostname()); err != nil && restart.CheckHost(u.Hostname()) != nil {
 		return nil, bad
 	}
 	path := strings.TrimSuffix(u.Path, "/")

@@ -89,7 +89,7 @@ func TestPython(t *testing.T) {
 	}
 	_, err := one(t, capture.Request{Method: "signal", Signal: "USR2"}, capture.Target{PID: pid})
 	refused(t, err, restart.CodeConflict, "does not catch the signal USR2", "faulthandler.register")
-	for _, r := range []capture.Request{{Signal: "KILL"}, {Log: "x/../y"}, {Method: "guess"}, {Runtime: "perl"}, {Count: 21}, {Timeout: time.Hour}, {URL: "http://example.com/"}, {Unit: "-x"}} {
+	for _, r := range []capture.Request{{Signal: "KILL"}, {Log: "x/../y"}, {Method: "guess"}, {Runtime: "perl"}, {Count: 21}, {Timeout: time.Hour}, {URL: "http://exa_mple/"}, {URL: "http://localhost:6060/?seconds=5"}, {Unit: "-x"}} {
 		_, err := one(t, r, capture.Target{PID: pid})
 		refused(t, err, restart.CodeInvalid)
 	}
@@ -205,6 +205,17 @@ func TestGo(t *testing.T) {
 	}
 	_, err = one(t, capture.Request{Method: "pprof", URL: "http://192.0.2.1:1/"}, capture.Target{PID: self})
 	refused(t, err, restart.CodeForbidden, "192.0.2.1 is not an address of this host")
+	// By name, too: the scenario's #host#.
+	name, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"localhost", name} {
+		_, err := one(t, capture.Request{Method: "pprof", URL: strings.Replace(url, "127.0.0.1", strings.ToLower(name), 1)}, capture.Target{PID: self})
+		if code := restart.CodeOf(err); code != "" && code != restart.CodeUnavailable || name == "localhost" && err != nil { // the host's name may be of another of its addresses
+			t.Errorf("as %s: %v", name, err)
+		}
+	}
 	// What answers must be the process itself.
 	_, err = one(t, capture.Request{Method: "pprof", URL: url}, capture.Target{PID: os.Getppid()})
 	refused(t, err, restart.CodeConflict, fmt.Sprintf("process %d listens, and not process %d", self, os.Getppid()))
