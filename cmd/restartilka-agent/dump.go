@@ -120,7 +120,7 @@ func lookHere(f *dumpFlags, taken *taken, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
 	defer stop()
 	settings, err := agent.LoadSettings(f.config)
-	if errors.Is(err, fs.ErrNotExist) && os.Geteuid() == 0 {
+	if errors.Is(err, fs.ErrNotExist) && os.Geteuid() == 0 && !f.given("config") { // the host has no agent, rather than a name mistyped
 		fmt.Fprintf(stderr, "restartilka-agent: there is no %s: this look is not recorded\n", f.config)
 		return f.capture(ctx, taken, "", stderr)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -116,10 +117,7 @@ func (t *taken) end() error {
 		return nil
 	}
 	info, err := t.file.Stat()
-	if closed := t.file.Close(); err == nil {
-		err = closed
-	}
-	if err != nil {
+	if err = errors.Join(err, t.file.Sync(), t.file.Close()); err != nil {
 		return err
 	}
 	if info.Size() == 0 {
