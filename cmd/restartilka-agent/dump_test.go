@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"flag"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -17,6 +19,22 @@ func TestMain(m *testing.M) {
 		os.Exit(capture.Main())
 	}
 	os.Exit(m.Run())
+}
+
+// TestDumpIsTold: each option of dump stands in the manual and in the reference.
+func TestDumpIsTold(t *testing.T) {
+	t.Parallel()
+	for file, dash := range map[string]string{"../../packaging/agent/restartilka-agent.8": `\-`, "../../docs/reference/agent.md": "-"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		newDumpFlags(io.Discard).VisitAll(func(f *flag.Flag) {
+			if !strings.Contains(string(text), dash+dash+f.Name) {
+				t.Errorf("%s says nothing of dump --%s", file, f.Name)
+			}
+		})
+	}
 }
 
 // TestADumpIsRecorded: settings that were named and are not there are no reason
