@@ -9,10 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os/exec"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/restartilka/restartilka/internal/agent/host"
 	"github.com/restartilka/restartilka/internal/agent/supervisor"
@@ -132,26 +129,20 @@ const gatherGrace = 2 * time.Second
 // so that a dump never lies in the agent's memory.
 func Gather(cgroup, name string, grace time.Duration) func(context.Context, host.Work) (io.ReadCloser, error) {
 	return func(ctx context.Context, w host.Work) (io.ReadCloser, error) {
-		in, err := json.Marshal(supervisor.GatherOf(w, name, cgroup, grace))
-		if err != nil {
-			return nil, fmt.Errorf("encode what evidence is wanted: %w", err)
-		}
 		ctx, cancel := context.WithTimeout(ctx, protocol.EvidenceTime)
-		cmd := exec.CommandContext(ctx, self, supervisor.GatherVerb)
-		cmd.Args[0] = "restartilka-agent"
-		cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"}
-		cmd.Stdin = bytes.NewReader(in)
-		cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) } // it gives up what it has begun
-		cmd.WaitDelay = gatherGrace
-		out, err := cmd.StdoutPipe()
+		process, err := newHelper(ctx, supervisor.GatherVerb, supervisor.GatherOf(w, name, cgroup, grace), gatherGrace)
+		var out io.ReadCloser
 		if err == nil {
-			err = cmd.Start()
+			out, err = process.StdoutPipe()
+		}
+		if err == nil {
+			err = process.Start()
 		}
 		if err != nil {
 			cancel()
 			return nil, fmt.Errorf("take evidence: %w", err)
 		}
-		g := &gathered{Reader: bufio.NewReader(out), cmd: cmd, cancel: cancel}
+		g := &gathered{Reader: bufio.NewReader(out), process: process, cancel: cancel}
 		if _, err := g.Peek(1); err != nil { // it answers at the end, whole or not at all
 			late := errors.Is(ctx.Err(), context.DeadlineExceeded)
 			if ended := g.Close(); ended != nil {
@@ -160,7 +151,7 @@ func Gather(cgroup, name string, grace time.Duration) func(context.Context, host
 			if late {
 				return nil, restart.Errorf(restart.CodeUnavailable, "the evidence was not taken within %s", protocol.EvidenceTime).Because(err)
 			}
-			return nil, fmt.Errorf("take evidence: %w", err)
+			return nil, fmt.Errorf("take evidence: %w", process.explain(err))
 		}
 		return g, nil
 	}
@@ -169,13 +160,13 @@ func Gather(cgroup, name string, grace time.Duration) func(context.Context, host
 // gathered is the answer of a process that takes evidence.
 type gathered struct {
 	*bufio.Reader
-	cmd    *exec.Cmd
-	cancel context.CancelFunc
+	process *helper
+	cancel  context.CancelFunc
 }
 
 func (g *gathered) Close() error {
 	defer g.cancel()
 	io.Copy(io.Discard, io.LimitReader(g.Reader, 1<<10)) //nolint:errcheck // mostly nothing is left; else it is ended
 	g.cancel()
-	return g.cmd.Wait()
+	return g.process.Wait()
 }
