@@ -448,7 +448,7 @@ func dumpsOfAProcess(t *testing.T, c *company.Company, h demo.Host) {
 	file := filepath.Join(t.TempDir(), "dumps.txt")
 	out, talk, code := runOnHost(t, c, h, "dump", demo.ServiceName, "--reason", reason, "--yes", "--out", file)
 	text, err := os.ReadFile(file)
-	if code != 0 || err != nil || strings.Count(string(text), "#restartilka-dump ") != 2 || !strings.Contains(out, "1 threads") || !strings.Contains(talk, "dump 2 of 2: process "+pid+" by proc") || !strings.Contains(talk, "the dumps are in "+file) {
+	if code != 0 || err != nil || strings.Count(string(text), "#restartilka-dump ") != 2 || !strings.Contains(out, "1 thread: ") || !strings.Contains(talk, "dump 2 of 2: process "+pid+" by proc") || !strings.Contains(talk, "the dumps are in "+file) {
 		t.Errorf("of a service: exit %d, %v\n%s\n%s\n%s", code, err, out, talk, text)
 	}
 	out, talk, code = runOnHost(t, c, h, "dump", "--pid", pid, "--reason", reason, "--count", "1", "--json")
