@@ -120,7 +120,7 @@ func lookHere(f *dumpFlags, taken *taken, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
 	defer stop()
 	settings, err := agent.LoadSettings(f.config)
-	if errors.Is(err, fs.ErrNotExist) && os.Geteuid() == 0 {
+	if errors.Is(err, fs.ErrNotExist) && os.Geteuid() == 0 && !f.given("config") { // the host has no agent, rather than a name mistyped
 		fmt.Fprintf(stderr, "restartilka-agent: there is no %s: this look is not recorded\n", f.config)
 		return f.capture(ctx, taken, "", stderr)
 	}
@@ -154,13 +154,14 @@ func lookHere(f *dumpFlags, taken *taken, stderr io.Writer) int {
 	})
 }
 
-// program says for a record what a process is.
+// program says for a record what a process is called. More than that can make
+// the reader wait for the process, which may hang.
 func program(pid int) string {
 	name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
 	if err != nil {
 		return "unknown"
 	}
-	return restart.Escape(strings.TrimSpace(string(name))) + ", " + string(capture.RuntimeOf(pid))
+	return restart.Escape(strings.TrimSpace(string(name)))
 }
 
 // capture takes the dumps of a process, in a process of its own.

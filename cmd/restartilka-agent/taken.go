@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"github.com/restartilka/restartilka/internal/dump"
 	"github.com/restartilka/restartilka/internal/dump/analyse"
 	"github.com/restartilka/restartilka/internal/dump/parse"
+	"github.com/restartilka/restartilka/internal/dump/tell"
 	"github.com/restartilka/restartilka/internal/restart"
 )
 
@@ -116,10 +118,7 @@ func (t *taken) end() error {
 		return nil
 	}
 	info, err := t.file.Stat()
-	if closed := t.file.Close(); err == nil {
-		err = closed
-	}
-	if err != nil {
+	if err = errors.Join(err, t.file.Sync(), t.file.Close()); err != nil {
 		return err
 	}
 	if info.Size() == 0 {
@@ -128,9 +127,6 @@ func (t *taken) end() error {
 	fmt.Fprintf(t.stderr, "the dumps are in %s\n", restart.Escape(t.file.Name()))
 	return nil
 }
-
-// mostFindings is how many findings are told.
-const mostFindings = 10
 
 // say tells the verdict first, then what else was found.
 func (t *taken) say() error {
@@ -142,22 +138,8 @@ func (t *taken) say() error {
 		return json.NewEncoder(t.stdout).Encode(report)
 	}
 	var b bytes.Buffer
-	for i, f := range report.Findings {
-		if i == mostFindings {
-			fmt.Fprintf(&b, "and %d more\n", len(report.Findings)-i)
-			break
-		}
-		fmt.Fprintf(&b, "%s: %s\n", f.Severity, restart.Escape(f.String()))
-	}
-	fmt.Fprintf(&b, "%d threads", report.Threads)
-	between := ": "
-	for _, s := range dump.States() {
-		if n := report.States[s]; n > 0 {
-			fmt.Fprintf(&b, "%s%d %s", between, n, s)
-			between = ", "
-		}
-	}
-	b.WriteByte('\n')
+	tell.Findings(&b, report.Findings)
+	tell.Threads(&b, report)
 	_, err := t.stdout.Write(b.Bytes())
 	return err
 }

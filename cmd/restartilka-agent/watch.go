@@ -230,7 +230,7 @@ func (w *watcher) takenOver(ctx context.Context, id string) int {
 		if t.Task != id {
 			continue
 		}
-		if w.json {
+		if w.json && !w.talk {
 			if err := json.NewEncoder(w.stdout).Encode(t); err != nil {
 				return failLocal(w.stderr, err)
 			}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -116,6 +117,7 @@ type Agent struct {
 	graves    map[string]spool.Tombstone
 	epochs    map[string]int64       // by run: the highest shown
 	accepted  map[string][]time.Time // by service: when tasks came in the last hour
+	gathered  map[string][]time.Time // by service: when evidence apart from a task was taken in the last hour
 	refused   refusals
 	asking    asking
 	gathering map[string]bool // services whose evidence is being taken apart from a task
@@ -165,7 +167,7 @@ func New(cfg Config) (*Agent, error) {
 	a := &Agent{
 		cfg: cfg, turn: make(chan struct{}, 1), tasks: map[string]*task{}, graves: map[string]spool.Tombstone{},
 		epochs: map[string]int64{}, accepted: map[string][]time.Time{}, counts: map[protocol.Outcome]int64{},
-		stopped: make(chan struct{}), born: cfg.Now(), tally: newTally(), gathering: map[string]bool{},
+		stopped: make(chan struct{}), born: cfg.Now(), tally: newTally(), gathering: map[string]bool{}, gathered: map[string][]time.Time{},
 	}
 	return a, nil
 }
@@ -342,18 +344,18 @@ func (a *Agent) room(e protocol.Envelope, epoch int64, now time.Time) error {
 	if epoch < a.epochs[e.Run] {
 		return stale(e.Run, epoch, a.epochs[e.Run])
 	}
-	recent := a.accepted[e.Service][:0]
-	for _, at := range a.accepted[e.Service] {
-		if now.Sub(at) < time.Hour {
-			recent = append(recent, at)
-		}
-	}
+	recent := lastHour(a.accepted[e.Service], now)
 	a.accepted[e.Service] = recent
 	if len(recent) >= a.cfg.RatePerHour {
 		return restart.Errorf(restart.CodeBusy, "this host has taken %d tasks of service %s within an hour, and takes no more", len(recent), e.Service).
 			WithHint("wait, or raise task_rate_per_hour in the host's agent.yaml")
 	}
 	return nil
+}
+
+// lastHour drops the times that are over an hour old.
+func lastHour(times []time.Time, now time.Time) []time.Time {
+	return slices.DeleteFunc(times, func(at time.Time) bool { return now.Sub(at) >= time.Hour })
 }
 
 // explain turns the spool's errors into sentences.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -324,6 +325,8 @@ func TestDumpsAsEvidence(t *testing.T) {
 		t.Errorf("evidence: %s", kinds)
 	}
 
+	hangsAgain(b, r, java)
+
 	ask := protocol.EvidenceRequest{Service: testService, Environment: "testing", Group: "shop-testing", Digest: digest}
 	var report protocol.EvidenceReport
 	b.must(r.call(http.MethodPost, "/v1/evidence", ask, &report))
@@ -343,6 +346,31 @@ func TestDumpsAsEvidence(t *testing.T) {
 	asked, err := os.ReadFile(filepath.Join(b.spoolDir, "asked.jsonl"))
 	if err != nil || bytes.Count(asked, []byte(`"evidence.taken"`)) != 2 {
 		t.Errorf("the host's own record: %v\n%s", err, asked)
+	}
+}
+
+// hangsAgain restarts a service whose JVM does not answer after the change: its
+// attach listener serves somebody who says nothing. The kernel's view comes all
+// the same, within the time for what is seen after a change.
+func hangsAgain(b *bed, r *running, java *exec.Cmd) {
+	b.t.Helper()
+	text := "format: 1\nname: shop-restart\nserial: 2\nauthor: anna@example.com\nkind: restart\nservices: [shop]\ndescription: for a test\n" +
+		"evidence: [thread-dump]\nsteps:\n  run: {script: \"until [ -e " + b.path("go") + " ]; do sleep 0.05; done\"}\n" +
+		"health:\n  new_process: {pid_file: " + b.path("pid") + "}\n  deadline: 1s\n  interval: 200ms\n"
+	b.write("scenarios.d/hangs.yaml", []byte(text), 0o644)
+	e := b.envelope(scenario.Digest([]byte(text)))
+	r.submit(e)
+	r.until(e.Task, dumps(1))
+	silent, err := net.Dial("unix", fmt.Sprintf("/tmp/.java_pid%d", java.Process.Pid))
+	b.must(err)
+	defer silent.Close()
+	b.write("go", nil, 0o644)
+	s := r.until(e.Task, done)
+	if len(s.Dumps) != 2 || s.Dumps[0].Method != "attach" || len(s.Warnings) > 0 {
+		b.t.Fatalf("of a JVM that hangs again: %+v", s)
+	}
+	if d := s.Dumps[1]; d.When != protocol.DumpAfter || d.Method != "proc" || d.Stored == 0 || len(d.Notes) < 2 {
+		b.t.Errorf("of a JVM that hangs again: %+v", d)
 	}
 }
 

@@ -9,10 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os/exec"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/restartilka/restartilka/internal/agent/host"
 	"github.com/restartilka/restartilka/internal/agent/supervisor"
@@ -26,8 +23,10 @@ const gatherAtOnce = 4
 
 // Evidence takes the evidence of a reviewed scenario without any task, and
 // gives a protocol.EvidenceReport as JSON. Nothing of it is kept here. Of one
-// service one at a time is taken, and of few services at once: CodeBusy. What
-// can't be recorded is not taken.
+// service one at a time is taken, as often in an hour as tasks are, and of few
+// services at once: CodeBusy. What can't be recorded is not taken, and of each
+// there is a record, so that the rate also bounds how fast a server can fill the
+// host's own record.
 func (a *Agent) Evidence(ctx context.Context, in protocol.EvidenceRequest) (io.ReadCloser, error) {
 	if in.Service == "" || in.Digest == "" {
 		return nil, restart.Errorf(restart.CodeInvalid, "evidence is of a service, by a scenario's digest")
@@ -54,6 +53,7 @@ func (a *Agent) Evidence(ctx context.Context, in protocol.EvidenceRequest) (io.R
 		done()
 		return nil, err
 	}
+	a.countGathered(in.Service)
 	report, err := a.cfg.Gather(ctx, work)
 	if err != nil {
 		done()
@@ -72,12 +72,24 @@ func (a *Agent) gather(service string) (done func(), err error) {
 	if n := len(a.gathering); n >= gatherAtOnce {
 		return nil, restart.Errorf(restart.CodeBusy, "the evidence of %d services is being taken on this host", n).WithHint("wait for that, at most %s", protocol.EvidenceTime)
 	}
+	recent := lastHour(a.gathered[service], a.cfg.Now())
+	a.gathered[service] = recent
+	if len(recent) >= a.cfg.RatePerHour {
+		return nil, restart.Errorf(restart.CodeBusy, "this host has taken the evidence of service %s %d times within an hour, and takes no more", service, len(recent)).
+			WithHint("wait, or raise task_rate_per_hour in the host's agent.yaml")
+	}
 	a.gathering[service] = true
 	return func() {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		delete(a.gathering, service)
 	}, nil
+}
+
+func (a *Agent) countGathered(service string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.gathered[service] = append(a.gathered[service], a.cfg.Now())
 }
 
 // closing calls done once what it reads is closed.
@@ -117,26 +129,20 @@ const gatherGrace = 2 * time.Second
 // so that a dump never lies in the agent's memory.
 func Gather(cgroup, name string, grace time.Duration) func(context.Context, host.Work) (io.ReadCloser, error) {
 	return func(ctx context.Context, w host.Work) (io.ReadCloser, error) {
-		in, err := json.Marshal(supervisor.GatherOf(w, name, cgroup, grace))
-		if err != nil {
-			return nil, fmt.Errorf("encode what evidence is wanted: %w", err)
-		}
 		ctx, cancel := context.WithTimeout(ctx, protocol.EvidenceTime)
-		cmd := exec.CommandContext(ctx, self, supervisor.GatherVerb)
-		cmd.Args[0] = "restartilka-agent"
-		cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"}
-		cmd.Stdin = bytes.NewReader(in)
-		cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) } // it gives up what it has begun
-		cmd.WaitDelay = gatherGrace
-		out, err := cmd.StdoutPipe()
+		process, err := newHelper(ctx, supervisor.GatherVerb, supervisor.GatherOf(w, name, cgroup, grace), gatherGrace)
+		var out io.ReadCloser
 		if err == nil {
-			err = cmd.Start()
+			out, err = process.StdoutPipe()
+		}
+		if err == nil {
+			err = process.Start()
 		}
 		if err != nil {
 			cancel()
 			return nil, fmt.Errorf("take evidence: %w", err)
 		}
-		g := &gathered{Reader: bufio.NewReader(out), cmd: cmd, cancel: cancel}
+		g := &gathered{Reader: bufio.NewReader(out), process: process, cancel: cancel}
 		if _, err := g.Peek(1); err != nil { // it answers at the end, whole or not at all
 			late := errors.Is(ctx.Err(), context.DeadlineExceeded)
 			if ended := g.Close(); ended != nil {
@@ -145,7 +151,7 @@ func Gather(cgroup, name string, grace time.Duration) func(context.Context, host
 			if late {
 				return nil, restart.Errorf(restart.CodeUnavailable, "the evidence was not taken within %s", protocol.EvidenceTime).Because(err)
 			}
-			return nil, fmt.Errorf("take evidence: %w", err)
+			return nil, fmt.Errorf("take evidence: %w", process.explain(err))
 		}
 		return g, nil
 	}
@@ -154,13 +160,13 @@ func Gather(cgroup, name string, grace time.Duration) func(context.Context, host
 // gathered is the answer of a process that takes evidence.
 type gathered struct {
 	*bufio.Reader
-	cmd    *exec.Cmd
-	cancel context.CancelFunc
+	process *helper
+	cancel  context.CancelFunc
 }
 
 func (g *gathered) Close() error {
 	defer g.cancel()
 	io.Copy(io.Discard, io.LimitReader(g.Reader, 1<<10)) //nolint:errcheck // mostly nothing is left; else it is ended
 	g.cancel()
-	return g.cmd.Wait()
+	return g.process.Wait()
 }

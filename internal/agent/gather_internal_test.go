@@ -19,10 +19,17 @@ import (
 	"github.com/restartilka/restartilka/internal/scenario"
 )
 
-// TestEvidenceOfMany: of few services at once, and none that this host's own
-// record can't take.
-func TestEvidenceOfMany(t *testing.T) {
-	t.Parallel()
+// evidenceBed is an agent that lists five services, s0 to s4, and takes evidence
+// of them by doing nothing.
+type evidenceBed struct {
+	*Agent
+	t        *testing.T
+	digest   string
+	gathered int
+}
+
+func newEvidenceBed(t *testing.T) *evidenceBed {
+	t.Helper()
 	me, err := user.Current()
 	if err != nil {
 		t.Fatal(err)
@@ -43,40 +50,84 @@ func TestEvidenceOfMany(t *testing.T) {
 	if err != nil || damage != nil {
 		t.Fatal(err, damage)
 	}
-	gathered := 0
-	a := &Agent{gathering: map[string]bool{}, cfg: Config{
-		Host: host.Host{Name: "web1", Scenarios: scenarios, Services: services}, Now: time.Now, Logger: slog.New(slog.DiscardHandler), Asked: asked,
+	b := &evidenceBed{t: t, digest: scenario.Digest([]byte(text))}
+	b.Agent = &Agent{gathering: map[string]bool{}, gathered: map[string][]time.Time{}, cfg: Config{
+		Host: host.Host{Name: "web1", Scenarios: scenarios, Services: services}, Now: time.Now, Logger: slog.New(slog.DiscardHandler), Asked: asked, RatePerHour: DefaultRate,
 		Gather: func(context.Context, host.Work) (io.ReadCloser, error) {
-			gathered++
+			b.gathered++
 			return io.NopCloser(strings.NewReader("{}")), nil
 		},
 	}}
-	take := func(i int) (io.ReadCloser, error) {
-		return a.Evidence(t.Context(), protocol.EvidenceRequest{Service: fmt.Sprintf("s%d", i), Environment: "testing", Group: "shop-testing", Digest: scenario.Digest([]byte(text))})
-	}
+	return b
+}
+
+func (b *evidenceBed) take(i int) (io.ReadCloser, error) {
+	return b.Evidence(b.t.Context(), protocol.EvidenceRequest{Service: fmt.Sprintf("s%d", i), Environment: "testing", Group: "shop-testing", Digest: b.digest})
+}
+
+// TestEvidenceOfMany: of few services at once, and none that this host's own
+// record can't take.
+func TestEvidenceOfMany(t *testing.T) {
+	t.Parallel()
+	b := newEvidenceBed(t)
 	var reports []io.ReadCloser
 	for i := range 4 {
-		r, err := take(i)
+		r, err := b.take(i)
 		if err != nil {
 			t.Fatal(err)
 		}
 		reports = append(reports, r)
 	}
 	for _, i := range []int{4, 0} {
-		if _, err := take(i); restart.CodeOf(err) != restart.CodeBusy {
+		if _, err := b.take(i); restart.CodeOf(err) != restart.CodeBusy {
 			t.Errorf("s%d: %v", i, err)
 		}
 	}
 	reports[0].Close()
-	r, err := take(4)
+	r, err := b.take(4)
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.Close()
-	asked.Close()
+	b.cfg.Asked.Close()
 	for range 5 { // a refusal leaves its place to others
-		if _, err := take(4); err == nil || restart.CodeOf(err) == restart.CodeBusy || gathered != 5 {
-			t.Errorf("without a record: %v, %d were taken", err, gathered)
+		if _, err := b.take(4); err == nil || restart.CodeOf(err) == restart.CodeBusy || b.gathered != 5 {
+			t.Errorf("without a record: %v, %d were taken", err, b.gathered)
+		}
+	}
+}
+
+// TestEvidenceInAnHour: a server can't ask without end, and so fill the host's
+// own record until what else it asked falls out of that.
+func TestEvidenceInAnHour(t *testing.T) {
+	t.Parallel()
+	b := newEvidenceBed(t)
+	now := time.Now()
+	b.cfg.RatePerHour, b.cfg.Now = 3, func() time.Time { return now }
+	for n := range 5 {
+		r, err := b.take(0)
+		if n < 3 && err == nil {
+			r.Close()
+			now = now.Add(time.Minute)
+			continue
+		}
+		if n < 3 || restart.CodeOf(err) != restart.CodeBusy || b.gathered != 3 {
+			t.Errorf("time %d: %v, %d were taken", n+1, err, b.gathered)
+		}
+	}
+	if r, err := b.take(1); err != nil {
+		t.Errorf("of another service: %v", err)
+	} else {
+		r.Close()
+	}
+	now = now.Add(time.Hour - 3*time.Minute) // the first is an hour old, the second not yet
+	for n, want := range []restart.Code{"", restart.CodeBusy} {
+		r, err := b.take(0)
+		if restart.CodeOf(err) != want {
+			t.Errorf("an hour later, time %d: %v", n+1, err)
+		}
+		if err == nil {
+			r.Close()
 		}
 	}
 }

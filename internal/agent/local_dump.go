@@ -14,7 +14,7 @@ import (
 // scenario says so, and no service need list the process.
 type HostDump struct {
 	PID     int              `json:"pid"`
-	Program string           `json:"program"` // as it is called, and of what kind it is
+	Program string           `json:"program"` // as it is called
 	Count   int              `json:"count"`
 	Reason  string           `json:"reason"`
 	Actor   string           `json:"actor"`             // see Invoker

@@ -1,15 +1,11 @@
 package agent
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os/exec"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/restartilka/restartilka/internal/agent/host"
 	"github.com/restartilka/restartilka/internal/agent/supervisor"
@@ -73,19 +69,14 @@ func checkNames(service, environment, group, project, tag, digest string) error 
 func Command(cgroup string, grace time.Duration) func(host.Work) health.Runner {
 	return func(w host.Work) health.Runner {
 		return func(ctx context.Context, text string) (int, string, error) {
-			in, err := json.Marshal(supervisor.Try{Text: text, Shell: w.Scenario.Shell, User: w.User, Values: w.Values, Cgroup: cgroup, Grace: grace})
-			if err != nil {
-				return 0, "", fmt.Errorf("encode a health command: %w", err)
-			}
-			cmd := exec.CommandContext(ctx, self, supervisor.TryVerb)
-			cmd.Args[0] = "restartilka-agent"
-			cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"}
-			cmd.Stdin = bytes.NewReader(in)
-			cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) } // it ends the script's tree
-			cmd.WaitDelay = grace + 5*time.Second
-			out, err := cmd.Output()
+			try := supervisor.Try{Text: text, Shell: w.Scenario.Shell, User: w.User, Values: w.Values, Cgroup: cgroup, Grace: grace}
+			process, err := newHelper(ctx, supervisor.TryVerb, try, grace+5*time.Second) // it ends the script's tree
 			if err != nil {
 				return 0, "", fmt.Errorf("run a health command: %w", err)
+			}
+			out, err := process.Output()
+			if err != nil {
+				return 0, "", fmt.Errorf("run a health command: %w", process.explain(err))
 			}
 			var tried supervisor.Tried
 			if err := json.Unmarshal(out, &tried); err != nil {

@@ -8,22 +8,23 @@ import (
 
 	"github.com/restartilka/restartilka/internal/dump"
 	"github.com/restartilka/restartilka/internal/dump/analyse"
+	"github.com/restartilka/restartilka/internal/dump/tell"
 	"github.com/restartilka/restartilka/internal/restart"
 )
 
 // Bounds of what is told of one report in text; --json has all of it.
 const (
-	mostFindings = 12
-	mostGroups   = 10
-	mostFrames   = 6
-	mostOwn      = 3 // frames of the service itself beyond these
+	mostGroups = 10
+	mostFrames = 6
+	mostOwn    = 3 // frames of the service itself beyond these
 )
 
 // writeReport tells the verdict first, then what else was found, then the
 // stacks that most threads share.
 func writeReport(w io.Writer, r *analyse.Report) {
-	writeFindings(w, r.Findings)
-	fmt.Fprintf(w, "\n%s%s\n", plural(r.Threads, "thread"), stateCounts(r.States))
+	tell.Findings(w, r.Findings)
+	fmt.Fprintln(w)
+	tell.Threads(w, r)
 	if len(r.Dumps) > 1 {
 		over := ""
 		if r.Span > 0 {
@@ -38,27 +39,6 @@ func writeReport(w io.Writer, r *analyse.Report) {
 		fmt.Fprintf(w, "\n%s: %s\n", plural(g.Threads, "thread"), restart.Escape(g.Does.String()))
 		writeStack(w, g.Stack)
 	}
-}
-
-func writeFindings(w io.Writer, findings []analyse.Finding) {
-	for i, f := range findings {
-		if i == mostFindings {
-			fmt.Fprintf(w, "and %d more: --json has them\n", len(findings)-i)
-			return
-		}
-		fmt.Fprintf(w, "%-8s %s\n", strings.ToUpper(string(f.Severity)), restart.Escape(f.String()))
-	}
-}
-
-func stateCounts(states map[dump.State]int) string {
-	text, between := "", ": "
-	for _, s := range dump.States() {
-		if n := states[s]; n > 0 {
-			text += fmt.Sprintf("%s%d %s", between, n, s)
-			between = ", "
-		}
-	}
-	return text
 }
 
 // writeStack shows the innermost frames, and of the rest the service's own.
@@ -97,7 +77,7 @@ func place(file string, line int) string {
 
 // writeGroup tells what the hosts have in common, then each of them.
 func writeGroup(w io.Writer, g *analyse.GroupReport) {
-	writeFindings(w, g.Findings)
+	tell.Findings(w, g.Findings)
 	fmt.Fprintln(w)
 	rows := make([][]string, len(g.Hosts))
 	for i, h := range g.Hosts {

@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -45,6 +47,22 @@ func (s System) byPort(ref string) (Process, string, error) {
 		return Process{}, fmt.Sprintf("on port %s only systemd listens, for a service it has not started", ref), nil
 	}
 	return Process{PID: first.pid, StartTime: first.startTime, Up: true}, "", nil
+}
+
+// Listeners gives the numbers of the processes that listen on a port, which is a
+// number or ADDRESS:PORT: a parent and its workers alike. There are none where
+// nothing listens there, or who does can't be seen.
+func (s System) Listeners(ref string) ([]int, error) {
+	wanted, err := parsePort(ref)
+	if err != nil {
+		return nil, err
+	}
+	sockets, err := s.listening(wanted)
+	if err != nil || len(sockets) == 0 {
+		return nil, err
+	}
+	owners, _, err := s.owners(sockets)
+	return slices.Sorted(maps.Keys(owners)), err
 }
 
 // endpoint is a port, on one address or, with the zero address, on any.

@@ -227,3 +227,19 @@ func TestParts(t *testing.T) {
 		t.Errorf("without a unit: %v", err)
 	}
 }
+
+// TestPartsOfADump: whoever reviews a dump is told whose rights it is taken with.
+func TestPartsOfADump(t *testing.T) {
+	for more, want := range map[string]string{"": "the agent's own user", "user: shop\n": "the agent's own user", "run_as: shop\n": "shop"} {
+		s, err := scenario.Parse([]byte("format: 1\nname: a\nserial: 1\nauthor: anna\nkind: thread-dump\nservices: [shop]\n" + more + "dump: {}\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, user := range []string{"", "www-data"} { // whatever services.d of the host names
+			parts, err := review.Parts(s, scenario.Facts{Service: "shop", Unit: "shop.service", Host: "web1", User: user})
+			if err != nil || len(parts) != 1 || parts[0] != (review.Part{Name: "run_as", Text: want}) {
+				t.Errorf("%q, user %q: %v, %v; want %s", more, user, parts, err, want)
+			}
+		}
+	}
+}

@@ -27,7 +27,10 @@ func Parts(s restart.Scenario, f scenario.Facts) ([]Part, error) {
 		return nil, err
 	}
 	as := r.RunAs
-	if own {
+	switch {
+	case r.Dump != nil && as == "":
+		as = "the agent's own user"
+	case own:
 		as = "the service's own user, as services.d of the host names it"
 	}
 	parts := []Part{{"run_as", as}}

@@ -47,6 +47,18 @@ func checkURL(s string) error {
 	return nil
 }
 
+// checkEndpointURL accepts where a program serves its pprof: what is asked for
+// there is not for the scenario to say.
+func checkEndpointURL(s string) error {
+	if err := checkURL(s); err != nil {
+		return err
+	}
+	if strings.Contains(s, "?") {
+		return restart.Errorf(restart.CodeInvalid, "%s asks for something by itself", restart.Quote(s)).WithHint("leave out ? and what is behind it: the agent says in which form it wants the goroutines")
+	}
+	return nil
+}
+
 // checkEndpoint accepts an IP address or the name of a host.
 func checkEndpoint(host string) bool {
 	return net.ParseIP(host) != nil || restart.CheckHost(host) == nil

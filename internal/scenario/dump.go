@@ -81,7 +81,7 @@ func dumpPlaces(d *restart.DumpStep) []place {
 		{path: "dump.process.pid_file", text: &d.Process.PIDFile, check: checkFile},
 		{path: "dump.process.port", text: &d.Process.Port, check: checkPort},
 		{path: "dump.process.command", text: &d.Process.Command, check: checkPattern, quote: regexp.QuoteMeta},
-		{path: "dump.url", text: &d.URL, check: checkURL},
+		{path: "dump.url", text: &d.URL, check: checkEndpointURL},
 		{path: "dump.log", text: &d.Log, check: checkFile},
 	}
 }
@@ -97,6 +97,9 @@ func contradictDump(s restart.Scenario, found *findings, refuse func(path, hint,
 		return
 	case found.at("steps") > 0:
 		refuse("steps", "remove steps, or dump", "steps stand beside dump: a dump is taken without a script, and nothing is to be drained for it")
+		return
+	case found.at("health") > 0: // its command would run as the agent's own user, where nobody looks for a script
+		refuse("health", "remove health, or dump", "health stands beside dump: a dump changes nothing, and a service that hangs is not healthy")
 		return
 	}
 	if longest, limit := d.Longest(), s.Strategy.Defaults().TaskTimeout; longest > limit {

@@ -98,6 +98,8 @@ func TestDumpRefuses(t *testing.T) {
 	for _, test := range []struct{ from, to, want string }{
 		{"kind: thread-dump", "kind: restart", "line 9: contradiction: kind is restart, and dump is what a thread-dump scenario does"},
 		{"dump:\n", "steps: {run: {script: a}}\ndump:\n", "line 9: contradiction: steps stand beside dump: a dump is taken without a script, and nothing is to be drained for it"},
+		{"dump:\n", "health: {command: {script: \"id -u\"}}\ndump:\n", "line 9: contradiction: health stands beside dump: a dump changes nothing, and a service that hangs is not healthy"},
+		{"dump:\n", "health: {tcp: {address: \"127.0.0.1:80\"}}\ndump:\n", "line 9: contradiction: health stands beside dump"},
 		{"  runtime: auto", "  runtime: node", `line 10: value: dump.runtime is "node", which is not known`},
 		{"  runtime: auto", "  kind: jvm", `line 10: unknown-key: dump has no key "kind"`},
 		{"  runtime: auto", "  runtime: jvm # the shop's", "line 10: comment: a YAML comment inside dump is refused"},
@@ -116,6 +118,7 @@ func TestDumpRefuses(t *testing.T) {
 		{"signal: USR1", "signal: HUP", `line 19: value: dump.signal is "HUP", which is not known`},
 		{"log: \"/var/log/#service#/out.log\"", "log: out.log", `line 20: value: dump.log: "out.log" is not the path of a file`},
 		{"url: \"http://127.0.0.1", "url: \"ftp://127.0.0.1", `line 18: value: dump.url: "ftp://127.0.0.1:6060/debug/pprof/goroutine" is not an address to ask`},
+		{"/debug/pprof/goroutine\"", "/debug/pprof/goroutine?debug=2\"", `line 18: value: dump.url: "http://127.0.0.1:6060/debug/pprof/goroutine?debug=2" asks for something by itself`},
 		{"[\"token=[^ ]+\"]", "[\"[\"]", `line 21: value: dump.redact item 1: "[" is not a regular expression`},
 		{"runtime: auto", "runtime: jvm", "line 18: contradiction: url has no effect on runtime jvm: it is of go"},
 		{"dump:\n", "evidence: [thread-dump]\ndump:\n", "line 9: contradiction: a thread-dump scenario takes the dump itself; it can't be its own evidence"},
@@ -153,6 +156,7 @@ func TestDumpAdvice(t *testing.T) {
 	for _, test := range []struct{ from, to, want string }{
 		{"{}", "{runtime: go}", "line 8: without url the goroutines can't be asked for"},
 		{"{}", "{runtime: go, url: \"http://example.com/debug/pprof/goroutine\"}", "line 8: the url names another host"},
+		{"{}", "{runtime: go, url: \"http://#host#:6060/debug/pprof\"}", ""},
 		{"{}", "{histogram: true}", "line 8: for a histogram a JVM stands still"},
 		{"services: [a]\ndump: {}", "services: [\"*\"]\ndump: {process: {port: 80}}", "line 8: the scenario fits every service, and its process is the same for all of them"},
 		{"dump: {}", "run_as: root\ndump: {}", ""},

@@ -300,4 +300,6 @@ var saidAgent = map[string]string{
 	"any number of files":                                        "сколько угодно файлов",
 	"%d files":                                                   "%d {файл|файла|файлов}",
 	"user %s":                                                    "пользователь %s",
+
+	"this host has taken the evidence of service %s %d times within an hour, and takes no more": "за последний час этот хост снял свидетельства сервиса %s %d {раз|раза|раз}, больше не снимает",
 }

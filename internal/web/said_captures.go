@@ -34,6 +34,12 @@ var saidCaptures = map[string]string{
 	"process %d does not run on %s (found: %s), and is sent no signal: it may end by it": "процесс %d работает не в среде %s (найдено: %w), сигнал ему не посылаем: он может от него завершиться",
 	"runtime: auto in the scenario, or name the process that is meant":                   "укажите в сценарии runtime: auto или тот процесс, который нужен",
 
+	"no command line fits %s, and the kernel did not show those of %d processes in time, such as process %d": "ни одна командная строка не подходит под %s, а у %d {процесса|процессов|процессов} ядро не показало её вовремя, например у процесса %d",
+	"such a process hangs in the kernel: name the one that is meant by its unit, pid_file or port":           "такой процесс завис в ядре: укажите нужный через unit, pid_file или port",
+	"the kernel did not show it in time": "ядро не показало вовремя",
+	"the arguments of the process: not shown by the kernel within %s, as it holds a lock of its memory": "аргументы процесса: ядро не показало за %s, процесс держит блокировку своей памяти",
+	"what the process runs on: not shown by the kernel within %s, as it holds a lock of its memory":     "среда процесса: ядро не показало за %s, процесс держит блокировку своей памяти",
+
 	// how it goes
 	"a series has 1 to %d dumps, not %d":                              "в серии от 1 до %d {дампа|дампов|дампов}, а не %d",
 	"the interval of a series is at most %s, not %s":                  "интервал серии — не больше %s, а не %s",
@@ -101,6 +107,11 @@ var saidCaptures = map[string]string{
 	"chown root %s; chmod go-w %s":                                                                                               "chown root %s; chmod go-w %s",
 	"py-spy is not installed on this host":                                                                                       "на этом хосте нет py-spy",
 	"or register faulthandler in the program, and name its signal in the scenario":                                               "или зарегистрируйте в программе faulthandler и укажите его сигнал в сценарии",
+
+	// by pprof: whose goroutines they are
+	"at %s process %d listens, and not process %d: the goroutines would not be its own": "на %s слушает процесс %d, а не %d: горутины были бы чужие",
+	"name the address in the scenario at which the process itself serves its pprof":     "укажите в сценарии адрес, на котором pprof отдаёт сам процесс",
+	"whether process %d itself answers at %s could not be told":                         "не удалось узнать, сам ли процесс %d отвечает на %s",
 
 	// by a signal
 	"the signal %s is not one that asks for a dump": "сигналом %s дамп не просят",

@@ -14,6 +14,8 @@ var saidDumps = map[string]string{
 	"remove dump, or say kind: thread-dump; evidence: [thread-dump] takes one before a restart":       "удалите dump или укажите kind: thread-dump; перед перезапуском дамп снимает evidence: [thread-dump]",
 	"kind is %s, and dump is what a thread-dump scenario does":                                        "kind — %s, а dump бывает только в сценарии thread-dump",
 	"remove steps, or dump":                                                                           "удалите steps или dump",
+	"health stands beside dump: a dump changes nothing, and a service that hangs is not healthy":      "health стоит рядом с dump: дамп ничего не меняет, а зависший сервис и не может быть здоров",
+	"remove health, or dump":                                                                          "уберите health или dump",
 	"steps stand beside dump: a dump is taken without a script, and nothing is to be drained for it":  "steps стоит рядом с dump: дамп снимают без скрипта, и выводить из балансировки для него нечего",
 	"raise strategy.task_timeout, or lower count, interval or timeout":                                "увеличьте strategy.task_timeout или уменьшите count, interval или timeout",
 	"the series may take %s and task_timeout is %s":                                                   "серия может занять %s, а task_timeout — %s",
@@ -29,6 +31,10 @@ var saidDumps = map[string]string{
 	"use #unit# or #service# in dump.process, or list the services":                                   "используйте в dump.process #unit# или #service# или перечислите сервисы",
 	"dump: {runtime: auto} takes dumps without a script":                                              "dump: {runtime: auto} снимает дампы без скрипта",
 	"steps is missing": "нет steps",
+
+	// of the url
+	"%s asks for something by itself": "%s сам о чём-то спрашивает",
+	"leave out ? and what is behind it: the agent says in which form it wants the goroutines": "уберите ? и всё за ним: в каком виде нужны горутины, агент скажет сам",
 
 	// how it went, on a host
 	"%d of %d dumps were taken":                       "снято дампов: %d из %d",

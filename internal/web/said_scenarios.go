@@ -72,6 +72,7 @@ var saidScenarios = map[string]string{
 	"they are listed in the file of scenario_signers: in server.yaml": "они перечислены в файле scenario_signers: из server.yaml",
 
 	// what a host would do
+	"the agent's own user": "собственный пользователь агента",
 	"the service's own user, as services.d of the host names it": "собственный пользователь сервиса, как указано в services.d на хосте",
 	"GET %s answers %d":         "GET %s отвечает %d",
 	"a new process of %s %s":    "новый процесс: %w %s",

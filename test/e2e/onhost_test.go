@@ -448,7 +448,7 @@ func dumpsOfAProcess(t *testing.T, c *company.Company, h demo.Host) {
 	file := filepath.Join(t.TempDir(), "dumps.txt")
 	out, talk, code := runOnHost(t, c, h, "dump", demo.ServiceName, "--reason", reason, "--yes", "--out", file)
 	text, err := os.ReadFile(file)
-	if code != 0 || err != nil || strings.Count(string(text), "#restartilka-dump ") != 2 || !strings.Contains(out, "1 threads") || !strings.Contains(talk, "dump 2 of 2: process "+pid+" by proc") || !strings.Contains(talk, "the dumps are in "+file) {
+	if code != 0 || err != nil || strings.Count(string(text), "#restartilka-dump ") != 2 || !strings.Contains(out, "1 thread: ") || !strings.Contains(talk, "dump 2 of 2: process "+pid+" by proc") || !strings.Contains(talk, "the dumps are in "+file) {
 		t.Errorf("of a service: exit %d, %v\n%s\n%s\n%s", code, err, out, talk, text)
 	}
 	out, talk, code = runOnHost(t, c, h, "dump", "--pid", pid, "--reason", reason, "--count", "1", "--json")
@@ -459,7 +459,7 @@ func dumpsOfAProcess(t *testing.T, c *company.Company, h demo.Host) {
 		t.Errorf("raw: exit %d\n%s\n%s", code, out, talk)
 	}
 	ledger, err := os.ReadFile(filepath.Join(h.Dir, "spool", "ledger.jsonl"))
-	if err != nil || strings.Count(string(ledger), `"dump.taken"`) != 4 || !strings.Contains(string(ledger), "process "+pid+", sleep, process: 1 dumps; 1 were taken") {
+	if err != nil || strings.Count(string(ledger), `"dump.taken"`) != 4 || !strings.Contains(string(ledger), "process "+pid+", sleep: 1 dumps; 1 were taken") {
 		t.Errorf("the host's own record: %v\n%s", err, ledger)
 	}
 }

@@ -17,9 +17,12 @@ import (
 const (
 	// dumpPatience is how long a dump as evidence may take: less than all evidence
 	// together, so that it is this dump that gives up.
-	dumpPatience = restart.Duration(evidence.Patience - 2*time.Second)
+	dumpPatience = evidence.Patience - dumpMargin
 	// afterTime bounds what is taken once more after the change.
 	afterTime = 5 * time.Second
+	// dumpMargin is what a dump as evidence leaves of the time there is, to start
+	// and to be handed over: its last way, the kernel's view, must come in time.
+	dumpMargin = 2 * time.Second
 )
 
 // evidence keeps what the restart would destroy. What can't be taken is a
@@ -80,6 +83,10 @@ func (t *tour) after(ctx context.Context) {
 
 // target is whose evidence is taken.
 func (t *tour) target(ctx context.Context, when protocol.DumpWhen) evidence.Target {
+	patience := dumpPatience
+	if when == protocol.DumpAfter {
+		patience = afterTime - dumpMargin
+	}
 	target := evidence.Target{Unit: t.work.Unit, Process: t.process(ctx)}
 	if ref, ok := processOf(t.work); ok && t.work.Scenario.Wants(restart.EvidenceThreadDump) {
 		target.Dump = func(ctx context.Context) (line string, err error) {
@@ -88,7 +95,7 @@ func (t *tour) target(ctx context.Context, when protocol.DumpWhen) evidence.Targ
 				return "", err
 			}
 			var last protocol.DumpReport
-			err = t.scripts.dump(ctx, t.jobOf(onlyOne(ref)), own, func(c capture.Captured) error {
+			err = t.scripts.dump(ctx, t.jobOf(onlyOne(ref, patience)), own, func(c capture.Captured) error {
 				last = t.keep(c, when)
 				return nil
 			})
@@ -102,8 +109,8 @@ func (t *tour) target(ctx context.Context, when protocol.DumpWhen) evidence.Targ
 }
 
 // onlyOne is the dump that is taken as evidence.
-func onlyOne(ref restart.ProcessRef) restart.DumpStep {
-	return restart.DumpStep{Process: ref, Count: 1, Timeout: dumpPatience}
+func onlyOne(ref restart.ProcessRef, patience time.Duration) restart.DumpStep {
+	return restart.DumpStep{Process: ref, Count: 1, Timeout: restart.Duration(patience)}
 }
 
 // processOf says which process is the service's, as far as that is known.

@@ -2,16 +2,11 @@ package supervisor
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/signal"
 	"strconv"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/restartilka/restartilka/internal/agent/host"
 	"github.com/restartilka/restartilka/internal/dump/capture"
@@ -48,26 +43,7 @@ func GatherOf(w host.Work, name, cgroup string, grace time.Duration) Gathering {
 // Gathering comes on stdin, the protocol.EvidenceReport goes to stdout. SIGTERM
 // ends what it has begun.
 func GatherMain() int {
-	KeepDescriptors()
-	unix.Umask(0o077)
-	var in Gathering
-	b, err := io.ReadAll(io.LimitReader(os.Stdin, maxJob))
-	if err == nil {
-		err = json.Unmarshal(b, &in)
-	}
-	if err == nil {
-		err = becomeReaper()
-	}
-	if err == nil {
-		ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM)
-		defer stop()
-		err = json.NewEncoder(os.Stdout).Encode(in.take(ctx))
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return 0
+	return answer(func(ctx context.Context, g Gathering) protocol.EvidenceReport { return g.take(ctx) })
 }
 
 func (g Gathering) take(ctx context.Context) protocol.EvidenceReport {
@@ -89,7 +65,7 @@ func (g Gathering) dump(ctx context.Context, out *protocol.EvidenceReport) (stri
 	if err != nil {
 		return "", err
 	}
-	job := jobOf(onlyOne(*g.Process))
+	job := jobOf(onlyOne(*g.Process, dumpPatience))
 	job.Host, job.Service = g.Host, g.Service
 	r := &runner{task: "evidence-" + strconv.Itoa(os.Getpid()), cgroup: g.Cgroup, grace: g.Grace, warn: func(string) {}}
 	err = r.dump(ctx, job, own, func(c capture.Captured) error {

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"fmt"
 	"io"
+	"regexp"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/dump"
@@ -20,21 +21,6 @@ type printed struct {
 	most int // bytes that are remembered
 	kept []byte
 	over int64 // bytes that are not
-	read func([]byte) ([]*dump.Dump, error)
-}
-
-// parsed gives the dumps that were printed, if there are any. A fault of the
-// parser is an error, and no reason for the task to end.
-func (p *printed) parsed() (dumps []*dump.Dump, err error) {
-	defer func() {
-		if fault := recover(); fault != nil {
-			dumps, err = nil, fmt.Errorf("what the script printed can't be read as a dump: %v", fault)
-		}
-	}()
-	if dumps, err = p.read(p.kept); err != nil {
-		return nil, nil //nolint:nilerr // it is no dump
-	}
-	return dumps, nil
 }
 
 func (p *printed) Write(b []byte) (int, error) {
@@ -44,26 +30,36 @@ func (p *printed) Write(b []byte) (int, error) {
 	return p.to.Write(b)
 }
 
+// forms are how a thread is written in the forms that are read, whatever a log
+// puts before it. Looking for that is all that happens here: the text is the
+// script's, this process is root's, and it has yet to write how the task ended.
+// What is no dump after all is read as none by the server.
+var forms = []struct {
+	runtime dump.Runtime
+	thread  *regexp.Regexp
+}{
+	{dump.Process, regexp.MustCompile(`thread \d+ "[^\n]*"`)},
+	{dump.JVM, regexp.MustCompile(`"[^\n]*" (?:#\d+ )?(?:\[\d+\] )?(?:daemon )?(?:\[\d+\] )?(?:virtual |prio=|os_prio=|cpu=|tid=)|Thread \d+: \(state = |(?m:#\d+ "[^\n]*"(?: virtual)?(?: [A-Z_]+)?(?: \d[^\n]*)?$)|"threadDump": ?\{`)},
+	{dump.Go, regexp.MustCompile(`goroutine \d+ (?:gp=\S+ [^\n]*)?\[|goroutine profile: total \d`)},
+	{dump.Python, regexp.MustCompile(`hread 0x[0-9a-fA-F]+ [^\n]*\(most recent call first\)|Thread (?:0x)?[0-9a-fA-F]+ \((?:active|idle)|"thread_id": ?\d`)},
+}
+
+// formOf gives the runtime whose threads stand first in a text; "" = none do.
+func formOf(text []byte) (found dump.Runtime) {
+	first := len(text)
+	for _, f := range forms {
+		if at := f.thread.FindIndex(text[:first]); at != nil {
+			found, first = f.runtime, at[0]
+		}
+	}
+	return found
+}
+
 // recognise keeps what the script of a thread-dump scenario printed as a dump,
 // if it is one. What is none is output, and nothing else.
 func (t *tour) recognise(p *printed, begun time.Time) {
-	if len(p.kept) == 0 {
-		return
-	}
-	dumps, err := p.parsed()
-	if err != nil {
-		t.warn(err.Error())
-		return
-	}
-	header := dump.Header{Host: t.envelope.Host, Service: t.envelope.Service, Method: methodScript, Taken: begun, Took: time.Since(begun), Number: 1, Of: 1}
-	for _, d := range dumps {
-		if d.Format == dump.Unknown || len(d.Threads) == 0 {
-			continue
-		}
-		header.Runtime = d.Runtime
-		if d.Header != nil {
-			header.PID = d.Header.PID
-		}
+	header := dump.Header{
+		Host: t.envelope.Host, Service: t.envelope.Service, Runtime: formOf(p.kept), Method: methodScript, Taken: begun, Took: time.Since(begun), Number: 1, Of: 1,
 	}
 	if header.Runtime == "" {
 		return

@@ -1,31 +1,56 @@
 package supervisor
 
 import (
-	"errors"
-	"io"
-	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/restartilka/restartilka/internal/dump"
+	"github.com/restartilka/restartilka/internal/dump/parse"
 )
 
-// TestAFaultOfTheParser: what a script prints never ends the supervisor.
-func TestAFaultOfTheParser(t *testing.T) {
+// TestFormOf: what is read as a dump is recognised as one, with nothing but a
+// look, and what a script says otherwise is none.
+func TestFormOf(t *testing.T) {
 	t.Parallel()
-	for want, read := range map[string]func([]byte) ([]*dump.Dump, error){
-		"":                  func([]byte) ([]*dump.Dump, error) { return nil, errors.New("it is none") },
-		"out of range [12]": func([]byte) ([]*dump.Dump, error) { panic("index out of range [12]") },
-	} {
-		x := &tour{log: slog.New(slog.DiscardHandler)}
-		p := &printed{to: io.Discard, most: 100, read: read}
-		if _, err := p.Write([]byte("Full thread dump")); err != nil {
+	samples, err := filepath.Glob("../../dump/parse/testdata/samples/*")
+	if err != nil || len(samples) == 0 {
+		t.Fatal("no samples", err)
+	}
+	for _, name := range samples {
+		text, err := os.ReadFile(name)
+		if err != nil {
 			t.Fatal(err)
 		}
-		x.recognise(p, time.Now())
-		if said := strings.Join(x.status.Warnings, "; "); len(x.status.Dumps) > 0 || want == "" && said != "" || !strings.Contains(said, want) {
-			t.Errorf("%q: %+v", want, x.status)
+		dumps, err := parse.Bytes(text)
+		if err != nil {
+			t.Fatal(err)
 		}
+		want := dumps[0].Runtime
+		if got := formOf(append([]byte("asking the service\n"), text...)); got != want {
+			t.Errorf("%s: %q, want %q", filepath.Base(name), got, want)
+		}
+	}
+	for _, text := range []string{
+		"", "nothing hangs here\n", "Full thread dump failed: no such process\n", "goroutine dump is not available\n", "thread pool is full\n",
+		"Thread 4711 was not found\n", "{\"threads\": 12, \"name\": \"x\"}\n", "jcmd: \"shop\" is not there\n", "#12 closed\n",
+	} {
+		if got := formOf([]byte(text)); got != "" {
+			t.Errorf("%q is taken for a dump of %s", text, got)
+		}
+	}
+	journal := "Nov 23 10:11:12 web-1 java[4711]: \"main\" #1 [12] prio=5 os_prio=0 cpu=1ms\n"
+	if got := formOf([]byte(journal)); got != dump.JVM {
+		t.Errorf("behind a log's prefix: %q", got)
+	}
+}
+
+// The largest text that is kept, of lines that nearly are threads.
+func BenchmarkFormOf(b *testing.B) {
+	text := []byte(strings.Repeat("thread 1 \"Thread 12 (goroutine 1 #1 \"x\n", dump.MaxCapture/40))
+	b.SetBytes(int64(len(text)))
+	for b.Loop() {
+		formOf(text)
 	}
 }

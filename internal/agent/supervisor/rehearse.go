@@ -79,14 +79,22 @@ func (t *tour) stand(ctx context.Context, cancel context.CancelFunc) bool {
 func (t *tour) seek(ctx context.Context, cancel context.CancelFunc) bool {
 	defer cancel()
 	fmt.Fprintf(t.output, "\n== dump:\n%s", t.work.Rendered.Dump)
-	found, err := capture.Find(ctx, refOf(t.work.Rendered.Dump.Process))
+	err := t.scripts.dump(ctx, seekOf(t.jobOf(*t.work.Rendered.Dump)), t.work.User, func(c capture.Captured) error {
+		fmt.Fprintf(t.output, "that is process %d now: %s\n", c.Header.PID, c.Header.Runtime)
+		return nil
+	})
 	if err == nil {
-		fmt.Fprintf(t.output, "that is process %d now: %s\n", found.PID, capture.RuntimeOf(found.PID))
 		return true
 	}
 	t.begin(protocol.PhaseRun)
 	t.end(nil, err)
 	return t.fail(protocol.PhaseRun, protocol.OutcomeFailed)
+}
+
+// seekOf is the job that only finds the process of another one.
+func seekOf(job capture.Job) capture.Job {
+	job.Seek, job.Request.Count = true, 1
+	return job
 }
 
 // look probes the service as it is now.

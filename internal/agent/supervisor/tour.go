@@ -13,7 +13,6 @@ import (
 	"github.com/restartilka/restartilka/internal/agent/spool"
 	"github.com/restartilka/restartilka/internal/dump"
 	"github.com/restartilka/restartilka/internal/dump/capture"
-	"github.com/restartilka/restartilka/internal/dump/parse"
 	"github.com/restartilka/restartilka/internal/health"
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
@@ -145,7 +144,7 @@ func (t *tour) remember(ctx context.Context) bool {
 // step runs the script of one phase and judges it.
 func (t *tour) step(ctx context.Context, phase protocol.Phase, step restart.Step, limit time.Duration) bool {
 	t.begin(phase)
-	printed := &printed{to: t.output, read: parse.Bytes}
+	printed := &printed{to: t.output}
 	if phase == protocol.PhaseRun && t.work.Scenario.Kind == restart.KindThreadDump {
 		printed.most = dump.MaxCapture
 	}

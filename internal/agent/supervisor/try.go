@@ -2,16 +2,10 @@ package supervisor
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"os"
-	"os/signal"
 	"strconv"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/restartilka/restartilka/internal/agent/host"
 )
@@ -41,29 +35,7 @@ type Tried struct {
 // TryMain is the whole life of the process that runs a Try: it comes on stdin,
 // the Tried goes to stdout. SIGTERM ends the script's tree.
 func TryMain() int {
-	KeepDescriptors()
-	unix.Umask(0o077)
-	var in Try
-	b, err := io.ReadAll(io.LimitReader(os.Stdin, 4*maxJob))
-	if err == nil {
-		err = json.Unmarshal(b, &in)
-	}
-	if err == nil {
-		err = becomeReaper()
-	}
-	var out Tried
-	if err != nil {
-		out.Error = err.Error()
-	} else {
-		ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM)
-		defer stop()
-		out = in.run(ctx)
-	}
-	if err := json.NewEncoder(os.Stdout).Encode(out); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return 0
+	return answer(func(ctx context.Context, t Try) Tried { return t.run(ctx) })
 }
 
 func (t Try) run(ctx context.Context) Tried {

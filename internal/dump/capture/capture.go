@@ -146,7 +146,9 @@ func (s System) Take(ctx context.Context, r Request, t Target, emit func(Capture
 	}
 	p := &process{System: s, life: held, request: r, runtime: r.Runtime}
 	if p.runtime == "" {
-		p.runtime = RuntimeOf(t.PID)
+		if p.runtime, err = runtimeOf(t.PID); err != nil {
+			p.unknown = true
+		}
 	}
 	next := time.Now()
 	for i := range r.Count {
@@ -183,6 +185,7 @@ type process struct {
 	*life
 	request Request
 	runtime dump.Runtime
+	unknown bool     // the kernel did not show which runtime
 	notes   []string // of the dump that is being taken
 	last    bool     // it is the last of the series
 }
@@ -224,6 +227,12 @@ func (p *process) take(ctx context.Context, number int) (Captured, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.request.Timeout)
 	defer cancel()
 	p.notes, p.last = nil, number == p.request.Count
+	if p.withheld {
+		p.note("the arguments of the process: not shown by the kernel within %s, as it holds a lock of its memory", lookTime)
+	}
+	if p.unknown {
+		p.note("what the process runs on: not shown by the kernel within %s, as it holds a lock of its memory", lookTime)
+	}
 	var failed error
 	for _, m := range p.chosen() {
 		if err := p.check(); err != nil {

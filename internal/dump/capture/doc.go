@@ -10,7 +10,8 @@
 //
 // Looking at a process can hang: /proc/PID/cmdline waits for a lock that a
 // process stuck on its disk never gives back. So the work is done in a child
-// that can be left behind, with everything in it bounded in time and size.
+// that can be left behind, with everything in it bounded in time and size; and
+// there what needs that lock is waited for half a second, and done without.
 //
 // One way of taking a dump is one file, and one line in the table methods.
 //

@@ -2,6 +2,7 @@ package capture
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"regexp"
@@ -134,6 +135,7 @@ func byCommand(ctx context.Context, ref Ref) (Target, error) {
 		return Target{}, restart.Errorf(restart.CodeUnavailable, "the processes of this host can't be listed: %v", err)
 	}
 	var found []Target
+	var withheld []int
 	for _, entry := range processes {
 		pid, err := strconv.Atoi(entry.Name())
 		if err != nil || pid == os.Getpid() || pid == os.Getppid() {
@@ -142,7 +144,10 @@ func byCommand(ctx context.Context, ref Ref) (Target, error) {
 		if err := ctx.Err(); err != nil {
 			return Target{}, err
 		}
-		args, err := arguments(pid)
+		args, err := patiently(func() ([]string, error) { return arguments(pid) })
+		if errors.Is(err, errWithheld) {
+			withheld = append(withheld, pid)
+		}
 		if err != nil || len(args) == 0 || !pattern.MatchString(strings.Join(args, " ")) {
 			continue
 		}
@@ -157,6 +162,9 @@ func byCommand(ctx context.Context, ref Ref) (Target, error) {
 		return found[0], nil
 	case len(found) > 1:
 		return Target{}, several(ref, found)
+	case len(withheld) > 0:
+		return Target{}, restart.Errorf(restart.CodeUnavailable, "no command line fits %s, and the kernel did not show those of %d processes in time, such as process %d", restart.Quote(ref.Command), len(withheld), withheld[0]).
+			WithHint("such a process hangs in the kernel: name the one that is meant by its unit, pid_file or port")
 	}
 	return Target{}, restart.Errorf(restart.CodeNotFound, "no process on this host has a command line that fits %s", restart.Quote(ref.Command))
 }

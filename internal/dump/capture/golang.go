@@ -15,11 +15,13 @@ import (
 	"syscall"
 
 	"github.com/restartilka/restartilka/internal/dump"
+	"github.com/restartilka/restartilka/internal/health"
 	"github.com/restartilka/restartilka/internal/restart"
 )
 
 // endpoint reads the address of a pprof endpoint, and gives that of its
-// goroutines: /debug/pprof of the host, or wherever the path leads.
+// goroutines: /debug/pprof of the host, or wherever the path leads. Whether a
+// name is this host's is judged when it is connected to.
 func endpoint(text string) (*url.URL, error) {
 	bad := restart.Errorf(restart.CodeInvalid, "%s is not the address of a pprof endpoint on this host", restart.Quote(text)).
 		WithHint("such as http://127.0.0.1:6060/debug/pprof")
@@ -27,7 +29,7 @@ func endpoint(text string) (*url.URL, error) {
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return nil, bad
 	}
-	if _, err := netip.ParseAddr(u.Hostname()); err != nil && u.Hostname() != "localhost" {
+	if _, err := netip.ParseAddr(u.Hostname()); err != nil && restart.CheckHost(u.Hostname()) != nil {
 		return nil, bad
 	}
 	path := strings.TrimSuffix(u.Path, "/")
@@ -55,12 +57,37 @@ func (p *process) pprof(ctx context.Context) ([]byte, error) {
 	if err := p.stopped(); err != nil {
 		return nil, err
 	}
+	if err := p.listens(u); err != nil {
+		return nil, err
+	}
 	whole, err := fetch(ctx, u, "2")
 	if err != nil || len(whole) <= dump.MaxCapture {
 		return whole, err
 	}
 	p.note("the goroutines are grouped by their stacks: one by one they are more than %d MiB", dump.MaxCapture>>20)
 	return fetch(ctx, u, "1")
+}
+
+// listens refuses an endpoint at which another process listens: the goroutines
+// would be that one's. Where nobody can tell, the dump says so.
+func (p *process) listens(u *url.URL) error {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	if at, err := netip.ParseAddr(u.Hostname()); err == nil {
+		port = net.JoinHostPort(at.String(), port)
+	}
+	who, err := health.System{}.Listeners(port)
+	switch {
+	case err != nil || len(who) == 0:
+		p.note("whether process %d itself answers at %s could not be told", p.pid, u)
+		return nil
+	case slices.Contains(who, p.pid):
+		return nil
+	}
+	return restart.Errorf(restart.CodeConflict, "at %s process %d listens, and not process %d: the goroutines would not be its own", u, who[0], p.pid).
+		WithHint("name the address in the scenario at which the process itself serves its pprof")
 }
 
 // fetch gets the goroutines in one of the forms of runtime/pprof.

@@ -26,6 +26,7 @@ type life struct {
 	start     uint64
 	fd        int // a pidfd; -1 on a kernel that has none (before 5.3)
 	arguments []string
+	withheld  bool // they are not known
 }
 
 // hold takes hold of a process that lives and has memory of its own.
@@ -69,7 +70,12 @@ func (l *life) look(start uint64) error {
 	if err := st.check(); err != nil {
 		return err
 	}
-	if l.arguments, err = arguments(l.pid); err != nil {
+	l.arguments, err = patiently(func() ([]string, error) { return arguments(l.pid) })
+	if errors.Is(err, errWithheld) {
+		l.withheld = true
+		return nil
+	}
+	if err != nil {
 		return noProcess(l.pid, err)
 	}
 	return nil
@@ -148,7 +154,7 @@ func (l *life) catches(s unix.Signal) (bool, error) {
 // proves refuses a process that is sent no signal, as it does not run on what a
 // scenario says: a Go program and a web server catch QUIT too, and end by it.
 func (l *life) proves(wanted dump.Runtime) error {
-	if found := RuntimeOf(l.pid); found != wanted {
+	if found, _ := runtimeOf(l.pid); found != wanted { // what is withheld proves nothing
 		return restart.Errorf(restart.CodeConflict, "process %d does not run on %s (found: %s), and is sent no signal: it may end by it", l.pid, wanted, found).
 			WithHint("runtime: auto in the scenario, or name the process that is meant")
 	}

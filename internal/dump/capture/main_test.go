@@ -18,6 +18,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && os.Args[1] == goroutinesVerb {
 		os.Exit(serveGoroutines())
 	}
+	if len(os.Args) == 3 && os.Args[1] == withholdVerb {
+		os.Exit(withhold(os.Args[2]))
+	}
 	code := m.Run()
 	stopJVMs()
 	os.Exit(code)

@@ -28,6 +28,13 @@ import (
 // with its input.
 func program(t *testing.T, words ...string) (pid int, output string) {
 	t.Helper()
+	pid, output, _ = programUntil(t, words...)
+	return pid, output
+}
+
+// programUntil gives what ends its input, too.
+func programUntil(t *testing.T, words ...string) (pid int, output string, end func()) {
+	t.Helper()
 	f, err := os.CreateTemp(t.TempDir(), "output")
 	if err != nil {
 		t.Fatal(err)
@@ -45,13 +52,13 @@ func program(t *testing.T, words ...string) (pid int, output string) {
 	t.Cleanup(func() { input.Close(); cmd.Process.Kill(); cmd.Wait() })
 	for range 4000 {
 		if b, _ := os.ReadFile(f.Name()); strings.Contains(string(b), "ready") {
-			return cmd.Process.Pid, f.Name()
+			return cmd.Process.Pid, f.Name(), func() { input.Close() }
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
 	b, _ := os.ReadFile(f.Name())
 	t.Fatalf("%s did not get ready: %s", words, b)
-	return 0, ""
+	return 0, "", nil
 }
 
 // python is the interpreter of the host itself.
@@ -82,7 +89,7 @@ func TestPython(t *testing.T) {
 	}
 	_, err := one(t, capture.Request{Method: "signal", Signal: "USR2"}, capture.Target{PID: pid})
 	refused(t, err, restart.CodeConflict, "does not catch the signal USR2", "faulthandler.register")
-	for _, r := range []capture.Request{{Signal: "KILL"}, {Log: "x/../y"}, {Method: "guess"}, {Runtime: "perl"}, {Count: 21}, {Timeout: time.Hour}, {URL: "http://example.com/"}, {Unit: "-x"}} {
+	for _, r := range []capture.Request{{Signal: "KILL"}, {Log: "x/../y"}, {Method: "guess"}, {Runtime: "perl"}, {Count: 21}, {Timeout: time.Hour}, {URL: "http://exa_mple/"}, {URL: "http://localhost:6060/?seconds=5"}, {Unit: "-x"}} {
 		_, err := one(t, r, capture.Target{PID: pid})
 		refused(t, err, restart.CodeInvalid)
 	}
@@ -198,6 +205,20 @@ func TestGo(t *testing.T) {
 	}
 	_, err = one(t, capture.Request{Method: "pprof", URL: "http://192.0.2.1:1/"}, capture.Target{PID: self})
 	refused(t, err, restart.CodeForbidden, "192.0.2.1 is not an address of this host")
+	// By name, too: the scenario's #host#.
+	name, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"localhost", name} {
+		_, err := one(t, capture.Request{Method: "pprof", URL: strings.Replace(url, "127.0.0.1", strings.ToLower(name), 1)}, capture.Target{PID: self})
+		if code := restart.CodeOf(err); code != "" && code != restart.CodeUnavailable || name == "localhost" && err != nil { // the host's name may be of another of its addresses
+			t.Errorf("as %s: %v", name, err)
+		}
+	}
+	// What answers must be the process itself.
+	_, err = one(t, capture.Request{Method: "pprof", URL: url}, capture.Target{PID: os.Getppid()})
+	refused(t, err, restart.CodeConflict, fmt.Sprintf("process %d listens, and not process %d", self, os.Getppid()))
 	c = mustOne(t, capture.Request{}, capture.Target{PID: self})
 	wants(t, c, capture.KernelMark)
 	if c.Header.Runtime != dump.Go || !strings.Contains(c.Header.Notes[0], "no pprof endpoint") {

@@ -13,9 +13,17 @@ import (
 	"github.com/restartilka/restartilka/internal/dump"
 )
 
-// RuntimeOf finds out what a process runs on; dump.Process where it is none of
-// the others, or can't be looked at.
-func RuntimeOf(pid int) dump.Runtime {
+// runtimeOf finds out what a process runs on; dump.Process where it is none of
+// the others, or can't be looked at. errWithheld where that was not told in time.
+func runtimeOf(pid int) (dump.Runtime, error) {
+	found, err := patiently(func() (dump.Runtime, error) { return lookAt(pid), nil })
+	if err != nil {
+		return dump.Process, err
+	}
+	return found, nil
+}
+
+func lookAt(pid int) dump.Runtime {
 	dir := "/proc/" + strconv.Itoa(pid)
 	if goProgram(dir + "/exe") {
 		return dump.Go // without a look at its maps: it may load libpython or libjvm, but is asked as what it is

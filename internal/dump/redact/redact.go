@@ -5,7 +5,9 @@
 //
 // A dump stays one that can be read. Only what a program has chosen is open to
 // rules: the name of a thread, but not the runtime's own fields beside it; a
-// value of JSON, but not its keys. What fits a rule becomes ***.
+// value of JSON, but not its keys. A line counts as the runtime's own only where
+// it has that form from end to end of what the runtime writes: any other is open
+// to rules as a whole. What fits a rule becomes ***.
 //
 // It works line by line, without state from one line to the next. What is split
 // over two lines is not found.
@@ -42,6 +44,9 @@ const secretKey = `(?:(?:pass(?:word|wd|phrase|code)|secret|token|api[-_.]?key|(
 // value is what stands behind a key: up to a blank, or between quotes.
 const value = `("[^"]*"|'[^']*'|[^\s"'&;,<>()\]}]+)`
 
+// named is the same behind a colon: behind two of them stands a name of C++.
+const named = `("[^"]*"|'[^']*'|[^\s"'&;,<>()\]}:][^\s"'&;,<>()\]}]*)`
+
 // rule is one expression; where it has groups, only what they match is taken out.
 type rule struct {
 	pattern *regexp.Regexp
@@ -54,7 +59,7 @@ var builtIn = sync.OnceValue(func() []rule {
 	fold := func(pattern string) *regexp.Regexp { return regexp.MustCompile(`(?i)` + pattern) }
 	return []rule{
 		{fold(`[\w.-]*` + secretKey + `["']?=` + value), []string{"="}},
-		{fold(secretKey + `["']?: ?` + value), []string{": ", `":`}},
+		{fold(secretKey + `["']?: ?` + named), []string{":"}},
 		{fold(`authorization["']?\s*[:=]\s*["']?(?:(?:basic|bearer|digest|negotiate|token)\s+)?` + value), []string{":", "="}},
 		{fold(`\b(?:bearer|basic)\s+([A-Za-z0-9+/_.~=-]{8,})`), []string{" "}},
 		{fold(`[a-z][a-z0-9+.-]*://[^\s/@:"'<>]*:([^\s/@"'<>]+)@`), []string{"://"}},
@@ -176,9 +181,12 @@ func (r *Rules) line(line []byte) ([]byte, bool) {
 	kept := 0
 	for _, z := range zones(line) {
 		part, changed := r.apply(line[z.from:z.to])
-		if z.secret {
+		switch {
+		case z.bare:
+			part, changed = []byte(`"`+Mask+`"`), true
+		case z.secret:
 			part, changed = []byte(Mask), true
-		} else if changed && z.json {
+		case changed && z.json:
 			part = r.inJSON(line[z.from:z.to])
 		}
 		if changed {

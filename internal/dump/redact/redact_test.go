@@ -42,7 +42,26 @@ func TestBuiltIn(t *testing.T) {
 		`Thread 0x00007f [token=a] (most recent call first):`:                              `Thread 0x00007f [token=***] (most recent call first):`,
 		`          "name": "password=\"x\\y\" and more",`:                                  `          "name": "password=\"***\" and more",`,
 		`{"level":"info","msg":"login token=abc","password":"x\"y","n":1}`:                 `{"level":"info","msg":"login token=***","password":"***","n":1}`,
-		`{"tid": "12", "name": "token=abc"}`:                                               `{"tid": "12", "name": "token=***"}`,
+		// What only begins like a line of a runtime, or of JSON, is the program's.
+		"{user=app, password=hunter2}":                     "{user=app, password=***}",
+		"} password=hunter2":                               "} password=***",
+		"] token=abc":                                      "] token=***",
+		`{"user" password=hunter2}`:                        `{"user" password=***}`,
+		"Thread pool up, token=abc":                        "Thread pool up, token=***",
+		"Thread 12 has token=abc":                          "Thread 12 has token=***",
+		"thread 12 token=abc":                              "thread 12 token=***",
+		"goroutine pool: token=abc":                        "goroutine pool: token=***",
+		"goroutine 12 token=abc":                           "goroutine 12 token=***",
+		`"shop" says password=hunter2`:                     `"shop" says password=***`,
+		"password:hunter2":                                 "password:***",
+		"auth::login (x.so)":                               "auth::login (x.so)",
+		`{"password":12345,"n":1}`:                         `{"password":"***","n":1}`,
+		`"token": 12345,`:                                  `"token": "***",`,
+		`{"password": null}`:                               `{"password": null}`,
+		"goroutine 12 gp=0x1 m=0 mp=0x2 [select, token=a]": "goroutine 12 gp=0x1 m=0 mp=0x2 [select, token=a]",
+		"Thread 4720: (state = BLOCKED)":                   "Thread 4720: (state = BLOCKED)",
+		"Thread 0x00007f (most recent call first):":        "Thread 0x00007f (most recent call first):",
+		`{"tid": "12", "name": "token=abc"}`:               `{"tid": "12", "name": "token=***"}`,
 	} {
 		if got := string(redact.Defaults().Text([]byte(text))); got != want {
 			t.Errorf("%q becomes\n%q, want\n%q", text, got, want)
@@ -74,6 +93,14 @@ func TestRules(t *testing.T) {
 	r, err := redact.New([]string{`customer-(\d+)`, `\b\d{4}-\d{4}\b`})
 	if err != nil {
 		t.Fatal(err)
+	}
+	for line, want := range map[string]string{ // the same of rules that are given
+		"{user=app, customer-4711}": "{user=app, customer-***}", "Thread pool of customer-4711": "Thread pool of customer-***", "goroutine of customer-12": "goroutine of customer-***",
+		"{1234-5678}": "{***}", `"shop" 1234-5678`: `"shop" ***`, "goroutine 12 [select]:": "goroutine 12 [select]:", `{"tid": 12, "name": "customer-12"}`: `{"tid": 12, "name": "customer-***"}`,
+	} {
+		if got := string(r.Text([]byte(line))); got != want {
+			t.Errorf("%q becomes %q, want %q", line, got, want)
+		}
 	}
 	in := "\"pay customer-4711 by 1234-5678\" #12 daemon prio=5 tid=0x1\n\tat x.Y.z(Y.java:1)\ncustomer-12 password=x\n"
 	want := "\"pay customer-*** by ***\" #12 daemon prio=5 tid=0x1\n\tat x.Y.z(Y.java:1)\ncustomer-*** password=***\n"

@@ -39,7 +39,7 @@ func withoutServer(t *testing.T, c *fleet.Company) {
 	// Any process may be looked at, by root; that of a service is known for it.
 	const look = ` --count 1 --reason "requests hang, what do they wait for" 2>&1`
 	dump := alone.Shell(`restartilka-agent dump --pid $(systemctl show --property=MainPID --value nginx)` + look)
-	if !strings.Contains(dump, "belongs to service nginx") || !strings.Contains(dump, " by proc") || !strings.Contains(dump, "1 threads") {
+	if !strings.Contains(dump, "belongs to service nginx") || !strings.Contains(dump, " by proc") || !strings.Contains(dump, "1 thread: ") {
 		t.Errorf("the dump:\n%s", dump)
 	}
 	if init := alone.Shell(`restartilka-agent dump --pid 1` + look); strings.Contains(init, "belongs to") || !strings.Contains(init, "process 1 by proc") {
