@@ -35,10 +35,9 @@ func (k *Key) Public() ed25519.PublicKey { return k.private.Public().(ed25519.Pu
 // audit.key.
 func PublicFile(path string) string { return strings.TrimSuffix(path, ".key") + ".pub" }
 
-// LoadKey reads the key of source, and how it came from the keys before it, out
-// of the file of the public half. Without that file a change of the key is not
-// signed.
-func LoadKey(path, source string) (*Key, error) {
+// LoadKey reads a key, and how it came from the keys before it, out of the file
+// of the public half. Without that file a change of the key is not signed.
+func LoadKey(path string) (*Key, error) {
 	private, err := pki.LoadSigningKey(path)
 	if err != nil {
 		return nil, err
@@ -51,27 +50,26 @@ func LoadKey(path, source string) (*Key, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the public half of the key of the audit trail: %w", err)
 	}
-	if k.changes, err = parseChanges(text, source); err != nil {
+	if k.changes, err = parseChanges(text); err != nil {
 		return nil, restart.Errorf(restart.CodeCertificate, "%s: %w", PublicFile(path), err)
 	}
 	return k, nil
 }
 
-// MakeKey makes the key of source where there is none at path, and otherwise
-// the next one: the key before signs that it is, and is then no more. A server
+// MakeKey makes a key where there is none at path, and otherwise the next one: the key before signs that it is, and is then no more. A server
 // seals with it from its next start on. The public half lies beside it.
-func MakeKey(path, source string, now time.Time) (*Key, error) {
+func MakeKey(path string, now time.Time) (*Key, error) {
 	_, private, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		return nil, fmt.Errorf("make a key for the audit trail: %w", err)
 	}
 	next := &Key{private: private}
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-		before, err := LoadKey(path, source)
+		before, err := LoadKey(path)
 		if err != nil {
 			return nil, err
 		}
-		next.changes = append(before.changes, newKeyChange(source, before.private, next.Public(), now))
+		next.changes = append(before.changes, newKeyChange(before.private, next.Public(), now))
 	}
 	// The public half first: a change that is announced and not made is passed
 	// over, one that is made and not announced can't be signed any more.
@@ -132,9 +130,8 @@ func ParsePublicKeys(text []byte) ([]ed25519.PublicKey, error) {
 	return keys, nil
 }
 
-// parseChanges reads the words of the keys before, each of which must be signed
-// and of that source.
-func parseChanges(text []byte, source string) ([]KeyChange, error) {
+// parseChanges reads the words of the keys before, each of which must be signed.
+func parseChanges(text []byte) ([]KeyChange, error) {
 	var changes []KeyChange
 	for rest := text; ; {
 		var block *pem.Block
@@ -147,9 +144,6 @@ func parseChanges(text []byte, source string) ([]KeyChange, error) {
 		c, err := parseChange(block.Bytes)
 		if err == nil && !c.Valid() {
 			err = errors.New("it is not signed by the key before")
-		}
-		if err == nil && c.Source != source {
-			err = fmt.Errorf("it is of the server %s", restart.Quote(c.Source))
 		}
 		if err != nil {
 			return nil, fmt.Errorf("a change of the key can't be used: %w", err)
@@ -165,7 +159,6 @@ func parseChange(text []byte) (c KeyChange, err error) {
 		name, value, _ := strings.Cut(strings.TrimSuffix(string(line), "\n"), " ")
 		values[name] = value
 	}
-	c.Source = values["source"]
 	if c.Key, err = decodeKey(values["key"]); err != nil {
 		return c, fmt.Errorf("its key %w", err)
 	}

@@ -51,14 +51,14 @@ func (s *Seal) text() []byte {
 // Valid tells whether the signature is that of Key.
 func (s *Seal) Valid() bool { return ed25519.Verify(s.Key, s.text(), s.Signature) }
 
-// newSeal makes the record that seals all up to head, from the seal before, or
-// the first record, on. It still has to be linked to head.
-func newSeal(head Head, first int64, at time.Time, key ed25519.PrivateKey) Record {
+// Seal makes the record that seals all up to head, from the seal before, or the
+// first record, on. It still has to be linked to head.
+func (k *Key) Seal(head Head, first int64, at time.Time) Record {
 	s := Seal{
 		Source: head.Source, Epoch: max(head.Epoch, 1), First: first, Last: head.Seq, Head: head.Hash,
-		Time: at.UTC().Truncate(time.Microsecond), Key: key.Public().(ed25519.PublicKey),
+		Time: at.UTC().Truncate(time.Microsecond), Key: k.Public(),
 	}
-	s.Signature = ed25519.Sign(key, s.text())
+	s.Signature = ed25519.Sign(k.private, s.text())
 	return Record{
 		Time: s.Time, Actor: "server:" + head.Source, Origin: "local", Action: AuditSealed,
 		Params: map[string]string{
@@ -98,15 +98,13 @@ func ReadSeal(r *Record) (Seal, error) {
 // what is signed by the key before is this text:
 //
 //	restartilka audit key change 1
-//	source SOURCE
 //	key KEY
 //	next NEXT
 //	time SIGNED_AT
 //
-// Where the key before is lost, there is no signature, and no signed_at: then
+// It names no source: servers may share a key. Where the key before is lost, there is no signature, and no signed_at: then
 // only whoever is told of the new key by people can trust it.
 type KeyChange struct {
-	Source    string
 	Key       ed25519.PublicKey
 	Next      ed25519.PublicKey
 	Time      time.Time // when it was signed
@@ -114,24 +112,23 @@ type KeyChange struct {
 }
 
 func (c *KeyChange) text() []byte {
-	return fmt.Appendf(nil, "restartilka audit key change 1\nsource %s\nkey %s\nnext %s\ntime %s\n",
-		c.Source, encode(c.Key), encode(c.Next), c.Time.UTC().Format(timeLayout))
+	return fmt.Appendf(nil, "restartilka audit key change 1\nkey %s\nnext %s\ntime %s\n", encode(c.Key), encode(c.Next), c.Time.UTC().Format(timeLayout))
 }
 
 // Valid tells whether the key before has signed it.
 func (c *KeyChange) Valid() bool { return ed25519.Verify(c.Key, c.text(), c.Signature) }
 
 // newKeyChange has the key before name the next.
-func newKeyChange(source string, key ed25519.PrivateKey, next ed25519.PublicKey, at time.Time) KeyChange {
-	c := KeyChange{Source: source, Key: key.Public().(ed25519.PublicKey), Next: next, Time: at.UTC().Truncate(time.Microsecond)}
+func newKeyChange(key ed25519.PrivateKey, next ed25519.PublicKey, at time.Time) KeyChange {
+	c := KeyChange{Key: key.Public().(ed25519.PublicKey), Next: next, Time: at.UTC().Truncate(time.Microsecond)}
 	c.Signature = ed25519.Sign(key, c.text())
 	return c
 }
 
-// record tells of the change in the chain of its source.
-func (c *KeyChange) record(at time.Time) Record {
+// record tells of the change in the chain of source.
+func (c *KeyChange) record(source string, at time.Time) Record {
 	r := Record{
-		Time: at, Actor: "server:" + c.Source, Origin: "local", Action: AuditKeyChanged,
+		Time: at, Actor: "server:" + source, Origin: "local", Action: AuditKeyChanged,
 		Params: map[string]string{"key": encode(c.Key), "next": encode(c.Next)},
 		Detail: fmt.Sprintf("from %s to %s", KeyID(c.Key), KeyID(c.Next)),
 	}
@@ -150,7 +147,6 @@ func ReadKeyChange(r *Record) (c KeyChange, err error) {
 	if r.Action != AuditKeyChanged {
 		return c, fmt.Errorf("the record is of %s", r.Action)
 	}
-	c.Source = r.Source
 	if c.Key, err = decodeKey(r.Params["key"]); err != nil {
 		return c, fmt.Errorf("its params.key %w", err)
 	}

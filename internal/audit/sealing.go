@@ -74,20 +74,20 @@ func (s *sealer) records(head Head, last *Record, now time.Time, t *Trail) (reco
 		if before, err := ReadSeal(last); err == nil {
 			way, signed := s.key.since(before.Key)
 			if !signed {
-				way = []KeyChange{{Source: t.source, Key: before.Key, Next: s.key.Public()}}
+				way = []KeyChange{{Key: before.Key, Next: s.key.Public()}}
 				if !s.warned {
 					t.logger.Warn("the audit trail is sealed with another key, and the key before has not signed that: give auditors the public half", "key", KeyID(s.key.Public()), "before", KeyID(before.Key))
 				}
 				s.warned = true
 			}
 			for _, change := range way {
-				r := change.record(now)
+				r := change.record(t.source, now)
 				r.Link(head)
 				records, head = append(records, r), r.Head()
 			}
 		}
 	}
-	r := newSeal(head, first, now, s.key.private)
+	r := s.key.Seal(head, first, now)
 	r.Link(head)
 	return append(records, r)
 }

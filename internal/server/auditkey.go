@@ -30,7 +30,7 @@ func (c *Config) auditKey() (*audit.Key, error) {
 		return nil, restart.Errorf(restart.CodeInvalid, "audit.key: there is no %s", c.Audit.Key).
 			WithHint("make it: restartilka audit key new; and give auditors what it prints")
 	}
-	return audit.LoadKey(c.Audit.Key, c.Name)
+	return audit.LoadKey(c.Audit.Key)
 }
 
 func (c *Config) needAuditKey() error {
@@ -68,7 +68,7 @@ func (c *Config) NewAuditKey() (AuditKey, error) {
 	if err := unix.Stat(c.Agents.EnvelopeKey, &owner); err != nil {
 		return AuditKey{}, restart.Errorf(restart.CodeInvalid, "agents.envelope_key: %v", err).Because(err)
 	}
-	key, err := audit.MakeKey(c.Audit.Key, c.Name, time.Now())
+	key, err := audit.MakeKey(c.Audit.Key, time.Now())
 	if err != nil {
 		return AuditKey{}, err
 	}

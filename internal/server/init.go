@@ -43,9 +43,9 @@ type InitResult struct {
 
 	AuditKey string `json:"audit_key"` // file of the public key by which auditors verify the trail
 
-	URL    string `json:"url"` // by the first of the names, or localhost
-	Admin  string `json:"admin"`
-	Token  string `json:"token"`
+	URL   string `json:"url"` // by the first of the names, or localhost
+	Admin string `json:"admin"`
+	Token string `json:"token"`
 
 	Password string `json:"password,omitempty"` // shown once; "" = the one that was given
 	User     string `json:"user,omitempty"`     // who got the keys and the data
@@ -166,7 +166,7 @@ func writeCredentials(o InitOptions) error {
 		return err
 	}
 	if _, err := os.Lstat(in("audit.key")); errors.Is(err, fs.ErrNotExist) {
-		if _, err := audit.MakeKey(in("audit.key"), o.Name, o.Now); err != nil {
+		if _, err := audit.MakeKey(in("audit.key"), o.Now); err != nil {
 			return err
 		}
 	}
