@@ -13,7 +13,6 @@ type chain struct {
 	report SourceReport
 	last   place  // the furthest record
 	hash   digest // of it
-	micros int64  // its time
 	seen   *window
 	gaps   []gap
 	epochs []int64 // those before the last
@@ -69,7 +68,7 @@ func (c *chain) take(e *entry) {
 			c.epochs = append(c.epochs, c.last.epoch)
 		}
 	}
-	c.last, c.hash, c.micros = e.place, e.hash, e.micros
+	c.last, c.hash = e.place, e.hash
 	c.seen.put(e.place, link{e.hash, e.prev})
 	c.report.Stored++
 }

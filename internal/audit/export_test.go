@@ -45,8 +45,9 @@ func ScanAgrees(line []byte) error {
 	if !r.Time.IsZero() {
 		micros = r.Time.UnixMicro()
 	}
-	same := string(s.source) == r.Source && s.epoch == r.Epoch && s.seq == r.Seq && string(s.prev) == r.PrevHash && string(s.hash) == r.Hash &&
-		s.micros == micros && string(s.action) == string(r.Action) && string(s.origin) == r.Origin && (s.hashAt > 0) == (r.Hash != "")
+	says := func(text []byte) string { return string(unescaped(text)) }
+	same := says(s.source) == r.Source && s.epoch == r.Epoch && s.seq == r.Seq && says(s.prev) == r.PrevHash && says(s.hash) == r.Hash &&
+		s.micros == micros && says(s.action) == string(r.Action) && says(s.origin) == r.Origin && (s.hashAt > 0) == (r.Hash != "")
 	if !same {
 		return fmt.Errorf("Decode reads %+v, scan reads %q %q %q %+v", r, s.source, s.action, s.origin, s)
 	}

@@ -85,7 +85,7 @@ const (
 // Fault is one thing that is wrong. Its text is safe to print.
 type Fault struct {
 	File   string    `json:"file,omitempty"` // where files have names
-	Line   int64     `json:"line"`           // where it shows, from 1
+	Line   int64     `json:"line"`           // where it shows, from 1; 0 = it is of the whole file
 	Kind   FaultKind `json:"kind"`
 	Source string    `json:"source,omitempty"`
 	Seq    int64     `json:"seq,omitempty"`
@@ -93,18 +93,24 @@ type Fault struct {
 }
 
 func (f Fault) String() string {
-	var b strings.Builder
+	var where []string
 	if f.File != "" {
-		b.WriteString(f.File + ", ")
+		where = append(where, f.File)
 	}
-	fmt.Fprintf(&b, "line %d: %s: ", f.Line, f.Kind)
+	if f.Line > 0 {
+		where = append(where, fmt.Sprintf("line %d", f.Line))
+	}
+	parts := []string{string(f.Kind), f.Text}
 	switch {
 	case f.Seq > 0:
-		fmt.Fprintf(&b, "record %d of %s: ", f.Seq, f.Source)
+		parts = []string{string(f.Kind), fmt.Sprintf("record %d of %s", f.Seq, f.Source), f.Text}
 	case f.Source != "":
-		b.WriteString(f.Source + ": ")
+		parts = []string{string(f.Kind), f.Source, f.Text}
 	}
-	return b.String() + f.Text
+	if len(where) > 0 {
+		parts = append([]string{strings.Join(where, ", ")}, parts...)
+	}
+	return strings.Join(parts, ": ")
 }
 
 // Write writes the report for people: a line a source, a line a fault, and the

@@ -3,6 +3,7 @@ package audit_test
 import (
 	"bytes"
 	"crypto/ed25519"
+	"encoding/pem"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,11 +35,11 @@ func sealedVectors() []audit.Record {
 
 func TestSealVectors(t *testing.T) {
 	got := lines(sealedVectors())
-	pem, err := audit.KeyOf(1).PublicPEM()
+	public, err := audit.KeyOf(1).PublicPEM()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for path, text := range map[string][]byte{"testdata/seals.jsonl": got, "testdata/seals.pub": pem} {
+	for path, text := range map[string][]byte{"testdata/seals.jsonl": got, "testdata/seals.pub": public} {
 		if *update {
 			if err := os.WriteFile(path, text, 0o644); err != nil {
 				t.Fatal(err)
@@ -52,7 +53,7 @@ func TestSealVectors(t *testing.T) {
 			t.Errorf("%s: what older versions have sealed would not verify any more\n%s", path, diff)
 		}
 	}
-	keys, err := audit.ParsePublicKeys(pem)
+	keys, err := audit.ParsePublicKeys(public)
 	if err != nil || len(keys) != 1 {
 		t.Fatalf("%d keys, %v", len(keys), err)
 	}
@@ -93,8 +94,8 @@ func TestSealsCanBeFollowedWithOpenSSL(t *testing.T) {
 		out, err := cmd.CombinedOutput()
 		return string(out), err
 	}
-	pem, _ := audit.KeyOf(1).PublicPEM()
-	if err := os.WriteFile(filepath.Join(dir, "main.pub"), pem, 0o600); err != nil {
+	public, _ := audit.KeyOf(1).PublicPEM()
+	if err := os.WriteFile(filepath.Join(dir, "main.pub"), public, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	records := sealedVectors()[:5]
@@ -169,8 +170,10 @@ func TestKeyFiles(t *testing.T) {
 			t.Errorf("%s is taken for a public key", name)
 		}
 	}
-	forged := bytes.Replace(text, []byte("BEGIN RESTARTILKA AUDIT KEY CHANGE-----\n"), []byte("BEGIN RESTARTILKA AUDIT KEY CHANGE-----\nAAAA"), 1)
-	if err := os.WriteFile(audit.PublicFile(path), forged, 0o600); err != nil {
+	_, rest := pem.Decode(text)
+	change, _ := pem.Decode(rest)
+	change.Bytes = bytes.Replace(change.Bytes, []byte("time 2026"), []byte("time 2027"), 1)
+	if err := os.WriteFile(audit.PublicFile(path), pem.EncodeToMemory(change), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := audit.LoadKey(path); err == nil {
@@ -179,8 +182,8 @@ func TestKeyFiles(t *testing.T) {
 }
 
 func FuzzParsePublicKeys(f *testing.F) {
-	pem, _ := audit.KeyOf(2, 1).PublicPEM()
-	f.Add(pem)
+	public, _ := audit.KeyOf(2, 1).PublicPEM()
+	f.Add(public)
 	f.Add([]byte("-----BEGIN PUBLIC KEY-----\n-----END PUBLIC KEY-----\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		keys, err := audit.ParsePublicKeys(text)

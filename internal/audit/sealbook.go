@@ -206,21 +206,18 @@ func (b *sealbook) close(v *verifier, c *chain) {
 		}
 		return
 	}
-	r.Unsealed = max(c.last.seq-b.sealed, 0)
-	if b.last == c.last.seq && b.sealed == c.last.seq-1 {
-		r.Unsealed = 0 // it is the seal itself
-	}
+	r.Unsealed = c.last.seq
 	if b.sealed > 0 {
+		r.Unsealed = max(c.last.seq-b.sealed-1, 0) // the seal itself needs none
 		at := time.UnixMicro(b.at).UTC()
 		r.SealedAt = &at
 	}
-	since := max(b.heard, b.at)
-	switch open := micros(c.micros - since); {
+	switch {
 	case r.Unsealed == 0:
-	case open > silent && b.at > 0:
-		v.fault(FaultUnsealed, r.Source, b.sealed+1, "%s not sealed, since %s: a seal comes every minute", are(r.Unsealed), moment(b.at))
+	case b.at > 0 && micros(b.latest-b.at) > silent:
+		v.fault(FaultUnsealed, r.Source, c.last.seq-r.Unsealed+1, "%s not sealed, since %s: a seal comes every minute", are(r.Unsealed), moment(b.at))
 	case r.Unsealed > maxUnsealed:
-		v.fault(FaultUnsealed, r.Source, b.sealed+1, "%s not sealed: a seal comes after %d", are(r.Unsealed), sealRecords)
+		v.fault(FaultUnsealed, r.Source, c.last.seq-r.Unsealed+1, "%s not sealed: a seal comes after %d", are(r.Unsealed), sealRecords)
 	}
 	if len(v.trusted) == 0 {
 		v.note(FaultKey, r.Source, 0, "no public key was given: a chain that was made anew with another key would look the same. --key FILE tells; the key is %s", b.key.id())
@@ -230,18 +227,18 @@ func (b *sealbook) close(v *verifier, c *chain) {
 	}
 }
 
-// tail tells of the silence between the end of the trail and now.
+// tail tells of the silence between the end of the trail and now. Only a good
+// seal is a sign of life there: what else stands at the end may be forged.
 func (b *sealbook) tail(v *verifier, c *chain) {
-	heard := max(b.heard, b.at)
-	quiet := v.now.Sub(time.UnixMicro(heard))
-	if heard == 0 || quiet <= silent {
+	quiet := v.now.Sub(time.UnixMicro(b.at))
+	if b.at == 0 || quiet <= silent {
 		return
 	}
 	why := "a heartbeat comes every minute: the tail may be cut off, or the server is down or can't deliver"
 	if b.stopped {
 		why = "it had said that it stops: if it has been started since, the tail is cut off"
 	}
-	v.fault(FaultSilence, c.report.Source, c.last.seq, "nothing was heard for %s, since %s; %s", quiet.Round(time.Second), moment(heard), why)
+	v.fault(FaultSilence, c.report.Source, c.last.seq, "nothing was heard for %s, since %s; %s", quiet.Round(time.Second), moment(b.at), why)
 }
 
 func micros(n int64) time.Duration { return time.Duration(n) * time.Microsecond }
