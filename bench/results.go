@@ -29,6 +29,8 @@ type Results struct {
 	PageP99       *float64     `json:"page_p99_ms"`
 	Event         *float64     `json:"event_to_browser_ms"`
 	JVMDump       *float64     `json:"jvm_dump_ms"`
+	VerifyTime    *float64     `json:"audit_verify_10m_s"`
+	VerifyRSS     *float64     `json:"audit_verify_rss_mb"`
 	Baselines     Baselines    `json:"baselines"`
 
 	Comparison *Comparison       `json:"comparison"`
@@ -122,6 +124,8 @@ func (r *Results) lines() []line {
 		{"page_p99_ms", 50, r.PageP99},
 		{"event_to_browser_ms", 200, r.Event},
 		{"jvm_dump_ms", 10, r.JVMDump},
+		{"audit_verify_10m_s", 120, r.VerifyTime},
+		{"audit_verify_rss_mb", 200, r.VerifyRSS},
 		{"baseline fork_exec_ms", 0, r.Baselines.ForkExec},
 		{"baseline fsync_ms", 0, r.Baselines.Fsync},
 		{"baseline ssh_ms", 0, r.Baselines.SSH},

@@ -21,7 +21,7 @@ import (
 
 // extra gives the commands that package cli does not know.
 func extra() []*cobra.Command {
-	return []*cobra.Command{serverCommand(), configCommand(), backupCommand(), restoreCommand(), demoCommand()}
+	return []*cobra.Command{serverCommand(), configCommand(), backupCommand(), restoreCommand(), demoCommand(), auditKeyCommand()}
 }
 
 // serverCommand is `restartilka server` with its `init`.
@@ -110,13 +110,14 @@ changed: where a configuration lies already, nothing is done.`,
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), `configuration  %s
 authority      %s
+audit key      %s: for your auditors
 %sfirst admin    %s
 %stoken          %s
 
 What is secret here is shown this once. The token is good for 90 days. Then:
   %s
   restartilka login %s --ca %s
-`, r.Config, r.CA, owner, r.Admin, password, r.Token, start, r.URL, r.CA)
+`, r.Config, r.CA, r.AuditKey, owner, r.Admin, password, r.Token, start, r.URL, r.CA)
 			return err
 		},
 	}

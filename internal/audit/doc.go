@@ -56,6 +56,36 @@
 //
 // testdata/vectors.jsonl has records of every shape, made by these rules.
 //
+// # Seals
+//
+// A chain shows what is wrong within it, and whoever holds a database could make
+// it anew from any record on. So the sequencer seals it, at its start, once a
+// minute and after a thousand records: the record audit.sealed signs the hash of
+// the record before it by Ed25519, and with it all that were ever before. See
+// Seal for the signed text, byte for byte. A seal comes though nothing happens,
+// so that it is the heartbeat of its server as well: where none came for three
+// minutes, the tail is missing, or the server was.
+//
+//	… 57 ─ 58 ─ 59 ─ 60 audit.sealed ─ 61 ─ … ─ 117 ─ 118 audit.sealed
+//	                 │ signs the hash of 59            │ signs the hash of 117
+//
+// A new key is named by the one before in audit.key_changed: see KeyChange.
+// What stands behind the last seal is chained and not yet signed. A record that
+// somebody puts there who holds the log is found when the next true one comes.
+//
+// testdata/seals.jsonl has a sealed trail with a change of the key, and
+// testdata/seals.pub the public half of its first key.
+//
+// # Verifying
+//
+//	files ──► blocks of lines ──► a worker a core: is it a record, is its hash
+//	                              right ──► in order again, one chain a source:
+//	                              places, links, gaps, seals, keys, silence
+//
+// Each line is read by scan, which knows only the one canonical form and is held
+// against Decode by a fuzz test. What scan refuses is asked of Decode for the
+// reason. Memory is some blocks, and a window of hashes for each source.
+//
 // # Places
 //
 // seq counts from 1 without gaps within a source. A database that was put back

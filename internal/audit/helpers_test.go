@@ -125,6 +125,24 @@ func (m *memory) Sequence(_ context.Context, source string, limit int, link func
 	return n, nil
 }
 
+func (m *memory) Seal(_ context.Context, source string, seal func(audit.Head, *audit.Record) []audit.Record) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.failure != nil {
+		return m.failure
+	}
+	var last *audit.Record
+	for i := range m.records {
+		if m.records[i].Action == audit.AuditSealed {
+			last = &m.records[i]
+		}
+	}
+	for _, r := range seal(m.head, last) {
+		m.records, m.head = append(m.records, r), r.Head()
+	}
+	return nil
+}
+
 func (m *memory) Sequenced(_ context.Context, _ string, after int64, limit int) ([]audit.Record, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -86,8 +86,10 @@ const (
 	ServerStopped        Action = "server.stopped"
 	ServerRestored       Action = "server.restored" // the database was put back from a backup
 	ConfigChanged        Action = "config.changed"
-	RulesChanged         Action = "rules.changed" // other rules of rights hold from now on: the file's digest
-	RulesRefused         Action = "rules.refused" // a file of rules that can't be used; those before still hold
+	RulesChanged         Action = "rules.changed"     // other rules of rights hold from now on: the file's digest
+	RulesRefused         Action = "rules.refused"     // a file of rules that can't be used; those before still hold
+	AuditSealed          Action = "audit.sealed"      // a signature over all before it, at least once a minute: see Seal
+	AuditKeyChanged      Action = "audit.key_changed" // another key seals from here on: see KeyChange
 )
 
 // Record is one line of the audit trail. Until Link has been called it has no

@@ -52,6 +52,7 @@ func (b *Behind) Error() string {
 // Settings is the section "audit" of server.yaml.
 type Settings struct {
 	Require string       `yaml:"require" json:"require"` // the level of an intent before a host is touched: spool
+	Key     string       `yaml:"key" json:"key"`         // file of the key that seals the trail; "" = it is not sealed
 	Sinks   []SinkConfig `yaml:"sinks" json:"sinks"`
 }
 

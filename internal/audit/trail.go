@@ -28,6 +28,10 @@ type Store interface {
 	Cursor(ctx context.Context, sink, source string) (int64, error)
 	// SetCursor stores it durably.
 	SetCursor(ctx context.Context, sink, source string, seq int64) error
+	// Seal calls seal with the head of source's chain and the last record
+	// audit.sealed of it, nil without one, and stores the linked records that it
+	// gives behind that head, in one transaction.
+	Seal(ctx context.Context, source string, seal func(head Head, last *Record) []Record) error
 }
 
 // Config is what a Trail is made of.
@@ -35,6 +39,7 @@ type Config struct {
 	Store  Store
 	Source string // this server's name in the trail, see CheckSource
 	Sinks  []Sink // the trail closes them when Run returns
+	Key    *Key   // seals the trail once a minute; nil = it is not sealed
 	Logger *slog.Logger
 	// Poll is how often the database is asked without a Wake, for what other
 	// programs have committed; 2 s by default.
@@ -67,6 +72,7 @@ type Trail struct {
 	requests chan chan struct{} // each is closed after a whole pass of the sequencer that began later
 	stopped  chan struct{}      // closed at the end of Run
 	shippers []*shipper
+	sealer   *sealer // nil = the trail is not sealed
 
 	mu      sync.Mutex
 	failure error // of the sequencer
@@ -118,6 +124,9 @@ func New(c Config) (*Trail, error) {
 	t := &Trail{
 		store: c.Store, source: c.Source, logger: c.Logger, poll: c.Poll, batch: c.Batch,
 		wake: make(chan struct{}, 1), requests: make(chan chan struct{}), stopped: make(chan struct{}),
+	}
+	if c.Key != nil {
+		t.sealer = &sealer{key: c.Key}
 	}
 	for _, sink := range c.Sinks {
 		t.shippers = append(t.shippers, newShipper(t, sink))
@@ -237,6 +246,12 @@ func (t *Trail) sequenceAll(ctx context.Context) error {
 			for _, s := range t.shippers {
 				signal(s.wake)
 			}
+		}
+		if t.sealer != nil {
+			t.sealer.placed += n
+		}
+		if err := t.seal(ctx); err != nil {
+			return err
 		}
 		if n < t.batch {
 			return nil

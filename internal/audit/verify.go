@@ -1,25 +1,47 @@
 package audit
 
 import (
-	"bufio"
-	"bytes"
 	"cmp"
-	"errors"
+	"crypto/ed25519"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/restartilka/restartilka/internal/restart"
 )
 
-// maxSources bounds the sources of one input, and so the memory for them.
+// maxSources bounds the sources of one trail, and so the memory for them.
 const maxSources = 1024
 
-// Verify reads a trail as it was stored, from its beginning: JSON lines, or
-// lines of rsyslog's with a prefix before the JSON. It finds records that were
-// deleted, changed, inserted or moved. It cannot see that the last records are
-// missing, unless it is told where the sources' chains really stand: heads.
+// VerifyOptions say what the verifier is told beside the trail.
+type VerifyOptions struct {
+	// Keys are public keys that seal trails. Where there are any, only what they
+	// sign, and keys that they name, is believed; otherwise the first key of each
+	// source, which then tells nothing of a chain that was made anew.
+	Keys []ed25519.PublicKey
+	// Now is when the trail was fetched: a source that seals has to have been
+	// heard shortly before. Zero = it is not looked at.
+	Now time.Time
+	// Sources are those that may be in it; none = any.
+	Sources []string
+	// Heads are where sources' chains really stand.
+	Heads []Head
+}
+
+// Verify reads one trail as VerifyInputs does.
+func Verify(r io.Reader, heads ...Head) (Report, error) {
+	return VerifyInputs([]Input{{Reader: r}}, VerifyOptions{Heads: heads})
+}
+
+// VerifyInputs reads a trail as it was stored, from its beginning: JSON lines,
+// or lines of rsyslog's with a prefix before the JSON, in one file or several,
+// the oldest first. It finds records that were deleted, changed, inserted or
+// moved, and seals that do not fit. Where public keys are given it finds a
+// chain that was made anew with another; where it is told the time, or the head,
+// a tail that is missing.
 //
 // Records that came twice are harmless, as a sink sends again what may have
 // been lost; they are counted. They must say the same, and first occurrences
@@ -27,99 +49,154 @@ const maxSources = 1024
 //
 // The input is read once; memory does not grow with its length. The error is
 // only for reading: what was found is in the report.
-func Verify(r io.Reader, heads ...Head) (Report, error) {
-	v := verifier{chains: map[string]*chain{}}
-	input := bufio.NewReaderSize(r, maxLine)
-	for {
-		line, err := input.ReadSlice('\n')
-		if len(line) > 0 {
-			v.lines++
-		}
-		switch {
-		case err == nil:
-			v.line(line[:len(line)-1])
-		case errors.Is(err, bufio.ErrBufferFull):
-			v.fault(FaultMalformed, "", 0, "the line has more than %d bytes", maxLine)
-			for errors.Is(err, bufio.ErrBufferFull) {
-				_, err = input.ReadSlice('\n')
-			}
-			if err != nil && err != io.EOF {
-				return Report{}, fmt.Errorf("read the audit trail: %w", err)
-			}
-		case err == io.EOF:
-			if len(line) > 0 {
-				v.line(line)
-				v.fault(FaultTorn, "", 0, "the last line has no end")
-			}
-			return v.report(heads), nil
-		default:
-			return Report{}, fmt.Errorf("read the audit trail: %w", err)
-		}
+func VerifyInputs(inputs []Input, o VerifyOptions) (Report, error) {
+	if len(inputs) == 0 {
+		inputs = []Input{{Reader: strings.NewReader("")}}
 	}
+	v := newVerifier(inputs, o)
+	if err := judgeLines(inputs, v.block); err != nil {
+		return Report{}, err
+	}
+	return v.report(o.Heads), nil
 }
 
 type verifier struct {
-	lines   int64 // also the number of the present line
+	inputs  []tally
+	lines   int64
 	foreign int64
 	torn    int64
-	faults  []Fault
-	count   int64 // of all faults
+	at      spot // the present line
+	faults  found
+	notes   found
 	chains  map[string]*chain
+	spare   int // links that the chains' windows may still take
+	trusted map[pubkey]bool
+	wanted  map[string]bool // sources; empty = all
+	now     time.Time
+}
+
+// tally counts what an input holds.
+type tally struct {
+	name           string
+	lines, records int64
+}
+
+// spot is a line of an input.
+type spot struct {
+	input int
+	line  int64
+}
+
+func (s spot) compare(o spot) int {
+	return cmp.Or(cmp.Compare(s.input, o.input), cmp.Compare(s.line, o.line))
+}
+
+// found are faults, or notes: the first of them, and how many there are.
+type found struct {
+	first []Fault
+	spots []spot
+	count int64
+}
+
+func newVerifier(inputs []Input, o VerifyOptions) *verifier {
+	v := &verifier{chains: map[string]*chain{}, spare: spareLinks, now: o.Now, trusted: map[pubkey]bool{}, wanted: map[string]bool{}}
+	for _, in := range inputs {
+		v.inputs = append(v.inputs, tally{name: restart.Escape(in.Name)})
+	}
+	for _, k := range o.Keys {
+		v.trusted[pubkeyOf(k)] = true
+	}
+	for _, s := range o.Sources {
+		v.wanted[s] = true
+	}
+	return v
 }
 
 // fault notes what is wrong with the present line.
 func (v *verifier) fault(kind FaultKind, source string, seq int64, format string, args ...any) {
-	v.faultAt(v.lines, kind, source, seq, format, args...)
+	v.faultAt(v.at, kind, source, seq, format, args...)
 }
 
-func (v *verifier) faultAt(line int64, kind FaultKind, source string, seq int64, format string, args ...any) {
-	v.count++
-	if len(v.faults) < maxFaults {
-		v.faults = append(v.faults, Fault{Line: line, Kind: kind, Source: source, Seq: seq, Text: fmt.Sprintf(format, args...)})
+func (v *verifier) faultAt(at spot, kind FaultKind, source string, seq int64, format string, args ...any) {
+	v.faults.add(v, at, kind, source, seq, format, args...)
+}
+
+// note takes down what an auditor should know though the trail is whole.
+func (v *verifier) note(kind FaultKind, source string, seq int64, format string, args ...any) {
+	v.notes.add(v, v.at, kind, source, seq, format, args...)
+}
+
+func (f *found) add(v *verifier, at spot, kind FaultKind, source string, seq int64, format string, args ...any) {
+	f.count++
+	if len(f.first) < maxFaults {
+		f.spots = append(f.spots, at)
+		f.first = append(f.first, Fault{File: v.inputs[at.input].name, Line: at.line, Kind: kind, Source: source, Seq: seq, Text: fmt.Sprintf(format, args...)})
 	}
 }
 
-// line takes one line apart. Lines of other programs in a file of rsyslog's
-// are passed over; a line that could ever have been ours has to be a record.
-func (v *verifier) line(line []byte) {
-	start := bytes.Index(line, []byte(`{"source":`))
-	if start < 0 {
-		prefix, _, _ := bytes.Cut(line, []byte("{"))
-		if len(bytes.TrimSpace(prefix)) > 0 && !bytes.Contains(prefix, []byte(appName)) {
-			v.foreign++
-			return
-		}
-		v.fault(FaultMalformed, "", 0, "this is not a record")
+// sorted gives what was found by its place.
+func (f *found) sorted() []Fault {
+	order := make([]int, len(f.first))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return f.spots[a].compare(f.spots[b]) })
+	var out []Fault
+	for _, i := range order {
+		out = append(out, f.first[i])
+	}
+	return out
+}
+
+// block takes the lines of a block, in order.
+func (v *verifier) block(b *block) {
+	v.at = spot{b.input, b.first}
+	switch {
+	case b.packed != "":
+		v.fault(FaultMalformed, "", 0, "this file is packed with %s: unpack it first", b.packed)
+	case b.long:
+		v.lines++
+		v.inputs[b.input].lines++
+		v.fault(FaultMalformed, "", 0, "%s", tooLong)
+	}
+	v.lines += int64(len(b.entries))
+	v.inputs[b.input].lines += int64(len(b.entries))
+	for i := range b.entries {
+		v.at.line = b.entries[i].line
+		v.entry(&b.entries[i])
+	}
+	if b.torn {
+		v.fault(FaultTorn, "", 0, "the last line has no end")
+	}
+}
+
+// entry takes one line.
+func (v *verifier) entry(e *entry) {
+	if e.torn {
+		v.torn++
+	}
+	switch e.kind {
+	case entryForeign:
+		v.foreign++
 		return
-	}
-	r, err := Decode(line[start:])
-	if err != nil {
-		// A receiver that was killed left a piece of a line, and went on behind
-		// it. The piece was not acknowledged: its record must come again.
-		if again := bytes.LastIndex(line, []byte(`{"source":`)); again > start {
-			if whole, wholeErr := Decode(line[again:]); wholeErr == nil {
-				r, err = whole, nil
-				v.torn++
-			}
-		}
-	}
-	if err == nil {
-		err = checkAnySource(r.Source)
-	}
-	if err == nil && (r.Epoch < 1 || r.Seq < 1) {
-		err = errors.New("it has no place in the trail")
-	}
-	if err != nil {
-		v.fault(FaultMalformed, "", 0, "this is not a record as it was written: %s", restart.Escape(err.Error()))
+	case entryBad:
+		v.fault(FaultMalformed, "", 0, "%s", e.why)
 		return
+	case entryNewer:
+		v.fault(FaultNewer, e.source, e.place.seq, "%s", e.why)
 	}
-	c := v.chains[r.Source]
-	if !r.Intact() {
-		v.fault(FaultChanged, r.Source, r.Seq, "its hash is not that of its contents")
+	v.inputs[v.at.input].records++
+	if len(v.wanted) > 0 && !v.wanted[e.source] {
+		v.fault(FaultSource, e.source, e.place.seq, "this source should not be in the trail")
+	}
+	c := v.chains[e.source]
+	if !e.intact {
+		v.fault(FaultChanged, e.source, e.place.seq, "its hash is not that of its contents")
 		if c != nil {
 			c.report.Changed++
-			if placeOf(&r) == c.last.next() { // the change itself is reported, so no gap besides
-				c.take(&r)
+			if e.place == c.last.next() { // the change itself is reported, so no gap besides
+				c.take(e)
+				c.seals.interrupted()
 			}
 		}
 		return
@@ -129,10 +206,10 @@ func (v *verifier) line(line []byte) {
 			v.fault(FaultMalformed, "", 0, "there are more than %d sources", maxSources)
 			return
 		}
-		c = newChain(r.Source)
-		v.chains[r.Source] = c
+		c = newChain(e.source, &v.spare)
+		v.chains[e.source] = c
 	}
-	c.add(v, &r)
+	c.add(v, e)
 }
 
 // report closes the books.
@@ -143,17 +220,26 @@ func (v *verifier) report(heads []Head) Report {
 	for _, h := range heads {
 		v.compare(h)
 	}
-	out := Report{Lines: v.lines, Foreign: v.foreign, Torn: v.torn, Faults: v.faults, FaultCount: v.count, Sources: []SourceReport{}}
+	out := Report{Lines: v.lines, Foreign: v.foreign, Torn: v.torn, Sources: []SourceReport{}}
 	for _, source := range slices.Sorted(maps.Keys(v.chains)) {
 		out.Sources = append(out.Sources, v.chains[source].report)
 	}
-	if len(out.Sources) == 0 {
-		v.fault(FaultEmpty, "", 0, "there is no record of restartilka in it")
-		out.Faults, out.FaultCount = v.faults, v.count
-	}
-	slices.SortStableFunc(out.Faults, func(a, b Fault) int { return cmp.Compare(a.Line, b.Line) })
+	v.empty(len(out.Sources) == 0)
+	out.Faults, out.FaultCount = v.faults.sorted(), v.faults.count
+	out.Notes, out.NoteCount = v.notes.sorted(), v.notes.count
 	out.OK = out.FaultCount == 0
 	return out
+}
+
+// empty tells of inputs that hold lines and no record: somebody named a file
+// that is no trail. A file without a line is one to which nothing was written
+// yet, where others have records.
+func (v *verifier) empty(nothing bool) {
+	for i, in := range v.inputs {
+		if in.records == 0 && (nothing || in.lines > 0) {
+			v.faultAt(spot{input: i}, FaultEmpty, "", 0, "there is no record of restartilka in it")
+		}
+	}
 }
 
 // compare holds a source against where its chain really stands.
@@ -163,11 +249,12 @@ func (v *verifier) compare(h Head) {
 	}
 	c := v.chains[h.Source]
 	if c == nil {
-		c = newChain(h.Source)
+		c = newChain(h.Source, &v.spare)
 		v.chains[h.Source] = c
 	}
 	at := place{h.Epoch, h.Seq}
-	matches := c.last == at && c.hash == h.Hash
+	hash := digestOf([]byte(h.Hash))
+	matches := c.last == at && c.hash.same(hash)
 	c.report.Generated, c.report.HeadMatches = h.Seq, &matches
 	switch {
 	case matches:
@@ -180,3 +267,6 @@ func (v *verifier) compare(h Head) {
 		v.fault(FaultHead, h.Source, h.Seq, "the trail goes on to record %d, its source stands at %d", c.last.seq, h.Seq)
 	}
 }
+
+// isHost tells whether a source is a host, whose chains nobody seals.
+func isHost(source string) bool { return strings.HasPrefix(source, AgentSource) }

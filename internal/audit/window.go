@@ -15,7 +15,7 @@ func (p place) before(o place) bool {
 
 // link is what ties a record to its neighbours.
 type link struct {
-	hash, prev string
+	hash, prev digest
 }
 
 // window remembers the links of the latest records of one source, so many and
@@ -25,26 +25,44 @@ type window struct {
 	links map[place]link
 	order []place // a ring, once it is full
 	next  int     // the oldest in the full ring
+	spare *int    // how many links the windows that share it may still take
 }
 
-func newWindow(size int) *window { return &window{size: size, links: map[place]link{}} }
+// smallWindow is what each window may have though nothing is spare.
+const smallWindow = 256
+
+func newWindow(size int) *window { return newSharedWindow(size, &size) }
+
+// newSharedWindow makes one that grows beyond smallWindow only while links are
+// spare.
+func newSharedWindow(size int, spare *int) *window {
+	return &window{size: size, links: map[place]link{}, spare: spare}
+}
 
 func (w *window) get(p place) (link, bool) {
 	l, ok := w.links[p]
 	return l, ok
 }
 
+// add remembers a record.
 func (w *window) add(r *Record) {
-	p := placeOf(r)
+	w.put(placeOf(r), link{digestOf([]byte(r.Hash)), digestOf([]byte(r.PrevHash))})
+}
+
+func (w *window) put(p place, l link) {
 	if _, ok := w.links[p]; ok {
 		return
 	}
-	if len(w.order) < w.size {
+	switch {
+	case len(w.order) < min(w.size, smallWindow):
 		w.order = append(w.order, p)
-	} else {
+	case len(w.order) < w.size && *w.spare > 0 && w.next == 0:
+		*w.spare--
+		w.order = append(w.order, p)
+	default:
 		delete(w.links, w.order[w.next])
 		w.order[w.next] = p
-		w.next = (w.next + 1) % w.size
+		w.next = (w.next + 1) % len(w.order)
 	}
-	w.links[p] = link{hash: r.Hash, prev: r.PrevHash}
+	w.links[p] = l
 }

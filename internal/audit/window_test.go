@@ -20,3 +20,18 @@ func TestWindowForgetsTheOldest(t *testing.T) {
 		t.Errorf("%d links, %d places are kept", len(w.links), len(w.order))
 	}
 }
+
+func TestWindowsShareWhatIsSpare(t *testing.T) {
+	spare := 100
+	one, two := newSharedWindow(1000, &spare), newSharedWindow(1000, &spare)
+	for seq := int64(1); seq <= 2000; seq++ {
+		one.add(&Record{Epoch: 1, Seq: seq})
+		two.add(&Record{Epoch: 1, Seq: seq})
+	}
+	if len(one.links)+len(two.links) != 2*smallWindow+100 || spare != 0 || len(one.links) != len(one.order) {
+		t.Errorf("%d and %d links are kept, %d are spare", len(one.links), len(two.links), spare)
+	}
+	if _, ok := two.get(place{1, 2000 - smallWindow + 1}); !ok {
+		t.Error("a small window forgets too early")
+	}
+}

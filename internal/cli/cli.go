@@ -52,8 +52,8 @@ func markRuns(cmd *cobra.Command) {
 	}
 }
 
-// New gives the whole tree of commands. Those of extra find --json as a flag
-// of theirs, and may return any error that ExitCode knows; what they return
+// New gives the whole tree of commands. One of extra that is there already by
+// its name lends it its children. Those of extra find --json as a flag of theirs, and may return any error that ExitCode knows; what they return
 // from anything but RunE counts as an error of the command line.
 func New(extra ...*cobra.Command) *cobra.Command {
 	root := &cobra.Command{
@@ -93,9 +93,25 @@ RESTARTILKA_URL, RESTARTILKA_CA (file), RESTARTILKA_TOKEN or RESTARTILKA_TOKEN_F
 		}
 	}
 	root.AddCommand(versionCommand())
-	root.AddCommand(extra...)
+	for _, c := range extra {
+		if there := childOf(root, c.Name()); there != nil {
+			there.AddCommand(c.Commands()...)
+		} else {
+			root.AddCommand(c)
+		}
+	}
 	markRuns(root)
 	return root
+}
+
+// childOf gives a command's child of that name; nil = it has none.
+func childOf(parent *cobra.Command, name string) *cobra.Command {
+	for _, c := range parent.Commands() {
+		if c.Name() == name {
+			return c
+		}
+	}
+	return nil
 }
 
 // help is what a command does that only has others below it.

@@ -72,7 +72,8 @@ func TestScripts(t *testing.T) {
 			asPeople(env, s)
 			env.Setenv("DIGEST", scenario.Digest([]byte(apitest.Scenario))[:12])
 			env.Setenv("LONG", strings.Repeat("web1,", 1000)+"web1")
-			return writeTrail(filepath.Join(env.WorkDir, "trail.jsonl"))
+			return errors.Join(writeTrail(filepath.Join(env.WorkDir, "trail.jsonl")),
+				os.CopyFS(filepath.Join(env.WorkDir, "vectors"), os.DirFS("../audit/testdata")))
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"exits": exits, "keep": keep,

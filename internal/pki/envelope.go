@@ -21,7 +21,14 @@ func GenerateEnvelopeKey() (ed25519.PrivateKey, error) {
 }
 
 // SaveEnvelopeKey stores the key durably as PEM (PKCS #8) with mode 0600.
-func SaveEnvelopeKey(path string, key ed25519.PrivateKey) error {
+func SaveEnvelopeKey(path string, key ed25519.PrivateKey) error { return SaveSigningKey(path, key) }
+
+// LoadEnvelopeKey reads what SaveEnvelopeKey wrote. A file that others can
+// read, or that holds no Ed25519 key, gives CodeCertificate.
+func LoadEnvelopeKey(path string) (ed25519.PrivateKey, error) { return LoadSigningKey(path) }
+
+// SaveSigningKey stores an Ed25519 key durably as PEM (PKCS #8) with mode 0600.
+func SaveSigningKey(path string, key ed25519.PrivateKey) error {
 	text, err := encodePrivate(key)
 	if err != nil {
 		return err
@@ -29,9 +36,9 @@ func SaveEnvelopeKey(path string, key ed25519.PrivateKey) error {
 	return WritePEM(path, text, 0o600)
 }
 
-// LoadEnvelopeKey reads what SaveEnvelopeKey wrote. A file that others can
-// read, or that holds no Ed25519 key, gives CodeCertificate.
-func LoadEnvelopeKey(path string) (ed25519.PrivateKey, error) {
+// LoadSigningKey reads what SaveSigningKey wrote. A file that others can read,
+// or that holds no Ed25519 key, gives CodeCertificate.
+func LoadSigningKey(path string) (ed25519.PrivateKey, error) {
 	text, err := readSecret(path)
 	if err != nil {
 		return nil, err
@@ -42,7 +49,7 @@ func LoadEnvelopeKey(path string) (ed25519.PrivateKey, error) {
 	}
 	key, ok := signer.(ed25519.PrivateKey)
 	if !ok {
-		return nil, restart.Errorf(restart.CodeCertificate, "%s holds no Ed25519 key", path).WithHint("envelopes are signed with Ed25519 only")
+		return nil, restart.Errorf(restart.CodeCertificate, "%s holds no Ed25519 key", path).WithHint("envelopes and audit trails are signed with Ed25519 only")
 	}
 	return key, nil
 }

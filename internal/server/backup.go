@@ -34,14 +34,16 @@ func Restore(ctx context.Context, cfg Config, r io.Reader, by string, replace bo
 }
 
 // Keep names what a backup of the database does not hold and a new server
-// needs: the configuration and the files and folders that it names.
+// needs: the configuration and the files and folders that it names. The key of
+// the audit trail is not among them: whoever got hold of it with a backup could
+// make the trail anew, and a new server makes a key of its own.
 func (c *Config) Keep(config string) []string {
 	if abs, err := filepath.Abs(config); err == nil {
 		config = abs
 	}
 	keep := []string{config}
 	for _, p := range c.files() {
-		if *p != "" && p != &c.Database.SQLite && p != &c.Inventory.CacheDir {
+		if *p != "" && p != &c.Database.SQLite && p != &c.Inventory.CacheDir && p != &c.Audit.Key {
 			keep = append(keep, *p)
 		}
 	}

@@ -198,7 +198,7 @@ func (c *Config) files() []*string {
 		&c.Database.SQLite, &c.Database.DSNFile, &c.TLS.Certificate, &c.TLS.Key, &c.Agents.Certificate, &c.Agents.Key,
 		&c.Agents.CA, &c.Agents.CAKey, &c.Agents.EnvelopeKey, &c.Agents.NextEnvelopeKey, &c.Scenarios, &c.Rules, &c.ScenarioSigners, &c.ScenarioRevoked,
 		&c.Inventory.Path, &c.Inventory.ServicesFile,
-		&c.Inventory.TokenFile, &c.Inventory.CAFile, &c.Inventory.CacheDir,
+		&c.Inventory.TokenFile, &c.Inventory.CAFile, &c.Inventory.CacheDir, &c.Audit.Key,
 	}
 }
 
@@ -321,6 +321,8 @@ func (c *Config) Check(ctx context.Context) []error {
 	}
 	_, err = c.keys()
 	note("agents.envelope_key", err)
+	_, err = c.auditKey()
+	note("audit.key", err)
 	_, problems := scenario.ReadFolder(c.Scenarios, nil)
 	for _, p := range problems {
 		note("scenarios", p)

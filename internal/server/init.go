@@ -40,9 +40,12 @@ type InitOptions struct {
 type InitResult struct {
 	Config string `json:"config"`
 	CA     string `json:"ca"`
-	URL    string `json:"url"` // by the first of the names, or localhost
-	Admin  string `json:"admin"`
-	Token  string `json:"token"`
+
+	AuditKey string `json:"audit_key"` // file of the public key by which auditors verify the trail
+
+	URL   string `json:"url"` // by the first of the names, or localhost
+	Admin string `json:"admin"`
+	Token string `json:"token"`
 
 	Password string `json:"password,omitempty"` // shown once; "" = the one that was given
 	User     string `json:"user,omitempty"`     // who got the keys and the data
@@ -127,7 +130,7 @@ func Init(ctx context.Context, o InitOptions) (InitResult, error) {
 	if err := writeConfig(config, firstConfig(o), owner); err != nil {
 		return InitResult{}, err
 	}
-	return InitResult{Config: config, CA: filepath.Join(o.Dir, "ca.crt"), URL: o.url(), Admin: o.Admin, Token: token, Password: made, User: o.User}, nil
+	return InitResult{Config: config, CA: filepath.Join(o.Dir, "ca.crt"), AuditKey: filepath.Join(o.Dir, "audit.pub"), URL: o.url(), Admin: o.Admin, Token: token, Password: made, User: o.User}, nil
 }
 
 func writeCredentials(o InitOptions) error {
@@ -161,6 +164,11 @@ func writeCredentials(o InitOptions) error {
 	}
 	if err := writePair(in("client.crt"), cert, in("client.key"), key); err != nil {
 		return err
+	}
+	if _, err := os.Lstat(in("audit.key")); errors.Is(err, fs.ErrNotExist) {
+		if _, err := audit.MakeKey(in("audit.key"), o.Now); err != nil {
+			return err
+		}
 	}
 	if _, err := os.Lstat(in("envelope.key")); err == nil {
 		return nil
@@ -309,6 +317,8 @@ audit:
   # shipped to the sinks after. Add your log server as a sink of kind syslog,
   # relp or http.
   require: spool
+  # Seals the trail once a minute; auditors verify it by audit.pub.
+  key: audit.key
   sinks:
     - kind: file
       path: %s/audit/audit.jsonl

@@ -48,7 +48,7 @@ func TestInitGivesTheServerItsFiles(t *testing.T) {
 	var uid, gid uint32
 	for file, want := range map[string]string{
 		"var": "daemon 700", "var/restartilka.db": "daemon 600",
-		"etc/ca.key": "daemon 600", "etc/server.key": "daemon 600", "etc/client.key": "daemon 600", "etc/envelope.key": "daemon 600",
+		"etc/ca.key": "daemon 600", "etc/server.key": "daemon 600", "etc/client.key": "daemon 600", "etc/envelope.key": "daemon 600", "etc/audit.key": "daemon 600",
 		"etc": "root 755", "etc/server.yaml": "root 640", "etc/ca.crt": "root 644", "etc/inventory.yaml": "root 644", "etc/scenarios": "root 755",
 	} {
 		out, err := exec.Command("stat", "-c", "%U %a", filepath.Join(dir, file)).Output()

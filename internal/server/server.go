@@ -81,6 +81,13 @@ func (s *Server) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	auditKey, err := s.cfg.auditKey()
+	if err != nil {
+		return err
+	}
+	if auditKey == nil {
+		s.log.Warn("the audit trail is not sealed: nobody sees it where its end is cut off, or where it is made anew", "hint", "name a key with audit.key, and make it with: restartilka audit key new")
+	}
 	enrol, err := s.enrolment(envelopeKeys)
 	if err != nil {
 		return err
@@ -126,7 +133,7 @@ func (s *Server) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if s.trail, err = audit.New(audit.Config{Store: s.store, Source: s.cfg.Name, Sinks: sinks, Logger: s.log}); err != nil {
+	if s.trail, err = audit.New(audit.Config{Store: s.store, Source: s.cfg.Name, Sinks: sinks, Key: auditKey, Logger: s.log}); err != nil {
 		return err
 	}
 	if s.door, err = s.newDoor(); err != nil {
@@ -289,7 +296,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	walking.Wait()
 	err = errors.Join(err, s.note(grace, audit.ServerStopped))
-	if flushErr := s.trail.Flush(grace); flushErr != nil {
+	if flushErr := s.trail.Seal(grace); flushErr != nil {
 		s.log.Warn("records are left for the next start to ship", "error", flushErr)
 	}
 	stopTrail()

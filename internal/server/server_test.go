@@ -38,7 +38,7 @@ func TestInitMakesWhatAServerNeeds(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	for file, want := range map[string]fs.FileMode{
-		"etc/ca.key": 0o600, "etc/server.key": 0o600, "etc/client.key": 0o600, "etc/envelope.key": 0o600, "etc/server.yaml": 0o640,
+		"etc/ca.key": 0o600, "etc/server.key": 0o600, "etc/client.key": 0o600, "etc/envelope.key": 0o600, "etc/audit.key": 0o600, "etc/server.yaml": 0o640,
 		"var/restartilka.db": 0o600,
 	} {
 		info, err := os.Stat(filepath.Join(dir, file))
@@ -174,6 +174,7 @@ func TestCheckReadsWhatIsNamed(t *testing.T) {
 		says  string
 	}{
 		"a key that others can read": {func(dir string) error { return os.Chmod(filepath.Join(dir, "ca.key"), 0o644) }, "ca_key"},
+		"no key of the audit trail":  {func(dir string) error { return os.Remove(filepath.Join(dir, "audit.key")) }, "audit key new"},
 		"no envelope key":            {func(dir string) error { return os.Remove(filepath.Join(dir, "envelope.key")) }, "envelope_key"},
 		"a broken scenario": {func(dir string) error {
 			return os.WriteFile(filepath.Join(dir, "scenarios", "x.yaml"), []byte("format: 1\nnaem: x\n"), 0o600)

@@ -103,12 +103,7 @@ func (s *Store) Sequence(ctx context.Context, source string, limit int, link fun
 const maxSequence = 1000
 
 func sequence(ctx context.Context, t tx, source string, limit int, link func(audit.Head, *audit.Record)) (int, error) {
-	// Locks the head's row: one sequencer at a time for a source.
-	head := audit.Head{Source: source}
-	// A source that is new begins in the epoch of the others: after a restore, one
-	// of its name may have begun in the lost database too.
-	err := t.row(ctx, `INSERT INTO audit_heads (source, epoch, seq, hash) VALUES (?, COALESCE((SELECT MAX(epoch) FROM audit_heads), 1), 0, '')
-		ON CONFLICT (source) DO UPDATE SET seq = audit_heads.seq RETURNING epoch, seq, hash`, source).Scan(&head.Epoch, &head.Seq, &head.Hash)
+	head, err := lockHead(ctx, t, source)
 	if err != nil {
 		return 0, err
 	}
@@ -133,8 +128,8 @@ func sequence(ctx context.Context, t tx, source string, limit int, link func(aud
 		for i := range batch {
 			r := &batch[i].record
 			link(head, r)
-			if r.Source != source || r.Seq != head.Seq+1 || r.PrevHash != head.Hash || r.Hash == "" {
-				return 0, fmt.Errorf("record %d of source %s does not follow number %d", r.Seq, r.Source, head.Seq)
+			if err := follows(head, r); err != nil {
+				return 0, err
 			}
 			head = r.Head()
 			args = append(args, batch[i].id, r.Seq, r.Canonical())
@@ -145,8 +140,95 @@ func sequence(ctx context.Context, t tx, source string, limit int, link func(aud
 			return 0, err
 		}
 	}
-	_, err = t.exec(ctx, "UPDATE audit_heads SET epoch = ?, seq = ?, hash = ? WHERE source = ?", head.Epoch, head.Seq, head.Hash, source)
-	return len(records), err
+	return len(records), moveHead(ctx, t, head)
+}
+
+// lockHead gives the head of source's chain and locks its row: one sequencer at
+// a time for a source. A source that is new begins in the epoch of the others:
+// after a restore, one of its name may have begun in the lost database too.
+func lockHead(ctx context.Context, t tx, source string) (audit.Head, error) {
+	head := audit.Head{Source: source}
+	err := t.row(ctx, `INSERT INTO audit_heads (source, epoch, seq, hash) VALUES (?, COALESCE((SELECT MAX(epoch) FROM audit_heads), 1), 0, '')
+		ON CONFLICT (source) DO UPDATE SET seq = audit_heads.seq RETURNING epoch, seq, hash`, source).Scan(&head.Epoch, &head.Seq, &head.Hash)
+	return head, err
+}
+
+func moveHead(ctx context.Context, t tx, head audit.Head) error {
+	_, err := t.exec(ctx, "UPDATE audit_heads SET epoch = ?, seq = ?, hash = ? WHERE source = ?", head.Epoch, head.Seq, head.Hash, head.Source)
+	return err
+}
+
+// follows fails unless r was linked to head.
+func follows(head audit.Head, r *audit.Record) error {
+	if r.Source != head.Source || r.Seq != head.Seq+1 || r.PrevHash != head.Hash || r.Hash == "" {
+		return fmt.Errorf("record %d of source %s does not follow number %d", r.Seq, r.Source, head.Seq)
+	}
+	return nil
+}
+
+// Seal calls seal with the head of source's chain and the last record
+// audit.sealed of it, nil without one, and stores the linked records that it
+// gives behind that head, in one transaction. It is called again where the
+// transaction has to be tried again.
+func (s *Store) Seal(ctx context.Context, source string, seal func(head audit.Head, last *audit.Record) []audit.Record) error {
+	return s.write(ctx, "seal the audit trail", func(ctx context.Context, t tx) error {
+		head, err := lockHead(ctx, t, source)
+		if err != nil {
+			return err
+		}
+		last, err := lastSeal(ctx, t, source)
+		if err != nil {
+			return err
+		}
+		records := seal(head, last)
+		for i := range records {
+			r := &records[i]
+			if err := follows(head, r); err != nil {
+				return err
+			}
+			head = r.Head()
+			_, err := t.exec(ctx, "INSERT INTO audit_records (source, seq, actor, action, run_id, service, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
+				r.Source, r.Seq, r.Actor, string(r.Action), r.Run, r.Service, r.Canonical())
+			if err != nil {
+				return err
+			}
+		}
+		if len(records) == 0 {
+			return nil
+		}
+		return moveHead(ctx, t, head)
+	})
+}
+
+// lastSeal finds the seal that stands furthest in the chain of source; nil =
+// there is none.
+func lastSeal(ctx context.Context, t tx, source string) (*audit.Record, error) {
+	var body []byte
+	err := t.row(ctx, "SELECT body FROM audit_records WHERE source = ? AND seq IS NOT NULL AND action = ? ORDER BY seq DESC LIMIT 1",
+		source, string(audit.AuditSealed)).Scan(&body)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	r, err := audit.Decode(body)
+	return &r, err
+}
+
+// Sealed gives the number of the last record of source's trail that a seal
+// stands behind; 0 = none.
+func (s *Store) Sealed(ctx context.Context, source string) (seq int64, err error) {
+	err = s.read(ctx, "find the last seal", func(ctx context.Context, t tx) error {
+		r, err := lastSeal(ctx, t, source)
+		if err != nil || r == nil {
+			return err
+		}
+		seal, err := audit.ReadSeal(r)
+		seq = seal.Last
+		return err
+	})
+	return seq, err
 }
 
 // Sequenced returns up to limit records of a source's trail (1 to 1000; 0 =
@@ -206,10 +288,10 @@ func (s *Store) SetCursor(ctx context.Context, sink, source string, seq int64) e
 // AuditFilter narrows a search of the trail; empty fields do not.
 type AuditFilter struct {
 	Run, Actor, Service string
-	Action              audit.Action
-	Newest              bool  // newest first; otherwise oldest first
-	After               int64 // the cursor that an earlier page returned; 0 = from the beginning
-	Limit               int   // 1 to 200; 0 = 50
+	Action              audit.Action // "" = all but audit.sealed
+	Newest              bool         // newest first; otherwise oldest first
+	After               int64        // the cursor that an earlier page returned; 0 = from the beginning
+	Limit               int          // 1 to 200; 0 = 50
 }
 
 // AuditSearch finds records, sequenced or not yet, in the order in which they
@@ -226,6 +308,9 @@ func (s *Store) AuditSearch(ctx context.Context, f AuditFilter) (records []audit
 	equal("run_id", f.Run)
 	equal("actor", f.Actor)
 	equal("action", string(f.Action))
+	if f.Action == "" { // one a minute: they would drown what people look for
+		where, args = append(where, "action <> ?"), append(args, string(audit.AuditSealed))
+	}
 	equal("service", f.Service)
 	order := "id"
 	switch {

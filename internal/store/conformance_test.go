@@ -81,6 +81,7 @@ func Exercise(t *testing.T, newDSN storetest.NewDSN) {
 		"chains of hosts":             exerciseLocalHead,
 		"audit sequence":              exerciseSequence,
 		"audit sequence race":         exerciseSequenceRace,
+		"audit seal":                  exerciseSeal,
 		"audit cursors":               exerciseCursors,
 		"audit search":                exerciseSearch,
 		"cancelled context":           exerciseCancelled,

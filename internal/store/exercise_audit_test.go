@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"fmt"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -234,5 +235,88 @@ func exerciseSearch(t *testing.T, newDSN storetest.NewDSN) {
 		if diff := cmp.Diff(c.want, all(c.filter)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
+	}
+}
+
+// exerciseSeal puts records behind the head, at once with the others.
+func exerciseSeal(t *testing.T, newDSN storetest.NewDSN) {
+	s := storetest.Open(t, newDSN(t))
+	key, err := audit.MakeKey(filepath.Join(t.TempDir(), "audit.key"), epochStart)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seal := func(head audit.Head, last *audit.Record) []audit.Record {
+		if head.Seq == 0 {
+			return nil
+		}
+		first := int64(1)
+		if last != nil {
+			first = last.Seq
+		}
+		r := key.Seal(head, first, epochStart)
+		r.Link(head)
+		return []audit.Record{r}
+	}
+	sealed := func(want int64) {
+		t.Helper()
+		if got, err := s.Sealed(t.Context(), "main"); err != nil || got != want {
+			t.Errorf("sealed up to %d instead of %d, %v", got, want, err)
+		}
+	}
+	if err := s.Seal(t.Context(), "main", seal); err != nil {
+		t.Fatal(err)
+	}
+	sealed(0)
+	for range 2 {
+		for range 3 {
+			if err := s.AppendAudit(t.Context(), audit.Record{Action: audit.SignIn}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := s.Sequence(t.Context(), "main", 2, link); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Seal(t.Context(), "main", seal); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sealed(5) // 1 2 (seal) 4 5 (seal), and two that wait
+	if _, err := s.Sequence(t.Context(), "main", 0, link); err != nil {
+		t.Fatal(err)
+	}
+	records, err := s.Sequenced(t.Context(), "main", 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkChain(t, "main", records)
+	var seals []int64
+	for _, r := range records {
+		if r.Action == audit.AuditSealed {
+			seals = append(seals, r.Seq)
+			if got, err := audit.ReadSeal(&r); err != nil || !got.Valid() || got.Last != r.Seq-1 {
+				t.Errorf("%s: %v", r.Canonical(), err)
+			}
+		}
+	}
+	if diff := cmp.Diff([]int64{3, 6}, seals); diff != "" || len(records) != 8 {
+		t.Errorf("%d records\n%s", len(records), diff)
+	}
+	if err := s.Seal(t.Context(), "main", func(head audit.Head, _ *audit.Record) []audit.Record {
+		r := key.Seal(head, 1, epochStart)
+		head.Seq++
+		r.Link(head)
+		return []audit.Record{r}
+	}); err == nil {
+		t.Error("a seal behind a gap is stored")
+	}
+	if head, err := s.AuditHead(t.Context(), "main"); err != nil || head != records[7].Head() {
+		t.Errorf("head %+v, %v", head, err)
+	}
+	// Searches are for people.
+	if found, _, err := s.AuditSearch(t.Context(), store.AuditFilter{}); err != nil || len(found) != 6 {
+		t.Errorf("%d records are found, %v", len(found), err)
+	}
+	if found, _, err := s.AuditSearch(t.Context(), store.AuditFilter{Action: audit.AuditSealed}); err != nil || len(found) != 2 {
+		t.Errorf("%d seals are found, %v", len(found), err)
 	}
 }
