@@ -114,19 +114,24 @@ func TestSecureWaitsForTheLevel(t *testing.T) {
 // Whatever the sink does meanwhile: what was committed before has the level
 // when Secure says so, and the deadline is over when it says the contrary.
 func TestSecureNeverLies(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		rapid.Check(t, func(r *rapid.T) {
+	type step struct{ what, n int }
+	steps := rapid.SliceOfN(rapid.Custom(func(r *rapid.T) step {
+		return step{rapid.IntRange(0, 4).Draw(r, "what"), rapid.IntRange(1, 40_000).Draw(r, "n")}
+	}), 1, 12)
+	rapid.Check(t, func(r *rapid.T) {
+		sink := &scripted{level: audit.LevelReceived, settle: time.Duration(rapid.IntRange(0, 3000).Draw(r, "settle")) * time.Millisecond}
+		chosen := steps.Draw(r, "steps")
+		lie := ""
+		synctest.Test(t, func(t *testing.T) {
 			store := newMemory()
-			sink := &scripted{level: audit.LevelReceived, settle: time.Duration(rapid.IntRange(0, 3000).Draw(r, "settle")) * time.Millisecond}
 			trail, _, stop := needing(t, store, audit.LevelReceived, away(audit.LevelStored), sink)
 			defer stop()
 			committed := int64(0)
-			for range rapid.IntRange(1, 12).Draw(r, "steps") {
-				switch rapid.IntRange(0, 4).Draw(r, "step") {
+			for _, s := range chosen {
+				switch s.what {
 				case 0:
-					n := rapid.IntRange(1, 5).Draw(r, "records")
-					commitAll(store, n)
-					committed += int64(n)
+					commitAll(store, s.n%5+1)
+					committed += int64(s.n%5 + 1)
 				case 1:
 					sink.set(func(s *scripted) { s.sendErr = errors.New("away") })
 				case 2:
@@ -134,20 +139,23 @@ func TestSecureNeverLies(t *testing.T) {
 				case 3:
 					sink.set(func(s *scripted) { s.lost = errors.New("connection reset") })
 				case 4:
-					time.Sleep(time.Duration(rapid.IntRange(1, 40000).Draw(r, "ms")) * time.Millisecond)
+					time.Sleep(time.Duration(s.n) * time.Millisecond)
 				}
 				began := time.Now()
-				err := trail.Secure(context.Background(), "run")
+				err := trail.Secure(t.Context(), "run")
 				var settled int64
 				sink.set(func(s *scripted) { settled = s.settled })
-				if err == nil && settled < committed {
-					r.Fatalf("%d of %d records have the level", settled, committed)
-				}
-				if err != nil && (!isBacklog(err) || time.Since(began) != 10*time.Second) {
-					r.Fatalf("%v after %s", err, time.Since(began))
+				switch took := time.Since(began); {
+				case err == nil && settled < committed:
+					lie = fmt.Sprintf("%d of %d records have the level", settled, committed)
+				case err != nil && (!isBacklog(err) || took != 10*time.Second):
+					lie = fmt.Sprintf("%v after %s", err, took)
 				}
 			}
 		})
+		if lie != "" {
+			r.Fatal(lie)
+		}
 	})
 }
 
@@ -245,9 +253,7 @@ func TestTheSpoolFills(t *testing.T) {
 		store, sink := newMemory(), away(audit.LevelReceived)
 		trail, b, stop := needing(t, store, audit.LevelReceived, sink)
 		defer stop()
-		one := event(1)
-		one.Link(audit.Head{Source: source})
-		each := int64(len(one.Canonical()))
+		each := int64(len(chained(100)[99].Canonical()))
 		fill := func(percent int64) audit.Standing {
 			for int64(len(store.records)+len(store.waiting))*each < percent<<20/100 {
 				store.commit(event(1))

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/restartilka/restartilka/internal/api/apitest"
 	"github.com/restartilka/restartilka/internal/orchestrator"
@@ -46,17 +45,6 @@ func (l *trail) Late() error {
 
 func backlog(why string) error { return restart.Errorf(restart.CodeAuditBacklog, "%s", why) }
 
-// wish applies what somebody asks of a paused run.
-func (b *bench) resume(id string) {
-	b.t.Helper()
-	run, err := b.store.Run(b.t.Context(), id)
-	b.must(err)
-	change, err := orchestrator.Wish{Run: run, By: "boris", Now: time.Now().UTC()}.Resume()
-	b.must(err)
-	_, err = b.store.Apply(b.t.Context(), change)
-	b.must(err)
-}
-
 // No host is asked for anything before the log has the run's start, and again
 // before it has that the run goes on; it does not come there: the run waits for
 // a person.
@@ -87,7 +75,7 @@ func TestNoHostIsTouchedBeforeTheLogHasTheIntent(t *testing.T) {
 		t.Errorf("%s: %s", got.Cause, got.Explanation)
 	}
 	untouched("late")
-	b.resume(run.ID)
+	b.resume(got)
 	<-log.asked
 	untouched("resumed")
 	log.answers <- nil

@@ -60,14 +60,18 @@ func (t *trail) ship() {
 	if t.away {
 		return
 	}
+	moved := false
 	for _, s := range w.servers {
 		if !s.up() || s.p.frozen {
 			continue
 		}
 		since := max(s.shipsSince, s.p.thawed)
 		for n := t.taken[s.name]; n < len(t.records[s.name]) && max(t.records[s.name][n].at, since, t.since)+shipping <= w.now; n++ {
-			t.taken[s.name] = n + 1
+			t.taken[s.name], moved = n+1, true
 		}
+	}
+	if !moved {
+		return
 	}
 	for _, c := range t.waiting {
 		select {
