@@ -23,6 +23,7 @@ type presence struct {
 	mu      sync.Mutex
 	readers map[string]*watched // by the session's id
 	cancel  context.CancelFunc  // of the loop; nil = nobody is watched
+	done    chan struct{}       // closed when the loop has ended
 }
 
 type watched struct {
@@ -47,25 +48,40 @@ func (p *presence) join(session string) <-chan struct{} {
 	if p.cancel == nil {
 		var ctx context.Context
 		ctx, p.cancel = context.WithCancel(context.Background()) // of all readers: the last one ends it
-		go p.run(ctx)
+		done := make(chan struct{})
+		p.done = done
+		go func() {
+			defer close(done)
+			p.run(ctx)
+		}()
 	}
 	return w.gone
 }
 
+// leave ends the loop with the last reader, and waits for it.
 func (p *presence) leave(session string) {
+	if ended := p.left(session); ended != nil {
+		<-ended
+	}
+}
+
+// left gives the loop that ends, if one does; nil = others are still watched.
+func (p *presence) left(session string) <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w := p.readers[session]
 	if w == nil {
-		return
+		return nil
 	}
 	if w.streams--; w.streams == 0 {
 		delete(p.readers, session)
 	}
-	if len(p.readers) == 0 && p.cancel != nil {
-		p.cancel()
-		p.cancel = nil
+	if len(p.readers) > 0 || p.cancel == nil {
+		return nil
 	}
+	p.cancel()
+	p.cancel = nil
+	return p.done
 }
 
 func (p *presence) run(ctx context.Context) {

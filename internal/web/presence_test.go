@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/authn"
@@ -28,6 +29,44 @@ func (c *sessionCounter) SessionsOpen(ctx context.Context, ids []string) (map[st
 	default:
 	}
 	return c.Store.SessionsOpen(ctx, ids)
+}
+
+// slowSessions answers a question when it is given up, and a while later.
+type slowSessions struct {
+	*store.Store
+	asked chan struct{}
+	ended atomic.Bool
+}
+
+func (s *slowSessions) SessionsOpen(ctx context.Context, _ []string) (map[string]bool, error) {
+	if ctx.Err() != nil { // a tick came with the end
+		return nil, ctx.Err()
+	}
+	close(s.asked)
+	<-ctx.Done()
+	time.Sleep(time.Second) // of the bubble's clock
+	s.ended.Store(true)
+	return nil, ctx.Err()
+}
+
+// The last reader leaves nothing behind that still asks the database.
+func TestTheLastReaderWaits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		sessions := &slowSessions{asked: make(chan struct{})}
+		p := &presence{site: &site{cfg: Config{Sessions: authn.Sessions{Store: sessions}}}, readers: map[string]*watched{}}
+		p.join("a")
+		p.join("b")
+		<-sessions.asked
+		p.leave("a")
+		if sessions.ended.Load() {
+			t.Error("the first who leaves ends it for all")
+		}
+		p.leave("b")
+		if !sessions.ended.Load() {
+			t.Error("it goes on behind the last reader")
+		}
+	})
 }
 
 // Whoever looks at a live page is asked about with all others in one question,
