@@ -5,7 +5,6 @@ import (
 
 	"github.com/restartilka/restartilka/internal/dump"
 	"github.com/restartilka/restartilka/internal/restart"
-	"github.com/restartilka/restartilka/internal/store"
 	"github.com/restartilka/restartilka/internal/wire"
 )
 
@@ -45,16 +44,12 @@ func (v *DumpView) Looks(ctx context.Context) ([]DumpLook, error) {
 	return out, nil
 }
 
-// HostDumps gives what the dumps of a run are, of each origin, for somebody who
-// was let in to them: without their bytes, by host and in order.
-func (r *RunDumps) HostDumps(ctx context.Context, c *Control) ([]wire.Dump, error) {
-	all, err := c.allDumps(ctx, store.DumpFilter{Run: r.Run.ID})
-	if err != nil {
-		return nil, err
-	}
-	out := make([]wire.Dump, 0, len(all))
-	for _, d := range all {
+// HostDumps gives what the dumps of a run are, of each origin, without their
+// bytes, by host and in order.
+func (r *RunDumps) HostDumps() []wire.Dump {
+	out := make([]wire.Dump, 0, len(r.all))
+	for _, d := range r.all {
 		out = append(out, wireDump(d))
 	}
-	return out, nil
+	return out
 }

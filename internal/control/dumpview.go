@@ -246,6 +246,7 @@ type RunDumps struct {
 	Hosts []analyse.Host // that the report is made of
 	Looks [][]DumpLook   // the dumps of each of Hosts, and where each is kept
 
+	all      []store.Dump // of each origin
 	giveBack func()
 }
 
@@ -270,7 +271,7 @@ func (c *Control) OpenRunDumps(ctx context.Context, actor restart.Actor, id, ori
 	if err != nil {
 		return nil, err
 	}
-	out := &RunDumps{Run: run, RunDumps: wire.RunDumps{Run: run.ID, Service: run.Service, Origins: []string{}, Dumps: []wire.Dump{}}}
+	out := &RunDumps{Run: run, all: all, RunDumps: wire.RunDumps{Run: run.ID, Service: run.Service, Origins: []string{}, Dumps: []wire.Dump{}}}
 	for _, o := range store.DumpOrigins() {
 		if len(ofOrigin(all, o)) > 0 {
 			out.Origins = append(out.Origins, string(o))

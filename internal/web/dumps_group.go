@@ -145,9 +145,7 @@ func (s *site) showRunDumps(w http.ResponseWriter, v *visit) error {
 		query.Set("of", origin)
 	}
 	page.Flame = drawFlame(v.lang, all.Report.Flame, "/runs/"+run.ID+"/dumps", query, v.URL.Query().Get("at"))
-	if page.Compare, err = s.pairs(v, all); err != nil {
-		return err
-	}
+	page.Compare = pairs(all)
 	all.Close() // nobody waits for who reads the page slowly
 	return s.show(w, v, http.StatusOK, pageRunDumps, page)
 }
@@ -306,18 +304,14 @@ func (g *groupBoard) cluster(c analyse.Cluster) clusterView {
 }
 
 // pairs gives the hosts that have a dump from before and one from after.
-func (s *site) pairs(v *visit, all *control.RunDumps) (out []hostPair, err error) {
+func pairs(all *control.RunDumps) (out []hostPair) {
 	has := func(o store.DumpOrigin) bool { return slices.Contains(all.Origins, string(o)) }
 	if !has(store.DumpAfter) || !has(store.DumpBefore) && !has(store.DumpEvidence) {
-		return nil, nil
-	}
-	list, err := all.HostDumps(v.Context(), s.cfg.Control)
-	if err != nil {
-		return nil, err
+		return nil
 	}
 	first, last := map[string]string{}, map[string]string{}
 	var hosts []string
-	for _, d := range list {
+	for _, d := range all.HostDumps() {
 		switch store.DumpOrigin(d.Origin) {
 		case store.DumpBefore, store.DumpEvidence:
 			if d.Stored > 0 { // the evidence of the task itself is the latest look
@@ -335,5 +329,5 @@ func (s *site) pairs(v *visit, all *control.RunDumps) (out []hostPair, err error
 			out = append(out, hostPair{Host: restart.Escape(h), URL: "/dumps/" + first[h] + "/compare/" + last[h]})
 		}
 	}
-	return out, nil
+	return out
 }

@@ -125,8 +125,7 @@ type siteView struct {
 	Longest time.Duration
 }
 
-// groupView is threads whose stacks are the same, or in a group of hosts those
-// at the same place.
+// groupView is threads whose stacks are the same.
 type groupView struct {
 	Number     int
 	Percent    string
@@ -137,7 +136,6 @@ type groupView struct {
 	Threads    []threadLink
 	More       int
 	MoreURL    string
-	Hosts      []hostShareView
 	Stack      []stackPart
 	MoreFrames int
 	Idle       bool

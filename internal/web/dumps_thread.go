@@ -24,8 +24,6 @@ type threadPage struct {
 	CreatedBy *frameLine
 	Carries   *threadLink
 	Carrier   *threadLink
-	Alike     int // other threads with the same stack
-	AlikeURL  string
 	Text      string // address of its text
 	Lines     string
 	Others    []otherLook // the same thread in the other dumps of its series

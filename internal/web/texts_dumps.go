@@ -225,8 +225,7 @@ var dumpTexts = map[string]text{
 	"dumptext.end":      {"End", "Конец"},
 	"dumptext.empty":    {"The file is empty.", "Файл пуст."},
 
-	"group.more":  {"and %d more|and %d more", "и ещё %d|и ещё %d|и ещё %d"},
-	"group.hosts": {"On", "На"},
+	"group.more": {"and %d more|and %d more", "и ещё %d|и ещё %d|и ещё %d"},
 
 	"dump.titled":       {"Thread dump of %s on %s", "Дамп потоков %s на %s"},
 	"dumps.more":        {"and %d before it|and %d before it", "и ещё %d до него|и ещё %d до него|и ещё %d до него"},
