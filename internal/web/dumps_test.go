@@ -140,7 +140,8 @@ func TestThreadsOfADump(t *testing.T) {
 	f.says(base+"/threads?name=script", cookie, "en", "alert(1)") // as text: ok looks for what is not
 }
 
-// A page of a dump of 20,000 threads comes at once, whatever it is narrowed by.
+// A page of a dump of 20,000 threads comes at once, whatever it is narrowed by:
+// sooner than the first, for which the dump was read.
 func TestTwentyThousandThreads(t *testing.T) {
 	f := newFixture(t)
 	cookie := f.signIn()
@@ -149,7 +150,14 @@ func TestTwentyThousandThreads(t *testing.T) {
 		t.Fatal(res.Status, readable(res.body))
 	}
 	path := res.Header.Get("Location")
-	f.ok(path, "Cookie", cookie) // parsed and judged once
+	first := func() time.Duration {
+		f.archive.Forget(strings.TrimPrefix(path, "/dumps/"))
+		f.site.reports = &reports{}
+		began := time.Now()
+		f.ok(path, "Cookie", cookie) // parsed and judged once
+		return time.Since(began)
+	}
+	whole := first()
 	paths := []string{"/threads", "/threads?page=100", "/threads?text=rates", "/threads?state=blocked&sort=name", "/threads?pool=http-nio-8080-exec&sort=cpu", "/threads/17", "/locks", ""}
 	var took []time.Duration
 	for range 2 {
@@ -163,9 +171,10 @@ func TestTwentyThousandThreads(t *testing.T) {
 		}
 	}
 	slices.Sort(took)
-	t.Logf("half within %s, all within %s", took[len(took)/2], took[len(took)-1])
-	if half := took[len(took)/2]; half > 250*time.Millisecond { // 50 ms where nobody else works
-		t.Errorf("half of the pages take %s and more", half)
+	whole = max(whole, first()) // others may work on this machine, then or now
+	t.Logf("half within %s, all within %s, the first within %s", took[len(took)/2], took[len(took)-1], whole)
+	if half := took[len(took)/2]; half > whole/2 { // a tenth, where nobody else works
+		t.Errorf("half of the pages take %s and more, the first took %s", half, whole)
 	}
 	f.says(path+"/threads?page=2", cookie, "en", "20008 threads", "201–400 on this page")
 	if text := f.ok(path+"/threads?page=9999", "Cookie", cookie); !strings.Contains(text, "20001–20008") {
