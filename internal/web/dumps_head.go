@@ -113,11 +113,36 @@ func (s *site) lookInto(v *visit, view *control.DumpView, tab dumpTab) (*looked,
 	if x.number < 0 {
 		return nil, restart.Errorf(restart.CodeNotFound, "%s", say(v.lang, "dump.none", restart.Quote(v.URL.Query().Get("dump"))))
 	}
-	x.threads = newThreads(v.lang, view.ID, looks[x.number].Parsed, nil)
+	report, ofAll := s.reports.of(looks, x.number, s.cfg.Control.DumpDeletions())
+	shown := looks[x.number].Parsed
+	if ofAll {
+		shown = pictureIn(looks, x.number)
+	}
+	x.report, x.threads = report, newThreads(v.lang, view.ID, shown, nil)
 	x.inFile = looks[x.number].InFile
-	x.report = s.reports.of(looks, x.number, s.cfg.Control.DumpDeletions())
 	x.head = x.headOf(tab, s.cfg.Now())
 	return x, nil
+}
+
+// pictureIn gives what the report of a series is of: its dump of that number, and
+// virtual threads that only another form of dump has. Where that is in another
+// file, their lines are not in this one.
+func pictureIn(looks []control.DumpLook, number int) *dump.Dump {
+	dumps := make([]*dump.Dump, 0, len(looks))
+	file := ""
+	for _, l := range looks {
+		dumps = append(dumps, l.Parsed)
+		if l.Parsed.Format == dump.HotSpotJSON {
+			file = l.ID
+		}
+	}
+	picture := analyse.Picture(dumps)
+	if file != looks[number].ID {
+		for i := len(dumps[number].Threads); i < len(picture.Threads); i++ { // the picture's own: looks are shared
+			picture.Threads[i].Lines = dump.Span{}
+		}
+	}
+	return picture
 }
 
 func (s *site) openDump(v *visit, tab dumpTab) (*control.DumpView, error) {

@@ -1,9 +1,12 @@
 package web
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,8 +24,9 @@ func (f *fixture) stored(run restart.Run, host string, place int, text, why stri
 	packed, err := pack.Pack([]byte(text))
 	f.must(err)
 	now := time.Now()
+	i := slices.IndexFunc(run.Tasks, func(t restart.Task) bool { return t.Host == host })
 	d := store.Dump{
-		ID: restart.NewID(now), RunID: run.ID, TaskID: run.Tasks[0].ID, Host: host, Service: run.Service, Environment: run.Environment, Group: run.Group, Origin: store.DumpOfRun,
+		ID: restart.NewID(now), RunID: run.ID, TaskID: run.Tasks[i].ID, Host: host, Service: run.Service, Environment: run.Environment, Group: run.Group, Origin: store.DumpOfRun,
 		Place: place, Number: 1, Of: 1, Size: int64(len(text)), Error: why, TakenAt: now, CreatedAt: now,
 	}
 	f.must(f.store.AddDump(f.t.Context(), d, packed))
@@ -78,6 +82,39 @@ func TestAGroupLeadsToThePicture(t *testing.T) {
 	for _, want := range []string{`href="/dumps/` + first.ID + `">web1`, `href="/dumps/` + second.ID + `?dump=2">web2`, `/dumps/` + second.ID + `/threads?dump=2&amp;group=`} {
 		if !strings.Contains(body, want) {
 			t.Errorf("there is no %s in\n%s", want, body)
+		}
+	}
+}
+
+// Virtual threads that only the second form of a JVM's dump has are in every list
+// of the first, which the report is of, wherever that form is kept.
+func TestVirtualThreadsAreListed(t *testing.T) {
+	f := newFixture(t)
+	cookie := f.signIn()
+	run := f.newRun("nginx", 2)
+	f.create(run)
+	text := apitest.JVM{Illness: apitest.Healthy, Workers: 4, Taken: time.Now()}.Text()
+	stack := `["java.base/java.lang.VirtualThread.park(VirtualThread.java:582)", "shop.checkout.Basket.wait(Basket.java:7)"]`
+	threads := ""
+	for n := range 3 {
+		threads += fmt.Sprintf(`, {"tid": "90%d", "name": "order-%d", "virtual": true, "state": "WAITING", "stack": %s}`, n, n, stack)
+	}
+	form := `{"threadDump": {"processId": "4211", "time": "2026-11-23T04:03:26Z", "runtimeVersion": "25.0.3+9-LTS", "threadContainers": [{"container": "<root>", "parent": null, "owner": null, "threads": [` +
+		`{"tid": "1", "name": "main", "state": "RUNNABLE", "stack": []}` + threads + `], "threadCount": "4"}]}}` + "\n"
+	one := f.stored(run, "web1.nginx.example.com", 1, text+form, "")
+	two := f.stored(run, "web2.nginx.example.com", 1, text, "")
+	f.stored(run, "web2.nginx.example.com", 2, form, "")
+	for _, d := range []store.Dump{one, two} {
+		path := "/dumps/" + d.ID
+		body := f.do("GET", path+"/threads?text=Basket.wait", "", "Cookie", cookie).body
+		link := regexp.MustCompile(path + `/threads/\d+">order-2<`).FindString(body)
+		if link == "" || !strings.Contains(readable(body), "3 of ") {
+			t.Errorf("%s: the list has\n%s", d.Host, readable(body))
+			continue
+		}
+		page := f.do("GET", strings.TrimSuffix(link, `">order-2<`), "", "Cookie", cookie)
+		if page.StatusCode != http.StatusOK || strings.Contains(page.body, path+"/text?line=") != (d.ID == one.ID) {
+			t.Errorf("%s: its page, %s:\n%s", d.Host, page.Status, readable(page.body))
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/restartilka/restartilka/internal/api/apitest"
 	"github.com/restartilka/restartilka/internal/control"
 	"github.com/restartilka/restartilka/internal/dump"
+	"github.com/restartilka/restartilka/internal/dump/analyse"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/wire"
 )
@@ -108,27 +109,31 @@ func (w *slowReader) Write(b []byte) (int, error) {
 // no longer than all of them are there.
 func TestReportsAreForgotten(t *testing.T) {
 	r := &reports{}
+	of := func(looks []control.DumpLook, deleted int64) *analyse.Report {
+		report, _ := r.of(looks, 0, deleted)
+		return report
+	}
 	look := func(id string, size int64) []control.DumpLook {
 		return []control.DumpLook{{Dump: wire.Dump{ID: id, Size: size}, InFile: 1, Parsed: &dump.Dump{}}}
 	}
 	a, b := look("a", 40<<20), look("b", 20<<20)
-	first, second := r.of(a, 0, 0), r.of(b, 0, 0)
-	if r.of(a, 0, 0) != first || r.of(b, 0, 0) != second {
+	first, second := of(a, 0), of(b, 0)
+	if of(a, 0) != first || of(b, 0) != second {
 		t.Error("it is made anew each time")
 	}
-	r.of(look("c", 10<<20), 0, 0)
-	if r.of(b, 0, 0) != second {
+	of(look("c", 10<<20), 0)
+	if of(b, 0) != second {
 		t.Error("more was dropped than is too much")
 	}
-	if r.of(a, 0, 0) == first {
+	if of(a, 0) == first {
 		t.Error("reports of 70 MiB are kept")
 	}
 	large := look("d", 65<<20)
-	if r.of(large, 0, 0) == r.of(large, 0, 0) {
+	if of(large, 0) == of(large, 0) {
 		t.Error("one of too much text is kept")
 	}
-	second = r.of(b, 0, 0)
-	if r.of(b, 0, 1) == second {
+	second = of(b, 0)
+	if of(b, 1) == second {
 		t.Error("it is kept though a dump was deleted")
 	}
 	for i := range 2 * reportsKept {

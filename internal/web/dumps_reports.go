@@ -34,10 +34,10 @@ type keptReport struct {
 }
 
 // of gives the report of one dump of a series: that of the whole series where
-// its picture is of this dump, or else that of this dump alone, with what only
-// a series tells. deleted counts the deletions of dumps: after one, nothing is
+// its picture is of this dump (ofAll), or else that of this dump alone, with what
+// only a series tells. deleted counts the deletions of dumps: after one, nothing is
 // remembered.
-func (r *reports) of(looks []control.DumpLook, number int, deleted int64) *analyse.Report {
+func (r *reports) of(looks []control.DumpLook, number int, deleted int64) (report *analyse.Report, ofAll bool) {
 	r.mu.Lock()
 	if r.deleted != deleted {
 		r.kept, r.deleted = nil, deleted
@@ -45,11 +45,11 @@ func (r *reports) of(looks []control.DumpLook, number int, deleted int64) *analy
 	r.mu.Unlock()
 	all := r.get(looks)
 	if all.Picture == number {
-		return all
+		return all, true
 	}
 	alone := *r.get(looks[number : number+1])
 	alone.Hot, alone.Stuck, alone.Span = all.Hot, all.Stuck, all.Span
-	return &alone
+	return &alone, false
 }
 
 func (r *reports) get(looks []control.DumpLook) *analyse.Report {

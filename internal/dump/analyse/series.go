@@ -44,6 +44,20 @@ func newSeries(l *Lens, dumps []*dump.Dump) *series {
 	return s
 }
 
+// Picture gives the one dump that shows what dumps of one process tell of its
+// threads: the latest that is whole and knows states and locks, with the virtual
+// threads that stand in another form of dump. Where none has threads it is the
+// last; nil = there is no dump.
+func Picture(dumps []*dump.Dump) *dump.Dump {
+	if at := pictureOf(dumps); at >= 0 {
+		return withVirtual(dumps[at], dumps)
+	}
+	if len(dumps) == 0 {
+		return nil
+	}
+	return dumps[len(dumps)-1]
+}
+
 // pictureOf picks the dump that is told of: the latest that is whole, and of a
 // JVM the text, which knows states and locks, before the form that does not.
 func pictureOf(dumps []*dump.Dump) int {
