@@ -143,7 +143,7 @@ func (s *Syslog) Settled() (int64, error) {
 // next program that has the cursor.
 func (s *Syslog) Close() error {
 	if c := s.conn.end(); c != nil {
-		c.leave(func() { c.tls.Close() }) //nolint:errcheck // it may be over
+		c.leave(func() { c.tls.Close() })
 	}
 	return nil
 }
