@@ -9,6 +9,7 @@
 //	(unsequenced)                 seq, prev_hash,  ──►  syslog  RFC 5424 over TLS         level sent
 //	                              hash, in batches ──►  relp    the same, answered        level received
 //	                                               ──►  http    JSON lines, bulk          level received
+//	                                               ──►  receiver  ours, after its fsync   level stored
 //
 // A record is written in the transaction of the change that it tells of, so
 // there is never one without the other. Its place in the chain is given after
@@ -21,7 +22,7 @@
 // Levels have names, as "logged" means different things: see Level. Plain
 // syslog acknowledges nothing, so Syslog can't promise more than "sent"; it
 // says how near to that it comes. Relp and HTTP believe only an answer that
-// tells of what was sent.
+// tells of what was sent; Receiver's answer comes after an fsync on the other side.
 //
 // # Canonical bytes
 //

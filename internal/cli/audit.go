@@ -2,7 +2,6 @@ package cli
 
 import (
 	"io"
-	"os"
 	"slices"
 	"strings"
 
@@ -14,7 +13,7 @@ import (
 )
 
 func auditCommand() *cobra.Command {
-	return Parent("audit", "Read and verify the audit trail", auditTailCommand(), auditSearchCommand(), auditVerifyCommand())
+	return Parent("audit", "Read and verify the audit trail", auditTailCommand(), auditSearchCommand(), auditVerifyCommand(), auditReceiveCommand())
 }
 
 func auditTailCommand() *cobra.Command {
@@ -102,25 +101,26 @@ func writeRecords(w io.Writer, records []audit.Record) {
 
 func auditVerifyCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "verify FILE…",
+		Use:   "verify FILE|FOLDER…",
 		Short: "Verify a stored trail offline: gaps, changes, order; exit code 1 where it is not whole",
 		Long: `Verify the trail as a log server has stored it, without any server: JSON lines,
 or lines of rsyslog's with the record in them. Several files are the parts of
-one trail, the oldest first. It finds records that were deleted, changed,
-inserted or moved.`,
+one trail, the oldest first; a folder is the store of "restartilka audit
+receive", or one source's folder in it. It finds records that were deleted,
+changed, inserted or moved.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			files, err := openTrails(args)
+			if err != nil {
+				return err
+			}
+			defer closeTrails(files)
 			var parts []io.Reader
-			for _, path := range args {
-				f, err := os.Open(path)
-				if err != nil {
-					return restart.Errorf(restart.CodeInvalid, "the trail can't be read: %w", err)
-				}
-				defer f.Close() // read only
+			for _, f := range files {
 				parts = append(parts, f)
 			}
 			if len(parts) == 0 {
-				return usage(restart.Errorf(restart.CodeInvalid, "no file is named").WithHint("restartilka audit verify FILE…"))
+				return usage(restart.Errorf(restart.CodeInvalid, "no file is named").WithHint("restartilka audit verify FILE|FOLDER…"))
 			}
 			report, err := audit.Verify(io.MultiReader(parts...))
 			if err != nil {
