@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"sync"
@@ -52,14 +51,34 @@ type ReceiverConfig struct {
 // The answer has to name the head of what is stored there. It settles only what
 // was sent: an answer that names another record than ours at the end of it is
 // one from a chain that is not ours.
+//
+// One batch is on its way at a time. Send waits for the answer to a short one,
+// which is as much as there is; behind a long one it lets the next be read
+// meanwhile.
 type Receiver struct {
 	config ReceiverConfig
 	client *http.Client
+	life   context.Context // ends with Close
+	end    context.CancelFunc
+
+	// Owned by who calls Send and Settled.
+	done   int64
+	behind *Behind // what Settled has learned, for the next Send
 
 	mu     sync.Mutex
-	done   int64
-	closed bool
-	cancel context.CancelFunc // of the Send under way
+	flight *flight // nil while nothing is on its way
+}
+
+// long is from how many records on Send does not wait for the answer.
+const long = 100
+
+// flight is a batch on its way.
+type flight struct {
+	records  []Record
+	cancel   context.CancelFunc
+	answered chan struct{} // closed when head and err are set
+	head     Head
+	err      error
 }
 
 var receiverSettings = []string{"address", "ca", "server_name", "certificate", "key"}
@@ -98,7 +117,8 @@ func NewReceiver(c ReceiverConfig) (*Receiver, error) {
 	if c.Timeout <= 0 {
 		c.Timeout = receiverTimeout
 	}
-	return &Receiver{config: c, client: &http.Client{
+	life, end := context.WithCancel(context.Background())
+	return &Receiver{config: c, life: life, end: end, client: &http.Client{
 		Transport: &http.Transport{
 			DialContext:         streamDialer.DialContext,
 			TLSClientConfig:     config,
@@ -121,47 +141,100 @@ func (r *Receiver) Level() Level { return LevelStored }
 // Settled gives the last record that the receiver has stored.
 func (r *Receiver) Settled() (int64, error) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.done, nil
+	f := r.flight
+	r.mu.Unlock()
+	if f == nil {
+		return r.done, nil
+	}
+	select {
+	case <-f.answered:
+	default:
+		return r.done, nil
+	}
+	err := r.land(r.life)
+	if behind, ok := errors.AsType[*Behind](err); ok {
+		r.behind = behind
+	}
+	return r.done, err
 }
 
-// Close ends a Send that is under way.
+// Close ends what is on its way, and waits for that.
 func (r *Receiver) Close() error {
+	r.end()
 	r.mu.Lock()
-	r.closed = true
-	if r.cancel != nil {
-		r.cancel()
-	}
+	f := r.flight
 	r.mu.Unlock()
+	if f != nil {
+		<-f.answered
+	}
 	r.client.CloseIdleConnections()
 	return nil
 }
 
-// Send returns when the receiver has stored the records.
+// Send hands over the records, and returns when the receiver has stored them:
+// of many at once, all but the last batch.
 func (r *Receiver) Send(ctx context.Context, records []Record) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	r.mu.Lock()
-	closed := r.closed
-	r.cancel = cancel
-	r.mu.Unlock()
-	if closed {
-		return fmt.Errorf("send to receiver %s: %w", r.config.Address, net.ErrClosed)
+	if err := errors.Join(ctx.Err(), r.life.Err()); err != nil {
+		return fmt.Errorf("send to receiver %s: %w", r.config.Address, err)
 	}
+	if behind := r.behind; behind != nil {
+		r.behind = nil
+		return behind
+	}
+	n := 0
 	for len(records) > 0 {
-		body, n := receiverBody(records)
-		head, err := r.post(ctx, body, records[:n])
-		r.mu.Lock()
-		if behind, ok := errors.AsType[*Behind](err); ok {
-			r.done = min(r.done, behind.After)
-		} else {
-			r.done = max(r.done, settledBy(head, records[:n]))
+		var body []byte
+		body, n = receiverBody(records)
+		if err := r.land(ctx); err != nil {
+			return err
 		}
-		r.mu.Unlock()
-		if err != nil {
-			return fmt.Errorf("receiver %s: %w", r.config.Address, err)
-		}
+		r.launch(body, records[:n])
 		records = records[n:]
+	}
+	if n >= long {
+		return nil
+	}
+	return r.land(ctx)
+}
+
+// launch sends one batch; land takes the answer.
+func (r *Receiver) launch(body []byte, records []Record) {
+	ctx, cancel := context.WithTimeout(r.life, r.config.Timeout)
+	f := &flight{records: records, cancel: cancel, answered: make(chan struct{})}
+	r.mu.Lock()
+	r.flight = f
+	r.mu.Unlock()
+	go func() {
+		defer close(f.answered)
+		defer cancel()
+		f.head, f.err = r.post(ctx, body, records)
+	}()
+}
+
+// land waits for the answer to what is on its way, if anything is.
+func (r *Receiver) land(ctx context.Context) error {
+	r.mu.Lock()
+	f := r.flight
+	r.mu.Unlock()
+	if f == nil {
+		return nil
+	}
+	select {
+	case <-f.answered:
+	case <-ctx.Done():
+		f.cancel()
+		<-f.answered
+	}
+	r.mu.Lock()
+	r.flight = nil
+	r.mu.Unlock()
+	if behind, ok := errors.AsType[*Behind](f.err); ok {
+		r.done = min(r.done, behind.After)
+	} else {
+		r.done = max(r.done, settledBy(f.head, f.records))
+	}
+	if f.err != nil {
+		return fmt.Errorf("receiver %s: %w", r.config.Address, f.err)
 	}
 	return nil
 }
@@ -191,8 +264,6 @@ func settledBy(head Head, records []Record) int64 {
 }
 
 func (r *Receiver) post(ctx context.Context, body []byte, records []Record) (Head, error) {
-	ctx, cancel := context.WithTimeout(ctx, r.config.Timeout)
-	defer cancel()
 	source := records[0].Source
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+r.config.Address+ReceiverPath(source), bytes.NewReader(body))
 	if err != nil {

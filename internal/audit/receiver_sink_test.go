@@ -1,6 +1,7 @@
 package audit_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -13,6 +14,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -125,6 +127,67 @@ func TestReceiverExercise(t *testing.T) {
 			},
 		}
 	})
+}
+
+// Behind a long batch the next one is read; each settles once it is answered.
+func TestReceiverReadsOnMeanwhile(t *testing.T) {
+	t.Parallel()
+	r := newTrails(t)
+	s := receiverSink(t, r.address, r.config(t))
+	records := chained(1000)
+	for batch := range slices.Chunk(records, 250) {
+		if err := s.Send(t.Context(), batch); err != nil {
+			t.Fatal(err)
+		}
+		if seq, err := s.Settled(); err != nil || seq < batch[0].Seq-1 {
+			t.Fatalf("settled %d before %d, %v", seq, batch[0].Seq, err)
+		}
+	}
+	eventually(t, func() bool {
+		seq, err := s.Settled()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return seq == 1000
+	})
+	if got := r.stored(t); len(got) != 1000 {
+		t.Errorf("%d are stored", len(got))
+	}
+	// What is learned between is told by the next Send, too.
+	if err := s.Send(t.Context(), extend(audit.Head{Source: source, Seq: 5000, Epoch: 1}, 200)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() bool { _, err := s.Settled(); return err != nil })
+	if behind, ok := errors.AsType[*audit.Behind](s.Send(t.Context(), chained(1))); !ok || behind.After != 1000 {
+		t.Errorf("%+v", behind)
+	}
+	if err := s.Send(t.Context(), extend(records[999].Head(), 1)); err != nil {
+		t.Error(err)
+	}
+}
+
+// A line is read as Decode reads it, and its hash is that of its bytes.
+func TestLinesAreReadAsRecords(t *testing.T) {
+	t.Parallel()
+	for _, r := range append(vectors(), chained(20)...) {
+		text := r.Canonical()
+		line, err := audit.ReadLine(text)
+		if err != nil || line.Head != r.Head() || line.PrevHash != r.PrevHash {
+			t.Errorf("%s: %+v, %v", text, line, err)
+		}
+		for _, at := range []int{bytes.Index(text, []byte("action")) + 10, len(text) - 5} {
+			other := bytes.Clone(text)
+			other[at] = map[bool]byte{true: 'b', false: 'a'}[other[at] == 'a']
+			if _, err := audit.ReadLine(other); !errors.Is(err, audit.ErrChanged) {
+				t.Errorf("%s: %v", other, err)
+			}
+		}
+	}
+	for _, text := range []string{"", "{}", `{"seq":0}`, `{"source":"a","epoch":1,"seq":1,"hash":"x"}`} {
+		if _, err := audit.ReadLine([]byte(text)); err == nil {
+			t.Errorf("%s is read", text)
+		}
+	}
 }
 
 // A receiver that was put back from a copy gets what it lacks.

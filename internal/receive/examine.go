@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -55,13 +56,13 @@ func (s *source) examine(body []byte) (batch, error) {
 		if !whole {
 			return b, &refusal{kind: AlarmMalformed, text: "its last line has no end", rest: rest}
 		}
-		r, err := audit.Decode(line)
-		if err != nil {
+		r, err := audit.ReadLine(line)
+		if err != nil && !errors.Is(err, audit.ErrChanged) {
 			return b, &refusal{kind: AlarmMalformed, text: "it is not a record as it is written: " + restart.Escape(err.Error()), rest: rest}
 		}
-		known, err := s.judge(&b, &r)
+		known, err := s.judge(&b, r, err == nil)
 		if refused, ok := err.(*refusal); ok { //nolint:errorlint // judge makes it
-			refused.epoch, refused.seq, refused.rest = r.Epoch, r.Seq, rest
+			refused.epoch, refused.seq, refused.rest = r.Head.Epoch, r.Head.Seq, rest
 		}
 		if err != nil {
 			return b, err
@@ -69,14 +70,14 @@ func (s *source) examine(body []byte) (batch, error) {
 		if known {
 			b.duplicates++
 		} else {
-			b.add(&r, rest[:len(line)+1])
+			b.add(r.Head, rest[:len(line)+1])
 		}
 		rest = after
 	}
 	return b, nil
 }
 
-func (b *batch) add(r *audit.Record, line []byte) {
+func (b *batch) add(r audit.Head, line []byte) {
 	if n := len(b.pieces); n == 0 || b.pieces[n-1].epoch != r.Epoch {
 		b.pieces = append(b.pieces, piece{epoch: r.Epoch, first: r.Seq})
 	}
@@ -85,7 +86,7 @@ func (b *batch) add(r *audit.Record, line []byte) {
 	// come before all that are not, but for copies: so they are put together.
 	p.lines = append(p.lines, line...)
 	p.digests = append(p.digests, digestOf(r.Hash))
-	b.head = r.Head()
+	b.head = r
 }
 
 func digestOf(text string) (d digest) {
@@ -94,35 +95,35 @@ func digestOf(text string) (d digest) {
 }
 
 // judge tells whether a record is stored already, or is the next of the chain.
-func (s *source) judge(b *batch, r *audit.Record) (known bool, err error) {
-	head := b.head
+func (s *source) judge(b *batch, line audit.Line, intact bool) (known bool, err error) {
+	head, r := b.head, line.Head
 	switch {
 	case r.Source != s.name:
 		return false, &refusal{kind: AlarmForeign, text: "it is a record of " + restart.Quote(r.Source)}
 	case r.Epoch < 1 || r.Seq < 1:
 		return false, &refusal{kind: AlarmMalformed, text: "it has no place in the trail"}
-	case !r.Intact():
+	case !intact:
 		return false, &refusal{kind: AlarmChanged, text: "its hash is not that of its contents"}
-	case !head.Before(r.Head()):
+	case !head.Before(r):
 		return true, s.compare(b, r)
 	case r.Seq > head.Seq+1:
 		return false, &audit.Behind{Sink: "receiver", After: head.Seq}
 	case r.Seq == 1:
-		if r.PrevHash != "" {
+		if line.PrevHash != "" {
 			return false, &refusal{kind: AlarmBroken, text: "it is the first record, and names one before it"}
 		}
 		return false, nil
 	case r.Epoch == head.Epoch:
-		if r.PrevHash != head.Hash {
+		if line.PrevHash != head.Hash {
 			return false, &refusal{kind: AlarmBroken, text: "it does not follow the record before it"}
 		}
 		return false, nil
 	}
-	return false, s.fork(b, r)
+	return false, s.fork(b, line)
 }
 
 // compare holds a record against the one of that place that is stored.
-func (s *source) compare(b *batch, r *audit.Record) error {
+func (s *source) compare(b *batch, r audit.Head) error {
 	there, ok, err := s.lookup(b, r.Epoch, r.Seq)
 	if err != nil {
 		return err
@@ -143,7 +144,7 @@ func (g *segment) after(epoch, seq int64) bool {
 
 // fork checks the first record of an epoch: it goes on behind a record of an
 // earlier one, which the source's backup ended with.
-func (s *source) fork(b *batch, r *audit.Record) error {
+func (s *source) fork(b *batch, r audit.Line) error {
 	var epochs []int64
 	for _, g := range s.segments {
 		epochs = append(epochs, g.epoch)
@@ -152,7 +153,7 @@ func (s *source) fork(b *batch, r *audit.Record) error {
 		epochs = append(epochs, b.pieces[i].epoch)
 	}
 	for _, epoch := range slices.Backward(slices.Compact(epochs)) {
-		base, ok, err := s.lookup(b, epoch, r.Seq-1)
+		base, ok, err := s.lookup(b, epoch, r.Head.Seq-1)
 		if err != nil {
 			return err
 		}

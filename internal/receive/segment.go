@@ -114,8 +114,8 @@ func (s *segment) scan(file io.Reader, source string, strictFrom int64) (whole i
 
 // strictly checks one record, and that it follows the one before it in the file.
 func (s *segment) strictly(line []byte, seq int64) bool {
-	r, err := audit.Decode(line[:len(line)-1])
-	if err != nil || !r.Intact() {
+	r, err := audit.ReadLine(line[:len(line)-1])
+	if err != nil {
 		return false
 	}
 	before, ok := s.get(seq - 1)
