@@ -44,6 +44,6 @@ func openTrail(path string) ([]io.ReadCloser, error) {
 
 func closeTrails(parts []io.ReadCloser) {
 	for _, p := range parts {
-		p.Close() //nolint:errcheck // read only
+		p.Close() // read only
 	}
 }

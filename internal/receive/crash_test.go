@@ -3,6 +3,7 @@ package receive_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -24,10 +25,7 @@ import (
 func TestAPowerCutLosesNothingAnswered(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		dir, err := os.MkdirTemp(inMemory(), "receive-")
-		if err != nil {
-			t.Fatal(err)
-		}
+		dir := inMemory(t)
 		defer os.RemoveAll(dir)
 		c := receive.StoreConfig{Folder: filepath.Join(dir, "trails"), Sources: []string{source}, FileSize: 4 << 10, KeepFree: 1}
 		answered := audit.Head{Source: source}
@@ -79,13 +77,17 @@ func TestAPowerCutLosesNothingAnswered(t *testing.T) {
 	})
 }
 
-// inMemory is a folder that is quick to sync; "" where there is none.
-func inMemory() string {
-	const shared = "/dev/shm"
+// inMemory makes a folder that is quick to sync, where the machine has one.
+func inMemory(t *rapid.T) string {
+	shared := "/dev/shm"
 	if info, err := os.Stat(shared); err != nil || !info.IsDir() {
-		return ""
+		shared = ""
 	}
-	return shared
+	dir, err := os.MkdirTemp(shared, "receive-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 // tear adds to the last file, or to a new one, what was not answered for.
@@ -142,7 +144,7 @@ func TestDamageIsHealedByTheSource(t *testing.T) {
 	}
 	s = open(t, folder)
 	head, err := s.Take(source, lines(chain(headOf(records), 1)...))
-	if behind, ok := err.(*audit.Behind); !ok || behind.After != 12 || head.Seq != 12 {
+	if behind, ok := errors.AsType[*audit.Behind](err); !ok || behind.After != 12 || head.Seq != 12 {
 		t.Fatalf("%+v, %v", head, err)
 	}
 	alarms := alarmsOf(t, folder)

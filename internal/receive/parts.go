@@ -40,7 +40,7 @@ func (r *reader) next() error {
 	if err != nil {
 		return err
 	}
-	r.Close() //nolint:errcheck // read only
+	r.Close() // read only
 	r.file, r.left, r.parts = f, io.LimitReader(f, r.parts[0].Size), r.parts[1:]
 	return nil
 }

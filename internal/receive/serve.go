@@ -33,7 +33,7 @@ func Serve(ctx context.Context, c Config, log *slog.Logger, ready func(listen, s
 	if err != nil {
 		return err
 	}
-	defer store.Close() //nolint:errcheck // what was answered for is on the disk
+	defer store.Close() // what was answered for is on the disk
 	m := newMeters(c.Folder, store, credentials)
 
 	var listenConfig net.ListenConfig

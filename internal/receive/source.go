@@ -240,7 +240,7 @@ func (s *source) write(g *segment, fresh bool, lines []byte) error {
 	}
 	s.close()
 	if fresh {
-		os.Remove(g.path) //nolint:errcheck // what is left is made empty by the next try
+		os.Remove(g.path) // what is left is made empty by the next try
 	} else {
 		s.torn = true
 		s.mend() //nolint:errcheck // or else before the next write
@@ -336,6 +336,6 @@ func (s *source) raise(a Alarm) {
 		s.log.Error("an alarm can't be noted", "error", err)
 	}
 	if news {
-		s.log.Error("ALARM: "+a.Text, "kind", a.Kind, "epoch", a.Epoch, "seq", a.Seq, "stored", a.Stored)
+		s.log.Error("ALARM", "kind", a.Kind, "epoch", a.Epoch, "seq", a.Seq, "what", a.Text, "stored", a.Stored)
 	}
 }
