@@ -99,7 +99,7 @@ func (r *Receiver) Start() {
 	log, err := os.OpenFile(r.path("receiver.out"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	r.must(err)
 	defer log.Close()
-	r.process = exec.CommandContext(context.WithoutCancel(r.t.Context()), r.command[0], append(r.command[1:], "--config", r.path("receiver.yaml"))...)
+	r.process = exec.CommandContext(context.WithoutCancel(r.t.Context()), r.command[0], append(r.command[1:len(r.command):len(r.command)], "--config", r.path("receiver.yaml"))...)
 	r.process.Stdout, r.process.Stderr = log, log
 	r.must(r.process.Start())
 	r.ended = make(chan struct{})
@@ -125,6 +125,9 @@ func (r *Receiver) Start() {
 		}
 	}
 }
+
+// Pid is that of the receiver that was started.
+func (r *Receiver) Pid() int { return r.process.Process.Pid }
 
 // Kill ends the receiver by SIGKILL and waits for its end.
 func (r *Receiver) Kill() { r.Stop(os.Kill) }
