@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -163,7 +164,7 @@ type (
 )
 
 // pages are the parsed templates: by language, then by name.
-type pages map[language]map[string]*template.Template
+type pages map[language]map[string]func() *template.Template
 
 // The names of the files in templates/pages.
 const (
@@ -192,6 +193,9 @@ const (
 	pageReview    = "review"
 )
 
+// parsePages reads what all pages share. A page's own template is made when it
+// is first shown: each has a copy of all that is shared, and most servers show
+// few of them, in one language.
 func parsePages(a *assets) pages {
 	p := pages{}
 	for _, l := range languages() {
@@ -206,10 +210,12 @@ func parsePages(a *assets) pages {
 			"share": share[int],
 		})
 		template.Must(base.ParseFS(templates, "templates/*.html"))
-		p[l] = map[string]*template.Template{}
+		p[l] = map[string]func() *template.Template{}
 		files, _ := fs.Glob(templates, "templates/pages/*.html") // a pattern of ours
 		for _, file := range files {
-			p[l][strings.TrimSuffix(path.Base(file), ".html")] = template.Must(template.Must(base.Clone()).ParseFS(templates, file))
+			p[l][strings.TrimSuffix(path.Base(file), ".html")] = sync.OnceValue(func() *template.Template {
+				return template.Must(template.Must(base.Clone()).ParseFS(templates, file))
+			})
 		}
 	}
 	return p
@@ -219,7 +225,7 @@ func parsePages(a *assets) pages {
 // error never leaves half of one.
 func (s *site) show(w http.ResponseWriter, v *visit, status int, name string, page any) error {
 	var b bytes.Buffer
-	if err := s.pages[v.lang][name].ExecuteTemplate(&b, "layout.html", page); err != nil {
+	if err := s.pages[v.lang][name]().ExecuteTemplate(&b, "layout.html", page); err != nil {
 		return fmt.Errorf("render %s: %w", name, err)
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
