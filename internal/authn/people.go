@@ -1,8 +1,10 @@
 package authn
 
 import (
+	"cmp"
 	"context"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -174,8 +176,21 @@ func (p People) ask(ctx context.Context, r Refresher, user store.User) (store.Us
 		user.Gone, user.Groups = true, nil // another person got the name
 		return user, nil
 	}
+	records := regrouped(user, id, p.now().UTC())
 	user.Groups, user.GroupsAt, user.Mail, user.Display = id.Groups, p.now(), id.Mail, id.Display
-	return user, p.Store.AdmitUser(ctx, user)
+	return user, p.Store.AdmitUser(ctx, user, records...)
+}
+
+// regrouped is the record of groups that are others than before: they give
+// rights.
+func regrouped(user store.User, id Identity, now time.Time) []audit.Record {
+	if slices.Equal(slices.Sorted(slices.Values(user.Groups)), slices.Sorted(slices.Values(id.Groups))) {
+		return nil
+	}
+	said := func(groups []string) string { return cmp.Or(strings.Join(groups, ", "), "none") }
+	return []audit.Record{{
+		Time: now, Actor: user.Name, Origin: user.Method, Action: audit.UserChanged, Detail: "groups " + said(id.Groups) + "; before: " + said(user.Groups),
+	}}
 }
 
 // actor gives what a user may be, as far as his groups are known.
@@ -289,6 +304,9 @@ func (p People) Admit(ctx context.Context, id Identity) (restart.Actor, error) {
 	}
 	same := slices.Equal(user.Groups, id.Groups) && user.Subject == id.Subject && user.Mail == id.Mail && user.Display == id.Display
 	if len(records) > 0 || !same || now.Sub(user.GroupsAt) > groupsFresh {
+		if len(records) == 0 {
+			records = regrouped(user, id, now)
+		}
 		user.Subject, user.Groups, user.GroupsAt, user.Mail, user.Display = id.Subject, id.Groups, now, id.Mail, id.Display
 		if err := p.Store.AdmitUser(ctx, user, records...); err != nil {
 			return restart.Actor{}, err

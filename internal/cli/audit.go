@@ -101,13 +101,18 @@ func writeRecords(w io.Writer, records []audit.Record) {
 }
 
 func auditVerifyCommand() *cobra.Command {
-	return &cobra.Command{
+	var hosts hostsFlags
+	cmd := &cobra.Command{
 		Use:   "verify FILE…",
 		Short: "Verify a stored trail offline: gaps, changes, order; exit code 1 where it is not whole",
 		Long: `Verify the trail as a log server has stored it, without any server: JSON lines,
 or lines of rsyslog's with the record in them. Several files are the parts of
 one trail, the oldest first. It finds records that were deleted, changed,
-inserted or moved.`,
+inserted or moved.
+
+With --host it is also held against what hosts have recorded themselves: requests
+that a host got and that the trail does not have, work that the host does not
+have, and what either has changed since.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var parts []io.Reader
@@ -126,13 +131,19 @@ inserted or moved.`,
 			if err != nil {
 				return restart.Errorf(restart.CodeInvalid, "the trail can't be read: %w", err)
 			}
-			if err := data(cmd, report, func(w io.Writer) { report.Write(w) }); err != nil { //nolint:errcheck // data tells
+			both, err := hosts.beside(report, args)
+			if err != nil {
 				return err
 			}
-			if !report.OK {
+			if err := data(cmd, both, func(w io.Writer) { both.Write(w) }); err != nil { //nolint:errcheck // data tells
+				return err
+			}
+			if !both.OK {
 				return &ExitError{Code: ExitFailed}
 			}
 			return nil
 		},
 	}
+	hosts.add(cmd)
+	return cmd
 }

@@ -268,6 +268,7 @@ type Retention struct {
 	Before  time.Time // those made before it
 	Uploads time.Time // and uploads made before it
 	Bytes   int64     // and the oldest, until no more are left: uploads first, so that nobody can put evidence out by them
+	By      string    // who drops them, for the audit trail
 }
 
 // dropBatch is how many dumps one transaction drops: others write meanwhile.
@@ -292,6 +293,7 @@ func (s *Store) dropSome(ctx context.Context, keep Retention) (n int, bytes int6
 	}
 	err = s.write(ctx, "drop old dumps", func(ctx context.Context, t tx) error {
 		n, bytes = 0, 0
+		var ids []string
 		rows, err := t.rows(ctx, "SELECT id, stored FROM dumps WHERE created_at < ? OR origin = 'upload' AND created_at < ? ORDER BY created_at, id LIMIT ?",
 			micros(keep.Before), micros(keep.Uploads), dropBatch)
 		scan := func(r *sql.Rows) (o old, err error) { return o, r.Scan(&o.id, &o.stored) }
@@ -318,9 +320,14 @@ func (s *Store) dropSome(ctx context.Context, keep Retention) (n int, bytes int6
 			if _, err := t.exec(ctx, "DELETE FROM dumps WHERE id = ?", o.id); err != nil {
 				return err
 			}
-			n, bytes = n+1, bytes+o.stored
+			n, bytes, ids = n+1, bytes+o.stored, append(ids, o.id)
 		}
-		return nil
+		if n == 0 {
+			return nil
+		}
+		return insertRecords(ctx, t, []audit.Record{{
+			Actor: keep.By, Origin: "local", Action: audit.DumpExpired, Detail: fmt.Sprintf("%d dumps, %d bytes: %s", n, bytes, strings.Join(ids, " ")),
+		}}, 0)
 	})
 	return n, bytes, err
 }
