@@ -218,6 +218,9 @@ func (w *world) onRecord(v verb, person, letter, said string) {
 		return
 	}
 	records := w.recorded(names[person])
+	if strings.Contains(said, `"state":"draft"`) { // a plan that is looked at: nothing comes of it until it is confirmed
+		return
+	}
 	refused := letter == "-" || letter == "." || strings.Contains(said, `"status":4`)
 	if !slices.ContainsFunc(records, func(r audit.Record) bool {
 		return (r.Outcome != "") == refused || refused && r.Action == audit.RunRefused
