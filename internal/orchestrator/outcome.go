@@ -136,6 +136,7 @@ const mostKept = 100
 // of it but the evidence's own, which is shown as what it is.
 func detail(s protocol.TaskStatus) json.RawMessage {
 	s.Error, s.Containment = clean(s.Error), clean(s.Containment)
+	s.Chain, s.Asked = nil, nil // they are in the record of the outcome
 	s.Phase, s.FailedPhase = protocol.Phase(clean(string(s.Phase))), protocol.Phase(clean(string(s.FailedPhase)))
 	s.Phases, s.Health = s.Phases[:min(len(s.Phases), mostKept)], s.Health[:min(len(s.Health), mostKept)]
 	s.Warnings, s.Evidence = s.Warnings[:min(len(s.Warnings), mostKept)], s.Evidence[:min(len(s.Evidence), mostKept)]
