@@ -187,11 +187,12 @@ func regrouped(user store.User, id Identity, now time.Time) []audit.Record {
 	if slices.Equal(slices.Sorted(slices.Values(user.Groups)), slices.Sorted(slices.Values(id.Groups))) {
 		return nil
 	}
-	said := func(groups []string) string { return cmp.Or(strings.Join(groups, ", "), "none") }
 	return []audit.Record{{
-		Time: now, Actor: user.Name, Origin: user.Method, Action: audit.UserChanged, Detail: "groups " + said(id.Groups) + "; before: " + said(user.Groups),
+		Time: now, Actor: user.Name, Origin: user.Method, Action: audit.UserChanged, Detail: "groups " + named(id.Groups) + "; before: " + named(user.Groups),
 	}}
 }
+
+func named(groups []string) string { return cmp.Or(strings.Join(groups, ", "), "none") }
 
 // actor gives what a user may be, as far as his groups are known.
 func (p People) actor(user store.User) restart.Actor {
@@ -287,7 +288,7 @@ func (p People) Admit(ctx context.Context, id Identity) (restart.Actor, error) {
 			return restart.Actor{}, err
 		}
 		user = store.User{Name: id.Name, Method: id.Method, Subject: id.Subject, CreatedAt: now}
-		records = append(records, audit.Record{Time: now, Actor: id.Name, Origin: id.Method, Action: audit.UserCreated, Detail: "signed in for the first time"})
+		records = append(records, audit.Record{Time: now, Actor: id.Name, Origin: id.Method, Action: audit.UserCreated, Detail: "signed in for the first time, groups " + named(id.Groups)})
 	case err != nil:
 		return restart.Actor{}, err
 	case user.Disabled():

@@ -26,13 +26,14 @@ func (h *hostsFlags) add(cmd *cobra.Command) {
 
 // withHosts is a report with what hosts say beside it.
 type withHosts struct {
+	OK bool `json:"ok"` // both are
 	audit.Report
 	Hosts *audit.Comparison `json:"hosts,omitempty"`
 }
 
 // beside compares the trail with the hosts' files, where any are named.
 func (h *hostsFlags) beside(report audit.Report, trail []string) (withHosts, error) {
-	out := withHosts{Report: report}
+	out := withHosts{OK: report.OK, Report: report}
 	var until time.Time
 	var err error
 	switch {
@@ -67,7 +68,7 @@ func (h *hostsFlags) beside(report audit.Report, trail []string) (withHosts, err
 	if err != nil {
 		return out, restart.Errorf(restart.CodeInvalid, "the trail can't be compared: %w", err)
 	}
-	out.Hosts, out.OK = &c, out.OK && c.OK
+	out.Hosts, out.OK = &c, report.OK && c.OK
 	return out, nil
 }
 

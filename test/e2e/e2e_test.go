@@ -63,7 +63,7 @@ func TestHostsAreRestartedOneAfterAnother(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for action, n := range map[string]int{"run.requested": 1, "run.started": 1, "task.intent": 3, "task.outcome": 3, "run.ended": 1, "server.started": 1, "server.stopped": 1} {
+	for action, n := range map[string]int{"run.requested": 1, "run.started": 1, "task.intent": 3, "task.outcome": 3, "run.ended": 1, "server.started": 1, "config.changed": 1, "server.stopped": 1} {
 		if got := strings.Count(string(b), `"action":"`+action+`"`); got != n {
 			t.Errorf("%d records of %s, want %d", got, action, n)
 		}
