@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
+// How large a host lets the file of what servers asked grow before it sets it
+// aside, in bytes, and how many such it keeps: together some 200,000 tasks, or
+// the refusals of three days of a flood of every kind.
 const (
-	// AskedPart is how large a host lets the file of what servers asked grow
-	// before it sets it aside, and AskedParts how many such it keeps: together
-	// some 200,000 tasks, or the refusals of three days of a flood of every kind.
 	AskedPart  = 8 << 20
 	AskedParts = 16
 )

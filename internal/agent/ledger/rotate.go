@@ -12,8 +12,7 @@ import (
 
 const (
 	// askedBytes is how large the file of what servers asked grows before it is
-	// set aside, and askedParts how many such are kept: together some 200,000
-	// tasks, or the refusals of three days of a flood of every kind.
+	// set aside, and askedParts how many such are kept: who compares knows it too.
 	askedBytes = audit.AskedPart
 	askedParts = audit.AskedParts
 
