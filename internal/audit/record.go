@@ -86,8 +86,9 @@ const (
 	ServerStopped        Action = "server.stopped"
 	ServerRestored       Action = "server.restored" // the database was put back from a backup
 	ConfigChanged        Action = "config.changed"
-	RulesChanged         Action = "rules.changed" // other rules of rights hold from now on: the file's digest
-	RulesRefused         Action = "rules.refused" // a file of rules that can't be used; those before still hold
+	AuditExported        Action = "audit.exported" // records were given out as a file: which, and how many; a refusal has an outcome
+	RulesChanged         Action = "rules.changed"  // other rules of rights hold from now on: the file's digest
+	RulesRefused         Action = "rules.refused"  // a file of rules that can't be used; those before still hold
 )
 
 // Record is one line of the audit trail. Until Link has been called it has no
