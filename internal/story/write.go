@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,21 +17,21 @@ import (
 // Write prints a story in English, for a terminal: its own words bare, what
 // people wrote in quotes.
 func (s Story) Write(w io.Writer) {
-	fmt.Fprintf(w, "Run %s: %s\n", restart.Escape(s.Run), restart.Escape(strings.TrimSpace(s.Service+" "+s.Environment)))
+	fmt.Fprintf(w, "Run %s: %s\n", word(s.Run), strings.TrimSpace(word(s.Service)+" "+word(s.Environment)))
 	if !s.Asked.IsZero() {
 		fmt.Fprintf(w, "asked for by %s at %s\n", who(s.Actor, s.Origin), at(s.Asked))
 	}
 	if s.Reason != "" {
-		fmt.Fprintf(w, "reason       %s\n", strconv.Quote(s.Reason))
+		fmt.Fprintf(w, "reason       %s\n", quote(s.Reason))
 	}
 	if s.Digest != "" {
-		fmt.Fprintf(w, "scenario     %s\n", restart.Escape(s.Digest))
+		fmt.Fprintf(w, "scenario     %s\n", word(s.Digest))
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Params)) {
-		fmt.Fprintf(w, "parameter    %s=%s\n", restart.Escape(name), strconv.Quote(s.Params[name]))
+		fmt.Fprintf(w, "parameter    %s=%s\n", word(name), quote(s.Params[name]))
 	}
 	if !s.Ended.IsZero() {
-		fmt.Fprintf(w, "ended        %s at %s", restart.Escape(s.Outcome), at(s.Ended))
+		fmt.Fprintf(w, "ended        %s at %s", word(s.Outcome), at(s.Ended))
 		if !s.Started.IsZero() {
 			fmt.Fprintf(w, ", after %s", s.Ended.Sub(s.Started).Round(time.Millisecond))
 		}
@@ -57,7 +58,7 @@ func (l Line) write(w io.Writer) {
 	fmt.Fprintf(w, "%s  %s\n", at(l.Time), l.said())
 	for _, more := range [][2]string{{"reason", l.Said}, {"detail", l.Detail}} {
 		if more[1] != "" {
-			fmt.Fprintf(w, "             %s %s\n", more[0], strconv.Quote(more[1]))
+			fmt.Fprintf(w, "             %s %s\n", more[0], quote(more[1]))
 		}
 	}
 }
@@ -66,13 +67,13 @@ func (l Line) write(w io.Writer) {
 func (l Line) said() string {
 	text := Phrase(l.Action).English
 	if l.Host != "" {
-		text += ": " + restart.Escape(l.Host)
+		text += ": " + word(l.Host)
 	}
 	if l.Attempt > 1 {
 		text += fmt.Sprintf(", attempt %d", l.Attempt)
 	}
 	if l.Outcome != "" {
-		text += " → " + restart.Escape(l.Outcome)
+		text += " → " + word(l.Outcome)
 	}
 	if l.Took > 0 {
 		text += fmt.Sprintf(" after %s", l.Took.Round(time.Millisecond))
@@ -85,7 +86,7 @@ func Place(r audit.Record) string {
 	if r.Seq == 0 {
 		return "not in the chain yet"
 	}
-	return fmt.Sprintf("%s/%d/%d", restart.Escape(r.Source), r.Epoch, r.Seq)
+	return fmt.Sprintf("%s/%d/%d", word(r.Source), r.Epoch, r.Seq)
 }
 
 func who(actor, origin string) string {
@@ -93,9 +94,23 @@ func who(actor, origin string) string {
 		actor = "server"
 	}
 	if origin == "" {
-		return restart.Escape(actor)
+		return word(actor)
 	}
-	return restart.Escape(actor) + " by " + restart.Escape(origin)
+	return word(actor) + " by " + word(origin)
 }
+
+// bare is what a word may have that stands without quotes.
+var bare = regexp.MustCompile(`^[\p{L}\p{N}@._:/-]+( [\p{L}\p{N}@._:/\[\]-]+)?$`)
+
+// word gives a name as it is, and anything else in quotes, so that nobody takes
+// it for a word of the story.
+func word(s string) string {
+	if s == "" || bare.MatchString(s) && restart.Escape(s) == s {
+		return s
+	}
+	return quote(s)
+}
+
+func quote(s string) string { return restart.Escape(strconv.Quote(s)) }
 
 func at(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000 UTC") }

@@ -58,7 +58,7 @@ func (s *site) showStory(w http.ResponseWriter, v *visit) error {
 	}
 	told, now := story.Of(records), s.cfg.Now()
 	page := storyPage{
-		layout: s.layout(v, say(v.lang, "story.title")), Run: v.PathValue("id"), Service: restart.Escape(told.Service), Environment: restart.Escape(told.Environment),
+		layout: s.layout(v, say(v.lang, "recorded.title")), Run: v.PathValue("id"), Service: restart.Escape(told.Service), Environment: restart.Escape(told.Environment),
 		Actor: restart.Escape(told.Actor), Origin: restart.Escape(told.Origin), Reason: restart.Escape(told.Reason), Digest: restart.Escape(told.Digest), Why: said(v.lang, told.Why),
 		Asked: lined(told.Asked, now), Started: lined(told.Started, now), Ended: lined(told.Ended, now), More: more, File: "/audit.jsonl?run=" + v.PathValue("id"),
 	}
@@ -93,7 +93,7 @@ func (s *site) showStory(w http.ResponseWriter, v *visit) error {
 }
 
 func toldHostOf(l language, h story.Host) toldHost {
-	out := toldHost{Name: restart.Escape(h.Name), Detail: said(l, shorten(h.Detail, mostDetail)), Attempts: h.Attempts, Took: h.Took, Tone: toneHold, Outcome: say(l, "story.open")}
+	out := toldHost{Name: restart.Escape(h.Name), Detail: said(l, shorten(h.Detail, mostDetail)), Attempts: h.Attempts, Took: h.Took, Tone: toneHold, Outcome: say(l, "recorded.open")}
 	if h.Outcome != "" {
 		out.Tone, out.Outcome, _ = outcomeOf(l, audit.Record{Action: audit.TaskOutcome, Outcome: h.Outcome})
 	}
