@@ -115,7 +115,7 @@ func TestAWholeStory(t *testing.T) {
 	var b strings.Builder
 	s.Write(&b)
 	for _, want := range []string{
-		"Run 01k6p8w2zt3f9m4q7r5x1y0c8d: nginx production\nasked for by dana by cli 192.0.2.7 at 2026-11-22 14:00:00.000 UTC\n", `reason       "502s since the deploy"`, `mode="full"`,
+		"Run 01k6p8w2zt3f9m4q7r5x1y0c8d: nginx production\nasked for    by dana, cli 192.0.2.7, at 2026-11-22 14:00:00.000 UTC\n", `reason       "502s since the deploy"`, `mode="full"`,
 		"ended        failed at 2026-11-22 14:02:01.000 UTC, after 1m59s", "✓ The list of hosts was on record before the first of them was touched.",
 		"Outcome on this host: web1 → failed after 1s  (dana; server-1/1/5)\n             detail \"exit 1\"\n", "… 1m55s later\n",
 	} {

@@ -19,7 +19,7 @@ import (
 func (s Story) Write(w io.Writer) {
 	fmt.Fprintf(w, "Run %s: %s\n", word(s.Run), strings.TrimSpace(word(s.Service)+" "+word(s.Environment)))
 	if !s.Asked.IsZero() {
-		fmt.Fprintf(w, "asked for by %s at %s\n", who(s.Actor, s.Origin), at(s.Asked))
+		fmt.Fprintf(w, "asked for    by %s, at %s\n", who(s.Actor, s.Origin), at(s.Asked))
 	}
 	if s.Reason != "" {
 		fmt.Fprintf(w, "reason       %s\n", quote(s.Reason))
@@ -96,7 +96,7 @@ func who(actor, origin string) string {
 	if origin == "" {
 		return word(actor)
 	}
-	return word(actor) + " by " + word(origin)
+	return word(actor) + ", " + word(origin)
 }
 
 // bare is what a word may have that stands without quotes.
