@@ -9,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/restartilka/restartilka/internal/restart"
 )
 
@@ -124,29 +126,36 @@ const (
 	fewTasks    = 3  // a host with fewer restarts is not compared
 )
 
-// Figures reads statistics from what was counted as runs ended.
-func (s *Store) Figures(ctx context.Context, f FiguresFilter) (out Figures, err error) {
-	err = s.read(ctx, "read statistics", func(ctx context.Context, t tx) error {
-		_, first := f.Window.since(f.Now)
-		out = Figures{Since: dayTime(first)}
-		if err := f.series(ctx, t, &out); err != nil {
-			return err
-		}
-		if err := f.services(ctx, t, &out); err != nil {
-			return err
-		}
-		if err := f.times(ctx, t, &out); err != nil {
-			return err
-		}
-		if err := f.reasons(ctx, t, &out); err != nil {
-			return err
-		}
-		if f.Service != "" {
-			return nil
-		}
-		return f.hosts(ctx, t, &out)
+// Figures reads statistics from what was counted as runs ended. Hosts take as
+// long as all the rest, and are read beside it: a run that ends between the two
+// may be in one and not yet in the other.
+func (s *Store) Figures(ctx context.Context, f FiguresFilter) (Figures, error) {
+	_, first := f.Window.since(f.Now)
+	out := Figures{Since: dayTime(first)}
+	parts, ctx := errgroup.WithContext(ctx)
+	parts.Go(func() error {
+		return s.read(ctx, "read statistics", func(ctx context.Context, t tx) error { return f.runs(ctx, t, &out) })
 	})
+	if f.Service == "" {
+		parts.Go(func() error {
+			return s.read(ctx, "read statistics of hosts", func(ctx context.Context, t tx) (err error) {
+				out.Hosts, out.HostsSince, err = f.hosts(ctx, t)
+				return err
+			})
+		})
+	}
+	err := parts.Wait()
 	return out, err
+}
+
+// runs reads all but the hosts.
+func (f FiguresFilter) runs(ctx context.Context, t tx, out *Figures) error {
+	for _, part := range []func(context.Context, tx, *Figures) error{f.series, f.services, f.times, f.reasons} {
+		if err := part(ctx, t, out); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // narrowed gives the conditions on a table of counts; of its environment, the
@@ -335,12 +344,11 @@ func (f FiguresFilter) reasons(ctx context.Context, t tx, out *Figures) error {
 }
 
 // hosts tells which were slowest.
-func (f FiguresFilter) hosts(ctx context.Context, t tx, out *Figures) error {
+func (f FiguresFilter) hosts(ctx context.Context, t tx) (slowest []HostTally, since time.Time, err error) {
 	week := periodOf(grainWeek, f.Now.UnixMicro())
 	if f.Window != WindowWeek {
 		week -= 21
 	}
-	out.HostsSince = dayTime(week)
 	conditions := []condition{{"week >= ?", []any{week}}, {"week <= ?", []any{f.Now.UnixMicro() / microsADay}}}
 	if f.Environment != "" {
 		conditions = append(conditions, condition{"environment = ?", []any{f.Environment}})
@@ -348,7 +356,7 @@ func (f FiguresFilter) hosts(ctx context.Context, t tx, out *Figures) error {
 	where, args := allOf(conditions)
 	rows, err := t.rows(ctx, "SELECT host, "+sums("tasks", "failed", "took")+" FROM host_counts WHERE "+where+
 		" GROUP BY host HAVING SUM(tasks) >= ? ORDER BY SUM(took) / SUM(tasks) DESC, host LIMIT ?", append(args, fewTasks, mostHosts)...)
-	out.Hosts, err = collect(rows, err, func(r *sql.Rows) (x HostTally, err error) {
+	slowest, err = collect(rows, err, func(r *sql.Rows) (x HostTally, err error) {
 		var took int64
 		err = r.Scan(&x.Host, &x.Tasks, &x.Failed, &took)
 		if x.Tasks > 0 {
@@ -356,7 +364,7 @@ func (f FiguresFilter) hosts(ctx context.Context, t tx, out *Figures) error {
 		}
 		return x, err
 	})
-	return err
+	return slowest, dayTime(week), err
 }
 
 // Join adds another tally up into this one, but for the times, which can't be.

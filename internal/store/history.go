@@ -34,7 +34,7 @@ const (
 // How many runs, or tasks of a host, one page looks through at most where a
 // filter is no part of an index. What is older is for the next page.
 const (
-	lookThrough      = 10_000
+	lookThrough      = 8_000
 	lookThroughTasks = 400
 )
 
@@ -51,7 +51,7 @@ func page(limit int) int {
 // Runs lists runs, newest first, with their tasks and without their plans;
 // drafts are left out. next is the cursor of the following page, "" at the end.
 // A page may have fewer runs than its limit, or none, and a next all the same:
-// then 10,000 runs have been looked through, and older ones are still to be.
+// then 8,000 runs have been looked through, and older ones are still to be.
 func (s *Store) Runs(ctx context.Context, f RunFilter) (runs []restart.Run, next string, err error) {
 	q, err := f.question()
 	if err != nil {

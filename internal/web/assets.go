@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/restartilka/restartilka/internal/restart"
+	"sync"
 )
 
 // htmx and its SSE extension are vendored unchanged from the npm package
@@ -25,7 +26,7 @@ var static embed.FS
 type asset struct {
 	media string
 	body  []byte
-	small []byte // the body gzipped
+	small func() []byte // the body gzipped, once somebody takes it so
 }
 
 // assets are the files that pages load, under names that carry the hash of
@@ -76,7 +77,7 @@ func (a *assets) add(base string, body []byte) {
 	ext := path.Ext(base)
 	name := strings.TrimSuffix(base, ext) + "-" + hex.EncodeToString(sum[:6]) + ext
 	a.names[base] = name
-	a.byName[name] = asset{media: media[ext], body: body, small: compress(body)}
+	a.byName[name] = asset{media: media[ext], body: body, small: sync.OnceValue(func() []byte { return compress(body) })}
 }
 
 // url gives the address of a file by its own name.
@@ -108,7 +109,7 @@ func (s *site) asset(w http.ResponseWriter, v *visit) error {
 	body := a.body
 	if acceptsGzip(v.Request) {
 		h.Set("Content-Encoding", "gzip")
-		body = a.small
+		body = a.small()
 	}
 	w.Write(body) //nolint:errcheck // the reader has gone
 	return nil

@@ -28,7 +28,7 @@ func TestAssets(t *testing.T) {
 		if len(asset.body) == 0 || asset.media == "" {
 			t.Errorf("%s: %d bytes of %q", name, len(asset.body), asset.media)
 		}
-		small += len(asset.small)
+		small += len(asset.small())
 	}
 	if small > 48<<10 {
 		t.Errorf("the files that every page loads have %d bytes compressed; with a page they are to stay below 60 KiB", small)

@@ -211,7 +211,7 @@ func (s *step) text(site *site, l language) (string, error) {
 func (s *step) forms(site *site, l language, a acts) (string, error) {
 	return s.once(fmt.Sprint(l, " ", a), func() (string, error) {
 		var b bytes.Buffer
-		if err := site.pages[l][pageRun].ExecuteTemplate(&b, "acts", a); err != nil {
+		if err := site.pages[l][pageRun]().ExecuteTemplate(&b, "acts", a); err != nil {
 			return "", fmt.Errorf("render forms: %w", err)
 		}
 		return data(b.String()), nil
@@ -255,7 +255,7 @@ func (s *site) frame(now *step, l language, at time.Time, changed []restart.Task
 		f.Said = say(l, "said.run", f.Run.State, f.Run.Counts[0].Text)
 	}
 	var b bytes.Buffer
-	if err := s.pages[l][pageRun].ExecuteTemplate(&b, "frame", f); err != nil {
+	if err := s.pages[l][pageRun]().ExecuteTemplate(&b, "frame", f); err != nil {
 		return "", fmt.Errorf("render an event: %w", err)
 	}
 	return data(b.String()), nil

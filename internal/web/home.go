@@ -83,7 +83,7 @@ func (s *site) homeRuns(v *visit, page *homePage, now time.Time) error {
 // part renders a piece of a page, for a page that has the rest.
 func (s *site) part(w http.ResponseWriter, v *visit, page, name string, data any) error {
 	var b bytes.Buffer
-	if err := s.pages[v.lang][page].ExecuteTemplate(&b, name, data); err != nil {
+	if err := s.pages[v.lang][page]().ExecuteTemplate(&b, name, data); err != nil {
 		return fmt.Errorf("render %s of %s: %w", name, page, err)
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -162,7 +163,7 @@ type (
 )
 
 // pages are the parsed templates: by language, then by name.
-type pages map[language]map[string]*template.Template
+type pages map[language]map[string]func() *template.Template
 
 // The names of the files in templates/pages.
 const (
@@ -191,6 +192,9 @@ const (
 	pageReview    = "review"
 )
 
+// parsePages reads what all pages share. A page's own template is made when it
+// is first shown: each has a copy of all that is shared, and most servers show
+// few of them, in one language.
 func parsePages(a *assets) pages {
 	p := pages{}
 	for _, l := range languages() {
@@ -205,10 +209,12 @@ func parsePages(a *assets) pages {
 			"share": share[int],
 		})
 		template.Must(base.ParseFS(templates, "templates/*.html"))
-		p[l] = map[string]*template.Template{}
+		p[l] = map[string]func() *template.Template{}
 		files, _ := fs.Glob(templates, "templates/pages/*.html") // a pattern of ours
 		for _, file := range files {
-			p[l][strings.TrimSuffix(path.Base(file), ".html")] = template.Must(template.Must(base.Clone()).ParseFS(templates, file))
+			p[l][strings.TrimSuffix(path.Base(file), ".html")] = sync.OnceValue(func() *template.Template {
+				return template.Must(template.Must(base.Clone()).ParseFS(templates, file))
+			})
 		}
 	}
 	return p
@@ -218,7 +224,7 @@ func parsePages(a *assets) pages {
 // error never leaves half of one.
 func (s *site) show(w http.ResponseWriter, v *visit, status int, name string, page any) error {
 	var b bytes.Buffer
-	if err := s.pages[v.lang][name].ExecuteTemplate(&b, "layout.html", page); err != nil {
+	if err := s.pages[v.lang][name]().ExecuteTemplate(&b, "layout.html", page); err != nil {
 		return fmt.Errorf("render %s: %w", name, err)
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")

@@ -71,7 +71,7 @@ func TestPagesWithHostileValues(t *testing.T) {
 					file, root = in, name
 				}
 				var b bytes.Buffer
-				if err := p[l][file].ExecuteTemplate(&b, root, v.Interface()); err != nil {
+				if err := p[l][file]().ExecuteTemplate(&b, root, v.Interface()); err != nil {
 					t.Fatalf("%s in %s, full %t: %v", name, l, full, err)
 				}
 				html := unquoted(b.String())
@@ -99,7 +99,7 @@ func TestLayoutSaysWhatThePageIs(t *testing.T) {
 	p := parsePages(embeddedAssets())
 	for _, l := range languages() {
 		var b bytes.Buffer
-		if err := p[l][pageProblem].ExecuteTemplate(&b, "layout.html", problemPage{layout: layout{Lang: l, Title: "Gone", Theme: themeDark}}); err != nil {
+		if err := p[l][pageProblem]().ExecuteTemplate(&b, "layout.html", problemPage{layout: layout{Lang: l, Title: "Gone", Theme: themeDark}}); err != nil {
 			t.Fatal(err)
 		}
 		if !strings.Contains(b.String(), "<title>Gone · restartilka</title>") || !strings.Contains(b.String(), `<html lang="`+string(l)+`" data-theme="dark">`) {

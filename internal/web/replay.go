@@ -89,7 +89,7 @@ func (s *site) showReplay(w http.ResponseWriter, v *visit) error {
 		}
 	}
 	var body bytes.Buffer
-	if err := s.pages[v.lang][pageRun].ExecuteTemplate(&body, "replay", r); err != nil {
+	if err := s.pages[v.lang][pageRun]().ExecuteTemplate(&body, "replay", r); err != nil {
 		return fmt.Errorf("render a replay: %w", err)
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
@@ -174,7 +174,7 @@ func (b *board) taskStory(t restart.Task, status protocol.TaskStatus, add func(t
 // hashes of its style and its script, which are the same in each.
 func policyOfReplay(p pages) (string, error) {
 	var b bytes.Buffer
-	if err := p[english][pageRun].ExecuteTemplate(&b, "replay", replay{Lang: english}); err != nil {
+	if err := p[english][pageRun]().ExecuteTemplate(&b, "replay", replay{Lang: english}); err != nil {
 		return "", fmt.Errorf("render a replay: %w", err)
 	}
 	hash := func(element string) string {

@@ -193,7 +193,7 @@ func TestTonesOfARunsSummary(t *testing.T) {
 	for _, past := range []bool{true, false} {
 		run.BreakGlass, run.Explanation = past, "all is well"
 		var out strings.Builder
-		if err := templates[english][pageRun].ExecuteTemplate(&out, "summary", newBoard(english, run).view(run, time.Now())); err != nil {
+		if err := templates[english][pageRun]().ExecuteTemplate(&out, "summary", newBoard(english, run).view(run, time.Now())); err != nil {
 			t.Fatal(err)
 		}
 		if got := strings.Contains(out.String(), `<div class="callout hold">`); got != past {

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -128,10 +129,8 @@ func FillHistory(ctx context.Context, dsn string, runs int) (History, error) {
 	if err != nil {
 		return h, err
 	}
-	for _, statement := range append(append(append([]string{}, f.before...), append(rows, indexes...)...), f.after...) {
-		if _, err := f.db.ExecContext(ctx, statement); err != nil {
-			return h, fmt.Errorf("fill a history: %w: %.80s", err, statement)
-		}
+	if err := f.do(ctx, f.before, rows, indexes, f.after); err != nil {
+		return h, err
 	}
 	if err := f.db.Close(); err != nil {
 		return h, err
@@ -141,7 +140,24 @@ func FillHistory(ctx context.Context, dsn string, runs int) (History, error) {
 		return h, err
 	}
 	defer s.Close()
-	return h, s.Recount(ctx)
+	if err := s.Recount(ctx); err != nil {
+		return h, err
+	}
+	// A database that has come to this by years has vacuumed itself.
+	if f, err = openFiller(ctx, dsn); err != nil {
+		return h, err
+	}
+	defer f.db.Close()
+	return h, f.do(ctx, f.after)
+}
+
+func (f filler) do(ctx context.Context, statements ...[]string) error {
+	for _, statement := range slices.Concat(statements...) {
+		if _, err := f.db.ExecContext(ctx, statement); err != nil {
+			return fmt.Errorf("fill a history: %w: %.80s", err, statement)
+		}
+	}
+	return nil
 }
 
 // filler is what differs between the databases where rows are made in bulk.
