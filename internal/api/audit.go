@@ -31,9 +31,14 @@ func (a *api) exportAudit(ctx context.Context, actor restart.Actor, in *struct {
 			if r.Context().Err() == nil {
 				a.cfg.Logger.ErrorContext(r.Context(), "export the audit trail", "request_id", requestID(r.Context()), "actor", actor.Name, "error", err)
 			}
-			panic(http.ErrAbortHandler)
+			breakOff(w)
 		}
 	}, nil
+}
+
+// breakOff ends an answer in its middle, so that who reads it knows.
+func breakOff(w http.ResponseWriter) {
+	http.NewResponseController(w).SetWriteDeadline(time.Unix(1, 0)) //nolint:errcheck // where it can't be set, the server has no deadlines
 }
 
 // patientWriter waits for each piece to be read.

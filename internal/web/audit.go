@@ -248,10 +248,15 @@ func (s *site) exportAudit(form string) func(http.ResponseWriter, *visit) error 
 			if v.Context().Err() == nil {
 				s.cfg.Logger.ErrorContext(v.Context(), "export the audit trail", "request_id", v.id, "actor", v.actor.Name, "error", err)
 			}
-			panic(http.ErrAbortHandler)
+			breakOff(w)
 		}
 		return nil
 	}
+}
+
+// breakOff ends an answer in its middle, so that who reads it knows.
+func breakOff(w http.ResponseWriter) {
+	http.NewResponseController(w).SetWriteDeadline(time.Unix(1, 0)) //nolint:errcheck // where it can't be set, the server has no deadlines
 }
 
 // patientWriter waits for each piece to be read.

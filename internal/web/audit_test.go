@@ -3,7 +3,9 @@ package web
 import (
 	"encoding/csv"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"regexp"
 	"slices"
@@ -186,5 +188,28 @@ func TestFilesOfRecords(t *testing.T) {
 	}
 	if res := get("/audit.csv?since=soon"); res.StatusCode != http.StatusUnprocessableEntity || res.Header.Get("Content-Disposition") != "" {
 		t.Errorf("%s %v", res.Status, res.Header)
+	}
+}
+
+// TestAFileThatBreaksOff: who reads it is not told that it has come to its end.
+func TestAFileThatBreaksOff(t *testing.T) {
+	for _, two := range []bool{false, true} {
+		server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			io.WriteString(patientWriter{w}, "half of a file\n")
+			http.NewResponseController(w).Flush() //nolint:errcheck // what is tested comes after
+			breakOff(w)
+		}))
+		server.EnableHTTP2 = two
+		server.StartTLS()
+		res, err := server.Client().Get(server.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if err == nil || (res.ProtoMajor == 2) != two {
+			t.Errorf("%s: %q looks whole", res.Proto, b)
+		}
+		server.Close()
 	}
 }
