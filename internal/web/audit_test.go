@@ -201,7 +201,11 @@ func TestAFileThatBreaksOff(t *testing.T) {
 		}))
 		server.EnableHTTP2 = two
 		server.StartTLS()
-		res, err := server.Client().Get(server.URL)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := server.Client().Do(req)
 		if err != nil {
 			t.Fatal(err)
 		}
