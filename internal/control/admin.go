@@ -246,11 +246,3 @@ func orNull(t time.Time) *time.Time {
 	}
 	return &t
 }
-
-// Audit searches the trail. next is where a search for what follows goes on.
-func (c *Control) Audit(ctx context.Context, actor restart.Actor, filter store.AuditFilter) (records []audit.Record, next int64, err error) {
-	if err := c.rights().Require(actor, authz.Audit, authz.Object{}); err != nil {
-		return nil, 0, err
-	}
-	return c.cfg.Store.AuditSearch(ctx, filter)
-}

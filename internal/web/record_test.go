@@ -25,10 +25,10 @@ func TestEveryFormIsOnRecord(t *testing.T) {
 		"roles": {"viewer"}, "owner": {"kate"}, "verdict": {"happened"}, "code": {"00000-00000"}, "run": {restart.NewID(f.site.cfg.Now())}, "of": {"kate"},
 		"old": {"x"}, "new": {"y"}, "service": {"nginx"}, "environments": {"production"}, "serial": {"1"}, "confirm": {"yes"}, "from": {""}, "to": {""},
 	}
-	var seen int64
+	var seen string
 	recorded := func(actor string) (own []audit.Record) {
 		for {
-			records, next, err := f.store.AuditSearch(t.Context(), store.AuditFilter{After: seen, Limit: 200})
+			records, next, err := f.store.AuditSearch(t.Context(), store.AuditFilter{Stored: true, After: seen, Limit: 200})
 			f.must(err)
 			seen = next
 			for _, r := range records {

@@ -63,7 +63,7 @@ type world struct {
 	dumps  map[string]string      // by service: id of a thread dump of its run
 	upload string                 // id of a dump that the stranger has put in
 	other  string                 // id of somebody's token
-	seen   int64                  // how far the audit trail has been read
+	seen   string                 // how far the audit trail has been read
 }
 
 func newWorld(t *testing.T) *world {
@@ -114,7 +114,7 @@ func (w *world) recorded(actor string) []audit.Record {
 	w.t.Helper()
 	var own []audit.Record
 	for {
-		records, next, err := w.Store.AuditSearch(w.t.Context(), store.AuditFilter{After: w.seen, Limit: wire.MaxPage})
+		records, next, err := w.Store.AuditSearch(w.t.Context(), store.AuditFilter{Stored: true, After: w.seen, Limit: wire.MaxPage})
 		must(w.t, err)
 		w.seen = next
 		for _, r := range records {
