@@ -39,29 +39,29 @@ func (t *Trail) Seal(ctx context.Context) error {
 // seal puts a seal behind the chain, where one is due. It has a transaction of
 // its own: one that is lost with its server is made at the next start, and
 // nothing is ever sealed that was not placed.
-func (t *Trail) seal(ctx context.Context) error {
+func (t *Trail) seal(ctx context.Context) (placed int, err error) {
 	s := t.sealer
 	now := time.Now()
 	if !s.due(now) {
-		return nil
+		return 0, nil
 	}
-	made := false
-	err := t.store.Seal(ctx, t.source, func(head Head, last *Record) []Record {
-		made = head.Seq > 0
-		if !made {
+	err = t.store.Seal(ctx, t.source, func(head Head, last *Record) []Record {
+		if head.Seq == 0 {
 			return nil // there is nothing to sign yet
 		}
-		return s.records(head, last, now, t)
+		records := s.records(head, last, now, t)
+		placed = len(records)
+		return records
 	})
-	if err != nil || !made {
-		return err
+	if err != nil || placed == 0 {
+		return 0, err
 	}
 	s.asked.Store(false)
 	s.next, s.placed = now.Add(sealEvery), 0
 	for _, shipper := range t.shippers {
 		signal(shipper.wake)
 	}
-	return nil
+	return placed, nil
 }
 
 // records gives the linked records that seal all up to head: before the seal
