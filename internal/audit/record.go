@@ -90,6 +90,7 @@ const (
 	RulesRefused         Action = "rules.refused"     // a file of rules that can't be used; those before still hold
 	AuditSealed          Action = "audit.sealed"      // a signature over all before it, at least once a minute: see Seal
 	AuditKeyChanged      Action = "audit.key_changed" // another key seals from here on: see KeyChange
+	AuditExpired         Action = "audit.expired"     // the server has deleted its own copy of old records: see Expiry
 )
 
 // Record is one line of the audit trail. Until Link has been called it has no
