@@ -108,7 +108,7 @@ func Exercise(t *testing.T, newDSN storetest.NewDSN) {
 		"scenario version race":       exerciseVersionRace,
 		"approvals":                   exerciseApprovals,
 		"approvals of whose plan":     exerciseQuestions,
-		"approvals that expire":       exerciseRecordsExpire,
+		"approvals that expire":       exerciseExpiry,
 		"approval race":               exerciseApprovalRace,
 		"approvals at random":         exerciseRandomApprovals,
 		"restored approvals":          exerciseRestoredApprovals,

@@ -158,7 +158,7 @@ func (r *Rsyslog) Start() {
 	log, err := os.OpenFile(r.path("rsyslogd.out"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	r.must(err)
 	defer log.Close()
-	r.process = exec.CommandContext(context.WithoutCancel(r.t.Context()), r.command[0], r.command[1:]...) //nolint:gosec // a program of the test's own
+	r.process = exec.CommandContext(context.WithoutCancel(r.t.Context()), r.command[0], r.command[1:]...)
 	r.process.Env, r.process.Stdout, r.process.Stderr = r.environment, log, log
 	r.must(r.process.Start())
 	r.ended = make(chan struct{})
