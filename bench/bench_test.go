@@ -20,7 +20,7 @@ func TestMain(m *testing.M) {
 
 // tiny is enough to see each arrangement work. What needs other people's
 // programs is left to a real run.
-var tiny = sizes{hosts: 2, rounds: 1, fleet: 20, batch: 10, history: 120, requests: 1, tries: 1, threads: 1, viewers: 2, records: 2_000}
+var tiny = sizes{hosts: 2, rounds: 1, fleet: 20, batch: 10, history: 120, requests: 1, tries: 1, threads: 1, viewers: 2, shipped: 500, verified: 2_000}
 
 // Every figure that this program can get by itself is there and makes sense.
 func TestEachMeasurementWorks(t *testing.T) {
@@ -34,6 +34,7 @@ func TestEachMeasurementWorks(t *testing.T) {
 		"page_p99_ms":         func(r *Results) *float64 { return r.PageP99 },
 		"agent_fsyncs":        func(r *Results) *float64 { return r.AgentFsyncs },
 		"audit_verify_rss_mb": func(r *Results) *float64 { return r.VerifyRSS },
+		"audit_ship_per_s":    func(r *Results) *float64 { return r.AuditShip },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -76,7 +77,7 @@ func TestResultsHaveTheNamedFields(t *testing.T) {
 	}
 	for _, name := range []string{
 		"per_host_overhead_ms", "agent_fsyncs", "server_commits", "serial_20_hosts_s", "hosts_10000_s", "server_rss_mb", "agent_rss_mb",
-		"server_start_ms", "page_p99_ms", "event_to_browser_ms", "jvm_dump_ms", "audit_verify_10m_s", "audit_verify_rss_mb", "baselines",
+		"server_start_ms", "page_p99_ms", "event_to_browser_ms", "jvm_dump_ms", "audit_ship_per_s", "audit_verify_10m_s", "audit_verify_rss_mb", "baselines",
 	} {
 		if v, ok := got[name]; !ok || name != "baselines" && string(v) != "null" {
 			t.Errorf("%s is %q in an empty result", name, v)

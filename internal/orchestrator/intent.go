@@ -3,8 +3,10 @@ package orchestrator
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/store"
 )
 
 // Trail knows how far what was recorded of a run has come on its way to the
@@ -72,21 +74,10 @@ func (l *loop) secure(ctx context.Context, run restart.Run) {
 	l.waits++
 	asked := l.waits
 	l.mu.Unlock()
+	run.Tasks = nil // the loop's own
 	l.wg.Go(func() {
 		defer cancel()
-		err := l.o.cfg.Trail.Secure(sctx, run.ID)
-		now, why := intentHolds, ""
-		switch {
-		case err == nil:
-		case restart.CodeOf(err) == restart.CodeAuditBacklog:
-			now, why = intentLate, plainly(err)
-		default:
-			if sctx.Err() == nil {
-				l.o.log.Warn("find out whether an intent is in the log; trying again", "run_id", run.ID, "error", err)
-				l.o.sleep(sctx, l.o.cfg.Poll, nil)
-			}
-			now = intentDue
-		}
+		now, why := l.ask(sctx, run)
 		l.mu.Lock()
 		if l.waits == asked { // else the run was paused meanwhile, and there is another intent
 			l.intent, l.backlog = now, why
@@ -94,6 +85,62 @@ func (l *loop) secure(ctx context.Context, run restart.Run) {
 		l.mu.Unlock()
 		l.nudge()
 	})
+}
+
+// ask waits for the trail, and tells what that gave.
+func (l *loop) ask(ctx context.Context, run restart.Run) (intentState, string) {
+	said := l.sayThatItWaits(ctx, run)
+	err := l.o.cfg.Trail.Secure(ctx, run.ID)
+	told := said()
+	switch {
+	case err == nil:
+		if told || run.Explanation != "" { // by the server that had the run before, perhaps
+			l.explain(ctx, run, "")
+		}
+		return intentHolds, ""
+	case restart.CodeOf(err) == restart.CodeAuditBacklog:
+		return intentLate, plainly(err)
+	}
+	if ctx.Err() == nil {
+		l.o.log.Warn("find out whether an intent is in the log; trying again", "run_id", run.ID, "error", err)
+		l.o.sleep(ctx, l.o.cfg.Poll, nil)
+	}
+	return intentDue, ""
+}
+
+// quickly is how soon the log has an intent, as a rule: a run that waits longer
+// says what it waits for.
+const quickly = time.Second
+
+// sayThatItWaits explains a run once it has waited for the log for a while. The
+// answer ends that, and tells whether it was said.
+func (l *loop) sayThatItWaits(ctx context.Context, run restart.Run) (end func() bool) {
+	ctx, cancel := context.WithCancel(ctx)
+	saying, told := newCrew(l.o.cfg.Clock, 0), false
+	saying.Go(func() {
+		if l.o.sleep(ctx, quickly, nil) {
+			told = true
+			l.explain(ctx, run, "no host is touched before the log has the intent of this run")
+		}
+	})
+	return func() bool {
+		cancel()
+		saying.Wait()
+		return told
+	}
+}
+
+// explain says of a running run what it waits for; "" = nothing any more.
+func (l *loop) explain(ctx context.Context, run restart.Run, why string) {
+	_, err := l.o.cfg.Runs.Apply(ctx, store.Change{
+		RunID: run.ID, Fence: new(l.fence()), At: l.o.cfg.Clock.Now().UTC(),
+		Run: &store.RunChange{From: []restart.RunState{restart.RunRunning}, Explanation: why, Explained: true},
+	})
+	if err == nil {
+		l.o.cfg.Changed(run.ID)
+	} else if ctx.Err() == nil {
+		l.o.log.Debug("say what a run waits for", "run_id", run.ID, "error", err)
+	}
 }
 
 // intentOver makes the next host wait for the next intent: the run is paused,

@@ -66,6 +66,9 @@ func TestNoHostIsTouchedBeforeTheLogHasTheIntent(t *testing.T) {
 		t.Errorf("asked for %s", id)
 	}
 	untouched("on its way")
+	b.wait(run.ID, "the run to say what it waits for", func(r restart.Run) bool {
+		return r.State == restart.RunRunning && r.Explanation == "no host is touched before the log has the intent of this run"
+	})
 	log.answers <- errors.New("the database does not answer") // it is asked again
 	<-log.asked
 	untouched("not found out")
@@ -79,7 +82,9 @@ func TestNoHostIsTouchedBeforeTheLogHasTheIntent(t *testing.T) {
 	<-log.asked
 	untouched("resumed")
 	log.answers <- nil
-	b.until(run.ID, restart.RunCompleted)
+	if got = b.until(run.ID, restart.RunCompleted); got.Explanation != "" {
+		t.Errorf("it still says %q", got.Explanation)
+	}
 	if dumps.rounds.Load() != 1 || b.agents.sent() != 2 || log.asks != 3 {
 		t.Errorf("%d rounds, %d tasks, the log asked %d times", dumps.rounds.Load(), b.agents.sent(), log.asks)
 	}

@@ -142,6 +142,7 @@ var saidRuns = map[string]string{
 	"when it is over, start a run over what is left: restartilka retry %s --reason TEXT":        "когда он закончится, начните запуск на том, что осталось: restartilka retry %s --reason ТЕКСТ",
 
 	// the remote log
+	"no host is touched before the log has the intent of this run":                                                                    "ни один хост не затрагивается, пока намерение этого запуска не принял журнал",
 	"the log has not taken the intent of this run within %s":                                                                          "журнал не принял намерение этого запуска за %s",
 	"the log has not taken the intent of this run within %s: server %s has recorded it, and not shipped it":                           "журнал не принял намерение этого запуска за %s: его записал и не передал сервер %s",
 	"the log takes no records: what was recorded %s ago is still here alone":                                                          "журнал не принимает записи: то, что записано %s назад, пока только здесь",
