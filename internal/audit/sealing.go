@@ -39,29 +39,29 @@ func (t *Trail) Seal(ctx context.Context) error {
 // seal puts a seal behind the chain, where one is due. It has a transaction of
 // its own: one that is lost with its server is made at the next start, and
 // nothing is ever sealed that was not placed.
-func (t *Trail) seal(ctx context.Context) (placed int, err error) {
+func (t *Trail) seal(ctx context.Context) error {
 	s := t.sealer
 	now := time.Now()
 	if !s.due(now) {
-		return 0, nil
+		return nil
 	}
-	err = t.store.Seal(ctx, t.source, func(head Head, last *Record) []Record {
-		if head.Seq == 0 {
+	made := false
+	err := t.store.Seal(ctx, t.source, func(head Head, last *Record) []Record {
+		made = head.Seq > 0
+		if !made {
 			return nil // there is nothing to sign yet
 		}
-		records := s.records(head, last, now, t)
-		placed = len(records)
-		return records
+		return s.records(head, last, now, t)
 	})
-	if err != nil || placed == 0 {
-		return 0, err
+	if err != nil || !made {
+		return err
 	}
 	s.asked.Store(false)
 	s.next, s.placed = now.Add(sealEvery), 0
 	for _, shipper := range t.shippers {
 		signal(shipper.wake)
 	}
-	return placed, nil
+	return nil
 }
 
 // records gives the linked records that seal all up to head: before the seal

@@ -309,10 +309,8 @@ func (t *Trail) sequenceAll(ctx context.Context) (placed int, err error) {
 		if t.sealer != nil {
 			t.sealer.placed += n
 		}
-		sealed, err := t.seal(ctx)
-		placed += sealed
-		if err != nil {
-			return placed, err
+		if err := t.seal(ctx); err != nil {
+			return err
 		}
 		if n < t.batch {
 			return placed, nil
