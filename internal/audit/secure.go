@@ -59,8 +59,7 @@ func (t *Trail) Secure(ctx context.Context, run string) error {
 		err = t.secureElsewhere(late, run)
 	}
 	if err != nil && late.Err() != nil && ctx.Err() == nil && !errors.Is(err, errStopped) {
-		var other *unshipped
-		if errors.As(err, &other) {
+		if other, ok := errors.AsType[*unshipped](err); ok {
 			return t.need.backlog("the log has not taken the intent of this run within %s: server %s has recorded it, and not shipped it", t.need.Deadline, other.source)
 		}
 		return t.need.backlog("the log has not taken the intent of this run within %s", t.need.Deadline)

@@ -228,14 +228,11 @@ func (t *Trail) pass(ctx context.Context) (Head, error) {
 func (t *Trail) sequence(ctx context.Context) {
 	retry := newBackoff()
 	var flushing []chan struct{}
-	untold := true // that the chain may have come further
 	for {
 		began := time.Now()
-		n, err := t.sequenceAll(ctx)
-		untold = untold || n > 0
-		if err == nil && untold {
+		err := t.sequenceAll(ctx)
+		if err == nil {
 			err = t.note(ctx, began)
-			untold = err != nil
 		}
 		if ctx.Err() != nil {
 			return
@@ -277,7 +274,8 @@ func (t *Trail) sequence(ctx context.Context) {
 	}
 }
 
-// note tells those who wait how far the chain has come, after a pass.
+// note tells those who wait how far the chain has come, after a pass, whoever
+// has put records behind its head.
 func (t *Trail) note(ctx context.Context, began time.Time) error {
 	if t.spool.level == "" {
 		return nil
@@ -291,16 +289,15 @@ func (t *Trail) note(ctx context.Context, began time.Time) error {
 	return nil
 }
 
-func (t *Trail) sequenceAll(ctx context.Context) (placed int, err error) {
+func (t *Trail) sequenceAll(ctx context.Context) error {
 	for {
 		n, err := t.store.Sequence(ctx, t.source, t.batch, func(head Head, r *Record) {
 			head.Source = t.source
 			r.Link(head)
 		})
 		if err != nil {
-			return placed, err
+			return err
 		}
-		placed += n
 		if n > 0 {
 			for _, s := range t.shippers {
 				signal(s.wake)
@@ -313,7 +310,7 @@ func (t *Trail) sequenceAll(ctx context.Context) (placed int, err error) {
 			return err
 		}
 		if n < t.batch {
-			return placed, nil
+			return nil
 		}
 	}
 }

@@ -239,7 +239,7 @@ func (l *ledger) put(p *process, task string, s protocol.Submission) {
 	l.runOf[task] = w.runOfTask(task)
 	first := !l.sent[task]
 	l.sent[task] = true
-	if first {
+	if first && w.now-p.thawed > obeyed { // else it may have lost the run while it was frozen, and the host knows
 		l.logged(w.run(l.runOf[task]), "sent a task")
 	}
 	var e protocol.Envelope

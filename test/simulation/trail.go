@@ -42,14 +42,12 @@ func newTrail(w *world) *trail {
 func (t *trail) committed(c store.Change) {
 	w := t.w
 	t.ship()
-	source := ""
+	by := w.anyServer()
 	if w.asking != nil {
-		source = w.serverOf(w.asking).name
-	} else {
-		source = w.anyServer().name
+		by = w.serverOf(w.asking)
 	}
 	for _, r := range c.Records {
-		t.records[source] = append(t.records[source], recorded{run: c.RunID, intent: r.Intent(), at: w.now})
+		t.records[by.name] = append(t.records[by.name], recorded{run: c.RunID, intent: r.Intent(), at: w.now})
 	}
 }
 
