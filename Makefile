@@ -62,6 +62,7 @@ test: deps build lint ## everything, after installing what it needs: lint, all t
 .PHONY: deps
 deps: ## install the Debian packages that the tests need; asks first at a terminal
 	@scripts/deps.sh
+	@scripts/syslog-ng.sh
 
 .PHONY: lint
 lint: $(LINT) ## golangci-lint over the Go code, shellcheck over the scripts

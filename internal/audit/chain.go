@@ -29,6 +29,13 @@ func newChain(source string, spare *int) *chain {
 	return &chain{report: SourceReport{Source: source}, seen: newSharedWindow(verifyWindow, spare)}
 }
 
+// begin has the chain go on behind a record that lies elsewhere.
+func (c *chain) begin(h Head) {
+	c.last, c.hash = place{h.Epoch, h.Seq}, digestOf([]byte(h.Hash))
+	c.seen.put(c.last, link{hash: c.hash})
+	c.report.From = h.Seq
+}
+
 // add takes an intact record.
 func (c *chain) add(v *verifier, e *entry) {
 	p := e.place
@@ -107,7 +114,7 @@ func (c *chain) late(v *verifier, e *entry) {
 // goes on behind a record that the trail had left behind.
 func (c *chain) fork(v *verifier, e *entry) {
 	p := e.place
-	lost := c.last.seq - p.seq + 1
+	lost := c.last.seq - max(p.seq-1, c.report.From)
 	c.report.Superseded += lost
 	c.report.Stored -= lost
 	// The backup may be from before an earlier restore.

@@ -5,7 +5,7 @@ import "testing"
 // What is believed of a sink by its name, in another server's cursors, is what
 // such a sink promises.
 func TestKindsHaveTheLevelOfTheirSinks(t *testing.T) {
-	sinks := map[string]Sink{"file": &File{}, "syslog": &Syslog{}, "relp": &Relp{}, "http": &HTTP{}}
+	sinks := map[string]Sink{"file": &File{}, "syslog": &Syslog{}, "relp": &Relp{}, "http": &HTTP{}, "receiver": &Receiver{}}
 	for name, k := range kinds {
 		s, ok := sinks[name]
 		if !ok || s.Level() != k.level {

@@ -93,6 +93,7 @@ const (
 	AuditSealed          Action = "audit.sealed"      // a signature over all before it, at least once a minute: see Seal
 	AuditKeyChanged      Action = "audit.key_changed" // another key seals from here on: see KeyChange
 	AuditExported        Action = "audit.exported"    // records were given out as a file: which, and how many; a refusal has an outcome
+	AuditExpired         Action = "audit.expired"     // the server has deleted its own copy of old records: see Expiry
 )
 
 // Record is one line of the audit trail. Until Link has been called it has no

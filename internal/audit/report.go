@@ -27,6 +27,7 @@ type Report struct {
 type SourceReport struct {
 	Source      string `json:"source"`
 	Generated   int64  `json:"generated"`            // as the head says: the given one, or else the furthest record
+	From        int64  `json:"from,omitempty"`       // it was said to begin behind this record; those up to it were not looked for
 	Stored      int64  `json:"stored"`               // different records of the chain that are there
 	Missing     int64  `json:"missing"`              // records in gaps, and behind the end where the head is known
 	Gaps        []Gap  `json:"gaps,omitempty"`       // the first hundred
@@ -124,6 +125,9 @@ func (r Report) Write(w io.Writer) error {
 		}
 		fmt.Fprintf(&b, "%s: generated %d, stored %d, missing %d, gaps %d, duplicates %d, reordered %d, changed %d, head %s\n",
 			s.Source, s.Generated, s.Stored, s.Missing, len(s.Gaps), s.Duplicates, s.Reordered, s.Changed, head)
+		if s.From > 0 {
+			fmt.Fprintf(&b, "%s: begins behind record %d, as was given; records up to that were NOT looked for\n", s.Source, s.From)
+		}
 		if s.Restores > 0 {
 			fmt.Fprintf(&b, "%s: a backup was restored %s; %d records are of what was lost by it\n", s.Source, times(s.Restores), s.Superseded)
 		}

@@ -48,7 +48,10 @@ type Settings struct {
 	Deadline time.Duration `yaml:"deadline" json:"deadline"` // 0 = 10s; how long that is waited for; 1s to 5m
 	Spool    SpoolSettings `yaml:"spool" json:"spool"`       // what may wait here for the log
 	Key      string        `yaml:"key" json:"key"`           // file of the key that seals the trail; "" = it is not sealed
-	Sinks    []SinkConfig  `yaml:"sinks" json:"sinks"`
+	// Keep is after how long the database may forget a record that every sink has,
+	// and that is sealed; 0 = never. 30d to 7320d.
+	Keep  restart.Days `yaml:"keep" json:"keep"`
+	Sinks []SinkConfig `yaml:"sinks" json:"sinks"`
 }
 
 // SinkConfig describes one sink. Which settings are needed depends on the kind.
@@ -105,6 +108,9 @@ func (s Settings) Check() error {
 			return restart.Errorf(restart.CodeInvalid, "audit.sinks, number %d: %s is there twice", i+1, restart.Quote(place)).WithHint("remove one of the two")
 		}
 		seen[place] = true
+	}
+	if err := s.checkKeep(); err != nil {
+		return err
 	}
 	_, err := s.Need()
 	return err

@@ -45,7 +45,11 @@ type Config struct {
 	// it asks for more, or a limit is to be held.
 	Need   Need
 	Ledger Ledger
-	Logger *slog.Logger
+	// Keep is after how long Expirer deletes what every sink has; 0 = nothing
+	// expires.
+	Keep    time.Duration
+	Expirer Expirer
+	Logger  *slog.Logger
 	// Poll is how often the database is asked without a Wake, for what other
 	// programs have committed; 2 s by default.
 	Poll time.Duration
@@ -78,6 +82,8 @@ type Trail struct {
 	stopped  chan struct{}      // closed at the end of Run
 	shippers []*shipper
 	sealer   *sealer // nil = the trail is not sealed
+	keep     time.Duration
+	expirer  Expirer
 	need     Need
 	ledger   Ledger
 	reach    *reach
@@ -139,7 +145,7 @@ func New(c Config) (*Trail, error) {
 	t := &Trail{
 		store: c.Store, source: c.Source, logger: c.Logger, poll: c.Poll, batch: c.Batch,
 		wake: make(chan struct{}, 1), requests: make(chan chan struct{}), stopped: make(chan struct{}),
-		need: c.Need, ledger: c.Ledger, reach: newReach(c.Need), spool: newSpool(c.Need, c.Sinks),
+		need: c.Need, ledger: c.Ledger, reach: newReach(c.Need), spool: newSpool(c.Need, c.Sinks), keep: c.Keep, expirer: c.Expirer,
 	}
 	if c.Ledger == nil {
 		t.spool.level = ""
@@ -164,6 +170,9 @@ func (t *Trail) Run(ctx context.Context) {
 	var running sync.WaitGroup
 	running.Go(func() { t.sequence(ctx) })
 	running.Go(func() { t.measure(ctx) })
+	if t.keep > 0 && t.expirer != nil && len(t.shippers) > 0 {
+		running.Go(func() { t.expire(ctx) })
+	}
 	for _, s := range t.shippers {
 		running.Go(func() { s.run(ctx) })
 	}

@@ -29,6 +29,9 @@ type VerifyOptions struct {
 	Sources []string
 	// Heads are where sources' chains really stand.
 	Heads []Head
+	// From are the records behind which sources' trails begin here: those before
+	// have expired, or lie elsewhere. Without it a chain begins with record 1.
+	From []Head
 }
 
 // Verify reads one trail as VerifyInputs does.
@@ -73,6 +76,7 @@ type verifier struct {
 	trusted map[pubkey]bool
 	wanted  map[string]bool // sources; empty = all
 	now     time.Time
+	from    map[string]Head // by source, where they do not begin with record 1
 }
 
 // tally counts what an input holds.
@@ -99,7 +103,7 @@ type found struct {
 }
 
 func newVerifier(inputs []Input, o VerifyOptions) *verifier {
-	v := &verifier{chains: map[string]*chain{}, spare: spareLinks, now: o.Now, trusted: map[pubkey]bool{}, wanted: map[string]bool{}}
+	v := &verifier{chains: map[string]*chain{}, spare: spareLinks, now: o.Now, trusted: map[pubkey]bool{}, wanted: map[string]bool{}, from: map[string]Head{}}
 	for _, in := range inputs {
 		v.inputs = append(v.inputs, tally{name: restart.Escape(in.Name)})
 	}
@@ -108,6 +112,9 @@ func newVerifier(inputs []Input, o VerifyOptions) *verifier {
 	}
 	for _, s := range o.Sources {
 		v.wanted[s] = true
+	}
+	for _, h := range o.From {
+		v.from[h.Source] = h
 	}
 	return v
 }
@@ -207,6 +214,9 @@ func (v *verifier) entry(e *entry) {
 			return
 		}
 		c = newChain(e.source, &v.spare)
+		if from, ok := v.from[e.source]; ok {
+			c.begin(from)
+		}
 		v.chains[e.source] = c
 	}
 	c.add(v, e)

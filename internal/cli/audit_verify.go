@@ -18,7 +18,7 @@ import (
 const thisMoment = "now"
 
 func auditVerifyCommand() *cobra.Command {
-	var keys, heads []string
+	var keys, heads, from []string
 	var o audit.VerifyOptions
 	var now string
 	var hosts hostsFlags
@@ -50,7 +50,10 @@ have, and what either has changed since.`,
 			if o.Now, err = parseNow(now); err != nil {
 				return usage(err)
 			}
-			if o.Heads, err = parseHeads(heads); err != nil {
+			if o.Heads, err = parseHeads("--head", heads); err != nil {
+				return usage(err)
+			}
+			if o.From, err = parseHeads("--from", from); err != nil {
 				return usage(err)
 			}
 			return verifyAudit(cmd, args, o, hosts)
@@ -62,6 +65,7 @@ have, and what either has changed since.`,
 	f.Lookup("now").NoOptDefVal = thisMoment
 	f.StringArrayVar(&o.Sources, "source", nil, "only this server may be in the trail; again for more")
 	f.StringArrayVar(&heads, "head", nil, "where a source's chain ends, SOURCE:EPOCH:SEQ:HASH; again for more")
+	f.StringArrayVar(&from, "from", nil, "the record behind which a source's trail begins here, SOURCE:EPOCH:SEQ:HASH, as those before lie elsewhere or have expired; again for more")
 	hosts.add(cmd)
 	return cmd
 }
@@ -123,11 +127,11 @@ func parseNow(s string) (time.Time, error) {
 }
 
 // parseHeads reads SOURCE:EPOCH:SEQ:HASH; a host's source has a colon itself.
-func parseHeads(texts []string) (heads []audit.Head, err error) {
+func parseHeads(flag string, texts []string) (heads []audit.Head, err error) {
 	for _, text := range texts {
 		parts := strings.Split(text, ":")
 		n := len(parts)
-		bad := restart.Errorf(restart.CodeInvalid, "--head: %s is not SOURCE:EPOCH:SEQ:HASH", restart.Quote(text)).WithHint("such as main:1:3605:9f2c…, the hash in full")
+		bad := restart.Errorf(restart.CodeInvalid, "%s: %s is not SOURCE:EPOCH:SEQ:HASH", flag, restart.Quote(text)).WithHint("such as main:1:3605:9f2c…, the hash in full")
 		if n < 4 {
 			return nil, bad
 		}

@@ -2,8 +2,6 @@ package server
 
 import (
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/archive"
@@ -64,36 +62,8 @@ func (m *meters) dumpKept(runtime dump.Runtime, origin store.DumpOrigin) {
 
 const unknownRuntime = "unknown"
 
-// Days is a time that may be written in days: 30d, or 12h.
-type Days time.Duration
-
-// UnmarshalText reads it.
-func (d *Days) UnmarshalText(b []byte) error {
-	text := string(b)
-	if days, ok := strings.CutSuffix(text, "d"); ok {
-		n, err := strconv.ParseUint(days, 10, 16)
-		*d = Days(time.Duration(n) * 24 * time.Hour)
-		if err == nil {
-			return nil
-		}
-	}
-	v, err := time.ParseDuration(text)
-	if err != nil {
-		return restart.Errorf(restart.CodeInvalid, "%s is no time", restart.Quote(text)).WithHint("such as 30d or 12h")
-	}
-	*d = Days(v)
-	return nil
-}
-
-// MarshalText writes whole days as days.
-func (d Days) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
-
-func (d Days) String() string {
-	if day := Days(24 * time.Hour); d%day == 0 {
-		return strconv.Itoa(int(d/day)) + "d"
-	}
-	return time.Duration(d).String()
-}
+// Days is a time that may be written in days.
+type Days = restart.Days
 
 // Bytes is a size that may be written with a unit.
 type Bytes = restart.Bytes

@@ -137,7 +137,7 @@ func (s *Server) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if s.trail, err = audit.New(audit.Config{Store: s.store, Source: s.cfg.Name, Sinks: sinks, Key: auditKey, Need: need, Ledger: s.store, Logger: s.log}); err != nil {
+	if s.trail, err = audit.New(audit.Config{Store: s.store, Source: s.cfg.Name, Sinks: sinks, Key: auditKey, Need: need, Ledger: s.store, Keep: time.Duration(s.cfg.Audit.Keep), Expirer: s.store, Logger: s.log}); err != nil {
 		return err
 	}
 	if s.door, err = s.newDoor(); err != nil {

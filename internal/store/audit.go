@@ -262,14 +262,12 @@ func (s *Store) AuditHead(ctx context.Context, source string) (head audit.Head, 
 	return head, err
 }
 
-// Cursor returns the number of the last record of source that sink has taken; 0 = none.
+// Cursor returns the number of the last record of source that sink has taken, or
+// that has expired: a sink that comes later begins with what is here. 0 = none.
 func (s *Store) Cursor(ctx context.Context, sink, source string) (seq int64, err error) {
 	err = s.read(ctx, "read cursor", func(ctx context.Context, t tx) error {
-		err := t.row(ctx, "SELECT seq FROM audit_cursors WHERE sink = ? AND source = ?", sink, source).Scan(&seq)
-		if errors.Is(err, sql.ErrNoRows) {
-			return nil
-		}
-		return err
+		return t.row(ctx, `SELECT COALESCE(MAX(seq), 0) FROM (SELECT seq FROM audit_cursors WHERE sink = ? AND source = ?
+			UNION ALL SELECT expired FROM audit_heads WHERE source = ?) AS reached`, sink, source, source).Scan(&seq)
 	})
 	return seq, err
 }

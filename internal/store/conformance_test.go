@@ -82,6 +82,7 @@ func Exercise(t *testing.T, newDSN storetest.NewDSN) {
 		"audit sequence":              exerciseSequence,
 		"audit sequence race":         exerciseSequenceRace,
 		"audit seal":                  exerciseSeal,
+		"audit expiry":                exerciseRecordsExpire,
 		"audit cursors":               exerciseCursors,
 		"audit reach":                 exerciseReach,
 		"hosts in hand":               exerciseHostsInHand,

@@ -401,8 +401,9 @@ func inOrder(m map[string]*store.Tally) []store.Tally {
 	return out
 }
 
-// before0014 takes back what migration 0014 has made.
+// before0014 takes back what migrations 0014 and 0015 have made.
 var before0014 = []string{
+	"ALTER TABLE audit_heads DROP COLUMN expired",
 	"DROP INDEX audit_run", "DROP INDEX audit_actor", "DROP INDEX audit_action", "DROP INDEX audit_service", "DROP INDEX audit_area", "DROP INDEX audit_host", "DROP INDEX audit_environment",
 	"DROP INDEX audit_all", "DROP INDEX audit_happened",
 	"CREATE INDEX audit_run ON audit_records (run_id, id)", "CREATE INDEX audit_actor ON audit_records (actor, id)", "CREATE INDEX audit_action ON audit_records (action, id)", "CREATE INDEX audit_service ON audit_records (service, id)",

@@ -67,6 +67,7 @@ var phrases = map[audit.Action]Text{
 	audit.ScenarioWithdrawn:    {"Version of a scenario ended", "Версия сценария отозвана"},
 	audit.DumpViewed:           {"Thread dump looked at", "Просмотрен дамп потоков"},
 	audit.DumpUploaded:         {"Thread dump put in from a file", "Загружен файл с дампом потоков"},
+	audit.DumpExpired:          {"Old thread dumps dropped, as configured", "Старые дампы потоков удалены, как настроено"},
 	audit.DumpDeleted:          {"Thread dump deleted", "Дамп потоков удалён"},
 	audit.SignIn:               {"Signed in", "Вход"},
 	audit.SignInRefused:        {"Sign-in refused", "Во входе отказано"},
@@ -81,14 +82,15 @@ var phrases = map[audit.Action]Text{
 	audit.PasswordChanged:      {"Password changed", "Пароль изменён"},
 	audit.ServerStarted:        {"Server started", "Сервер запущен"},
 	audit.ServerStopped:        {"Server stopped", "Сервер остановлен"},
+	audit.ServerBackedUp:       {"Backup of the database taken", "Снята резервная копия базы"},
 	audit.ServerRestored:       {"Database restored from a backup", "База восстановлена из резервной копии"},
 	audit.ConfigChanged:        {"Configuration changed", "Конфигурация изменена"},
 	audit.RulesChanged:         {"Other rules of rights are in force", "Действуют другие правила доступа"},
 	audit.RulesRefused:         {"A file of rules can't be used", "Файл правил не годится"},
 	audit.AuditExported:        {"Records of the trail given out as a file", "Записи журнала выгружены в файл"},
-	"audit.sealed":             {"Seal: the trail is whole up to here", "Печать: до этого места журнал цел"},
-	"audit.key_changed":        {"The seals have another key from here on", "Дальше печати ставятся другим ключом"},
-	"audit.expired":            {"Old records were deleted here, as configured", "Старые записи здесь удалены, как настроено"},
+	audit.AuditSealed:          {"Seal: the trail is whole up to here", "Печать: до этого места журнал цел"},
+	audit.AuditKeyChanged:      {"The seals have another key from here on", "Дальше печати ставятся другим ключом"},
+	audit.AuditExpired:         {"Old records were deleted here, as configured", "Старые записи здесь удалены, как настроено"},
 }
 
 // Phrase says what a record is about; of an action that only a later version

@@ -1,5 +1,5 @@
-// Package audittest gives tests a real remote log server: rsyslogd, with a
-// folder, an authority and a loopback port of its own.
+// Package audittest gives tests a real remote log server: rsyslogd or syslog-ng,
+// with a folder, an authority and a loopback port of its own.
 package audittest
 
 import (
@@ -34,15 +34,18 @@ type T interface {
 	Skipf(format string, args ...any) // does not return
 }
 
-// Rsyslog is a real rsyslogd that writes what it gets over TLS into one file.
+// Rsyslog is a real rsyslogd, or another program in its place, that writes what
+// it gets over TLS into one file.
 type Rsyslog struct {
 	CA      *pki.CA
 	Address string // HOST:PORT
 
-	t       T
-	dir     string
-	process *exec.Cmd
-	ended   chan struct{}
+	t           T
+	dir         string
+	command     []string
+	environment []string // nil = this program's
+	process     *exec.Cmd
+	ended       chan struct{}
 }
 
 // NewRsyslog prepares a receiver with one of rsyslog's own templates; Start
@@ -80,6 +83,20 @@ func newRsyslog(t T, template, module, packages, input string) *Rsyslog {
 	if found, _ := filepath.Glob("/usr/lib/*/rsyslog/" + module + ".so"); len(found) == 0 {
 		needs(t, packages)
 	}
+	r := prepare(t)
+	r.Write("rsyslog.conf", fmt.Appendf(nil, `
+global(workDirectory="%[1]s" defaultNetstreamDriver="gtls" defaultNetstreamDriverCAFile="%[1]s/ca.crt"
+       defaultNetstreamDriverCertFile="%[1]s/logs.crt" defaultNetstreamDriverKeyFile="%[1]s/logs.key")
+`+input+`
+action(type="omfile" file="%[1]s/stored.log" template="%[3]s" fileCreateMode="0600")
+`, r.dir, r.port(), template))
+	return r
+}
+
+// prepare makes folder, port and certificates of a receiver. Its command is that
+// of rsyslogd.
+func prepare(t T) *Rsyslog {
+	t.Helper()
 	r := &Rsyslog{t: t, dir: t.TempDir()}
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	r.must(err)
@@ -92,16 +109,15 @@ func newRsyslog(t T, template, module, packages, input string) *Rsyslog {
 	r.Write("ca.crt", r.CA.CertPEM())
 	r.Write("logs.crt", cert)
 	r.Write("logs.key", key)
-	_, port, err := net.SplitHostPort(r.Address)
-	r.must(err)
-	r.Write("rsyslog.conf", fmt.Appendf(nil, `
-global(workDirectory="%[1]s" defaultNetstreamDriver="gtls" defaultNetstreamDriverCAFile="%[1]s/ca.crt"
-       defaultNetstreamDriverCertFile="%[1]s/logs.crt" defaultNetstreamDriverKeyFile="%[1]s/logs.key")
-`+input+`
-action(type="omfile" file="%[1]s/stored.log" template="%[3]s" fileCreateMode="0600")
-`, r.dir, port, template))
+	r.command = []string{"rsyslogd", "-n", "-f", r.path("rsyslog.conf"), "-i", r.path("rsyslogd.pid")}
 	t.Cleanup(func() { r.Stop(unix.SIGTERM) })
 	return r
+}
+
+func (r *Rsyslog) port() string {
+	_, port, err := net.SplitHostPort(r.Address)
+	r.must(err)
+	return port
 }
 
 // needs ends a test that lacks a Debian package: in CI as a failure.
@@ -142,8 +158,8 @@ func (r *Rsyslog) Start() {
 	log, err := os.OpenFile(r.path("rsyslogd.out"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	r.must(err)
 	defer log.Close()
-	r.process = exec.CommandContext(context.WithoutCancel(r.t.Context()), "rsyslogd", "-n", "-f", r.path("rsyslog.conf"), "-i", r.path("rsyslogd.pid"))
-	r.process.Stdout, r.process.Stderr = log, log
+	r.process = exec.CommandContext(context.WithoutCancel(r.t.Context()), r.command[0], r.command[1:]...)
+	r.process.Env, r.process.Stdout, r.process.Stderr = r.environment, log, log
 	r.must(r.process.Start())
 	r.ended = make(chan struct{})
 	go func() {
@@ -163,7 +179,7 @@ func (r *Rsyslog) Start() {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			r.t.Fatalf("rsyslogd does not listen:\n%s", r.Said())
+			r.t.Fatalf("%s does not listen:\n%s", r.command[0], r.Said())
 		}
 	}
 }
