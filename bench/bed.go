@@ -70,6 +70,9 @@ func (b *bed) Fatalf(format string, args ...any) { b.Fatal(fmt.Sprintf(format, a
 // Skip is for what a test could do without: a measurement can't.
 func (b *bed) Skip(args ...any) { b.Fatal(args...) }
 
+// Skipf is Skip with a format.
+func (b *bed) Skipf(format string, args ...any) { b.Fatalf(format, args...) }
+
 // pause waits, or gives up with the measurement's context.
 func (b *bed) pause(d time.Duration) {
 	select {

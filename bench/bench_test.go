@@ -33,6 +33,7 @@ func TestEachMeasurementWorks(t *testing.T) {
 		"hosts_10000_s":       func(r *Results) *float64 { return r.Hosts10000 },
 		"page_p99_ms":         func(r *Results) *float64 { return r.PageP99 },
 		"agent_fsyncs":        func(r *Results) *float64 { return r.AgentFsyncs },
+		"audit_ship_per_s":    func(r *Results) *float64 { return r.AuditShip },
 		"audit_verify_rss_mb": func(r *Results) *float64 { return r.VerifyRSS },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -76,7 +77,7 @@ func TestResultsHaveTheNamedFields(t *testing.T) {
 	}
 	for _, name := range []string{
 		"per_host_overhead_ms", "agent_fsyncs", "server_commits", "serial_20_hosts_s", "hosts_10000_s", "server_rss_mb", "agent_rss_mb",
-		"server_start_ms", "page_p99_ms", "event_to_browser_ms", "jvm_dump_ms", "audit_verify_10m_s", "audit_verify_rss_mb", "baselines",
+		"server_start_ms", "page_p99_ms", "event_to_browser_ms", "jvm_dump_ms", "audit_ship_per_s", "audit_verify_10m_s", "audit_verify_rss_mb", "baselines",
 	} {
 		if v, ok := got[name]; !ok || name != "baselines" && string(v) != "null" {
 			t.Errorf("%s is %q in an empty result", name, v)

@@ -54,7 +54,7 @@ type sizes struct {
 	tries    int  // of each baseline
 	threads  int  // of the JVM
 	viewers  int  // of one run's page at once
-	records  int  // of an audit trail that is verified
+	records  int  // of an audit trail that is verified; a fiftieth of them is shipped
 	peers    bool // ansible too
 }
 
@@ -77,6 +77,7 @@ var groups = []group{
 	{[]string{"agent_fsyncs", "server_commits"}, (*session).count},
 	{[]string{"event_to_browser_ms"}, (*session).events},
 	{[]string{"hosts_10000_s", "server_rss_mb"}, (*session).scale},
+	{[]string{"audit_ship_per_s"}, (*session).ship},
 	{[]string{"page_p99_ms"}, (*session).pages},
 	{[]string{"audit_verify_10m_s", "audit_verify_rss_mb"}, (*session).verifyTrail},
 }

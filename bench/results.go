@@ -31,6 +31,7 @@ type Results struct {
 	JVMDump       *float64     `json:"jvm_dump_ms"`
 	VerifyTime    *float64     `json:"audit_verify_10m_s"`
 	VerifyRSS     *float64     `json:"audit_verify_rss_mb"`
+	AuditShip     *float64     `json:"audit_ship_per_s"`
 	Baselines     Baselines    `json:"baselines"`
 
 	Comparison *Comparison       `json:"comparison"`
@@ -126,6 +127,7 @@ func (r *Results) lines() []line {
 		{"jvm_dump_ms", 10, r.JVMDump},
 		{"audit_verify_10m_s", 120, r.VerifyTime},
 		{"audit_verify_rss_mb", 200, r.VerifyRSS},
+		{"audit_ship_per_s", 20_000, r.AuditShip},
 		{"baseline fork_exec_ms", 0, r.Baselines.ForkExec},
 		{"baseline fsync_ms", 0, r.Baselines.Fsync},
 		{"baseline ssh_ms", 0, r.Baselines.SSH},
@@ -134,17 +136,31 @@ func (r *Results) lines() []line {
 	} {
 		l := line{name: f.name, reached: "-"}
 		if f.goal > 0 {
-			l.goal = "≤ " + number(f.goal)
+			l.goal = bound(f.name) + " " + number(f.goal)
 		}
 		if f.reached != nil {
 			l.reached = number(*f.reached)
 			if f.goal > 0 {
-				l.ratio = fmt.Sprintf("%.2f", *f.reached/f.goal)
+				ratio := *f.reached / f.goal
+				if bound(f.name) == atLeast {
+					ratio = f.goal / *f.reached
+				}
+				l.ratio = fmt.Sprintf("%.2f", ratio)
 			}
 		}
 		out = append(out, l)
 	}
 	return out
+}
+
+const atLeast = "≥"
+
+// bound tells which way a goal points: what is counted a second is to be more.
+func bound(figure string) string {
+	if strings.HasSuffix(figure, "_per_s") {
+		return atLeast
+	}
+	return "≤"
 }
 
 // notes are the sentences below the table.
@@ -200,7 +216,12 @@ func (r *Results) inDocument(text string) (string, error) {
 	return b.String(), nil
 }
 
-func number(v float64) string { return strings.TrimSuffix(fmt.Sprintf("%.4g", v), ".0") }
+func number(v float64) string {
+	if math.Abs(v) >= 1000 {
+		return fmt.Sprintf("%.0f", v)
+	}
+	return strings.TrimSuffix(fmt.Sprintf("%.4g", v), ".0")
+}
 
 func seconds(v *float64) string {
 	if v == nil {

@@ -199,7 +199,7 @@ func TestContents(t *testing.T) {
 	file, dir, program := "-rw-r--r-- root/root", "drwxr-xr-x root/root", "-rwxr-xr-x root/root"
 	want := map[string]map[string]string{
 		"restartilka": {
-			"/usr/bin/restartilka": program, "/lib/systemd/system/restartilka.service": file, "/etc/restartilka": dir,
+			"/usr/bin/restartilka": program, "/lib/systemd/system/restartilka.service": file, "/lib/systemd/system/restartilka-receiver.service": file, "/etc/restartilka": dir,
 			"/usr/lib/sysusers.d/restartilka.conf": file, "/usr/share/man/man1/restartilka.1.gz": file, "/usr/share/man/man1/restartilka-server-init.1.gz": file,
 			"/usr/share/bash-completion/completions/restartilka": file, "/usr/share/zsh/vendor-completions/_restartilka": file,
 			"/usr/share/fish/vendor_completions.d/restartilka.fish": file, "/usr/share/restartilka/scenarios/systemd-restart.yaml": file,

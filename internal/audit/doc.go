@@ -9,6 +9,7 @@
 //	(unsequenced)                 seq, prev_hash,  ──►  syslog  RFC 5424 over TLS         level sent
 //	                              hash, in batches ──►  relp    the same, answered        level received
 //	                                               ──►  http    JSON lines, bulk          level received
+//	                                               ──►  receiver  ours, after its fsync   level stored
 //
 // A record is written in the transaction of the change that it tells of, so
 // there is never one without the other. Its place in the chain is given after
@@ -22,7 +23,7 @@
 // syslog acknowledges nothing, so Syslog can't promise more than "sent"; it
 // says how near to that it comes. Relp believes only an answer to the very
 // record, and HTTP in the format bulk one that tells of each; of lines, the
-// status of the request.
+// status of the request. Receiver's answer comes after an fsync on the other side.
 //
 // # Canonical bytes
 //

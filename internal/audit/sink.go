@@ -58,14 +58,14 @@ type Settings struct {
 
 // SinkConfig describes one sink. Which settings are needed depends on the kind.
 type SinkConfig struct {
-	Kind            string `yaml:"kind" json:"kind"`                                             // file | syslog | relp | http
+	Kind            string `yaml:"kind" json:"kind"`                                             // file | syslog | relp | http | receiver
 	Path            string `yaml:"path,omitempty" json:"path,omitempty"`                         // file: an absolute path
-	Address         string `yaml:"address,omitempty" json:"address,omitempty"`                   // syslog, relp: HOST:PORT; RFC 5425's port is 6514, RELP over TLS often has 2514
+	Address         string `yaml:"address,omitempty" json:"address,omitempty"`                   // syslog, relp, receiver: HOST:PORT; RFC 5425's port is 6514, RELP over TLS often has 2514, our receiver 6516
 	URL             string `yaml:"url,omitempty" json:"url,omitempty"`                           // http: https, or http to a loopback address
 	Format          string `yaml:"format,omitempty" json:"format,omitempty"`                     // http: lines | bulk
 	CredentialsFile string `yaml:"credentials_file,omitempty" json:"credentials_file,omitempty"` // http: file of what goes into the header Authorization
 	CA              string `yaml:"ca,omitempty" json:"ca,omitempty"`                             // remote: PEM file of the one CA that is believed
-	ServerName      string `yaml:"server_name,omitempty" json:"server_name,omitempty"`           // syslog, relp: name in the receiver's certificate; "" = the host of the address
+	ServerName      string `yaml:"server_name,omitempty" json:"server_name,omitempty"`           // syslog, relp, receiver: name in the receiver's certificate; "" = the host of the address
 	Certificate     string `yaml:"certificate,omitempty" json:"certificate,omitempty"`           // remote: PEM file, with key, where the receiver asks for one
 	Key             string `yaml:"key,omitempty" json:"key,omitempty"`                           // remote: PEM file
 	Facility        string `yaml:"facility,omitempty" json:"facility,omitempty"`                 // syslog, relp: local0 (default) … local7, auth, authpriv
@@ -89,10 +89,11 @@ type kind struct {
 // kinds is the table of sinks. A new one is one file and one line here, and
 // passes the package's Exercise suite.
 var kinds = map[string]kind{
-	"file":   {settings: []string{"path"}, check: checkFile, open: openFile},
-	"syslog": {settings: streamSettings, check: checkStream, open: openSyslog},
-	"relp":   {settings: streamSettings, check: checkStream, open: openRelp},
-	"http":   {settings: []string{"url", "format", "credentials_file", "ca", "certificate", "key"}, check: checkHTTP, open: openHTTP},
+	"file":     {settings: []string{"path"}, check: checkFile, open: openFile},
+	"syslog":   {settings: streamSettings, check: checkStream, open: openSyslog},
+	"relp":     {settings: streamSettings, check: checkStream, open: openRelp},
+	"receiver": {settings: receiverSettings, check: checkReceiver, open: openReceiver},
+	"http":     {settings: []string{"url", "format", "credentials_file", "ca", "certificate", "key"}, check: checkHTTP, open: openHTTP},
 }
 
 // Check tells whether the settings can be followed, without opening anything.

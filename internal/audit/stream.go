@@ -20,16 +20,22 @@ var streamSettings = []string{"address", "ca", "server_name", "certificate", "ke
 var streamDialer = net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}}
 
 func checkStream(c SinkConfig) error {
-	host, port, err := net.SplitHostPort(c.Address)
-	if err != nil || host == "" || port == "" {
-		return restart.Errorf(restart.CodeInvalid, "the address %s of a %s sink is not HOST:PORT", restart.Quote(c.Address), c.Kind).
-			WithHint("such as logs.example.com:6514")
+	if err := c.checkAddress("such as logs.example.com:6514"); err != nil {
+		return err
 	}
 	if err := c.checkTLS(); err != nil {
 		return err
 	}
-	_, err = newHeader(c.Facility)
+	_, err := newHeader(c.Facility)
 	return err
+}
+
+func (c SinkConfig) checkAddress(hint string) error {
+	host, port, err := net.SplitHostPort(c.Address)
+	if err != nil || host == "" || port == "" {
+		return restart.Errorf(restart.CodeInvalid, "the address %s of a %s sink is not HOST:PORT", restart.Quote(c.Address), c.Kind).WithHint("%s", hint)
+	}
+	return nil
 }
 
 // checkTLS wants a CA, and both halves of a certificate or none.

@@ -12,7 +12,7 @@ import (
 )
 
 func auditCommand() *cobra.Command {
-	return Parent("audit", "Read and verify the audit trail", auditTailCommand(), auditSearchCommand(), auditVerifyCommand())
+	return Parent("audit", "Read and verify the audit trail", auditTailCommand(), auditSearchCommand(), auditVerifyCommand(), auditReceiveCommand())
 }
 
 func auditTailCommand() *cobra.Command {

@@ -22,12 +22,13 @@ func auditVerifyCommand() *cobra.Command {
 	var o audit.VerifyOptions
 	var now string
 	cmd := &cobra.Command{
-		Use:   "verify FILE…",
+		Use:   "verify FILE|FOLDER…",
 		Short: "Verify a stored trail offline: gaps, changes, order, seals; exit code 1 where it is not whole",
 		Long: `Verify the trail as a log server has stored it, without any server: JSON lines,
 or lines of rsyslog's with the record in them, packed by gzip or not. Several
-files are the parts of one trail, the oldest first. It finds records that were
-deleted, changed, inserted or moved.
+files are the parts of one trail, the oldest first; a folder is the store of
+"restartilka audit receive", or one source's folder in it. It finds records that
+were deleted, changed, inserted or moved.
 
 With the server's public key (restartilka audit key) it finds a chain that was
 made anew with another key, and tells up to where records are sealed; with --now,
@@ -62,7 +63,7 @@ know though the trail is whole, such as a server that was killed, is a note.`,
 func verifyAudit(cmd *cobra.Command, paths []string, o audit.VerifyOptions) error {
 	var inputs []audit.Input
 	for _, path := range paths {
-		f, err := os.Open(path)
+		f, err := openTrail(path)
 		if err != nil {
 			return restart.Errorf(restart.CodeInvalid, "the trail can't be read: %w", err)
 		}
@@ -70,7 +71,7 @@ func verifyAudit(cmd *cobra.Command, paths []string, o audit.VerifyOptions) erro
 		inputs = append(inputs, audit.Input{Name: path, Reader: f})
 	}
 	if len(inputs) == 0 {
-		return usage(restart.Errorf(restart.CodeInvalid, "no file is named").WithHint("restartilka audit verify FILE…"))
+		return usage(restart.Errorf(restart.CodeInvalid, "no file is named").WithHint("restartilka audit verify FILE|FOLDER…"))
 	}
 	report, err := audit.VerifyInputs(inputs, o)
 	if err != nil {

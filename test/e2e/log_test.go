@@ -15,15 +15,24 @@ import (
 	"github.com/restartilka/restartilka/test/company"
 )
 
+// serverName is the source of a company's own server.
+const serverName = "demo"
+
 // R6: every request, start, outcome and refusal is at the remote log server, in
-// order, although it was killed and away for a while, and the server too.
+// order, and stored by our own receiver, although both were killed and away for a
+// while, and the server too.
 func TestEverythingReachesTheRemoteLog(t *testing.T) {
 	t.Parallel()
 	log := audittest.NewRsyslog(t, "RSYSLOG_FileFormat", "")
 	log.Start()
-	c := company.New(t, company.Options{Audit: fmt.Sprintf("    - {kind: syslog, address: %q, ca: %s, server_name: %s}\n", log.Address, log.CAFile(), audittest.ServerName)})
+	receiver := audittest.NewReceiver(t, []string{company.Build(t).Server, "audit", "receive"}, "", serverName)
+	receiver.Start()
+	cert, key := receiver.Certificate(serverName)
+	c := company.New(t, company.Options{Audit: fmt.Sprintf("    - {kind: syslog, address: %q, ca: %s, server_name: %s}\n", log.Address, log.CAFile(), audittest.ServerName) +
+		fmt.Sprintf("    - {kind: receiver, address: %q, ca: %s, server_name: %s, certificate: %s, key: %s}\n", receiver.Address, receiver.CAFile(), audittest.ServerName, cert, key)})
 	c.Until(c.Start("while the log server listens").ID, restart.RunCompleted)
 	log.Stop(unix.SIGKILL)
+	receiver.Kill()
 	c.Until(c.Start("while the log server is away").ID, restart.RunCompleted)
 	if _, _, code := c.CLI("restart", "hello", "--reason", "..........", "--yes"); code != 3 {
 		t.Errorf("a bad reason gives exit %d", code)
@@ -31,6 +40,7 @@ func TestEverythingReachesTheRemoteLog(t *testing.T) {
 	c.KillServer()
 	c.StartServer()
 	log.Start()
+	receiver.Start()
 	c.Until(c.Start("after the log server is back").ID, restart.RunCompleted)
 	c.StopServer()
 
@@ -44,6 +54,13 @@ func TestEverythingReachesTheRemoteLog(t *testing.T) {
 		return code == 0 && json.Unmarshal([]byte(out), &report) == nil && report.Sources[0].Stored >= int64(want)
 	})
 	if s := report.Sources[0]; s.Missing != 0 || s.Changed != 0 || s.Reordered != 0 {
+		t.Errorf("%+v", s)
+	}
+	c.Eventually("the receiver to have everything, once", func() bool {
+		out, _, code := c.CLI("audit", "verify", receiver.Folder(), "--json")
+		return code == 0 && json.Unmarshal([]byte(out), &report) == nil && report.Sources[0].Stored >= int64(want)
+	})
+	if s := report.Sources[0]; s.Missing != 0 || s.Duplicates != 0 || s.Source != serverName {
 		t.Errorf("%+v", s)
 	}
 	stored := log.Stored()
