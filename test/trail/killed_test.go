@@ -3,25 +3,16 @@ package trail_test
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
-	"io"
 	"math/rand/v2"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/restartilka/restartilka/internal/audit"
-	"github.com/restartilka/restartilka/internal/audit/audittest"
-	"github.com/restartilka/restartilka/internal/receive"
 	"github.com/restartilka/restartilka/internal/store"
 	"github.com/restartilka/restartilka/internal/store/storetest"
 )
@@ -31,8 +22,9 @@ const each = 3
 
 // figures are what came of it, for docs/reliability.md.
 type figures struct {
+	Fault      string           `json:"fault"`
 	Database   string           `json:"database"`
-	Kills      int              `json:"kills"`
+	Kills      int              `json:"kills,omitempty"`
 	Committed  int              `json:"committed"`
 	Generated  int64            `json:"generated"`
 	Seals      int64            `json:"seals"`
@@ -40,7 +32,7 @@ type figures struct {
 	Lost       int              `json:"lost"`
 	Twice      int              `json:"twice"`
 	Duplicates map[string]int64 `json:"duplicates"`
-	Calls      map[string]int   `json:"calls"`
+	Calls      map[string]int   `json:"calls,omitempty"`
 }
 
 // trial is a database, receivers of every kind, and what was said of records.
@@ -48,6 +40,7 @@ type trial struct {
 	t         *testing.T
 	job       job
 	public    []byte
+	peers     []peer
 	stored    map[string]func() []byte // by the kind of sink: what it has, once its receiver has ended
 	committed map[int]bool
 	figures   figures
@@ -64,7 +57,8 @@ func TestKilledAtEachCall(t *testing.T) {
 	}
 	for name, dsn := range databases {
 		t.Run(name, func(t *testing.T) {
-			trial := newTrial(t, name, dsn(t))
+			trial := newTrial(t, "killed at a call", name, dsn(t))
+			trial.start()
 			trial.write(0)
 			for at := 1 + rand.N(step); ; at += step {
 				if !trial.write(at) {
@@ -73,40 +67,33 @@ func TestKilledAtEachCall(t *testing.T) {
 			}
 			trial.write(0)
 			trial.judge()
+			if trial.figures.Kills < 10 || trial.figures.Seals < 2 {
+				t.Errorf("it was killed %d times, and has sealed %d times", trial.figures.Kills, trial.figures.Seals)
+			}
 		})
 	}
 }
 
-func newTrial(t *testing.T, database, dsn string) *trial {
+func newTrial(t *testing.T, fault, database, dsn string) *trial {
 	t.Helper()
-	r := &trial{t: t, stored: map[string]func() []byte{}, committed: map[int]bool{}, figures: figures{Database: database, Duplicates: map[string]int64{}, Calls: map[string]int{}}}
+	r := &trial{t: t, stored: map[string]func() []byte{}, committed: map[int]bool{}, figures: figures{Fault: fault, Database: database, Duplicates: map[string]int64{}, Calls: map[string]int{}}}
 	dir := t.TempDir()
 	r.job = job{DSN: dsn, Key: filepath.Join(dir, "audit.key"), First: 1, Number: each}
 	key, err := audit.MakeKey(r.job.Key, time.Now())
-	r.must(err)
+	must(r.t, err)
 	r.public, err = key.PublicPEM()
-	r.must(err)
+	must(r.t, err)
 	file := filepath.Join(dir, "trail.jsonl")
-	r.add(audit.SinkConfig{Kind: "file", Path: file}, func() []byte { return r.read(file) })
-	r.addRsyslog("syslog", audittest.NewRsyslog(t, "RSYSLOG_FileFormat", source))
-	r.addRsyslog("relp", audittest.NewRelp(t, "RSYSLOG_FileFormat", source))
-	r.addReceiver()
-	r.addHTTP()
-	return r
-}
-
-func (r *trial) must(err error) {
-	r.t.Helper()
-	if err != nil {
-		r.t.Fatal(err)
+	r.add(audit.SinkConfig{Kind: "file", Path: file}, func() []byte {
+		b, err := os.ReadFile(file)
+		must(t, err)
+		return b
+	})
+	r.peers = newPeers(t)
+	for _, p := range r.peers {
+		r.add(p.sink, p.stored)
 	}
-}
-
-func (r *trial) read(path string) []byte {
-	r.t.Helper()
-	b, err := os.ReadFile(path)
-	r.must(err)
-	return b
+	return r
 }
 
 func (r *trial) add(c audit.SinkConfig, stored func() []byte) {
@@ -114,58 +101,11 @@ func (r *trial) add(c audit.SinkConfig, stored func() []byte) {
 	r.stored[c.Kind] = stored
 }
 
-func (r *trial) addRsyslog(kind string, server *audittest.Rsyslog) {
-	r.t.Helper()
-	server.Start()
-	cert, key, err := server.CA.IssueClient(source, time.Now())
-	r.must(err)
-	r.add(audit.SinkConfig{
-		Kind: kind, Address: server.Address, CA: server.CAFile(), ServerName: audittest.ServerName,
-		Certificate: server.Write("client.crt", cert), Key: server.Write("client.key", key),
-	}, func() []byte {
-		server.Stop(unix.SIGTERM)
-		return server.Stored()
-	})
-}
-
-func (r *trial) addReceiver() {
-	r.t.Helper()
-	server := audittest.NewReceiver(r.t, []string{os.Args[0], "receive"}, "", source)
-	server.Start()
-	cert, key := server.Certificate(source)
-	r.add(audit.SinkConfig{Kind: "receiver", Address: server.Address, CA: server.CAFile(), ServerName: audittest.ServerName, Certificate: cert, Key: key}, func() []byte {
-		server.Kill()
-		parts, err := receive.Parts(server.Folder())
-		r.must(err)
-		files, err := receive.Reader(parts)
-		r.must(err)
-		defer files.Close()
-		b, err := io.ReadAll(files)
-		r.must(err)
-		return b
-	})
-}
-
-// addHTTP adds a receiver of lines that keeps whole requests, as search stores do.
-func (r *trial) addHTTP() {
-	var mu sync.Mutex
-	var got bytes.Buffer
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		body, err := io.ReadAll(req.Body)
-		if err != nil {
-			w.WriteHeader(http.StatusBadRequest)
-			return
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		got.Write(body)
-		w.WriteHeader(http.StatusNoContent)
-	}))
-	r.t.Cleanup(server.Close)
-	r.add(audit.SinkConfig{Kind: "http", Format: "lines", URL: server.URL + "/insert"}, func() []byte {
-		server.Close()
-		return got.Bytes()
-	})
+// start starts all receivers.
+func (r *trial) start() {
+	for _, p := range r.peers {
+		p.start()
+	}
 }
 
 // write has a process write, and kills it before that call; at 0 it is let
@@ -173,7 +113,7 @@ func (r *trial) addHTTP() {
 func (r *trial) write(at int) bool {
 	r.t.Helper()
 	text, err := json.Marshal(r.job)
-	r.must(err)
+	must(r.t, err)
 	args := []string{"trace", strconv.Itoa(at), string(text)}
 	if at == 0 {
 		args = []string{"write", string(text)}
@@ -186,7 +126,7 @@ func (r *trial) write(at int) bool {
 	}
 	for line := range strings.Lines(said.String()) {
 		n, err := strconv.Atoi(strings.TrimSuffix(line, "\n"))
-		r.must(err)
+		must(r.t, err)
 		r.committed[n] = true
 	}
 	r.job.First += each
@@ -208,17 +148,17 @@ func (r *trial) write(at int) bool {
 // and what was said to be committed.
 func (r *trial) judge() {
 	st, err := store.Open(r.t.Context(), store.Config{DSN: r.job.DSN, Source: source})
-	r.must(err)
+	must(r.t, err)
 	defer st.Close()
 	head, err := st.AuditHead(r.t.Context(), source)
-	r.must(err)
+	must(r.t, err)
 	keys, err := audit.ParsePublicKeys(r.public)
-	r.must(err)
+	must(r.t, err)
 	r.figures.Committed, r.figures.Generated = len(r.committed), head.Seq
 	for kind, stored := range r.stored {
 		text := stored()
 		report, err := audit.VerifyInputs([]audit.Input{{Name: kind, Reader: bytes.NewReader(text)}}, audit.VerifyOptions{Keys: keys, Now: time.Now(), Sources: []string{source}, Heads: []audit.Head{head}})
-		r.must(err)
+		must(r.t, err)
 		if !report.OK || len(report.Sources) != 1 || report.Sources[0].Stored != head.Seq {
 			var b strings.Builder
 			report.Write(&b)
@@ -231,11 +171,8 @@ func (r *trial) judge() {
 		r.figures.Seals = s.Seals
 		r.each(kind, text)
 	}
-	if r.figures.Kills < 10 || r.figures.Seals < 2 {
-		r.t.Errorf("it was killed %d times, and has sealed %d times", r.figures.Kills, r.figures.Seals)
-	}
 	line, err := json.Marshal(r.figures)
-	r.must(err)
+	must(r.t, err)
 	r.t.Logf("%s", line)
 }
 
@@ -269,6 +206,6 @@ func (r *trial) each(kind string, text []byte) {
 		}
 	}
 	if len(places) == 0 {
-		r.t.Error(fmt.Sprintf("%s has no record", kind))
+		r.t.Errorf("%s has no record", kind)
 	}
 }

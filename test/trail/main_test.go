@@ -25,6 +25,8 @@ func TestMain(m *testing.M) {
 	switch os.Args[1] {
 	case "receive":
 		err = receiver(os.Args[3])
+	case "collect":
+		err = collect(os.Args[2], os.Args[3])
 	case "write":
 		err = write(os.Args[2])
 	case "trace":

@@ -60,9 +60,7 @@ func write(text string) error {
 		trail.Run(running)
 	}()
 	for n := j.First; n < j.First+j.Number; n++ {
-		if err := st.AppendAudit(ctx, audit.Record{
-			Actor: "anna", Origin: "cli 192.0.2.7", Action: audit.TaskOutcome, Service: "nginx", Host: "web1.example.com", Reason: reasonOf(n), Outcome: "succeeded",
-		}); err != nil {
+		if err := st.AppendAudit(ctx, recordOf(n)); err != nil {
 			return err
 		}
 		fmt.Fprintln(os.Stdout, n)
@@ -78,6 +76,10 @@ func write(text string) error {
 	<-ended
 	unix.Getppid()
 	return nil
+}
+
+func recordOf(n int) audit.Record {
+	return audit.Record{Actor: "anna", Origin: "cli 192.0.2.7", Action: audit.TaskOutcome, Service: "nginx", Host: "web1.example.com", Reason: reasonOf(n), Outcome: "succeeded"}
 }
 
 // reasonOf marks a record by its number.
