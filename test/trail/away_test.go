@@ -25,6 +25,7 @@ import (
 // Every receiver is away for an hour, in which there is something to record all
 // the time: whatever was recorded is at each of them when it is back.
 func TestAwayForAnHour(t *testing.T) {
+	t.Parallel()
 	r := newTrial(t, "away for an hour", "sqlite", storetest.SQLite(t))
 	began := time.Now().Add(-time.Hour)
 	synctest.Test(t, func(t *testing.T) {
@@ -80,6 +81,7 @@ func (r *trial) hour(t *testing.T) {
 // While a server records, every receiver is killed, hangs for longer than any
 // sink waits, or shows a certificate of somebody else's.
 func TestReceiversFail(t *testing.T) {
+	t.Parallel()
 	faults := map[string]func(r *trial, p peer) (over func()){"killed": killed}
 	hang := time.Duration(0)
 	if *every {
@@ -89,6 +91,7 @@ func TestReceiversFail(t *testing.T) {
 	}
 	for name, fault := range faults {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := newTrial(t, name, "sqlite", storetest.SQLite(t))
 			r.start()
 			r.through(fault, hang)
@@ -102,19 +105,8 @@ func (r *trial) through(fault func(*trial, peer) func(), lasts time.Duration) {
 	r.t.Helper()
 	const fails, lives, ends = 30, 60, 100
 	r.job.Number = ends
-	text, err := json.Marshal(r.job)
-	must(r.t, err)
-	cmd := exec.CommandContext(r.t.Context(), os.Args[0], "write", string(text))
-	var told strings.Builder
-	cmd.Stderr = &told
-	said, err := cmd.StdoutPipe()
-	must(r.t, err)
-	must(r.t, cmd.Start())
 	var over []func()
-	for lines := bufio.NewScanner(said); lines.Scan(); {
-		n, err := strconv.Atoi(lines.Text())
-		must(r.t, err)
-		r.committed[n] = true
+	err := r.follow(func(n int, _ *os.Process) {
 		switch n {
 		case fails:
 			for _, p := range r.peers {
@@ -126,11 +118,58 @@ func (r *trial) through(fault func(*trial, peer) func(), lasts time.Duration) {
 				f()
 			}
 		}
+	})
+	must(r.t, err)
+}
+
+// follow has a process write, and is told the number of each record when it is
+// committed. The error is that of the process.
+func (r *trial) follow(committed func(n int, server *os.Process)) error {
+	r.t.Helper()
+	text, err := json.Marshal(r.job)
+	must(r.t, err)
+	cmd := exec.CommandContext(r.t.Context(), os.Args[0], "write", string(text))
+	cmd.Stderr = os.Stderr
+	said, err := cmd.StdoutPipe()
+	must(r.t, err)
+	must(r.t, cmd.Start())
+	for lines := bufio.NewScanner(said); lines.Scan(); {
+		n, err := strconv.Atoi(lines.Text())
+		must(r.t, err)
+		r.committed[n] = true
+		committed(n, cmd.Process)
 	}
-	if err := cmd.Wait(); err != nil {
-		r.t.Fatalf("%v\n%s", err, told.String())
+	r.job.First += r.job.Number
+	return cmd.Wait()
+}
+
+// The receivers hang, and then die together with the server: what was sent to
+// them and never read is sent again, for no cursor stands behind it.
+func TestBothEndsDie(t *testing.T) {
+	t.Parallel()
+	r := newTrial(t, "both ends killed", "sqlite", storetest.SQLite(t))
+	r.start()
+	const hangs, dies = 100, 200
+	r.job.Number = 2 * dies
+	if err := r.follow(func(n int, server *os.Process) {
+		switch n {
+		case hangs:
+			for _, p := range r.peers {
+				p.send(unix.SIGSTOP)
+			}
+		case dies:
+			must(t, server.Kill())
+			for _, p := range r.peers {
+				p.kill()
+			}
+		}
+	}); err == nil {
+		t.Fatal("the server has lived on")
 	}
-	r.job.First += ends
+	r.job.Number = each
+	r.start()
+	r.write(0)
+	r.judge()
 }
 
 func killed(_ *trial, p peer) func() {

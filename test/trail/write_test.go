@@ -47,7 +47,7 @@ func write(text string) error {
 	if err != nil {
 		return err
 	}
-	trail, err := audit.New(audit.Config{Store: st, Source: source, Sinks: sinks, Key: key, Poll: 20 * time.Millisecond})
+	trail, err := audit.New(audit.Config{Store: st, Source: source, Sinks: sinks, Key: key, Poll: 200 * time.Millisecond})
 	if err != nil {
 		return err
 	}
@@ -99,6 +99,6 @@ func settled(ctx context.Context, trail *audit.Trail) error {
 		if !waiting {
 			return nil
 		}
-		time.Sleep(20 * time.Millisecond) // another process is waited for
+		time.Sleep(100 * time.Millisecond) // other processes are waited for
 	}
 }
