@@ -105,8 +105,8 @@ func httpPeer(t *testing.T) peer {
 	var process *exec.Cmd
 	kill := func() {
 		if process != nil {
-			process.Process.Kill() //nolint:errcheck // it has ended, then
-			process.Wait()         //nolint:errcheck // how it ended does not matter
+			process.Process.Kill()
+			process.Wait()
 			process = nil
 		}
 	}
@@ -116,7 +116,6 @@ func httpPeer(t *testing.T) peer {
 		certificate: filepath.Join(dir, "lines.crt"),
 		start: func() {
 			process = exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0], "collect", dir, address)
-			process.Stderr = os.Stderr
 			must(t, process.Start())
 		},
 		kill: kill,

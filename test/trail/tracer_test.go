@@ -2,6 +2,7 @@ package trail_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -71,7 +72,7 @@ func (t *tracer) follow() error {
 	}
 	thread, deliver := t.pid, 0
 	for {
-		if err := unix.PtraceSyscall(thread, deliver); err != nil && err != unix.ESRCH { // it is dying
+		if err := unix.PtraceSyscall(thread, deliver); err != nil && !errors.Is(err, unix.ESRCH) { // it is dying
 			return err
 		}
 		var err error
@@ -85,7 +86,7 @@ func (t *tracer) follow() error {
 			return nil
 		case !status.Stopped():
 		case status.StopSignal() == unix.SIGTRAP|0x80:
-			if err := t.call(thread); err != nil && err != unix.ESRCH {
+			if err := t.call(thread); err != nil && !errors.Is(err, unix.ESRCH) {
 				return err
 			}
 		case status.StopSignal() != unix.SIGTRAP && status.StopSignal() != unix.SIGSTOP:
