@@ -36,8 +36,8 @@ func (s *session) record(b *bed) error {
 	for database, dsn := range dsns {
 		st, err := store.Open(b.ctx, store.Config{DSN: dsn, Source: source, Logger: slog.New(slog.DiscardHandler)})
 		b.must(err)
-		b.must(fillTrail(b.ctx, st, source, max(s.records/100, 100)))
-		cost, err := costOfRecord(b, st, max(s.records/10_000, 10))
+		b.must(fillTrail(b.ctx, st, source, max(s.shipped/2, 100)))
+		cost, err := costOfRecord(b, st, max(s.shipped/200, 10))
 		st.Close()
 		if err != nil {
 			return fmt.Errorf("%s: %w", database, err)

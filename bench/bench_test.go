@@ -20,7 +20,7 @@ func TestMain(m *testing.M) {
 
 // tiny is enough to see each arrangement work. What needs other people's
 // programs is left to a real run.
-var tiny = sizes{hosts: 2, rounds: 1, fleet: 20, batch: 10, history: 120, requests: 1, tries: 1, threads: 1, viewers: 2, records: 2_000}
+var tiny = sizes{hosts: 2, rounds: 1, fleet: 20, batch: 10, history: 120, requests: 1, tries: 1, threads: 1, viewers: 2, shipped: 500, verified: 2_000}
 
 // Every figure that this program can get by itself is there and makes sense.
 func TestEachMeasurementWorks(t *testing.T) {
@@ -33,8 +33,8 @@ func TestEachMeasurementWorks(t *testing.T) {
 		"hosts_10000_s":       func(r *Results) *float64 { return r.Hosts10000 },
 		"page_p99_ms":         func(r *Results) *float64 { return r.PageP99 },
 		"agent_fsyncs":        func(r *Results) *float64 { return r.AgentFsyncs },
-		"audit_ship_per_s":    func(r *Results) *float64 { return r.AuditShip },
 		"audit_verify_rss_mb": func(r *Results) *float64 { return r.VerifyRSS },
+		"audit_ship_per_s":    func(r *Results) *float64 { return r.AuditShip },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -54,13 +54,14 @@ type sizes struct {
 	tries    int  // of each baseline
 	threads  int  // of the JVM
 	viewers  int  // of one run's page at once
-	records  int  // of an audit trail that is verified; a fiftieth of them is shipped
+	shipped  int  // audit records that a receiver takes
+	verified int  // of an audit trail
 	peers    bool // ansible too
 }
 
 var (
-	full  = sizes{hosts: 20, rounds: 8, fleet: 10_000, batch: 200, history: 1_000_000, requests: 100, tries: 40, threads: 200, viewers: 500, records: 10_000_000, peers: true}
-	quick = sizes{hosts: 2, rounds: 1, fleet: 40, batch: 20, history: 600, requests: 3, tries: 3, threads: 5, viewers: 3, records: 20_000}
+	full  = sizes{hosts: 20, rounds: 8, fleet: 10_000, batch: 200, history: 1_000_000, requests: 100, tries: 40, threads: 200, viewers: 500, shipped: 200_000, verified: 10_000_000, peers: true}
+	quick = sizes{hosts: 2, rounds: 1, fleet: 40, batch: 20, history: 600, requests: 3, tries: 3, threads: 5, viewers: 3, shipped: 2000, verified: 20_000}
 )
 
 // group is one arrangement of programs and the figures that come from it.

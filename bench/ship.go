@@ -24,8 +24,7 @@ func (s *session) ship(b *bed) error {
 	st, err := store.Open(b.ctx, store.Config{DSN: "sqlite:" + filepath.Join(b.TempDir(), "ship.db"), Source: source})
 	b.must(err)
 	defer st.Close()
-	records := max(s.records/50, 500)
-	b.must(fillTrail(b.ctx, st, source, records))
+	b.must(fillTrail(b.ctx, st, source, s.shipped))
 	head, err := st.AuditHead(b.ctx, source)
 	b.must(err)
 
@@ -61,7 +60,7 @@ func (s *session) ship(b *bed) error {
 	if err := provedWhole(receiver.Folder(), head); err != nil {
 		return err
 	}
-	s.results.AuditShip = new(round(float64(records)/took.Seconds(), 0))
+	s.results.AuditShip = new(round(float64(s.shipped)/took.Seconds(), 0))
 	return nil
 }
 

@@ -30,7 +30,7 @@ func (s *session) verifyTrail(b *bed) error {
 	dir := b.TempDir()
 	trail, public := filepath.Join(dir, "trail.jsonl"), filepath.Join(dir, "main.pub")
 	begun := time.Now()
-	size, err := writeTrail(trail, public, filepath.Join(dir, "audit.key"), s.records)
+	size, err := writeTrail(trail, public, filepath.Join(dir, "audit.key"), s.verified)
 	if err != nil {
 		return err
 	}
@@ -47,8 +47,8 @@ func (s *session) verifyTrail(b *bed) error {
 	if err := json.Unmarshal(out, &report); err != nil {
 		return err
 	}
-	if !report.OK || report.Sources[0].Stored != int64(s.records) || report.Sources[0].Unsealed != 0 {
-		return fmt.Errorf("%d of %d records are there, %d without a seal", report.Sources[0].Stored, s.records, report.Sources[0].Unsealed)
+	if !report.OK || report.Sources[0].Stored != int64(s.verified) || report.Sources[0].Unsealed != 0 {
+		return fmt.Errorf("%d of %d records are there, %d without a seal", report.Sources[0].Stored, s.verified, report.Sources[0].Unsealed)
 	}
 	usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage)
 	if !ok {
@@ -56,7 +56,7 @@ func (s *session) verifyTrail(b *bed) error {
 	}
 	s.results.VerifyTime = new(round(took.Seconds(), 2))
 	s.results.VerifyRSS = new(round(float64(usage.Maxrss)/1024, 1))
-	s.detail("audit_verify_records", s.records)
+	s.detail("audit_verify_records", s.verified)
 	s.detail("audit_verify_mb", round(float64(size)/(1<<20), 0))
 	s.detail("audit_verify_processor_s", round((cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime()).Seconds(), 1))
 	return nil

@@ -32,6 +32,7 @@ type Config struct {
 type Check struct {
 	Name string // a word, such as database
 	Err  error  // nil = it holds
+	Note string // what whoever watches should know although it holds; "" = nothing
 }
 
 // Handler gives the API: everything below /api/, and /ping, /readyz and

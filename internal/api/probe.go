@@ -22,7 +22,11 @@ func (a *api) readyz(w http.ResponseWriter, r *http.Request) {
 	var b strings.Builder
 	for _, c := range checks {
 		if c.Err == nil {
-			b.WriteString(c.Name + " ok\n")
+			b.WriteString(c.Name + " ok")
+			if c.Note != "" {
+				b.WriteString(": " + c.Note)
+			}
+			b.WriteByte('\n')
 			continue
 		}
 		status, verdict = http.StatusServiceUnavailable, "not ready"

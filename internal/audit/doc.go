@@ -23,7 +23,8 @@
 // syslog acknowledges nothing, so Syslog can't promise more than "sent"; it
 // says how near to that it comes. Relp believes only an answer to the very
 // record, and HTTP in the format bulk one that tells of each; of lines, the
-// status of the request. Receiver's answer comes after an fsync on the other side.
+// status of the request. Receiver's answer comes after an fsync on the other
+// side.
 //
 // # Canonical bytes
 //

@@ -71,9 +71,9 @@ func SyslogMessage(facility string, r Record) []byte {
 
 // Connected tells whether s has a connection.
 func (s *Syslog) Connected() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.conn != nil
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	return s.conn.open != nil
 }
 
 // RelpFrames reads frames to the end of the text and writes them again.

@@ -130,7 +130,7 @@ func (r *lineReader) read(number int, in Input) bool {
 			r.send(b)
 		}
 	}
-	if err == io.EOF { // what is packed can end too early: that is another error
+	if errors.Is(err, io.EOF) { // what is packed can end too early: that is another error
 		return true
 	}
 	b := r.block()

@@ -38,9 +38,7 @@ type Relp struct {
 	config RelpConfig
 	header header
 
-	session *relpSession // nil while there is none
-	mu      sync.Mutex   // guards shut, and session against Close
-	shut    bool
+	session slot[relpSession]
 	done    int64 // the last seq settled by an earlier session
 }
 
@@ -80,30 +78,30 @@ func (s *Relp) Level() Level { return LevelReceived }
 // Send writes the records, as soon as the window has room for them, to the
 // session, opened first where there is none.
 func (s *Relp) Send(ctx context.Context, records []Record) error {
-	if s.session == nil {
+	if s.session.open == nil {
 		if err := s.connect(ctx); err != nil {
 			return fmt.Errorf("connect to log server %s: %w", s.config.Address, err)
 		}
 	}
-	r := s.session
+	r := s.session.open
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	silent := time.AfterFunc(s.config.Timeout, func() { cancel(context.DeadlineExceeded) })
 	defer silent.Stop()
 	answered := func() { silent.Reset(s.config.Timeout) }
-	stop := context.AfterFunc(ctx, func() { r.tls.SetDeadline(time.Unix(1, 0)) }) //nolint:errcheck // fails only once the connection is closed, and then Write does too
-	var err error
-	for len(records) > 0 && err == nil {
-		var n int
-		if n, err = r.room(ctx, min(len(records), s.config.Window), s.config.Window, answered); err == nil {
-			err = r.write(s.header, records[:n])
+	err := r.guard(ctx, func() error {
+		for len(records) > 0 {
+			n, err := r.room(ctx, min(len(records), s.config.Window), s.config.Window, answered)
+			if err == nil {
+				err = r.write(s.header, records[:n])
+			}
+			if err != nil {
+				return err
+			}
 			records = records[n:]
 		}
-	}
-	stop()
-	if err == nil && ctx.Err() != nil {
-		err = context.Cause(ctx) // the deadline may be set by now, so the session is of no use
-	}
+		return nil
+	})
 	if err != nil {
 		if ended := r.ended(); ended != nil && ctx.Err() == nil {
 			err = ended // which says more than a write that failed
@@ -116,7 +114,7 @@ func (s *Relp) Send(ctx context.Context, records []Record) error {
 
 // Settled gives the last record that was answered, with all before it.
 func (s *Relp) Settled() (int64, error) {
-	r := s.session
+	r := s.session.open
 	if r == nil {
 		return s.done, nil
 	}
@@ -140,11 +138,7 @@ func (s *Relp) Settled() (int64, error) {
 // Close ends the session. What was not answered will be sent again by the next
 // program that has the cursor.
 func (s *Relp) Close() error {
-	s.mu.Lock()
-	s.shut = true
-	r := s.session
-	s.mu.Unlock()
-	if r != nil {
+	if r := s.session.end(); r != nil {
 		r.close()
 	}
 	return nil
@@ -153,34 +147,24 @@ func (s *Relp) Close() error {
 func (s *Relp) connect(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.config.Timeout)
 	defer cancel()
-	raw, err := streamDialer.DialContext(ctx, "tcp", s.config.Address)
+	l, err := dial(ctx, s.config.Address, s.config.TLS, nil)
 	if err != nil {
 		return err
 	}
-	r := newRelpSession(raw, tls.Client(raw, s.config.TLS))
-	if err := r.open(ctx); err != nil {
-		raw.Close()
-		return err
+	r := &relpSession{stream: l, input: bufio.NewReader(l.tls), moved: make(chan struct{}, 1)}
+	if err = r.open(ctx); err == nil {
+		err = s.session.keep(r, func() { r.follow(r.read) })
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.shut {
-		raw.Close()
-		return net.ErrClosed
+	if err != nil {
+		l.raw.Close()
 	}
-	go r.read()
-	s.session = r
-	return nil
+	return err
 }
 
 // drop ends the session at once, and keeps what it has settled.
 func (s *Relp) drop() {
-	s.mu.Lock()
-	r := s.session
-	s.session = nil
-	s.mu.Unlock()
-	r.raw.Close()
-	<-r.over
+	r := s.session.take()
+	r.drop()
 	done, _, _ := r.state()
 	s.done = max(s.done, done)
 }
@@ -198,8 +182,8 @@ type relpSent struct {
 
 // relpSession is an open session with a reader of its answers.
 type relpSession struct {
-	raw   net.Conn
-	tls   *tls.Conn
+	*stream
+
 	input *bufio.Reader
 	moved chan struct{} // has a token when the window has moved
 
@@ -209,41 +193,25 @@ type relpSession struct {
 	done        int64      // the last settled seq
 	answered    time.Time  // when the last answer came
 	closing     int        // the transaction that asks for the end; 0 for none
-
-	over chan struct{} // closed when the reader has returned
-	err  error         // why; set before over is closed
-}
-
-func newRelpSession(raw net.Conn, conn *tls.Conn) *relpSession {
-	return &relpSession{raw: raw, tls: conn, input: bufio.NewReader(conn), moved: make(chan struct{}, 1), over: make(chan struct{})}
 }
 
 // relpOffer opens a session: the version of the protocol, who we are, and what
 // we want to send.
 const relpOffer = "relp_version=0\nrelp_software=restartilka\ncommands=syslog"
 
-// open shakes hands and opens the session.
+// open opens the session.
 func (r *relpSession) open(ctx context.Context) error {
-	if err := r.tls.HandshakeContext(ctx); err != nil {
-		return err
-	}
-	stop := context.AfterFunc(ctx, func() { r.tls.SetDeadline(time.Unix(1, 0)) }) //nolint:errcheck // as in Send
-	defer stop()
 	r.transaction = 1
-	if _, err := r.tls.Write(appendRelp(nil, r.transaction, "open", []byte(relpOffer))); err != nil {
-		return err
-	}
-	f, err := readRelp(r.input)
-	if err != nil {
-		return err
-	}
-	if err := f.checkOpened(r.transaction); err != nil {
-		return err
-	}
-	if !stop() {
-		return ctx.Err()
-	}
-	return nil
+	return r.guard(ctx, func() error {
+		if _, err := r.tls.Write(appendRelp(nil, r.transaction, "open", []byte(relpOffer))); err != nil {
+			return err
+		}
+		f, err := readRelp(r.input)
+		if err != nil {
+			return err
+		}
+		return f.checkOpened(r.transaction)
+	})
 }
 
 // room waits until some of the wanted records may be sent, and calls answered
@@ -293,17 +261,21 @@ func (r *relpSession) state() (done int64, waiting int, since time.Time) {
 	return r.done, len(r.sent), since
 }
 
-// read takes answers until the session ends.
-func (r *relpSession) read() {
-	defer close(r.over)
-	for r.err == nil {
-		var f relpFrame
-		if f, r.err = readRelp(r.input); r.err == nil {
-			r.err = r.take(f)
-		} else if errors.Is(r.err, io.EOF) {
-			r.err = errRelpOver
-		} else if _, ok := errors.AsType[net.Error](r.err); ok {
-			r.err = fmt.Errorf("%w: %w", errRelpOver, r.err)
+// read takes answers until the session ends, and gives the reason.
+func (r *relpSession) read() error {
+	for {
+		f, err := readRelp(r.input)
+		if errors.Is(err, io.EOF) {
+			return errRelpOver
+		}
+		if _, ok := errors.AsType[net.Error](err); ok {
+			return fmt.Errorf("%w: %w", errRelpOver, err)
+		}
+		if err == nil {
+			err = r.take(f)
+		}
+		if err != nil {
+			return err
 		}
 	}
 }
@@ -342,35 +314,23 @@ func (r *relpSession) take(f relpFrame) error {
 	return nil
 }
 
-// ended gives the reason why the session is over, or nil.
-func (r *relpSession) ended() error {
-	select {
-	case <-r.over:
-		return r.err
-	default:
-		return nil
-	}
-}
-
-// close says goodbye, for a second at most, and waits for the reader. It may be
-// called twice.
+// close asks the receiver for the end of the session.
 func (r *relpSession) close() {
-	impatient := time.AfterFunc(time.Second, func() { r.raw.Close() })
-	defer impatient.Stop()
-	r.mu.Lock()
-	first := r.closing == 0
-	if first {
-		r.transaction = nextTransaction(r.transaction)
-		r.closing = r.transaction
-	}
-	frame := appendRelp(nil, r.closing, "close", nil)
-	r.mu.Unlock()
-	if first {
-		if _, err := r.tls.Write(frame); err != nil {
-			r.raw.Close()
+	r.leave(func() {
+		r.mu.Lock()
+		first := r.closing == 0
+		if first {
+			r.transaction = nextTransaction(r.transaction)
+			r.closing = r.transaction
 		}
-	}
-	<-r.over
+		frame := appendRelp(nil, r.closing, "close", nil)
+		r.mu.Unlock()
+		if first {
+			if _, err := r.tls.Write(frame); err != nil {
+				r.raw.Close()
+			}
+		}
+	})
 	r.tls.Close()
 }
 

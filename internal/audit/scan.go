@@ -8,9 +8,9 @@ import (
 )
 
 // scanned is what the verifier needs of a record, read straight from its
-// canonical bytes: twenty times as fast as Decode, and of the same opinion on
-// what is canonical, which a fuzz test holds against it. Texts are pieces of
-// the line, its escapes included.
+// canonical bytes: much faster than Decode, and of the same opinion on what is
+// canonical, which a fuzz test holds against it. Texts are pieces of the line,
+// its escapes included.
 type scanned struct {
 	source, action, origin []byte
 	epoch, seq             int64

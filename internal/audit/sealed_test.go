@@ -80,7 +80,7 @@ func TestForgeriesOfASealedTrailAreNamed(t *testing.T) {
 		at := rapid.IntRange(0, n-2).Draw(t, "at")
 		records := slices.Clone(s.records)
 		var want []audit.FaultKind // one of them is named
-		act := rapid.SampledFrom([]string{"delete", "change", "hash anew", "move", "insert", "cut", "other key", "no seals", "old seals", "named by itself", "epoch"}).Draw(t, "act")
+		act := rapid.SampledFrom([]string{"delete", "change", "hash anew", "move", "insert", "cut", "other key", "no seals", "old seals", "named by itself", "epoch", "forged seals"}).Draw(t, "act")
 		switch act {
 		case "delete":
 			records = slices.Delete(records, at, rapid.IntRange(at+1, n-1).Draw(t, "to"))
@@ -150,6 +150,19 @@ func TestForgeriesOfASealedTrailAreNamed(t *testing.T) {
 			}
 			records = forger.records
 			want = []audit.FaultKind{audit.FaultKey}
+		case "forged seals": // which fit in everything but the signature
+			records = remade(records, at, audit.KeyOf(9))
+			head := audit.Head{Source: source}
+			for i := range records {
+				if r := &records[i]; i >= at {
+					if r.Action == audit.AuditSealed {
+						r.Params["key"], r.Params["head"] = s.records[n-1].Params["key"], head.Hash
+					}
+					r.Link(head)
+				}
+				head = records[i].Head()
+			}
+			want = []audit.FaultKind{audit.FaultSeal}
 		case "epoch":
 			for i := at; i < n; i++ {
 				head := audit.Head{Source: source}

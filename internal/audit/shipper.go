@@ -9,7 +9,8 @@ import (
 )
 
 const (
-	settleCheck = 250 * time.Millisecond // how often a sink is asked about what it was sent
+	firstCheck  = 5 * time.Millisecond   // after which a sink is asked about what it was just sent, then later and later
+	settleCheck = 250 * time.Millisecond // how often it is asked at least
 	cursorEvery = time.Second            // how often, at most, a cursor costs a commit
 	lastCursor  = 2 * time.Second        // for storing the cursor when the trail stops
 )
@@ -33,6 +34,7 @@ type shipper struct {
 	pending  []sentBatch
 
 	mu      sync.Mutex
+	began   bool // the cursor was read
 	settled int64
 	oldest  time.Time     // event time of the oldest record that has not settled; zero for none
 	failure error         // the last one, nil once records flow
@@ -53,13 +55,17 @@ func newShipper(t *Trail, sink Sink) *shipper {
 
 func (s *shipper) run(ctx context.Context) {
 	defer s.storeLast(ctx)
-	retry := newBackoff()
+	retry, check := newBackoff(), settleCheck
 	for {
+		before := s.sent
 		moved, err := s.ship(ctx)
 		if ctx.Err() != nil {
 			return
 		}
 		idle := len(s.pending) == 0
+		if s.sent > before {
+			check = firstCheck
+		}
 		if moved || err == nil && idle {
 			retry.reset()
 			s.recovered()
@@ -70,7 +76,7 @@ func (s *shipper) run(ctx context.Context) {
 			pause, wake = retry.next(), nil // a failing sink is not tried more often by a busy server
 			s.failed(err, pause)
 		case !idle:
-			pause = min(pause, settleCheck)
+			pause, check = min(pause, check), min(2*check, settleCheck)
 		case s.settled > s.stored:
 			pause = min(pause, cursorEvery)
 		}
@@ -187,12 +193,26 @@ func (s *shipper) rewind() { s.sent, s.pending = s.settled, nil }
 func (s *shipper) advance(settled int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.settled, s.oldest = settled, time.Time{}
+	s.settled, s.oldest, s.began = settled, time.Time{}, true
 	if len(s.pending) > 0 {
 		s.oldest = s.pending[0].oldest
 	}
 	close(s.changed)
 	s.changed = make(chan struct{})
+	s.trail.reach.progress()
+}
+
+func (s *shipper) begun() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.began
+}
+
+// reached gives the seq up to which everything has settled.
+func (s *shipper) reached() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.settled
 }
 
 // note remembers the event time of the oldest record on its way.

@@ -6,19 +6,9 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/restartilka/restartilka/internal/restart"
-)
-
-// Level says what a sink knows of a record that it calls settled.
-type Level string
-
-// The levels, from the weakest to the strongest.
-const (
-	LevelSpool    Level = "spool"    // on this machine's disk, by fsync
-	LevelSent     Level = "sent"     // taken by the receiver's kernel, on a connection that lived on
-	LevelReceived Level = "received" // acknowledged by the receiver's program
-	LevelStored   Level = "stored"   // acknowledged after the receiver's fsync
 )
 
 // Sink is one place that the trail is shipped to. One goroutine calls Send and
@@ -51,9 +41,14 @@ func (b *Behind) Error() string {
 
 // Settings is the section "audit" of server.yaml.
 type Settings struct {
-	Require string       `yaml:"require" json:"require"` // the level of an intent before a host is touched: spool
-	Key     string       `yaml:"key" json:"key"`         // file of the key that seals the trail; "" = it is not sealed
-	Sinks   []SinkConfig `yaml:"sinks" json:"sinks"`
+	// Require is the level that a run's intent must have before a host is
+	// touched: spool | sent | received | stored; "" = the strongest that a sink
+	// offers, and refused where none leaves this machine.
+	Require  string        `yaml:"require" json:"require"`
+	Deadline time.Duration `yaml:"deadline" json:"deadline"` // 0 = 10s; how long that is waited for; 1s to 5m
+	Spool    SpoolSettings `yaml:"spool" json:"spool"`       // what may wait here for the log
+	Key      string        `yaml:"key" json:"key"`           // file of the key that seals the trail; "" = it is not sealed
+	Sinks    []SinkConfig  `yaml:"sinks" json:"sinks"`
 }
 
 // SinkConfig describes one sink. Which settings are needed depends on the kind.
@@ -81,6 +76,7 @@ func (c *SinkConfig) Files() []*string {
 
 // kind is how one kind of sink is checked and opened.
 type kind struct {
+	level    Level    // of its sinks, as Sink.Level tells it
 	settings []string // that mean something to it
 	check    func(SinkConfig) error
 	open     func(SinkConfig) (Sink, error)
@@ -89,27 +85,16 @@ type kind struct {
 // kinds is the table of sinks. A new one is one file and one line here, and
 // passes the package's Exercise suite.
 var kinds = map[string]kind{
-	"file":     {settings: []string{"path"}, check: checkFile, open: openFile},
-	"syslog":   {settings: streamSettings, check: checkStream, open: openSyslog},
-	"relp":     {settings: streamSettings, check: checkStream, open: openRelp},
-	"receiver": {settings: receiverSettings, check: checkReceiver, open: openReceiver},
-	"http":     {settings: []string{"url", "format", "credentials_file", "ca", "certificate", "key"}, check: checkHTTP, open: openHTTP},
+	"file":     {level: LevelSpool, settings: []string{"path"}, check: checkFile, open: openFile},
+	"syslog":   {level: LevelSent, settings: streamSettings, check: checkStream, open: openSyslog},
+	"relp":     {level: LevelReceived, settings: streamSettings, check: checkStream, open: openRelp},
+	"receiver": {level: LevelStored, settings: receiverSettings, check: checkReceiver, open: openReceiver},
+	"http":     {level: LevelReceived, settings: []string{"url", "format", "credentials_file", "ca", "certificate", "key"}, check: checkHTTP, open: openHTTP},
 }
 
 // Check tells whether the settings can be followed, without opening anything.
 // Errors are *restart.Error with CodeInvalid.
 func (s Settings) Check() error {
-	switch Level(s.Require) {
-	case LevelSpool:
-	case LevelSent, LevelReceived, LevelStored:
-		return restart.Errorf(restart.CodeInvalid, "audit.require: %s is not supported by this version", s.Require).
-			WithHint("write \"require: spool\": an intent is then on this server's disk before a host is touched, and shipped to the sinks after")
-	case "":
-		return restart.Errorf(restart.CodeInvalid, "audit.require is not set").
-			WithHint("write \"require: spool\", the level that this version supports, so that everybody can read what is promised")
-	default:
-		return restart.Errorf(restart.CodeInvalid, "audit.require: %s is not a level", restart.Quote(s.Require)).WithHint("spool")
-	}
 	seen := map[string]bool{}
 	for i, c := range s.Sinks {
 		if err := c.Check(); err != nil {
@@ -121,7 +106,8 @@ func (s Settings) Check() error {
 		}
 		seen[place] = true
 	}
-	return nil
+	_, err := s.Need()
+	return err
 }
 
 // Check tells whether a sink can be made of c, without opening anything.

@@ -11,7 +11,10 @@ import (
 	"github.com/restartilka/restartilka/internal/store"
 )
 
-var _ audit.Store = (*store.Store)(nil)
+var (
+	_ audit.Store  = (*store.Store)(nil)
+	_ audit.Ledger = (*store.Store)(nil)
+)
 
 // The whole way, with a real database, file and connection, and a server that
 // is started twice while many write.

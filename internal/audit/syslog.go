@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -41,9 +40,7 @@ type Syslog struct {
 	config SyslogConfig
 	header header
 
-	conn *connection // nil while not connected
-	mu   sync.Mutex  // guards closed, and conn against Close
-	shut bool
+	conn slot[connection]
 	done int64 // the last settled seq
 }
 
@@ -84,7 +81,7 @@ func (s *Syslog) Level() Level { return LevelSent }
 func (s *Syslog) Send(ctx context.Context, records []Record) error {
 	ctx, cancel := context.WithTimeout(ctx, s.config.Timeout)
 	defer cancel()
-	c := s.conn
+	c := s.conn.open
 	if c == nil {
 		var err error
 		if c, err = s.connect(ctx); err != nil {
@@ -95,12 +92,10 @@ func (s *Syslog) Send(ctx context.Context, records []Record) error {
 	for i := range records {
 		frames = s.header.appendFrame(frames, &records[i])
 	}
-	stop := context.AfterFunc(ctx, func() { c.tls.SetDeadline(time.Unix(1, 0)) }) //nolint:errcheck // fails only once the connection is closed, and then Write does too
-	_, err := c.tls.Write(frames)
-	stop()
-	if err == nil && ctx.Err() != nil {
-		err = ctx.Err() // the deadline may be set by now, so the connection is of no use
-	}
+	err := c.guard(ctx, func() error {
+		_, err := c.tls.Write(frames)
+		return err
+	})
 	if err != nil {
 		s.drop()
 		return fmt.Errorf("send to log server %s: %w", s.config.Address, err)
@@ -113,7 +108,7 @@ func (s *Syslog) Send(ctx context.Context, records []Record) error {
 
 // Settled moves past what was sent long enough ago on a whole connection.
 func (s *Syslog) Settled() (int64, error) {
-	c := s.conn
+	c := s.conn.open
 	if c == nil {
 		return s.done, nil
 	}
@@ -147,52 +142,33 @@ func (s *Syslog) Settled() (int64, error) {
 // Close ends the connection. What has not settled will be sent again by the
 // next program that has the cursor.
 func (s *Syslog) Close() error {
-	s.mu.Lock()
-	s.shut = true
-	c := s.conn
-	s.mu.Unlock()
-	if c != nil {
-		c.close()
+	if c := s.conn.end(); c != nil {
+		c.leave(func() { c.tls.Close() })
 	}
 	return nil
 }
 
 func (s *Syslog) connect(ctx context.Context) (*connection, error) {
-	raw, err := streamDialer.DialContext(ctx, "tcp", s.config.Address)
+	c := &connection{}
+	l, err := dial(ctx, s.config.Address, s.config.TLS, func(raw net.Conn) net.Conn {
+		c.counted = &counted{Conn: raw}
+		return c.counted
+	})
 	if err != nil {
 		return nil, err
 	}
-	tcp := raw.(*net.TCPConn)
-	system, err := tcp.SyscallConn()
+	c.stream = l
+	if c.system, err = l.raw.(*net.TCPConn).SyscallConn(); err == nil {
+		err = s.conn.keep(c, func() { c.follow(c.read) })
+	}
 	if err != nil {
-		raw.Close()
+		l.raw.Close()
 		return nil, err
 	}
-	counted := &counted{Conn: raw}
-	c := &connection{counted: counted, system: system, tls: tls.Client(counted, s.config.TLS), over: make(chan struct{})}
-	if err := c.tls.HandshakeContext(ctx); err != nil {
-		raw.Close()
-		return nil, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.shut {
-		raw.Close()
-		return nil, net.ErrClosed
-	}
-	go c.read()
-	s.conn = c
 	return c, nil
 }
 
-func (s *Syslog) drop() {
-	s.mu.Lock()
-	c := s.conn
-	s.conn = nil
-	s.mu.Unlock()
-	c.counted.Conn.Close()
-	<-c.over
-}
+func (s *Syslog) drop() { s.conn.take().drop() }
 
 // mark remembers a batch that was sent: its last seq, how many bytes had gone
 // to TCP with its end, and when.
@@ -202,38 +178,25 @@ type mark struct {
 	at    time.Time
 }
 
-// connection is one TLS connection with a reader that notices its end.
+// connection is a stream of which the bytes are counted.
 type connection struct {
+	*stream
+
 	counted *counted
 	system  interface {
 		Control(func(fd uintptr)) error
 	}
-	tls  *tls.Conn
 	sent []mark // not settled, in order
-
-	over chan struct{} // closed when the reader has returned
-	err  error         // why; set before over is closed
 }
 
 // read ends when the peer closes, resets or answers with an alert. A receiver
 // of RFC 5425 sends nothing, so what comes is thrown away.
-func (c *connection) read() {
+func (c *connection) read() error {
 	_, err := io.Copy(io.Discard, c.tls)
 	if err == nil {
 		err = io.EOF
 	}
-	c.err = err
-	close(c.over)
-}
-
-// ended gives the reason why the connection is over, or nil.
-func (c *connection) ended() error {
-	select {
-	case <-c.over:
-		return c.err
-	default:
-		return nil
-	}
+	return err
 }
 
 // unacknowledged is the number of bytes that the peer's TCP has not confirmed.
@@ -242,15 +205,6 @@ func (c *connection) unacknowledged() (int64, error) {
 	var ioctlErr error
 	err := c.system.Control(func(fd uintptr) { n, ioctlErr = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) })
 	return int64(n), errors.Join(err, ioctlErr)
-}
-
-// close says goodbye, for a second at most, and waits for the reader. It may
-// be called twice.
-func (c *connection) close() {
-	impatient := time.AfterFunc(time.Second, func() { c.counted.Conn.Close() })
-	defer impatient.Stop()
-	c.tls.Close()
-	<-c.over
 }
 
 // counted counts what goes to TCP.

@@ -232,6 +232,8 @@ func TestSettingsCheck(t *testing.T) {
 	for name, s := range map[string]audit.Settings{
 		"no sink":  {Require: "spool"},
 		"all":      {Require: "spool", Sinks: []audit.SinkConfig{file, syslog, relp, web}},
+		"default":  {Sinks: []audit.SinkConfig{file, syslog}},
+		"weaker":   {Require: "sent", Deadline: 5 * time.Minute, Spool: audit.SpoolSettings{Limit: 1 << 20}, Sinks: []audit.SinkConfig{relp}},
 		"loopback": {Require: "spool", Sinks: []audit.SinkConfig{{Kind: "http", URL: "http://127.0.0.1:9428/insert/jsonline", Format: "lines"}}},
 	} {
 		if err := s.Check(); err != nil {
@@ -240,9 +242,12 @@ func TestSettingsCheck(t *testing.T) {
 	}
 	for name, s := range map[string]audit.Settings{
 		"audit.require is not set":                         {Sinks: []audit.SinkConfig{file}},
-		"stored is not supported":                          {Require: "stored"},
-		"received is not supported":                        {Require: "received"},
-		"sent is not supported":                            {Require: "sent"},
+		"no sink offers sent":                              {Require: "sent", Sinks: []audit.SinkConfig{file}},
+		"no sink offers received":                          {Require: "received", Sinks: []audit.SinkConfig{syslog}},
+		"no sink offers stored; the strongest":             {Require: "stored", Sinks: []audit.SinkConfig{syslog, relp}},
+		"audit.deadline":                                   {Require: "spool", Deadline: time.Millisecond},
+		"audit.deadline: 5m1s":                             {Require: "spool", Deadline: 301 * time.Second},
+		"audit.spool.limit":                                {Require: "spool", Spool: audit.SpoolSettings{Limit: 1000}},
 		"is not a level":                                   {Require: "none"},
 		"no sink of kind":                                  with(file, func(c *audit.SinkConfig) { c.Kind = "pigeon" }),
 		"not absolute":                                     with(file, func(c *audit.SinkConfig) { c.Path = "audit.jsonl" }),

@@ -40,6 +40,11 @@ type Config struct {
 	Source string // this server's name in the trail, see CheckSource
 	Sinks  []Sink // the trail closes them when Run returns
 	Key    *Key   // seals the trail once a minute; nil = it is not sealed
+	// Need is what must be true of an intent before a host is touched; the zero
+	// value waits for nothing but the database's commit. Ledger is needed where
+	// it asks for more, or a limit is to be held.
+	Need   Need
+	Ledger Ledger
 	Logger *slog.Logger
 	// Poll is how often the database is asked without a Wake, for what other
 	// programs have committed; 2 s by default.
@@ -73,6 +78,10 @@ type Trail struct {
 	stopped  chan struct{}      // closed at the end of Run
 	shippers []*shipper
 	sealer   *sealer // nil = the trail is not sealed
+	need     Need
+	ledger   Ledger
+	reach    *reach
+	spool    *spool
 
 	mu      sync.Mutex
 	failure error // of the sequencer
@@ -121,9 +130,19 @@ func New(c Config) (*Trail, error) {
 		c.Batch = 256
 	}
 	c.Batch = min(c.Batch, 1000)
+	if c.Need.Level == "" {
+		c.Need.Level = LevelSpool
+	}
+	if c.Ledger == nil && c.Need.waits() {
+		return nil, errors.New("audit trail: no ledger to wait by")
+	}
 	t := &Trail{
 		store: c.Store, source: c.Source, logger: c.Logger, poll: c.Poll, batch: c.Batch,
 		wake: make(chan struct{}, 1), requests: make(chan chan struct{}), stopped: make(chan struct{}),
+		need: c.Need, ledger: c.Ledger, reach: newReach(c.Need), spool: newSpool(c.Need, c.Sinks),
+	}
+	if c.Ledger == nil {
+		t.spool.level = ""
 	}
 	if c.Key != nil {
 		t.sealer = &sealer{key: c.Key}
@@ -144,6 +163,7 @@ func (t *Trail) Run(ctx context.Context) {
 	defer close(t.stopped)
 	var running sync.WaitGroup
 	running.Go(func() { t.sequence(ctx) })
+	running.Go(func() { t.measure(ctx) })
 	for _, s := range t.shippers {
 		running.Go(func() { s.run(ctx) })
 	}
@@ -159,22 +179,7 @@ func (t *Trail) Run(ctx context.Context) {
 // place and is in every sink on this machine's disk (LevelSpool). It returns
 // an error if ctx or Run is over first.
 func (t *Trail) Flush(ctx context.Context) error {
-	passed := make(chan struct{})
-	select {
-	case t.requests <- passed:
-	case <-t.stopped:
-		return errStopped
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	select {
-	case <-passed:
-	case <-t.stopped:
-		return errStopped
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	head, err := t.store.AuditHead(ctx, t.source)
+	head, err := t.pass(ctx)
 	if err != nil {
 		return err
 	}
@@ -189,12 +194,37 @@ func (t *Trail) Flush(ctx context.Context) error {
 	return nil
 }
 
+// pass waits until every record that was committed before the call has its
+// place, and gives the chain's head then.
+func (t *Trail) pass(ctx context.Context) (Head, error) {
+	passed := make(chan struct{})
+	select {
+	case t.requests <- passed:
+	case <-t.stopped:
+		return Head{}, errStopped
+	case <-ctx.Done():
+		return Head{}, ctx.Err()
+	}
+	select {
+	case <-passed:
+	case <-t.stopped:
+		return Head{}, errStopped
+	case <-ctx.Done():
+		return Head{}, ctx.Err()
+	}
+	return t.store.AuditHead(ctx, t.source)
+}
+
 // sequence is the sequencer's loop.
 func (t *Trail) sequence(ctx context.Context) {
 	retry := newBackoff()
 	var flushing []chan struct{}
 	for {
+		began := time.Now()
 		err := t.sequenceAll(ctx)
+		if err == nil {
+			err = t.note(ctx, began)
+		}
 		if ctx.Err() != nil {
 			return
 		}
@@ -202,6 +232,7 @@ func (t *Trail) sequence(ctx context.Context) {
 		t.failure = err
 		t.mu.Unlock()
 		if err != nil {
+			t.reach.stuck(began)
 			pause := retry.next()
 			t.logger.Error("sequence audit records", "error", err, "retry_in", pause)
 			if !wait(ctx, pause, nil) {
@@ -210,6 +241,7 @@ func (t *Trail) sequence(ctx context.Context) {
 			continue
 		}
 		retry.reset()
+		t.reach.unstuck()
 		for _, passed := range flushing {
 			close(passed)
 		}
@@ -231,6 +263,21 @@ func (t *Trail) sequence(ctx context.Context) {
 		}
 		timer.Stop()
 	}
+}
+
+// note tells those who wait how far the chain has come, after a pass, whoever
+// has put records behind its head.
+func (t *Trail) note(ctx context.Context, began time.Time) error {
+	if t.spool.level == "" {
+		return nil
+	}
+	head, err := t.store.AuditHead(ctx, t.source)
+	if err != nil {
+		return err
+	}
+	t.reach.placed(t.shippers, began, head.Seq)
+	t.spool.placed(head.Seq)
+	return nil
 }
 
 func (t *Trail) sequenceAll(ctx context.Context) error {

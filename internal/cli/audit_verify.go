@@ -61,15 +61,11 @@ know though the trail is whole, such as a server that was killed, is a note.`,
 }
 
 func verifyAudit(cmd *cobra.Command, paths []string, o audit.VerifyOptions) error {
-	var inputs []audit.Input
-	for _, path := range paths {
-		f, err := openTrail(path)
-		if err != nil {
-			return restart.Errorf(restart.CodeInvalid, "the trail can't be read: %w", err)
-		}
-		defer f.Close() // read only
-		inputs = append(inputs, audit.Input{Name: path, Reader: f})
+	inputs, shut, err := openTrails(paths)
+	if err != nil {
+		return err
 	}
+	defer shut()
 	if len(inputs) == 0 {
 		return usage(restart.Errorf(restart.CodeInvalid, "no file is named").WithHint("restartilka audit verify FILE|FOLDER…"))
 	}

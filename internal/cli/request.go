@@ -44,7 +44,7 @@ func (b *begin) addTo(cmd *cobra.Command) {
 
 // addGlass is for what a freeze keeps from starting.
 func (b *begin) addGlass(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&b.glass, "break-glass", false, "start past a freeze or an approval; a right of its own, told to others and reviewed")
+	cmd.Flags().BoolVar(&b.glass, "break-glass", false, "start past a freeze, an approval or a remote log that takes nothing; a right of its own, told to others and reviewed")
 }
 
 // check finds what can't go together.

@@ -59,6 +59,7 @@ func (c *Control) RulesInForce(actor restart.Actor) (RulesState, error) {
 // Delivery tells how the audit trail stands and where it goes, for admins.
 type Delivery struct {
 	Server ServerFacts
+	Log    audit.Standing // how it stands between requests and hosts
 	Trail  audit.Stats
 	Last   *audit.Record // the newest record of all; nil = there is none
 	// Unplaced are records that have no place in a trail yet, and Messages those
@@ -75,7 +76,7 @@ func (c *Control) Delivery(ctx context.Context, actor restart.Actor) (Delivery, 
 	if c.cfg.Server == nil {
 		return out, errNoServer
 	}
-	out.Server = c.cfg.Server.Facts()
+	out.Server, out.Log = c.cfg.Server.Facts(), c.Log()
 	var err error
 	if out.Trail, err = c.cfg.Server.Trail(ctx); err != nil {
 		return out, err

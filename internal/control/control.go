@@ -53,6 +53,7 @@ type Config struct {
 	People    Directory                   // nil = users, and who has a token
 	Hasher    *authn.Hasher               // of passwords; nil = one of its own
 	Review    Review                      // how scenarios come into force
+	Trail     Trail                       // stands between requests and hosts; nil = nothing is waited for
 	Server    Server                      // tells admins of the process; nil = nobody does
 }
 

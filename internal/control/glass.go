@@ -24,14 +24,20 @@ func (c *Control) safeguards(ctx context.Context, actor restart.Actor, run resta
 			return "", err
 		}
 	}
+	if err := c.behind(ctx, run, len(run.Plan.Chosen())); err != nil {
+		return "", err
+	}
+	late := c.waivedLog(run)
 	frozen, err := c.freezeOn(ctx, run)
 	switch {
 	case err != nil || frozen == nil:
-		return "", err
+		return late, err
 	case !run.Waives(restart.SafeguardFreeze):
 		return "", c.frozen(ctx, *frozen, run)
+	case late == "":
+		return frozen.sentence(run.Environment), nil
 	}
-	return frozen.sentence(run.Environment), nil
+	return both(frozen.sentence(run.Environment), late), nil
 }
 
 // mostNamed bounds the hosts that a message names.

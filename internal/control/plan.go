@@ -374,6 +374,12 @@ func (c *Control) warn(ctx context.Context, actor restart.Actor, p *restart.Plan
 	if frozen != nil {
 		p.Warnings = append(p.Warnings, frozen.sentence(p.Environment))
 	}
+	if err := c.behind(ctx, restart.Run{}, 0); err != nil {
+		if restart.CodeOf(err) != restart.CodeAuditBacklog {
+			return err
+		}
+		p.Warnings = append(p.Warnings, messageOf(err)+": it can't start now")
+	}
 	if p.Approval = c.approvalWarning(actor.Name, *p); p.Approval != "" {
 		p.Warnings = append(p.Warnings, p.Approval)
 	}

@@ -100,6 +100,9 @@ func (c *Control) Resume(ctx context.Context, actor restart.Actor, id string, se
 			err = restart.Errorf(restart.CodeNotReviewed, "%s", why).WithHint("abort the run, and ask for a new one by the version that is in force")
 		}
 	}
+	if err == nil && c.cfg.Trail != nil && !run.Waives(restart.SafeguardRemoteLog) {
+		err = c.cfg.Trail.Late()
+	}
 	if err == nil {
 		_, err = c.cfg.Store.Apply(ctx, change)
 	}

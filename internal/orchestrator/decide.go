@@ -16,6 +16,8 @@ type snapshot struct {
 	gates       map[int]gate      // by batch: what was sampled before it
 	rests       map[int]time.Time // by batch: since when this server has waited before it
 	round       roundState        // of the evidence that hosts are asked for before the first is touched
+	intent      intentState       // of this start or resume, on its way to the log
+	backlog     string            // why it is late
 	stopping    bool              // this server is going down
 }
 
@@ -32,6 +34,7 @@ type (
 
 	begin     struct{}              // queued → running, taking the service's lock
 	reconcile struct{ task string } // an active task that nobody has in hand: find out, never send
+	secure    struct{}              // wait until the intent is in the log
 	gather    struct{}              // ask every host for its evidence, before the first is touched
 	look      struct{ batch int }   // sample the hosts that min_available counts
 	start     struct{ task string } // planned → intent_logged → …
@@ -54,6 +57,7 @@ type (
 
 func (begin) isCommand()     {}
 func (reconcile) isCommand() {}
+func (secure) isCommand()    {}
 func (gather) isCommand()    {}
 func (look) isCommand()      {}
 func (start) isCommand()     {}
@@ -179,6 +183,11 @@ func advance(s snapshot, tasks []restart.Task, active int, now time.Time) []comm
 		}
 		if until := restUntil(s, batch, finished, now); untouched(tasks, batch) && now.Before(until) {
 			return []command{wait{batch, until}}
+		}
+	}
+	if inBatch(tasks, batch, restart.TaskPlanned) { // nothing to the log, nothing to the host
+		if c, waits := secured(s); waits {
+			return c
 		}
 	}
 	if s.round != roundNone && untouchedAll(tasks) {

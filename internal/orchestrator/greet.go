@@ -108,6 +108,9 @@ func (d *driver) elsewhere(ctx context.Context, state restart.TaskState, said er
 // is obeyed, and a right that was lost, or a freeze, counts. False means that the task has its outcome.
 func (d *driver) wanted(ctx context.Context) (bool, error) {
 	run, err := d.l.o.cfg.Runs.RunSince(ctx, d.run.ID, math.MaxInt64) // none of its tasks
+	if err == nil && run.Epoch != d.l.claim.Epoch {
+		err = restart.Errorf(restart.CodeStaleEpoch, "run %s is at epoch %d", run.ID, run.Epoch) // it goes on elsewhere, by another intent
+	}
 	if err != nil {
 		return false, err
 	}

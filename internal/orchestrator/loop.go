@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/restartilka/restartilka/internal/audit"
-	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/store"
 )
@@ -34,6 +33,10 @@ type loop struct {
 	reported []string // tasks whose agents were told to forget them
 	asked    roundState
 	endRound context.CancelFunc // nil = none was begun
+	intent   intentState
+	backlog  string             // why the intent is late
+	endWait  context.CancelFunc // of the wait for the log; nil = none was begun
+	waits    int                // how many there were, and pauses: what an older one says counts no more
 	gone     bool
 
 	wg *crew
@@ -164,6 +167,8 @@ func (l *loop) act(ctx context.Context, run *restart.Run, driven map[string]bool
 			acted = true
 		case gather:
 			l.gather(ctx, *run)
+		case secure:
+			l.secure(ctx, *run)
 		default:
 			if err := l.apply(ctx, *run, c, now); err != nil {
 				if restart.CodeOf(err) == restart.CodeConflict {
@@ -204,10 +209,12 @@ func (l *loop) isStopping() bool {
 }
 
 func (l *loop) may(ctx context.Context, run restart.Run) (restart.Cause, string) {
-	if l.o.cfg.MayGoOn == nil {
-		return "", ""
+	if l.o.cfg.MayGoOn != nil {
+		if cause, why := l.o.cfg.MayGoOn(ctx, run); cause != "" {
+			return cause, why
+		}
 	}
-	return l.o.cfg.MayGoOn(ctx, run)
+	return l.late(run)
 }
 
 // driven names the tasks that a driver has in hand.
@@ -218,9 +225,10 @@ func (l *loop) driven() map[string]bool {
 }
 
 func (l *loop) snapshot(run restart.Run, driven map[string]bool) snapshot {
+	intent, backlog := l.standing(run)
 	return snapshot{
 		run: run, driven: driven, interrupted: l.claim.Interrupted, autoResume: l.o.cfg.AutoResume,
-		gates: l.gates, rests: l.rests, round: l.round(run), stopping: l.isStopping(),
+		gates: l.gates, rests: l.rests, round: l.round(run), intent: intent, backlog: backlog, stopping: l.isStopping(),
 	}
 }
 
@@ -239,6 +247,7 @@ func (l *loop) apply(ctx context.Context, run restart.Run, c command, now time.T
 			rec.Detail = by + "; hosts: " + rec.Detail
 		}
 	case pause:
+		l.intentOver() // before anybody can have it go on by another
 		change.Run = &store.RunChange{
 			From: []restart.RunState{restart.RunRunning, restart.RunQueued}, To: restart.RunPaused,
 			Cause: c.cause, Explanation: c.why, Control: &none,
@@ -309,30 +318,6 @@ func frozenHosts(run restart.Run) string {
 	return strings.Join(names, " ")
 }
 
-// kill asks the agent to end a task's process tree. It is repeated with each
-// round of the loop until the task has ended.
-func (l *loop) kill(ctx context.Context, run restart.Run, t restart.Task) {
-	l.mu.Lock()
-	if l.forced.IsZero() {
-		l.forced = l.o.cfg.Clock.Now()
-	}
-	l.mu.Unlock()
-	cctx, done := l.o.cfg.Clock.WithTimeout(ctx, 5*time.Second)
-	defer done()
-	if err := l.o.cfg.Agents.Cancel(cctx, hostOf(run, t.Host), t.ID, protocol.Cancel{Run: run.ID, Epoch: l.claim.Epoch}); err != nil {
-		l.o.log.Warn("cancel a task", "run_id", run.ID, "task_id", t.ID, "host", t.Host, "error", err)
-	}
-}
-
-// givenUp tells whether a force-abort has waited long enough for its hosts: one
-// that does not answer, or goes on answering that its task runs, must not hold
-// the run and its service for ever.
-func (l *loop) givenUp() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return !l.forced.IsZero() && l.o.since(l.forced) >= l.o.cfg.ContactTimeout
-}
-
 // drive puts a task into the hands of a driver, once.
 func (l *loop) drive(ctx context.Context, run restart.Run, t restart.Task, resumed bool) {
 	l.mu.Lock()
@@ -366,6 +351,7 @@ func (l *loop) drive(ctx context.Context, run restart.Run, t restart.Task, resum
 func (l *loop) finish(ctx context.Context) {
 	l.cancelIfStopping()
 	l.leaveRound()
+	l.intentOver()
 	l.wg.Wait()
 	l.mu.Lock()
 	l.gone = true

@@ -68,6 +68,10 @@ type Config struct {
 	// asked for evidence before a run.
 	Dumps Dumps
 
+	// Trail knows how far records have come; nil = no host waits for more than the
+	// commit of the database.
+	Trail Trail
+
 	// Observer is told of ends; nil = nobody is.
 	Observer Observer
 
@@ -158,7 +162,7 @@ func (o *Orchestrator) claim(ctx context.Context) {
 	}
 	for _, c := range claims {
 		lctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-		l := &loop{o: o, claim: c, stop: ctx.Done(), cancel: cancel, wake: make(chan struct{}, 1), gates: map[int]gate{}, rests: map[int]time.Time{}, drivers: map[string]bool{}, asked: roundDue, wg: newCrew(o.cfg.Clock, 0)}
+		l := &loop{o: o, claim: c, stop: ctx.Done(), cancel: cancel, wake: make(chan struct{}, 1), gates: map[int]gate{}, rests: map[int]time.Time{}, drivers: map[string]bool{}, asked: roundDue, intent: intentDue, wg: newCrew(o.cfg.Clock, 0)}
 		o.mu.Lock()
 		if old := o.loops[c.RunID]; old != nil {
 			old.cancel() // its lease was lost and won again: the epoch has moved on

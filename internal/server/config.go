@@ -132,6 +132,7 @@ func parseConfig(b []byte) (Config, error) {
 		SignIn: SignInConfig{Local: true},
 		Agents: AgentsConfig{Port: protocol.Port},
 		Runs:   RunsConfig{AfterInterruption: "ask", Lease: 15 * time.Second, ContactTimeout: 2 * time.Minute, HostSweep: hostwork.DefaultSweep},
+		Audit:  audit.Settings{Deadline: audit.DefaultDeadline, Spool: audit.SpoolSettings{Limit: audit.DefaultSpoolLimit}},
 		Dumps:  defaultDumps(),
 	}
 	if len(bytes.TrimSpace(b)) == 0 {
@@ -186,6 +187,9 @@ func (c Config) Redacted() Config {
 // Show prints the configuration with every default filled in, redacted.
 func (c Config) Show() ([]byte, error) {
 	shown := c.Redacted()
+	if need, err := c.Audit.Need(); err == nil {
+		shown.Audit.Require = string(need.Level)
+	}
 	b, err := yaml.Dump(&shown)
 	if err != nil {
 		return nil, fmt.Errorf("show the configuration: %w", err)

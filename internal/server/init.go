@@ -313,9 +313,9 @@ inventory:
   kind: yaml
   path: inventory.yaml
 audit:
-  # spool: an intent is on this server's disk before a host is touched, and is
-  # shipped to the sinks after. Add your log server as a sink of kind syslog,
-  # relp or http.
+  # spool: the record of a start is on this server's disk before a host is
+  # touched, and no more. Add your log server as a sink of kind relp, http or
+  # syslog, and take this line out: hosts then wait until it has the record.
   require: spool
   # Seals the trail once a minute; auditors verify it by audit.pub.
   key: audit.key

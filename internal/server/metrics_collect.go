@@ -51,6 +51,9 @@ var (
 	sinkShipped   = desc("audit_last_shipped_timestamp_seconds", "When the sink last took a record, as a Unix time; 0 for not since the start.", "sink")
 	auditRecords  = desc("audit_records_total", "Audit records in this server's trail, from its first on.")
 	auditUnplaced = desc("audit_unplaced_records", "Audit records that have no place in a trail yet; of the whole database.")
+	spoolBytes    = desc("audit_spool_bytes", "Bytes of audit records that wait in the database for the remote log; 0 where nothing is shipped.")
+	spoolLimit    = desc("audit_spool_limit_bytes", "What may wait there, as audit.spool.limit says: a warning from 70 % on, no new runs from 85 % on; 0 where nothing is shipped.")
+	logLate       = desc("audit_late", "1 while records wait for the remote log for longer than audit.deadline, so that no further host is touched.")
 	trailFailing  = desc("audit_sequencer_failing", "1 while records can't be given their place in the trail.")
 
 	databaseUp      = desc("database_up", "1 when the database answered this scrape.")
@@ -79,7 +82,7 @@ var (
 	rulesLoaded = desc("rules_loaded_timestamp_seconds", "When the rules of rights in force were read, as a Unix time.")
 
 	descriptions = []*prometheus.Desc{
-		buildInfo, readyCheck, openRuns, pausedRuns, pausedFor, walkedRuns, unreviewed, messages, openSession, dumpBytes, backlog, backlogAge, sinkFailing, sinkShipped, auditRecords, auditUnplaced, trailFailing,
+		buildInfo, readyCheck, openRuns, pausedRuns, pausedFor, walkedRuns, unreviewed, messages, openSession, dumpBytes, backlog, backlogAge, sinkFailing, sinkShipped, auditRecords, auditUnplaced, trailFailing, spoolBytes, spoolLimit, logLate,
 		databaseUp, databaseLatency, databaseSize, connections, maxConnections, poolWaits, poolWaited, freeBytes, notAfter, hostCertificates,
 		inventoryUp, inventoryGood, inventoryHosts, shelfScenarios, scenarioProblems, scenarioVersions, scenarioExpiring, scenarioExpiry, rulesGood, rulesLoaded,
 	}
@@ -129,6 +132,10 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	for _, check := range c.s.ready(ctx) {
 		to.gauge(readyCheck, is(check.Err == nil), check.Name)
 	}
+	standing := c.s.trail.Standing()
+	to.gauge(spoolBytes, float64(standing.Used))
+	to.gauge(spoolLimit, float64(standing.Limit))
+	to.gauge(logLate, is(!standing.Late.IsZero()))
 	to.gauge(walkedRuns, float64(c.s.orch.Walked()))
 	to.gauge(databaseUp, is(c.fromDatabase(ctx, to) == nil))
 	c.pool(to)

@@ -67,6 +67,7 @@ func (s *Server) ready(ctx context.Context) []api.Check {
 	}
 	add("inventory", never)
 	add("audit", s.auditReady(ctx))
+	out[len(out)-1].Note = logNote(s.trail.Standing())
 	add("disk", s.diskReady())
 	add("serving", s.state.serving())
 	s.state.note(s.log, out)
@@ -89,6 +90,20 @@ func (s *Server) auditReady(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// logNote says on /readyz what is wrong with the log; "" = nothing is. The
+// server is ready all the same: people must be able to look, and to stop runs.
+func logNote(now audit.Standing) string {
+	switch {
+	case !now.Late.IsZero():
+		return "the log takes no records, so no host is touched"
+	case now.Fill == audit.FillFull:
+		return fmt.Sprintf("the spool is %d %% full, so no run starts", now.Percent())
+	case now.Fill == audit.FillWarn:
+		return fmt.Sprintf("the spool is %d %% full", now.Percent())
+	}
+	return ""
 }
 
 func (s *Server) diskReady() error {

@@ -21,7 +21,7 @@ func (x self) Trail(ctx context.Context) (audit.Stats, error) { return x.s.trail
 func (x self) Facts() control.ServerFacts {
 	cfg := x.s.cfg
 	facts := control.ServerFacts{
-		Name: cfg.Name, Version: version.Current().Told(), Database: "PostgreSQL", Started: x.s.opened, Require: cfg.Audit.Require, NoRemoteLog: x.s.noRemoteLog(),
+		Name: cfg.Name, Version: version.Current().Told(), Database: "PostgreSQL", Started: x.s.opened, Require: string(x.s.trail.Standing().Level), NoRemoteLog: x.s.noRemoteLog(),
 	}
 	if cfg.Database.SQLite != "" {
 		facts.Database = "SQLite, " + cfg.Database.SQLite

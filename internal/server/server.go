@@ -133,7 +133,11 @@ func (s *Server) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if s.trail, err = audit.New(audit.Config{Store: s.store, Source: s.cfg.Name, Sinks: sinks, Key: auditKey, Logger: s.log}); err != nil {
+	need, err := s.cfg.Audit.Need()
+	if err != nil {
+		return err
+	}
+	if s.trail, err = audit.New(audit.Config{Store: s.store, Source: s.cfg.Name, Sinks: sinks, Key: auditKey, Need: need, Ledger: s.store, Logger: s.log}); err != nil {
 		return err
 	}
 	if s.door, err = s.newDoor(); err != nil {
@@ -159,7 +163,7 @@ func (s *Server) open(ctx context.Context) error {
 	}
 	s.orch = orchestrator.New(orchestrator.Config{
 		Owner: s.cfg.Name + "/" + restart.NewID(time.Now()), Runs: s.store, Tasks: s.store, Agents: s.agents, Dumps: s.archive, Key: envelopeKeys[0], Logger: s.log,
-		Committed: s.trail.Wake, Changed: hub.Changed, Observer: s.meters, AutoResume: s.cfg.Runs.AfterInterruption == "go-on",
+		Committed: s.trail.Wake, Changed: hub.Changed, Observer: s.meters, Trail: s.trail, AutoResume: s.cfg.Runs.AfterInterruption == "go-on",
 		Lease: s.cfg.Runs.Lease, ContactTimeout: s.cfg.Runs.ContactTimeout,
 		MayGoOn: func(ctx context.Context, run restart.Run) (restart.Cause, string) { return s.control.MayGoOn(ctx, run) },
 	})
@@ -168,7 +172,7 @@ func (s *Server) open(ctx context.Context) error {
 		Wake: s.orch.Wake, Committed: s.trail.Wake, Logger: s.log,
 		Rights: s.rules.inForce, People: s.door.people, Hasher: s.door.hasher, Zone: localZone(), URL: strings.TrimRight(s.cfg.URL, "/"), Channels: receivers.For, Announced: s.notifier.Wake,
 		Review: s.cfg.review(), Lays: s.cfg.review().Signed,
-		Ended: s.meters.neverBegan, Server: self{s},
+		Ended: s.meters.neverBegan, Trail: s.trail, Server: self{s},
 	})
 	if s.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Listen); err != nil {
 		return restart.Errorf(restart.CodeUnavailable, "can't listen on %s: %v", s.cfg.Listen, err).WithHint("another program may have the port; choose another with listen:").Because(err)
@@ -225,14 +229,7 @@ func (s *Server) handler() http.Handler {
 
 // noRemoteLog tells whether no remote log is configured, which every page must
 // say.
-func (s *Server) noRemoteLog() bool {
-	for _, sink := range s.cfg.Audit.Sinks {
-		if sink.Kind != "file" {
-			return false
-		}
-	}
-	return true
-}
+func (s *Server) noRemoteLog() bool { return !s.cfg.Audit.Remote() }
 
 // Address is where the server listens.
 func (s *Server) Address() string { return s.listener.Addr().String() }

@@ -140,7 +140,9 @@ func TestBadConfigurations(t *testing.T) {
 		"no scenarios":           {"scenarios: scenarios", "scenarios: \"\"", "scenarios is needed"},
 		"two databases":          {"database:\n", "database:\n  dsn_file: dsn\n", "either"},
 		"no level of the log":    {"  require: spool\n", "", "require"},
-		"a level of later":       {"require: spool", "require: stored", "not supported"},
+		"a level of no sink":     {"require: spool", "require: stored", "no sink offers stored"},
+		"an absurd deadline":     {"audit:\n", "audit:\n  deadline: 1h\n", "audit.deadline"},
+		"a spool of nothing":     {"audit:\n", "audit:\n  spool: {limit: 3B}\n", "audit.spool.limit"},
 		"an unknown sink":        {"kind: file", "kind: kafka", "kafka"},
 		"a lease that is absurd": {"audit:\n", "runs: {lease: 1ms}\naudit:\n", "runs.lease"},
 		"an unknown wish":        {"audit:\n", "runs: {after_interruption: pray}\naudit:\n", "pray"},
@@ -205,7 +207,7 @@ func FuzzReadConfig(f *testing.F) {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if cfg, err := server.ReadConfig(path); err == nil && (cfg.Name == "" || cfg.Agents.EnvelopeKey == "" || cfg.Audit.Require != "spool") {
+		if cfg, err := server.ReadConfig(path); err == nil && (cfg.Name == "" || cfg.Agents.EnvelopeKey == "" || cfg.Audit.Require == "" && !cfg.Audit.Remote()) {
 			t.Errorf("taken: %+v", cfg)
 		}
 	})

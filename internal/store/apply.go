@@ -173,7 +173,7 @@ func changeRun(ctx context.Context, t tx, run lockedRun, c RunChange, at int64) 
 	if c.To != "" || c.Cause != "" {
 		set("cause = ?", string(c.Cause))
 	}
-	if c.To != "" || c.Explanation != "" {
+	if c.To != "" || c.Explanation != "" || c.Explained {
 		set("explanation = ?", c.Explanation)
 	}
 	if c.SetStarted {

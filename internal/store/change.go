@@ -58,6 +58,7 @@ type RunChange struct {
 	To           restart.RunState   // "" = stays in its state
 	Cause        restart.Cause      // written as it is where To is set; otherwise where not empty
 	Explanation  string             // as Cause
+	Explained    bool               // Explanation is written though it may be empty
 	SetStarted   bool               // started_at becomes At, unless it is set
 	SetFinished  bool               // finished_at becomes At
 	Control      *restart.Control   // nil = unchanged; a wish to abort lasts until the run is final

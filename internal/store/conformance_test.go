@@ -83,6 +83,8 @@ func Exercise(t *testing.T, newDSN storetest.NewDSN) {
 		"audit sequence race":         exerciseSequenceRace,
 		"audit seal":                  exerciseSeal,
 		"audit cursors":               exerciseCursors,
+		"audit reach":                 exerciseReach,
+		"hosts in hand":               exerciseHostsInHand,
 		"audit search":                exerciseSearch,
 		"cancelled context":           exerciseCancelled,
 		"writes that share a commit":  exerciseGroup,

@@ -97,6 +97,10 @@ func exerciseWholeChange(t *testing.T, newDSN storetest.NewDSN) {
 	mustApply(t, s, store.Change{RunID: run.ID, Run: &store.RunChange{To: restart.RunPaused, Cause: restart.CauseFailure, Explanation: "web0 failed"}})
 	mustApply(t, s, store.Change{RunID: run.ID, Run: &store.RunChange{Explanation: "web0 failed again"}, Tasks: []store.TaskChange{{ID: run.Tasks[0].ID, Drained: &undrained}}})
 	got := mustRun(t, s, run.ID)
+	mustApply(t, s, store.Change{RunID: run.ID, Run: &store.RunChange{Explained: true}})
+	if bare := mustRun(t, s, run.ID); bare.Explanation != "" || bare.Cause != restart.CauseFailure {
+		t.Errorf("(%s): %q", bare.Cause, bare.Explanation)
+	}
 	if got.State != restart.RunPaused || got.Cause != restart.CauseFailure || got.Explanation != "web0 failed again" || got.Control != control {
 		t.Fatalf("run %+v", got)
 	}

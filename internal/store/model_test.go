@@ -286,7 +286,8 @@ func drawRunChange(rt *rapid.T, run restart.Run) *store.RunChange {
 		SetStarted: rapid.Bool().Draw(rt, "started"), SetFinished: rapid.Bool().Draw(rt, "finished"),
 	}
 	if rapid.Bool().Draw(rt, "stays") {
-		c.To, c.Explanation = "", "drawn"
+		c.To, c.Explanation = "", rapid.SampledFrom([]string{"drawn", ""}).Draw(rt, "explanation")
+		c.Explained = rapid.Bool().Draw(rt, "explained")
 	}
 	if rapid.Bool().Draw(rt, "run from") {
 		c.From = []restart.RunState{rapid.SampledFrom(restart.RunStates()).Draw(rt, "from"), run.State}[rapid.IntRange(0, 1).Draw(rt, "right"):]

@@ -23,6 +23,8 @@ type (
 	deliveryPage struct {
 		adminPage
 		Source, Failure, Require string
+		Deadline                 time.Duration // 0 = nothing is waited for
+		Spool                    string        // what waits for the remote log; "" = nothing is shipped
 		NoRemote                 bool
 		Sinks                    []sinkLine
 		Unplaced, Messages       int
@@ -111,6 +113,12 @@ func (s *site) adminDelivery(w http.ResponseWriter, v *visit) error {
 	page := deliveryPage{
 		adminPage: s.adminLayout(v, say(v.lang, "admindelivery.title")), Source: d.Trail.Source, Failure: said(v.lang, d.Trail.Error), Require: restart.Escape(d.Server.Require),
 		NoRemote: d.Server.NoRemoteLog, Unplaced: int(d.Unplaced), Messages: int(d.Messages),
+	}
+	if d.Log.Level != audit.LevelSpool {
+		page.Deadline = d.Log.Deadline
+	}
+	if d.Log.Limit > 0 {
+		page.Spool = say(v.lang, "admindelivery.of", size(d.Log.Used), size(d.Log.Limit), d.Log.Percent())
 	}
 	for i, x := range d.Trail.Sinks {
 		line := sinkLine{

@@ -34,7 +34,7 @@ func TestPagesOfALargeDumpWait(t *testing.T) {
 	}
 	for _, p := range pages {
 		ctx, cancel := context.WithTimeout(t.Context(), 150*time.Millisecond)
-		req, err := http.NewRequestWithContext(ctx, "GET", f.server.URL+path+p, nil)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, f.server.URL+path+p, nil)
 		f.must(err)
 		req.Header.Set("Cookie", cookie)
 		if res, err := f.client.Do(req); err == nil {
@@ -71,7 +71,7 @@ func TestSlowReadersHoldNoPlace(t *testing.T) {
 		id   string
 		show func(http.ResponseWriter, *visit) error
 	}{{dump.ID, f.site.showDump}, {dump.ID, f.site.listThreads}, {dump.ID, f.site.showLocks}, {dump.ID, f.site.showFlame}, {dump.ID, f.site.showDumpText}, {run.ID, f.site.showRunDumps}} {
-		req, err := http.NewRequestWithContext(t.Context(), "GET", "/", nil)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
 		f.must(err)
 		req.SetPathValue("id", page.id)
 		w.free = func() {
@@ -129,7 +129,7 @@ func TestReportsAreForgotten(t *testing.T) {
 		t.Error("reports of 70 MiB are kept")
 	}
 	large := look("d", 65<<20)
-	if of(large, 0) == of(large, 0) {
+	if once, again := of(large, 0), of(large, 0); once == again {
 		t.Error("one of too much text is kept")
 	}
 	second = of(b, 0)

@@ -117,6 +117,7 @@ func (s *site) showGlassForm(w http.ResponseWriter, v *visit, hosts []string) er
 	if page.Frozen, err = s.frozen(v, run, s.cfg.Now()); err != nil {
 		return err
 	}
+	page.Late = page.Frozen == nil && s.logHolds()
 	status := http.StatusOK
 	if v.PostForm.Has("service") { // another one's name
 		page.Sent, status = refuse(v.PostForm, "break", "service", say(v.lang, "break.failed")), http.StatusUnprocessableEntity

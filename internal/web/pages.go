@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"cmp"
 	"embed"
 	"fmt"
 	"html/template"
@@ -106,6 +107,7 @@ type (
 		Frozen                   *frozenNotice // nil = nothing is, just now
 		Awaiting                 bool          // it waits for an approval
 		Sent                     filled        // with another name
+		Late                     bool          // the remote log takes nothing, and no freeze stands there
 	}
 	scenariosPage struct {
 		layout
@@ -248,6 +250,9 @@ func (s *site) layout(v *visit, title string) layout {
 	l := layout{Lang: v.lang, Title: title, Actor: v.actor.Name, RequestID: v.id, Theme: v.theme}
 	if s.cfg.NoRemoteLog {
 		l.Notice = say(v.lang, "notice.local")
+	}
+	if v.actor.Name != "" {
+		l.Notice = cmp.Or(logNotice(v.lang, s.cfg.Control.Log()), l.Notice)
 	}
 	var err error
 	if l.ToApprove, err = s.cfg.Control.ToApprove(v.Context(), v.actor); err != nil && v.Context().Err() == nil {

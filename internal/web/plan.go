@@ -140,7 +140,7 @@ func (s *site) standsInTheWay(v *visit, page *planPage, d drawing, now time.Time
 	if page.Frozen, err = s.frozen(v, d.run, now); err != nil {
 		return err
 	}
-	a := s.acts(v.Context(), v.actor, d.run, page.Frozen != nil, now)
+	a := s.acts(v.Context(), v.actor, d.run, page.Frozen != nil || s.logHolds(), now)
 	page.Start, page.MayBreak = a.Start, a.MayBreak
 	if page.Frozen != nil {
 		page.FrozenHow = sentences(v.lang, s.cfg.Control.PastFreeze(v.Context(), v.actor, d.run))

@@ -141,6 +141,16 @@ var saidRuns = map[string]string{
 	"run %s is being aborted: it touches no host again":                                         "запуск %s прерывается: хосты он больше не тронет",
 	"when it is over, start a run over what is left: restartilka retry %s --reason TEXT":        "когда он закончится, начните запуск на том, что осталось: restartilka retry %s --reason ТЕКСТ",
 
+	// the remote log
+	"no host is touched before the log has the intent of this run":                                                                    "ни один хост не затрагивается, пока намерение этого запуска не принял журнал",
+	"the log has not taken the intent of this run within %s":                                                                          "журнал не принял намерение этого запуска за %s",
+	"the log has not taken the intent of this run within %s: server %s has recorded it, and not shipped it":                           "журнал не принял намерение этого запуска за %s: его записал и не передал сервер %s",
+	"the log takes no records: what was recorded %s ago is still here alone":                                                          "журнал не принимает записи: то, что записано %s назад, пока только здесь",
+	"the spool of the audit trail is full: %s of %s wait for the log, with what %d hosts in hand still need":                          "место для записей аудита кончилось: журнал ждут %s из %s, считая то, что понадобится хостам в работе (%d)",
+	"see that a log server takes records again, then go on; where it can't wait, who has the right starts past it with --break-glass": "добейтесь, чтобы сервер журнала снова принимал записи, и продолжите; если ждать нельзя, тот, у кого есть право, начинает в обход: --break-glass",
+	"%s (audit.require: %s)": "%w (audit.require: %s)",
+	"%s: it can't start now": "%w: сейчас его не начать",
+
 	// what stopped it
 	"the server was stopped":                  "сервер был остановлен",
 	"the server was stopped while %s in hand": "сервер был остановлен; в работе в это время: %w",

@@ -39,7 +39,7 @@ var untold = map[string]string{
 	"agent/units/choose.go":        finding,
 	"agent/supervisor/rehearse.go": printed,
 	"authn/ldap/config.go":         atStart, "authn/oidc/config.go": atStart, "inventory/config.go": atStart, "pki/ca.go": atStart, "pki/credentials.go": atStart,
-	"pki/envelope.go": atStart, "pki/files.go": atStart, "pki/jointoken.go": atTheHost,
+	"restart/bytes.go": atStart, "pki/envelope.go": atStart, "pki/files.go": atStart, "pki/jointoken.go": atTheHost,
 	"store/sqlite.go": atStart, "store/postgres.go": atStart, "store/store.go": atStart, "store/migrate.go": atStart, "store/statistics.go": atStart,
 	"store/backup.go": inTerminal, "store/restore.go": inTerminal, "store/restore_file.go": inTerminal,
 	"scenario/new.go": inTerminal, "scenario/signing/sign.go": inTerminal, "authz/cases.go": inTerminal,

@@ -31,6 +31,9 @@ var frameTexts = map[string]text{
 
 	"layout.profile": {"Your sessions, tokens and password", "Ваши сеансы, токены и пароль"},
 	"notice.local":   {"No remote log: records stay on this server's own disk (audit.require: spool).", "Журнал не уходит на другой сервер: записи остаются на диске этого (audit.require: spool)."},
+	"notice.late":    {"The remote log takes no records since %s: until it does, no further host is touched (audit.require: %s).", "Удалённый журнал не принимает записи с %s: пока он их не примет, новые хосты не затрагиваются (audit.require: %s)."},
+	"notice.full":    {"Records that wait for the remote log take %d %% of their room: until it takes them, no run starts.", "Записи, ждущие удалённый журнал, заняли %d %% своего места: пока он их не примет, запуски не начинаются."},
+	"notice.filling": {"Records that wait for the remote log take %d %% of their room: does it take records?", "Записи, ждущие удалённый журнал, заняли %d %% своего места: принимает ли он их?"},
 
 	"away.away":    {"The server can't be reached just now. What you see is from before.", "Сервер сейчас недоступен. На странице — прежнее состояние."},
 	"away.unsent":  {"Not sent: the server can't be reached. Nothing has been done, and what you typed is still here. Press again in a moment.", "Не отправлено: сервер недоступен. Ничего не сделано, введённое сохранилось. Нажмите ещё раз чуть позже."},

@@ -152,6 +152,13 @@ var breakages = []breakage{
 		w.dbTrouble = 1 + w.rng.IntN(12)
 		return true
 	}},
+	{"log away", func(w *world) bool {
+		if w.trail.away {
+			return false
+		}
+		w.trail.leave(w.between(500*time.Millisecond, 90*time.Second))
+		return true
+	}},
 	{"rights lost", func(w *world) bool {
 		if w.noRights {
 			return false
@@ -204,6 +211,7 @@ func (w *world) breakSomething() {
 func (w *world) mend() {
 	w.log("everything is mended")
 	w.calm, w.dbTrouble, w.noRights, w.ledger.revoked = true, 0, false, 0
+	w.trail.back()
 	for _, m := range w.hosts {
 		m.sick, m.crash, m.power, m.skew, m.failing, m.broken = false, 0, false, 0, false, false
 		m.startAgent()
@@ -214,6 +222,7 @@ func (w *world) mend() {
 		if s.up() {
 			if s.p.frozen {
 				s.p.frozen, s.p.thawed = false, w.now
+				w.trail.soon()
 			}
 			for _, l := range s.links {
 				l.deaf, l.mute = false, false

@@ -69,6 +69,8 @@ func (l *ledger) task(before restart.Run, c store.Change, t store.TaskChange) {
 		if l.revoked > 0 && w.now-l.revoked > obeyed && w.now-w.asking.thawed > obeyed {
 			w.violated("a host was begun in run %s %s after the rights for it were lost", before.ID, w.now-l.revoked)
 		}
+		l.logged(before, "begun")
+		l.inTime(before, w.asking)
 		l.inOrder(before, t.ID)
 	}
 	if len(t.Path) == 0 || !t.Path[len(t.Path)-1].Final() {
@@ -88,6 +90,26 @@ func (l *ledger) task(before restart.Run, c store.Change, t store.TaskChange) {
 		}
 	}
 	l.believable(t.ID, state)
+}
+
+// logged holds what is done to a host of a run to what the log has of the run.
+func (l *ledger) logged(r restart.Run, what string) {
+	w := l.w
+	if r.BreakGlass {
+		return
+	}
+	w.trail.ship()
+	if lacks := w.trail.lacks(r.ID); lacks != "" {
+		w.violated("a host of run %s was %s, and the log lacks it: %s", r.ID, what, lacks)
+	}
+}
+
+// inTime holds a next host to what the log has of those before it.
+func (l *ledger) inTime(r restart.Run, by *process) {
+	w := l.w
+	if waited := w.trail.oldest(w.serverOf(by).name, r.ID); !r.BreakGlass && waited > backlogDeadline+obeyed && w.now-by.thawed > obeyed {
+		w.violated("a host was begun in run %s, of which a record has not come to the log in %s", r.ID, waited)
+	}
 }
 
 // believable compares an outcome with what the witness has seen so far. What
@@ -174,6 +196,9 @@ func (l *ledger) run(before restart.Run, c store.Change) {
 		if c.Run.Cause == "" || c.Run.Explanation == "" {
 			w.violated("run %s was paused without a cause", id)
 		}
+		if c.Run.Cause == restart.CauseAuditBacklog && before.BreakGlass {
+			w.violated("run %s waits for the log, and its glass is broken", id)
+		}
 		w.paused(id)
 	case to.Final():
 		action = audit.RunEnded
@@ -214,6 +239,9 @@ func (l *ledger) put(p *process, task string, s protocol.Submission) {
 	l.runOf[task] = w.runOfTask(task)
 	first := !l.sent[task]
 	l.sent[task] = true
+	if first && w.now-p.thawed > obeyed { // else it may have lost the run while it was frozen, and the host knows
+		l.logged(w.run(l.runOf[task]), "sent a task")
+	}
 	var e protocol.Envelope
 	if err := json.Unmarshal(s.Sealed.Payload, &e); err != nil {
 		w.violated("%s was sent with an envelope that can't be read: %v", task, err)

@@ -22,6 +22,8 @@ type server struct {
 	orch  *orchestrator.Orchestrator
 	skew  time.Duration
 	links map[string]*link
+	// shipsSince is when it began to ship what it has recorded.
+	shipsSince time.Duration
 }
 
 func (s *server) up() bool { return s.p != nil && !s.p.dead }
@@ -34,6 +36,8 @@ func (s *server) start() {
 		s.w.store.EndLeases() // as opening a SQLite file does
 	}
 	s.life++
+	s.shipsSince = s.w.now
+	s.w.trail.soon()
 	s.p = &process{name: fmt.Sprintf("%s/%d", s.name, s.life)}
 	s.links = map[string]*link{}
 	for _, m := range s.w.hosts {
@@ -43,8 +47,8 @@ func (s *server) start() {
 	ctx, s.stop = context.WithCancel(context.Background())
 	s.orch = orchestrator.New(orchestrator.Config{
 		Owner: s.p.name, Runs: desk{s, s.p}, Tasks: desk{s, s.p}, Agents: calls{s, s.p}, Key: s.w.key, Clock: clock{s.w.loop, s.p, &s.skew},
-		MayGoOn: s.w.mayGoOn,
-		Lease:   s.w.plan.lease, Poll: 2 * time.Second, ContactTimeout: 40 * time.Second, DialRetry: 3 * time.Second,
+		MayGoOn: s.w.mayGoOn, Trail: posted{s, s.p},
+		Lease: s.w.plan.lease, Poll: 2 * time.Second, ContactTimeout: 40 * time.Second, DialRetry: 3 * time.Second,
 		AutoResume: s.w.plan.autoResume,
 		Logger:     s.w.logger(s.p.name),
 	})
@@ -53,6 +57,7 @@ func (s *server) start() {
 	s.w.spawn(p, func() {
 		orch.Run(ctx)
 		s.w.log("%s has stopped", p.name)
+		s.w.trail.ship()
 		p.dead = true
 	})
 }
@@ -63,6 +68,7 @@ func (s *server) kill() {
 		return
 	}
 	s.w.log("%s is killed", s.p.name)
+	s.w.trail.ship()
 	s.w.kill(s.p)
 }
 
@@ -82,11 +88,13 @@ func (s *server) freeze(d time.Duration) {
 	}
 	p := s.p
 	s.w.log("%s is frozen for %s", p.name, d)
+	s.w.trail.ship()
 	p.frozen = true
 	s.w.after(d, func() {
 		if p.frozen {
 			s.w.log("%s goes on", p.name)
 			p.frozen, p.thawed = false, s.w.now
+			s.w.trail.soon()
 		}
 	})
 }

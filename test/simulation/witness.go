@@ -52,6 +52,7 @@ func (x *witness) executed(m *machine, e protocol.Envelope) {
 	if w.ledger.intents[e.Task] == 0 {
 		w.violated("task %s was executed without an intent in the trail", e.Task)
 	}
+	w.ledger.logged(r, "executed on")
 	if other := x.down[e.Service][m.name]; other != "" {
 		w.violated("%s began on %s while %s was at work on the same service there", e.Task, m.name, other)
 	}

@@ -60,6 +60,7 @@ type world struct {
 
 	physical *witness
 	ledger   *ledger
+	trail    *trail
 	coverage *Coverage
 	faults   int // met in this history
 	events   int // messages, commits, faults and what people pressed
@@ -85,6 +86,7 @@ func newWorld(seed uint64, trace io.Writer, coverage *Coverage) *world {
 	w.store = memory.New(func() time.Time { return began.Add(w.now) })
 	w.physical = newWitness(w)
 	w.ledger = newLedger(w)
+	w.trail = newTrail(w)
 	w.plan = plan{
 		servers: 1 + w.rng.IntN(3), hosts: 2 + w.rng.IntN(3), runs: 1 + w.rng.IntN(2), autoResume: w.chance(2),
 		bad: []int{0, 2, 8, 20}[w.rng.IntN(4)], faults: 3 + w.rng.IntN(5), people: w.rng.IntN(4), chaos: 60 + w.rng.IntN(300),
@@ -137,7 +139,7 @@ func (w *world) request(i int) {
 	}
 	r := restart.Run{
 		ID: w.id(), Scenario: "plain-restart", Digest: strings.Repeat("ab", 32), Kind: restart.KindRestart, Service: service, Environment: "production",
-		Actor: "anna", Via: "cli", Reason: "workers hang since the deploy", State: restart.RunQueued, CreatedAt: began.Add(w.now),
+		Actor: "anna", Via: "cli", Reason: "workers hang since the deploy", State: restart.RunQueued, CreatedAt: began.Add(w.now), BreakGlass: w.chance(8),
 		Plan: &restart.Plan{Strategy: strategy, Deadline: restart.Duration(20 * time.Second), Kind: restart.KindRestart},
 	}
 	r.Plan.Batches = restart.ResolveBatches(strategy.Batches, len(w.hosts))
@@ -176,6 +178,7 @@ func (w *world) apply(c store.Change) (int64, error) {
 	if w.asking != nil && w.asking.name != owner && moves(c) {
 		w.violated("%s has moved run %s, which %q has", w.asking.name, c.RunID, owner)
 	}
+	w.trail.committed(c)
 	w.ledger.committed(before, c)
 	w.wakeAll(c.RunID)
 	return version, nil

@@ -44,8 +44,13 @@ var forms = []struct {
 	{dump.Python, regexp.MustCompile(`hread 0x[0-9a-fA-F]+ [^\n]*\(most recent call first\)|Thread (?:0x)?[0-9a-fA-F]+ \((?:active|idle)|"thread_id": ?\d`)},
 }
 
+// maxLook bounds how far down a thread is looked for, in bytes: the text may be
+// made to be slow to look through.
+const maxLook = 4 << 20
+
 // formOf gives the runtime whose threads stand first in a text; "" = none do.
 func formOf(text []byte) (found dump.Runtime) {
+	text = text[:min(len(text), maxLook)]
 	first := len(text)
 	for _, f := range forms {
 		if at := f.thread.FindIndex(text[:first]); at != nil {

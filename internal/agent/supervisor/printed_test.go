@@ -46,11 +46,13 @@ func TestFormOf(t *testing.T) {
 	}
 }
 
-// The largest text that is kept, of lines that nearly are threads.
+// Lines that nearly are threads.
 func BenchmarkFormOf(b *testing.B) {
-	text := []byte(strings.Repeat("thread 1 \"Thread 12 (goroutine 1 #1 \"x\n", dump.MaxCapture/40))
+	text := []byte(strings.Repeat("a \"b\" c #1 thread x Thread 12 goroutine 1 <\n", maxLook/40))
 	b.SetBytes(int64(len(text)))
 	for b.Loop() {
-		formOf(text)
+		if found := formOf(text); found != "" {
+			b.Fatalf("it is taken for a dump of %s", found)
+		}
 	}
 }

@@ -85,6 +85,7 @@ type Server struct {
 	API     api.Config
 	HTTP    *httptest.Server
 	Process *Process
+	Log     *Log // between requests and hosts
 
 	t     testing.TB
 	teams sync.Map                    // person → []string
@@ -181,7 +182,7 @@ func StartReviewed(t testing.TB, review control.Review, changes ...func(*control
 func start(t testing.TB, over *store.Store, change func(*api.Config), below ...func(*control.Config)) *Server {
 	t.Helper()
 	dir := t.TempDir()
-	s := &Server{t: t, Dir: dir, Agents: NewAgents("restarted\n"), Store: over, Process: newProcess()}
+	s := &Server{t: t, Dir: dir, Agents: NewAgents("restarted\n"), Store: over, Process: newProcess(), Log: &Log{}}
 	s.Shelf = s.writeAll(dir)
 	shelf, err := control.NewShelf(s.Shelf, slog.New(slog.DiscardHandler))
 	s.must(err)
@@ -200,12 +201,12 @@ func start(t testing.TB, over *store.Store, change func(*api.Config), below ...f
 	o := orchestrator.New(orchestrator.Config{
 		Owner: "test", Runs: s.Store, Tasks: s.Store, Agents: s.Agents, Dumps: s.Archive, Key: key,
 		Changed: hub.Changed, Poll: 50 * time.Millisecond, DialRetry: time.Millisecond,
-		MayGoOn: func(ctx context.Context, run restart.Run) (restart.Cause, string) { return s.Control.MayGoOn(ctx, run) },
+		MayGoOn: func(ctx context.Context, run restart.Run) (restart.Cause, string) { return s.Control.MayGoOn(ctx, run) }, Trail: s.Log,
 	})
 	service := control.Config{
 		Store: s.Store, Inventory: inv, Scenarios: shelf, Agents: s.Agents, Dumps: s.Archive, Hub: hub, Wake: o.Wake, Committed: func() {},
 		Channels: func(string) []string { return []string{"test"} }, URL: "https://restartilka.example.com",
-		Rights: s.inForce, People: directory{authn.People{Store: s.Store}, s}, Server: s.Process,
+		Rights: s.inForce, People: directory{authn.People{Store: s.Store}, s}, Server: s.Process, Trail: s.Log,
 		Enrol: &control.Enrolment{
 			CA: ca, CAPEM: s.CAPEM, Server: "test", EnvelopeKeys: []ed25519.PublicKey{key.Public().(ed25519.PublicKey)},
 			Pin: func() (pki.Pin, error) { return pki.PinOf(s.HTTP.Certificate()), nil },

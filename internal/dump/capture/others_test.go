@@ -181,7 +181,7 @@ func TestGo(t *testing.T) {
 		t.Errorf("what the program said is quoted as it is: %s", notes)
 	}
 	ask := func(path string) (capture.Captured, error) {
-		return one(t, capture.Request{Method: "pprof", URL: url + path}, capture.Target{PID: self})
+		return one(t, capture.Request{Method: "pprof", URL: url + path, Timeout: time.Minute}, capture.Target{PID: self}) // a busy machine writes 64 MiB slowly
 	}
 	for _, path := range []string{"", "/", "/debug/pprof", "/debug/pprof/goroutine"} {
 		c, err := ask(path)

@@ -71,7 +71,7 @@ func threadLine(text []byte) ([]zone, bool) {
 	if found == nil {
 		return nil, false
 	}
-	end := 0
+	var end int
 	switch text[found[1]-1] {
 	case '"':
 		end = bytes.LastIndexByte(text, '"')

@@ -266,7 +266,7 @@ func (r *run) change(c store.RunChange, at time.Time) error {
 	if c.To != "" || c.Cause != "" {
 		r.Cause = c.Cause
 	}
-	if c.To != "" || c.Explanation != "" {
+	if c.To != "" || c.Explanation != "" || c.Explained {
 		r.Explanation = c.Explanation
 	}
 	if c.SetStarted && r.StartedAt == nil {
