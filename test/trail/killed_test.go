@@ -51,7 +51,7 @@ type trial struct {
 func TestKilledAtEachCall(t *testing.T) {
 	t.Parallel()
 	databases := map[string]func(t testing.TB) string{"sqlite": storetest.SQLite}
-	step := 17
+	step := 23
 	if *every {
 		step = 1
 		databases["postgres"] = storetest.StartPostgres(t).NewDSN
@@ -69,7 +69,7 @@ func TestKilledAtEachCall(t *testing.T) {
 			}
 			trial.write(0)
 			trial.judge()
-			if trial.figures.Kills < 5 || trial.figures.Seals < 2 {
+			if trial.figures.Kills < 4 || trial.figures.Seals < 2 {
 				t.Errorf("it was killed %d times, and has sealed %d times", trial.figures.Kills, trial.figures.Seals)
 			}
 		})
