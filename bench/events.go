@@ -250,7 +250,11 @@ func hostName(text string) string {
 
 // signIn gives the cookie of the developer's session.
 func signIn(b *bed, c *company.Company, client *http.Client) *http.Cookie {
-	form := url.Values{"name": {demo.Developer}, "secret": {c.DevToken}, "next": {"/"}}
+	return signInAs(b, c, client, demo.Developer, c.DevToken)
+}
+
+func signInAs(b *bed, c *company.Company, client *http.Client, name, secret string) *http.Cookie {
+	form := url.Values{"name": {name}, "secret": {secret}, "next": {"/"}}
 	req, err := http.NewRequestWithContext(b.ctx, http.MethodPost, c.URL+"/sign-in", strings.NewReader(form.Encode()))
 	b.must(err)
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")

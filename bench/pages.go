@@ -8,9 +8,12 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
+	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/store/storetest"
+	"github.com/restartilka/restartilka/internal/wire"
 	"github.com/restartilka/restartilka/test/company"
 )
 
@@ -50,6 +53,8 @@ func (s *session) pagesOf(b *bed, database string) (map[string]Percentiles, erro
 	c := company.New(b, o)
 	ready(b, c)
 	walkOnce(b, c)
+	auditor, err := c.Admin.CreateToken(b.ctx, wire.TokenRequest{Name: "bench", Owner: "auditor", Roles: []restart.Role{restart.RoleAuditor}})
+	b.must(err)
 	c.StopServer()
 	dsn := o.DSN
 	if dsn == "" {
@@ -65,7 +70,7 @@ func (s *session) pagesOf(b *bed, database string) (map[string]Percentiles, erro
 
 	client := httpsClient(b, c)
 	defer client.CloseIdleConnections()
-	cookie := signIn(b, c, client)
+	developer, reader := signIn(b, c, client), signInAs(b, c, client, "auditor", auditor.Secret)
 	type request struct {
 		page string
 		path string
@@ -79,6 +84,10 @@ func (s *session) pagesOf(b *bed, database string) (map[string]Percentiles, erro
 	rand.New(rand.NewPCG(1, 2)).Shuffle(len(requests), func(i, j int) { requests[i], requests[j] = requests[j], requests[i] }) //nolint:gosec // the same order each time
 	samples := map[string][]time.Duration{}
 	for _, r := range requests {
+		cookie := developer
+		if strings.HasPrefix(r.path, "/audit") {
+			cookie = reader
+		}
 		took, err := get(b, client, c.URL+r.path, cookie)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", r.page, err)
@@ -156,10 +165,35 @@ func pagesOver(h storetest.History) []pageOver {
 	})
 	api("runs of nobody", func(i int) []string { return []string{"actor", fmt.Sprintf("nobody%d", i)} })
 	api("runs of no environment", func(i int) []string { return []string{"environment", fmt.Sprintf("none%d", i)} })
+	return append(pages, trailOver(h)...)
+}
+
+// trailOver are the pages of the audit trail.
+func trailOver(h storetest.History) []pageOver {
+	pages := []pageOver{
+		{"audit", func(int) string { return "/audit" }},
+		{"audit: story of a run", func(i int) string { return "/audit/runs/" + h.Run(i*7910) }},
+		{"audit: a record", func(i int) string { return fmt.Sprintf("/audit/records/%d", i*7919%h.Runs()+1) }},
+	}
+	records := func(name string, pairs func(i int) []string) {
+		pages = append(pages, pageOver{"audit " + name, func(i int) string { return narrowed("/audit", pairs(i)...) }})
+	}
+	records("of a person", func(i int) []string { return []string{"person", h.Actor(i)} })
+	records("of a host", func(i int) []string { return []string{"host", h.Host(i * 7883)} })
+	records("of a service, an environment and a day", func(i int) []string {
+		return []string{"service", h.Service(i), "env", h.Environment(i), "since", h.Day(i * 7919), "until", h.Day(i * 7919)}
+	})
+	records("of an area and a month", func(i int) []string { return []string{"area", "runs", "until", h.Day(i * 7919)} })
+	records("of a person, with a word", func(i int) []string {
+		return []string{"person", h.Actor(i), "q", []string{"утечка", "build 10", "workers hours"}[i%3]}
+	})
+	records("with a rare word", func(int) []string { return []string{"q", "cosmic rays"} })
+	records("with a word that is nowhere", func(i int) []string { return []string{"q", fmt.Sprintf("nowhere%d", i), "area", "runs"} })
+	records("of nobody", func(i int) []string { return []string{"person", fmt.Sprintf("nobody%d", i)} })
 	return pages
 }
 
-// narrowed is the address of a list of runs, narrowed.
+// narrowed is the address of a list, narrowed.
 func narrowed(path string, pairs ...string) string {
 	q := url.Values{}
 	for i := 0; i < len(pairs); i += 2 {

@@ -28,7 +28,7 @@ type backedUp struct {
 }
 
 func backupCommand() *cobra.Command {
-	var config, as string
+	var config, as, by string
 	var force, withoutOutput bool
 	cmd := &cobra.Command{
 		Use:   "backup FILE",
@@ -45,14 +45,20 @@ printed, so it is for its owner's eyes (mode 0600).`,
 			if err != nil {
 				return err
 			}
+			if by == "" {
+				by = whoAmI()
+			}
 			as := runner(cmd, as, config)
 			write := func(f io.Writer) (done backedUp, err error) {
 				done.File = args[0]
 				if as != "" {
-					return done, asUser(cmd, as, nil, f, backupArgs(config, withoutOutput)...)
+					return done, asUser(cmd, as, nil, f, backupArgs(config, by, withoutOutput)...)
 				}
-				progress := newProgress(cmd, "backup")
-				done.Backup, done.SHA256, err = server.Backup(cmd.Context(), cfg, f, withoutOutput, progress.rows)
+				var unrecorded error
+				done.Backup, done.SHA256, unrecorded, err = server.Backup(cmd.Context(), cfg, f, by, withoutOutput, newProgress(cmd, "backup").rows)
+				if unrecorded != nil {
+					fmt.Fprintf(cmd.ErrOrStderr(), "this backup is not in the audit trail: %s\n", restart.Escape(unrecorded.Error()))
+				}
 				return done, err
 			}
 			if args[0] == "-" {
@@ -81,13 +87,14 @@ printed, so it is for its owner's eyes (mode 0600).`,
 	cmd.Flags().StringVar(&config, "config", server.DefaultConfig, "the server's configuration")
 	cmd.Flags().BoolVar(&force, "force", false, "replace FILE where it is there")
 	cmd.Flags().BoolVar(&withoutOutput, "without-output", false, "leave out what scripts printed, and thread dumps")
+	cmd.Flags().StringVar(&by, "by", "", "who takes it, for the audit trail (default: the user)")
 	userFlag(cmd, &as)
 	cmd.AddCommand(backupVerifyCommand())
 	return cmd
 }
 
-func backupArgs(config string, withoutOutput bool) []string {
-	return []string{"backup", "-", "--config", config, fmt.Sprintf("--without-output=%t", withoutOutput)}
+func backupArgs(config, by string, withoutOutput bool) []string {
+	return []string{"backup", "-", "--config", config, "--by", by, fmt.Sprintf("--without-output=%t", withoutOutput)}
 }
 
 func tellBackup(cmd *cobra.Command, done backedUp) error {

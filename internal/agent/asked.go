@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/restartilka/restartilka/internal/agent/ledger"
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
@@ -31,8 +32,8 @@ type asking struct {
 	counts map[restart.Code]int
 }
 
-// noteTaken records a server's task before it is received: what is not recorded
-// is not taken.
+// noteTaken records a server's task, durably, before it is received: what is not
+// recorded is not taken.
 func (a *Agent) noteTaken(e protocol.Envelope, now time.Time) error {
 	if a.cfg.Asked == nil {
 		return nil
@@ -46,19 +47,25 @@ func (a *Agent) noteTaken(e protocol.Envelope, now time.Time) error {
 	default:
 		r.Detail += ", its " + e.Only + " step alone"
 	}
-	return diskFull(a.cfg.Asked.Note(r))
+	return diskFull(a.cfg.Asked.Append(r))
 }
 
-// noteAsked records what else servers have done here. What can't be written is
+// noteAsked records what else servers have asked here. What can't be written is
 // logged.
-func (a *Agent) noteAsked(r audit.Record) {
-	if err := a.recordAsked(r); err != nil {
+func (a *Agent) noteAsked(r audit.Record) { a.logged(r, a.recordAsked(r, (*ledger.Ledger).Note)) }
+
+// noteChanged records, durably, what servers have changed here: whom and what
+// the host obeys.
+func (a *Agent) noteChanged(r audit.Record) { a.logged(r, a.recordAsked(r, (*ledger.Ledger).Append)) }
+
+func (a *Agent) logged(r audit.Record, err error) {
+	if err != nil {
 		a.cfg.Logger.Error("what a server asked is not in this host's own record", "action", string(r.Action), "outcome", r.Outcome, "error", err)
 	}
 }
 
 // recordAsked records what a server asks.
-func (a *Agent) recordAsked(r audit.Record) error {
+func (a *Agent) recordAsked(r audit.Record, write func(*ledger.Ledger, audit.Record) error) error {
 	if a.cfg.Asked == nil {
 		return nil
 	}
@@ -69,7 +76,7 @@ func (a *Agent) recordAsked(r audit.Record) error {
 	if len(r.Detail) > mostDetail {
 		r.Detail = restart.Escape(r.Detail[:mostDetail]) + "…"
 	}
-	return a.cfg.Asked.Note(r)
+	return write(a.cfg.Asked, r)
 }
 
 // noteRefused records a refusal, as far as the envelope could be read. An agent

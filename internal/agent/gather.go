@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/restartilka/restartilka/internal/agent/host"
+	"github.com/restartilka/restartilka/internal/agent/ledger"
 	"github.com/restartilka/restartilka/internal/agent/supervisor"
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/protocol"
@@ -48,7 +49,7 @@ func (a *Agent) Evidence(ctx context.Context, in protocol.EvidenceRequest) (io.R
 	}
 	err = diskFull(a.recordAsked(audit.Record{
 		Action: audit.EvidenceTaken, Service: in.Service, Environment: in.Environment, ScenarioDigest: in.Digest, Detail: "scenario " + work.Scenario.Name,
-	}))
+	}, (*ledger.Ledger).Note))
 	if err != nil {
 		done()
 		return nil, err

@@ -98,7 +98,7 @@ func (a *Agent) learnKeys(m protocol.SealedKeys) (protocol.KeyReport, error) {
 		return none, diskFull(err)
 	}
 	ring.learned = append(ring.learned, now)
-	a.noteAsked(audit.Record{Action: audit.EnvelopeKeysLearned, Detail: "good from now on: " + strings.Join(report.Keys, ", ")})
+	a.noteChanged(audit.Record{Action: audit.EnvelopeKeysLearned, Detail: "good from now on: " + strings.Join(report.Keys, ", ")})
 	a.cfg.Logger.Info("envelope keys learned", "keys", report.Keys)
 	return report, nil
 }

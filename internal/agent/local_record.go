@@ -93,7 +93,15 @@ func (a *Agent) chain() *protocol.ChainHead {
 	if a.cfg.Local == nil {
 		return nil
 	}
-	head := a.cfg.Local.Ledger.Head()
+	return headOf(a.cfg.Local.Ledger)
+}
+
+// headOf gives what a server is told of a chain; nil = there is nothing in it.
+func headOf(l *ledger.Ledger) *protocol.ChainHead {
+	if l == nil {
+		return nil
+	}
+	head := l.Durable()
 	if head.Seq == 0 {
 		return nil
 	}

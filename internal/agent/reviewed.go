@@ -78,7 +78,7 @@ func (a *Agent) lay(digest string, in protocol.SignedScenario) (restart.Scenario
 	if err := a.cfg.Reviewed.Lay(digest+host.LaidSuffix, data); err != nil {
 		return none, diskFull(err)
 	}
-	a.noteAsked(audit.Record{Action: audit.ScenarioLaid, ScenarioDigest: digest, Detail: fmt.Sprintf("scenario %s, serial %d", s.Name, s.Serial)})
+	a.noteChanged(audit.Record{Action: audit.ScenarioLaid, ScenarioDigest: digest, Detail: fmt.Sprintf("scenario %s, serial %d", s.Name, s.Serial)})
 	a.cfg.Logger.Info("a signed scenario was laid", "scenario", s.Name, "serial", s.Serial, "digest", digest)
 	a.pruneLaid(digest)
 	return s, nil

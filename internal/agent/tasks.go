@@ -109,7 +109,7 @@ func (a *Agent) complete(s protocol.TaskStatus) protocol.TaskStatus {
 	if size, err := a.cfg.Archive.OutputSize(s.Task); err == nil {
 		s.OutputSize = max(s.OutputSize, size)
 	}
-	s.Chain = a.chain()
+	s.Chain, s.Asked = a.chain(), headOf(a.cfg.Asked)
 	return s
 }
 

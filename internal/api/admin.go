@@ -2,12 +2,9 @@ package api
 
 import (
 	"context"
-	"strconv"
 
-	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
-	"github.com/restartilka/restartilka/internal/store"
 	"github.com/restartilka/restartilka/internal/wire"
 )
 
@@ -61,17 +58,4 @@ func (a *api) revokeJoinToken(ctx context.Context, actor restart.Actor, in *stru
 // token was shown.
 func (a *api) join(ctx context.Context, _ restart.Actor, in *struct{ Body protocol.JoinRequest }) (protocol.JoinAnswer, error) {
 	return a.cfg.Control.Join(ctx, joinerOf(ctx), in.Body)
-}
-
-// searchAudit's cursor is empty where nothing was found; otherwise it goes on
-// after the last record, so that the trail can be followed with it.
-func (a *api) searchAudit(ctx context.Context, actor restart.Actor, in *struct{ wire.AuditQuery }) (wire.AuditList, error) {
-	q := in.AuditQuery
-	records, next, err := a.cfg.Control.Audit(ctx, actor, store.AuditFilter{
-		Run: q.Run, Actor: q.Actor, Action: audit.Action(q.Action), Service: q.Service, Newest: q.Newest, After: q.After, Limit: q.Limit,
-	})
-	if len(records) == 0 {
-		return wire.ListOf(records, ""), err
-	}
-	return wire.ListOf(records, strconv.FormatInt(next, 10)), err
 }

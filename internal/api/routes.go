@@ -97,7 +97,8 @@ func (a *api) routes() []route {
 		{id: "join", method: "POST", path: v1 + "/join", policy: joining, summary: "Enrol the host that asks", mount: answer(a, a.join), status: http.StatusCreated},
 		{id: "whoCan", method: "GET", path: v1 + "/rights/whocan", policy: signedIn, summary: "Who can do something to a service, in each of its groups", mount: answer(a, a.whoCan)},
 		{id: "why", method: "GET", path: v1 + "/rights/why", policy: signedIn, summary: "Whether somebody may, and why; of others for admins and auditors", mount: answer(a, a.why)},
-		{id: "searchAudit", method: "GET", path: v1 + "/audit", policy: signedIn, summary: "Search the audit trail", mount: answer(a, a.searchAudit)},
+		{id: "searchAudit", method: "GET", path: v1 + "/audit", policy: signedIn, summary: "Search the audit trail; for auditors and admins", mount: answer(a, a.searchAudit)},
+		{id: "exportAudit", method: "GET", path: v1 + "/audit/export", policy: signedIn, summary: "Records of the audit trail as a file; for auditors and admins", mount: streamed(a, a.exportAudit), media: "application/x-ndjson", stream: true},
 
 		{path: "/api/", policy: signedIn, hidden: true, mount: a.plain(a.nothingHere)},
 	}

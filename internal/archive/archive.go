@@ -36,6 +36,7 @@ type Config struct {
 	Store Store
 	Hosts Hosts
 
+	Server      string        // this server's name, for the trail
 	Keep        time.Duration // 0 = 30 days
 	KeepUploads time.Duration // 0 = 24 h
 	MaxBytes    int64         // of all dumps, compressed; 0 = 10 GB
@@ -157,7 +158,7 @@ func (a *Archive) Run(ctx context.Context) {
 func (a *Archive) Sweep(ctx context.Context) error {
 	a.grown.Store(0)
 	now := a.now()
-	n, bytes, err := a.cfg.Store.DropDumps(ctx, store.Retention{Before: now.Add(-a.cfg.Keep), Uploads: now.Add(-a.cfg.KeepUploads), Bytes: a.cfg.MaxBytes})
+	n, bytes, err := a.cfg.Store.DropDumps(ctx, store.Retention{Before: now.Add(-a.cfg.Keep), Uploads: now.Add(-a.cfg.KeepUploads), Bytes: a.cfg.MaxBytes, By: "server:" + a.cfg.Server})
 	if n > 0 {
 		a.log.Info("dropped thread dumps", "dumps", n, "bytes", bytes)
 	}

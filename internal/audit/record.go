@@ -71,6 +71,7 @@ const (
 	DumpViewed           Action = "dump.viewed"   // a page or file of it was given out; a refusal has an outcome
 	DumpUploaded         Action = "dump.uploaded" // somebody put a file into the viewer
 	DumpDeleted          Action = "dump.deleted"
+	DumpExpired          Action = "dump.expired" // the server dropped what it keeps no longer, by its configuration
 	SignIn               Action = "sign_in"
 	SignInRefused        Action = "sign_in.refused"
 	SignOut              Action = "sign_out"
@@ -84,12 +85,14 @@ const (
 	PasswordChanged      Action = "user.password_changed"
 	ServerStarted        Action = "server.started"
 	ServerStopped        Action = "server.stopped"
-	ServerRestored       Action = "server.restored" // the database was put back from a backup
-	ConfigChanged        Action = "config.changed"
+	ServerBackedUp       Action = "server.backed_up"  // somebody takes the whole database away; written before he has it
+	ServerRestored       Action = "server.restored"   // the database was put back from a backup
+	ConfigChanged        Action = "config.changed"    // a server runs by another configuration, or by another key for envelopes, than before
 	RulesChanged         Action = "rules.changed"     // other rules of rights hold from now on: the file's digest
 	RulesRefused         Action = "rules.refused"     // a file of rules that can't be used; those before still hold
 	AuditSealed          Action = "audit.sealed"      // a signature over all before it, at least once a minute: see Seal
 	AuditKeyChanged      Action = "audit.key_changed" // another key seals from here on: see KeyChange
+	AuditExported        Action = "audit.exported"    // records were given out as a file: which, and how many; a refusal has an outcome
 )
 
 // Record is one line of the audit trail. Until Link has been called it has no
@@ -112,7 +115,7 @@ type Record struct {
 	Environment    string            //
 	Host           string            //
 	ScenarioDigest string            // SHA-256 of the scenario's bytes, hex
-	Params         map[string]string // checked values of the scenario's parameters
+	Params         map[string]string // checked values of the scenario's parameters; of an outcome: see HostHeads
 	Reason         string            // the person's own words
 	Outcome        string            // a state or an error code
 	Detail         string            // one line more for people: the frozen host list, the why of a refusal

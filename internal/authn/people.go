@@ -1,8 +1,10 @@
 package authn
 
 import (
+	"cmp"
 	"context"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -174,9 +176,23 @@ func (p People) ask(ctx context.Context, r Refresher, user store.User) (store.Us
 		user.Gone, user.Groups = true, nil // another person got the name
 		return user, nil
 	}
+	records := regrouped(user, id, p.now().UTC())
 	user.Groups, user.GroupsAt, user.Mail, user.Display = id.Groups, p.now(), id.Mail, id.Display
-	return user, p.Store.AdmitUser(ctx, user)
+	return user, p.Store.AdmitUser(ctx, user, records...)
 }
+
+// regrouped is the record of groups that are others than before: they give
+// rights.
+func regrouped(user store.User, id Identity, now time.Time) []audit.Record {
+	if slices.Equal(slices.Sorted(slices.Values(user.Groups)), slices.Sorted(slices.Values(id.Groups))) {
+		return nil
+	}
+	return []audit.Record{{
+		Time: now, Actor: user.Name, Origin: user.Method, Action: audit.UserChanged, Detail: "groups " + named(id.Groups) + "; before: " + named(user.Groups),
+	}}
+}
+
+func named(groups []string) string { return cmp.Or(strings.Join(groups, ", "), "none") }
 
 // actor gives what a user may be, as far as his groups are known.
 func (p People) actor(user store.User) restart.Actor {
@@ -272,7 +288,7 @@ func (p People) Admit(ctx context.Context, id Identity) (restart.Actor, error) {
 			return restart.Actor{}, err
 		}
 		user = store.User{Name: id.Name, Method: id.Method, Subject: id.Subject, CreatedAt: now}
-		records = append(records, audit.Record{Time: now, Actor: id.Name, Origin: id.Method, Action: audit.UserCreated, Detail: "signed in for the first time"})
+		records = append(records, audit.Record{Time: now, Actor: id.Name, Origin: id.Method, Action: audit.UserCreated, Detail: "signed in for the first time, groups " + named(id.Groups)})
 	case err != nil:
 		return restart.Actor{}, err
 	case user.Disabled():
@@ -289,6 +305,9 @@ func (p People) Admit(ctx context.Context, id Identity) (restart.Actor, error) {
 	}
 	same := slices.Equal(user.Groups, id.Groups) && user.Subject == id.Subject && user.Mail == id.Mail && user.Display == id.Display
 	if len(records) > 0 || !same || now.Sub(user.GroupsAt) > groupsFresh {
+		if len(records) == 0 {
+			records = regrouped(user, id, now)
+		}
 		user.Subject, user.Groups, user.GroupsAt, user.Mail, user.Display = id.Subject, id.Groups, now, id.Mail, id.Display
 		if err := p.Store.AdmitUser(ctx, user, records...); err != nil {
 			return restart.Actor{}, err

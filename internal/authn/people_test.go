@@ -427,3 +427,35 @@ func TestSessions(t *testing.T) {
 		t.Error("she signs in otherwise now")
 	}
 }
+
+// Groups give rights: that somebody's are others is on record, whether he signs
+// in or his directory is asked again, and that they are the same is not.
+func TestOtherGroupsAreOnRecord(t *testing.T) {
+	w := newWorld(t)
+	e := w.entrance()
+	enter := func() {
+		t.Helper()
+		_, err := e.SignIn(t.Context(), "boris", "directory password", "a")
+		w.must(err)
+	}
+	enter()
+	w.dir.groups = []string{"web", "db"}
+	enter()
+	w.dir.groups = []string{"db", "web"} // the same in another order
+	enter()
+	w.dir.groups = nil
+	w.now = w.now.Add(24 * time.Hour)
+	_, err := w.people.Person(t.Context(), "boris")
+	w.must(err)
+	records, _, err := w.store.AuditSearch(t.Context(), store.AuditFilter{Actor: "boris"})
+	w.must(err)
+	var said []string
+	for _, r := range records {
+		said = append(said, string(r.Action)+": "+r.Detail+" ("+r.Origin+")")
+	}
+	if want := []string{
+		"user.created: signed in for the first time, groups web (ldap)", "user.changed: groups db, web; before: web (ldap)", "user.changed: groups none; before: db, web (ldap)",
+	}; !slices.Equal(said, want) {
+		t.Errorf("recorded:\n%s\nwant:\n%s", strings.Join(said, "\n"), strings.Join(want, "\n"))
+	}
+}

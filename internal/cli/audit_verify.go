@@ -21,6 +21,7 @@ func auditVerifyCommand() *cobra.Command {
 	var keys, heads []string
 	var o audit.VerifyOptions
 	var now string
+	var hosts hostsFlags
 	cmd := &cobra.Command{
 		Use:   "verify FILE|FOLDER…",
 		Short: "Verify a stored trail offline: gaps, changes, order, seals; exit code 1 where it is not whole",
@@ -33,7 +34,11 @@ were deleted, changed, inserted or moved.
 With the server's public key (restartilka audit key) it finds a chain that was
 made anew with another key, and tells up to where records are sealed; with --now,
 for a trail that was just fetched, a tail that was cut off. What an auditor should
-know though the trail is whole, such as a server that was killed, is a note.`,
+know though the trail is whole, such as a server that was killed, is a note.
+
+With --host it is also held against what hosts have recorded themselves: requests
+that a host got and that the trail does not have, work that the host does not
+have, and what either has changed since.`,
 		Example: `  restartilka audit verify --key main.pub --now /var/log/restartilka.jsonl
   restartilka audit verify --key main.pub --now=2026-03-02T00:00:00Z restartilka.jsonl.1.gz restartilka.jsonl`,
 		Args: cobra.ArbitraryArgs,
@@ -48,7 +53,7 @@ know though the trail is whole, such as a server that was killed, is a note.`,
 			if o.Heads, err = parseHeads(heads); err != nil {
 				return usage(err)
 			}
-			return verifyAudit(cmd, args, o)
+			return verifyAudit(cmd, args, o, hosts)
 		},
 	}
 	f := cmd.Flags()
@@ -57,10 +62,11 @@ know though the trail is whole, such as a server that was killed, is a note.`,
 	f.Lookup("now").NoOptDefVal = thisMoment
 	f.StringArrayVar(&o.Sources, "source", nil, "only this server may be in the trail; again for more")
 	f.StringArrayVar(&heads, "head", nil, "where a source's chain ends, SOURCE:EPOCH:SEQ:HASH; again for more")
+	hosts.add(cmd)
 	return cmd
 }
 
-func verifyAudit(cmd *cobra.Command, paths []string, o audit.VerifyOptions) error {
+func verifyAudit(cmd *cobra.Command, paths []string, o audit.VerifyOptions, hosts hostsFlags) error {
 	inputs, shut, err := openTrails(paths)
 	if err != nil {
 		return err
@@ -73,10 +79,14 @@ func verifyAudit(cmd *cobra.Command, paths []string, o audit.VerifyOptions) erro
 	if err != nil {
 		return restart.Errorf(restart.CodeInvalid, "the trail can't be read: %w", err)
 	}
-	if err := data(cmd, report, func(w io.Writer) { report.Write(w) }); err != nil { //nolint:errcheck // data tells
+	both, err := hosts.beside(report, paths)
+	if err != nil {
 		return err
 	}
-	if !report.OK {
+	if err := data(cmd, both, func(w io.Writer) { both.Write(w) }); err != nil { //nolint:errcheck // data tells
+		return err
+	}
+	if !both.OK {
 		return &ExitError{Code: ExitFailed}
 	}
 	return nil

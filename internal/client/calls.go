@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"strconv"
 
-	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/wire"
@@ -298,11 +297,6 @@ func (c *Client) CreateJoinToken(ctx context.Context, req wire.JoinTokenRequest)
 func (c *Client) RevokeJoinToken(ctx context.Context, id string) error {
 	_, err := ask[struct{}](ctx, c, http.MethodDelete, "join-tokens/"+segment(id), nil, nil, nil)
 	return err
-}
-
-// Audit searches the trail; next of the page goes on after its last record.
-func (c *Client) Audit(ctx context.Context, q wire.AuditQuery) (wire.List[audit.Record], error) {
-	return get[wire.List[audit.Record]](ctx, c, "audit", q.Values())
 }
 
 func taskPath(run, task string) string { return "runs/" + segment(run) + "/tasks/" + segment(task) }

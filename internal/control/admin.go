@@ -24,7 +24,7 @@ const MaxTokenLife = 366 * 24 * time.Hour
 func (c *Control) CreateToken(ctx context.Context, actor restart.Actor, req wire.TokenRequest) (wire.Token, string, error) {
 	rec := c.record(actor, audit.TokenCreated)
 	if err := c.rights().Require(actor, authz.See, authz.Object{}); err != nil {
-		return wire.Token{}, "", err
+		return wire.Token{}, "", c.refused(ctx, rec, err)
 	}
 	if req.Owner == "" {
 		req.Owner = actor.Name
@@ -204,14 +204,13 @@ func (c *Control) Tokens(ctx context.Context, actor restart.Actor) ([]wire.Token
 
 // RevokeToken ends a token, and every session opened with it, at once.
 func (c *Control) RevokeToken(ctx context.Context, actor restart.Actor, id string) error {
-	if err := c.rights().Require(actor, authz.See, authz.Object{}); err != nil {
-		return err
-	}
-	if err := restart.CheckID(id); err != nil {
-		return err
-	}
 	rec := c.record(actor, audit.TokenRevoked)
-	rec.Detail = id
+	rec.Detail = clip(id)
+	for _, err := range []error{c.rights().Require(actor, authz.See, authz.Object{}), restart.CheckID(id)} {
+		if err != nil {
+			return c.refused(ctx, rec, err)
+		}
+	}
 	t, err := c.cfg.Store.TokenByID(ctx, id)
 	if err == nil && t.Owner != actor.Name && !c.MayAdminister(actor) {
 		err = restart.Errorf(restart.CodeNotFound, "you have no token %s", id)
@@ -246,12 +245,4 @@ func orNull(t time.Time) *time.Time {
 		return nil
 	}
 	return &t
-}
-
-// Audit searches the trail. next is where a search for what follows goes on.
-func (c *Control) Audit(ctx context.Context, actor restart.Actor, filter store.AuditFilter) (records []audit.Record, next int64, err error) {
-	if err := c.rights().Require(actor, authz.Audit, authz.Object{}); err != nil {
-		return nil, 0, err
-	}
-	return c.cfg.Store.AuditSearch(ctx, filter)
 }

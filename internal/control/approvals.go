@@ -94,13 +94,13 @@ func (c *Control) Reject(ctx context.Context, actor restart.Actor, id string, re
 }
 
 func (c *Control) decideApproval(ctx context.Context, actor restart.Actor, id string, verdict restart.ApprovalVerdict, req wire.ApprovalRequest) (restart.Run, error) {
-	run, err := c.Run(ctx, actor, id)
-	if err != nil {
-		return restart.Run{}, err
-	}
 	action := audit.RunApproved
 	if verdict == restart.ApprovalRefused {
 		action = audit.RunRejected
+	}
+	run, err := c.runFor(ctx, actor, id, action)
+	if err != nil {
+		return restart.Run{}, err
 	}
 	rec := about(c.record(actor, action), run)
 	rec.Reason = clip(req.Reason)

@@ -141,6 +141,18 @@ func (c *Control) refused(ctx context.Context, rec audit.Record, err error) erro
 	return err
 }
 
+// runFor gives the run that somebody wants to do something about. That there is
+// none, or none that he may see, is a refusal as any other.
+func (c *Control) runFor(ctx context.Context, actor restart.Actor, id string, action audit.Action) (restart.Run, error) {
+	run, err := c.Run(ctx, actor, id)
+	if err != nil {
+		rec := c.record(actor, action)
+		rec.Run = clip(id)
+		return restart.Run{}, c.refused(ctx, rec, err)
+	}
+	return run, nil
+}
+
 // Whoami gives the actor back, once it is somebody.
 func (c *Control) Whoami(_ context.Context, actor restart.Actor) (restart.Actor, error) {
 	return actor, c.rights().Require(actor, authz.See, authz.Object{})

@@ -26,11 +26,11 @@ func (c *Control) DiscoverHosts(ctx context.Context, actor restart.Actor, req wi
 		return nil, c.refused(ctx, rec, err)
 	}
 	if _, err := path.Match(req.Unit, ""); err != nil {
-		return nil, restart.Errorf(restart.CodeInvalid, "%s is not a glob", restart.Quote(req.Unit)).WithHint("such as 'nginx*' or 'worker@*.service'")
+		return nil, c.refused(ctx, rec, restart.Errorf(restart.CodeInvalid, "%s is not a glob", restart.Quote(req.Unit)).WithHint("such as 'nginx*' or 'worker@*.service'"))
 	}
 	hosts, err := c.Hosts(ctx, actor, req.Hosts)
 	if err != nil {
-		return nil, err
+		return nil, c.refused(ctx, rec, err)
 	}
 	rec.Detail = clip(fmt.Sprintf("%d hosts: %s", len(hosts), req.Hosts))
 	if err := c.cfg.Store.AppendAudit(ctx, rec); err != nil {

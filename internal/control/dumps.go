@@ -149,7 +149,7 @@ func wireDump(d store.Dump) wire.Dump {
 // after a day.
 func (c *Control) UploadDump(ctx context.Context, actor restart.Actor, name string, file io.Reader) (wire.Dump, error) {
 	if err := c.rights().Require(actor, authz.See, authz.Object{}); err != nil {
-		return wire.Dump{}, err
+		return wire.Dump{}, c.refused(ctx, c.record(actor, audit.DumpUploaded), err)
 	}
 	d, err := c.cfg.Dumps.Upload(ctx, actor.Name, name, file, c.record(actor, audit.DumpUploaded))
 	if err != nil {
@@ -164,12 +164,14 @@ func (c *Control) UploadDump(ctx context.Context, actor restart.Actor, name stri
 func (c *Control) DeleteDump(ctx context.Context, actor restart.Actor, id, reason string) error {
 	d, err := c.cfg.Store.Dump(ctx, id)
 	if err != nil {
-		return err
+		rec := c.record(actor, audit.DumpDeleted)
+		rec.Detail = clip(id)
+		return c.refused(ctx, rec, err)
 	}
 	rec := c.aboutDump(actor, audit.DumpDeleted, d, "")
 	if d.Origin == store.DumpUpload {
 		if err := c.dumpRights(ctx, actor)(d); err != nil {
-			return err
+			return c.refused(ctx, rec, err)
 		}
 	} else {
 		if err := c.rights().Require(actor, authz.Administer, authz.Object{}); err != nil {
@@ -181,7 +183,7 @@ func (c *Control) DeleteDump(ctx context.Context, actor restart.Actor, id, reaso
 		rec.Reason = reason
 	}
 	if err := c.cfg.Store.DeleteDump(ctx, id, c.now(), rec); err != nil {
-		return err
+		return c.refused(ctx, rec, err)
 	}
 	c.cfg.Dumps.Forget(id)
 	c.deleted.Add(1)

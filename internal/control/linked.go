@@ -19,7 +19,7 @@ import (
 // environment are those of the old run; the rights, the reason and the
 // idempotency key are of who asks now.
 func (c *Control) Retry(ctx context.Context, actor restart.Actor, id string, req wire.RetryRequest, idempotencyKey string) (restart.Run, error) {
-	parent, err := c.Run(ctx, actor, id)
+	parent, err := c.runFor(ctx, actor, id, audit.RunRefused)
 	if err != nil {
 		return restart.Run{}, err
 	}
@@ -29,13 +29,13 @@ func (c *Control) Retry(ctx context.Context, actor restart.Actor, id string, req
 // Undrain plans a run that does the undrain step alone, by the same scenario
 // version, on the hosts that another has left drained, or those named of them.
 func (c *Control) Undrain(ctx context.Context, actor restart.Actor, id string, req wire.UndrainRequest, idempotencyKey string) (restart.Run, error) {
-	parent, err := c.Run(ctx, actor, id)
+	parent, err := c.runFor(ctx, actor, id, audit.RunRefused)
 	if err != nil {
 		return restart.Run{}, err
 	}
 	for _, h := range req.Hosts {
 		if err := restart.CheckHost(h); err != nil {
-			return restart.Run{}, restart.InField(err, FieldHosts)
+			return restart.Run{}, c.refused(ctx, about(c.record(actor, audit.RunRefused), parent), restart.InField(err, FieldHosts))
 		}
 	}
 	asked := restart.Request{Reason: req.Reason, Ticket: req.Ticket, Hosts: strings.Join(req.Hosts, ",")}

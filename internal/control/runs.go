@@ -108,17 +108,18 @@ func orZero(run *restart.Run) restart.Run {
 // waits for it. Starting a run that is started, or waits, gives it back; one
 // that waits is started past that by broken glass.
 func (c *Control) Start(ctx context.Context, actor restart.Actor, id string, req wire.StartRequest) (restart.Run, error) {
-	run, err := c.Run(ctx, actor, id)
+	run, err := c.runFor(ctx, actor, id, audit.RunRefused)
 	if err != nil {
 		return restart.Run{}, err
 	}
+	rec := about(c.record(actor, audit.RunRefused), run)
 	if run.State == restart.RunAwaitingApproval && req.BreakGlass && run.Actor == actor.Name {
 		return c.startWaiting(ctx, actor, run, req)
 	}
 	if run.State != restart.RunDraft {
-		return startedBefore(actor, run, req)
+		again, err := startedBefore(actor, run, req)
+		return again, c.refused(ctx, rec, err)
 	}
-	rec := about(c.record(actor, audit.RunRefused), run)
 	if run.Actor != actor.Name {
 		return restart.Run{}, c.refused(ctx, rec, restart.Errorf(restart.CodeForbidden, "this plan is %s's to confirm", run.Actor).WithHint("make your own"))
 	}

@@ -1,8 +1,10 @@
 package control
 
 import (
+	"context"
 	"time"
 
+	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/authz"
 	"github.com/restartilka/restartilka/internal/restart"
 )
@@ -44,6 +46,12 @@ func (c *Control) SignedInLately(actor restart.Actor) bool { return c.recent(act
 // would see their own part: what is changed there asks by itself.
 func (c *Control) MustAdminister(actor restart.Actor) error {
 	return c.rights().Require(actor, authz.Administer, authz.Object{})
+}
+
+// MustAdministerTo is MustAdminister before something is done: a refusal is
+// recorded as one of that action.
+func (c *Control) MustAdministerTo(ctx context.Context, actor restart.Actor, action audit.Action) error {
+	return c.refused(ctx, c.record(actor, action), c.MustAdminister(actor))
 }
 
 // lasting is for what outlives a session or a token: it takes a sign-in that

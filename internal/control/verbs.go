@@ -35,16 +35,16 @@ func (c *Control) ForceAbort(ctx context.Context, actor restart.Actor, id string
 // wish leaves what a person wants on the run. Stopping needs only the rights
 // of the one who asks for it.
 func (c *Control) wish(ctx context.Context, actor restart.Actor, id string, want restart.Control, seen int64) (restart.Run, error) {
-	run, err := c.Run(ctx, actor, id)
+	action := audit.RunAbortRequested
+	if want == restart.ControlPause {
+		action = audit.RunPauseRequested
+	}
+	run, err := c.runFor(ctx, actor, id, action)
 	if err != nil {
 		return restart.Run{}, err
 	}
 	if run.State == restart.RunAwaitingApproval && want != restart.ControlPause {
 		return c.withdraw(ctx, actor, run, seen)
-	}
-	action := audit.RunAbortRequested
-	if want == restart.ControlPause {
-		action = audit.RunPauseRequested
 	}
 	rec := about(c.record(actor, action), run)
 	rec.Detail = string(want)
@@ -80,7 +80,7 @@ func weaker(want, have restart.Control) bool {
 // orchestrator.Wish. It needs the rights of the one who presses, and still
 // those of the one who asked first.
 func (c *Control) Resume(ctx context.Context, actor restart.Actor, id string, seen int64) (restart.Run, error) {
-	run, err := c.Run(ctx, actor, id)
+	run, err := c.runFor(ctx, actor, id, audit.RunResumed)
 	if err != nil {
 		return restart.Run{}, err
 	}
@@ -117,7 +117,7 @@ func (c *Control) Resume(ctx context.Context, actor restart.Actor, id string, se
 // orchestrator.Wish. It needs the same rights as Resume. The same decision of
 // the same person again changes nothing.
 func (c *Control) Decide(ctx context.Context, actor restart.Actor, id string, req wire.DecideRequest) (restart.Run, error) {
-	run, err := c.Run(ctx, actor, id)
+	run, err := c.runFor(ctx, actor, id, audit.TaskDecided)
 	if err != nil {
 		return restart.Run{}, err
 	}

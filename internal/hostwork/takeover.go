@@ -87,7 +87,7 @@ func (k *Keeper) fetch(ctx context.Context, host restart.Host, t protocol.LocalT
 	if status.Task != t.Envelope.Task || status.Stage != restart.StageDone {
 		return status, nil, restart.Errorf(restart.CodeInvalid, "host %s says of task %s that it is done, and that it is not", host.Name, t.Envelope.Task)
 	}
-	status.Chain = nil
+	status.Chain, status.Asked = nil, nil
 	var output []protocol.Output
 	offset, room := int64(0), store.ImportOutput
 	err = k.cfg.Agents.Output(ctx, host, t.Envelope.Task, 0, func(o protocol.Output) error {

@@ -88,7 +88,7 @@ func (d *driver) lockedOut(ctx context.Context, cause error) error {
 	var e *restart.Error
 	errors.As(cause, &e)
 	rec := d.record(audit.TaskOutcome, d.now())
-	rec.Outcome, rec.Detail = string(restart.TaskNotStarted), e.Message
+	rec.Outcome, rec.Detail, rec.Params = string(restart.TaskNotStarted), e.Message, nil
 	return d.apply(ctx, store.TaskChange{
 		From: []restart.TaskState{restart.TaskPlanned}, Path: []restart.TaskState{restart.TaskNotStarted},
 		Cause: string(e.Code), Error: e.Message, FinishedAt: &rec.Time,

@@ -134,6 +134,7 @@ func (o *Orchestrator) learn(ctx context.Context, run restart.Run, t restart.Tas
 	now := o.cfg.Clock.Now().UTC()
 	rec := record(run, audit.TaskLearned, now)
 	rec.Task, rec.Attempt, rec.Host, rec.Outcome, rec.Detail = t.ID, t.Attempt, t.Host, string(t.State), "the host says now: "+says
+	rec.Params = audit.HostHeads(head(status.Asked), head(status.Chain))
 	_, err = o.cfg.Runs.Apply(ctx, store.Change{
 		RunID: run.ID, At: now, Records: []audit.Record{rec},
 		Tasks: []store.TaskChange{{

@@ -57,7 +57,10 @@ func (d *driver) outcome(ctx context.Context, state restart.TaskState, why *rest
 	}
 	change.Path = append(change.Path, state)
 	rec := d.record(audit.TaskOutcome, now)
-	rec.Outcome = string(state)
+	rec.Outcome, rec.Params = string(state), nil
+	if status != nil {
+		rec.Params = audit.HostHeads(head(status.Asked), head(status.Chain))
+	}
 	if why != nil {
 		change.Cause, change.Error = clean(string(why.Code)), clean(why.Error())
 		rec.Detail = change.Error
@@ -72,6 +75,15 @@ func (d *driver) outcome(ctx context.Context, state restart.TaskState, why *rest
 		d.l.forget(ctx, d.run, d.task, d.host)
 	}
 	return nil
+}
+
+// head takes over what a host says of one of its chains. Nonsense is kept, as
+// it is: that is what the host has said.
+func head(h *protocol.ChainHead) audit.Head {
+	if h == nil {
+		return audit.Head{}
+	}
+	return audit.Head{Seq: h.Seq, Hash: clean(h.Hash)}
 }
 
 // forget tells the agent that the outcome is stored. The walk does not wait
@@ -124,6 +136,7 @@ const mostKept = 100
 // of it but the evidence's own, which is shown as what it is.
 func detail(s protocol.TaskStatus) json.RawMessage {
 	s.Error, s.Containment = clean(s.Error), clean(s.Containment)
+	s.Chain, s.Asked = nil, nil // they are in the record of the outcome
 	s.Phase, s.FailedPhase = protocol.Phase(clean(string(s.Phase))), protocol.Phase(clean(string(s.FailedPhase)))
 	s.Phases, s.Health = s.Phases[:min(len(s.Phases), mostKept)], s.Health[:min(len(s.Health), mostKept)]
 	s.Warnings, s.Evidence = s.Warnings[:min(len(s.Warnings), mostKept)], s.Evidence[:min(len(s.Evidence), mostKept)]

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -202,6 +203,7 @@ func TestAHostileStatusIsHarmless(t *testing.T) {
 		s := protocol.TaskStatus{
 			Task: task, Stage: restart.StageStarted, Revision: 1, Phase: evil, Containment: evil, Warnings: make([]string, 10_000),
 			Phases: []protocol.PhaseReport{{Phase: evil, Error: evil}}, Evidence: []protocol.EvidenceItem{{Kind: evil, Error: evil}},
+			Asked: &protocol.ChainHead{Seq: -7, Hash: evil}, Chain: &protocol.ChainHead{Seq: 3, Hash: strings.Repeat("a", 1<<20)},
 		}
 		if asked > 5 {
 			s.Stage, s.Outcome, s.FailedPhase, s.Error = restart.StageDone, protocol.OutcomeFailed, evil, evil
@@ -223,6 +225,11 @@ func TestAHostileStatusIsHarmless(t *testing.T) {
 		t.Errorf("%d warnings are kept", len(detail.Warnings))
 	}
 	detail.Warnings = nil
+	records, _, err := b.store.AuditSearch(t.Context(), store.AuditFilter{Run: run.ID, Action: audit.TaskOutcome})
+	b.must(err)
+	if p := records[0].Params; len(records) != 1 || len(p) != 4 || p["asked_seq"] != "-7" || p["asked_hash"] != restart.Escape(evil) || p["ledger_seq"] != "3" || len(p["ledger_hash"]) > 300 {
+		t.Errorf("the record of the outcome: %+v", records)
+	}
 	for what, text := range map[string]string{
 		"phase": got.Tasks[0].Phase, "cause": got.Tasks[0].Cause, "error": got.Tasks[0].Error, "explanation": got.Explanation, "detail": fmt.Sprintf("%v", detail),
 	} {

@@ -44,7 +44,8 @@ func contextOf(s Sealed) []byte {
 
 // ChainHead is where a host's own chain of records stands: see package ledger
 // of the agent. It goes with every status and report, so that a server sees
-// that something was done on the host, and that nothing was taken back.
+// that something was done on the host, and that nothing was taken back. What it
+// names is on the host's disk for good.
 type ChainHead struct {
 	Seq  int64  `json:"seq"`
 	Hash string `json:"hash"`

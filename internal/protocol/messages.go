@@ -129,6 +129,7 @@ type TaskStatus struct {
 	StartedAt   *time.Time     `json:"started_at,omitempty"`
 	FinishedAt  *time.Time     `json:"finished_at,omitempty"`
 	Chain       *ChainHead     `json:"chain,omitempty"` // of the host's own records; nil = it has none
+	Asked       *ChainHead     `json:"asked,omitempty"` // of its record of what servers asked; nil = it has none, or is of an earlier version
 }
 
 // EvidenceItem is one thing kept from before the restart, or from after it.

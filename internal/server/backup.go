@@ -6,21 +6,31 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/backup"
 	"github.com/restartilka/restartilka/internal/store"
 	"github.com/restartilka/restartilka/internal/version"
 )
 
 // Backup writes a backup of the configured database, whether or not servers
-// work on it. See store.Backup.
-func Backup(ctx context.Context, cfg Config, w io.Writer, withoutOutput bool, progress func(done, total int64)) (backup.Manifest, string, error) {
+// work on it. See store.Backup. It is in the audit trail before it is made: it
+// has what the database has. Where that can't be written, as on a disk that is
+// full, unrecorded says why, and the backup is made all the same: it may be what
+// is left.
+func Backup(ctx context.Context, cfg Config, w io.Writer, by string, withoutOutput bool, progress func(done, total int64)) (m backup.Manifest, digest string, unrecorded, err error) {
 	dsn, err := cfg.dsn()
 	if err != nil {
-		return backup.Manifest{}, "", err
+		return backup.Manifest{}, "", nil, err
 	}
-	return store.Backup(ctx, store.Config{DSN: dsn}, w, store.BackupOptions{
+	rec := audit.Record{Actor: by, Origin: "local", Action: audit.ServerBackedUp, Detail: "the whole database"}
+	if withoutOutput {
+		rec.Detail += ", without output of scripts"
+	}
+	unrecorded = store.NoteBeside(ctx, store.Config{DSN: dsn, Source: cfg.Name}, rec)
+	m, digest, err = store.Backup(ctx, store.Config{DSN: dsn}, w, store.BackupOptions{
 		Server: cfg.Name, Program: version.Current().Version, WithoutOutput: withoutOutput, Progress: progress,
 	})
+	return m, digest, unrecorded, err
 }
 
 // Restore puts a backup into the configured database, which no server may use.

@@ -48,7 +48,8 @@ func (s *Server) newArchive() (*archive.Archive, error) {
 		return nil, fmt.Errorf("dumps.redact: %w", err)
 	}
 	return archive.New(archive.Config{
-		Store: s.store, Hosts: s.agents, Keep: time.Duration(c.Keep), MaxBytes: int64(c.MaxBytes), UploadMax: int64(c.UploadMax), Redact: rules, Kept: s.meters.dumpKept, Logger: s.log,
+		Server: s.cfg.Name,
+		Store:  s.store, Hosts: s.agents, Keep: time.Duration(c.Keep), MaxBytes: int64(c.MaxBytes), UploadMax: int64(c.UploadMax), Redact: rules, Kept: s.meters.dumpKept, Logger: s.log,
 	}), nil
 }
 

@@ -31,6 +31,12 @@ type served struct {
 func serve(t *testing.T, edit func(cfg *server.Config)) *served {
 	t.Helper()
 	r, _ := initialised(t)
+	return serveAgain(t, r, edit)
+}
+
+// serveAgain starts a server of a folder that may have had one before.
+func serveAgain(t *testing.T, r server.InitResult, edit func(cfg *server.Config)) *served {
+	t.Helper()
 	cfg, err := server.ReadConfig(r.Config)
 	if err != nil {
 		t.Fatal(err)

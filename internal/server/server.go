@@ -243,7 +243,11 @@ func (s *Server) Flush(ctx context.Context) error { return s.trail.Flush(ctx) }
 func (s *Server) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	if err := s.note(ctx, audit.ServerStarted); err != nil {
+	err := s.note(ctx, audit.ServerStarted)
+	if err == nil {
+		err = s.recordConfig(ctx)
+	}
+	if err != nil {
 		return errors.Join(err, s.close())
 	}
 	trailCtx, stopTrail := context.WithCancel(context.WithoutCancel(ctx))
@@ -278,7 +282,6 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	s.log.Info("serving", "url", s.cfg.URL, "address", s.Address(), "version", version.Current().Version)
 
-	var err error
 	select {
 	case <-ctx.Done():
 		err = s.drain(failed)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/restart"
@@ -51,7 +50,7 @@ func insertRecords(ctx context.Context, t tx, records []audit.Record, at int64) 
 				return err
 			}
 		}
-		args := make([]any, 0, len(batch)*6)
+		args := make([]any, 0, len(batch)*recordWidth)
 		for _, r := range batch {
 			if r.Time.IsZero() {
 				r.Time = fromMicros(at)
@@ -61,9 +60,9 @@ func insertRecords(ctx context.Context, t tx, records []audit.Record, at int64) 
 			}
 			r.Epoch, r.Seq, r.PrevHash, r.Hash = 0, 0, "", ""
 			r.Clean()
-			args = append(args, r.Source, r.Actor, string(r.Action), r.Run, r.Service, r.Canonical())
+			args = append(args, recordRow(&r)...)
 		}
-		_, err := t.exec(ctx, "INSERT INTO audit_records (source, actor, action, run_id, service, body) VALUES "+repeat("(?, ?, ?, ?, ?, ?)", len(batch)), args...)
+		_, err := t.exec(ctx, "INSERT INTO audit_records ("+recordColumns+") VALUES "+repeat("("+marks(recordWidth)+")", len(batch)), args...)
 		if err != nil {
 			return err
 		}
@@ -187,8 +186,7 @@ func (s *Store) Seal(ctx context.Context, source string, seal func(head audit.He
 				return err
 			}
 			head = r.Head()
-			_, err := t.exec(ctx, "INSERT INTO audit_records (source, seq, actor, action, run_id, service, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
-				r.Source, r.Seq, r.Actor, string(r.Action), r.Run, r.Service, r.Canonical())
+			_, err := t.exec(ctx, "INSERT INTO audit_records (seq, "+recordColumns+") VALUES ("+marks(1+recordWidth)+")", append([]any{r.Seq}, recordRow(r)...)...)
 			if err != nil {
 				return err
 			}
@@ -283,59 +281,4 @@ func (s *Store) SetCursor(ctx context.Context, sink, source string, seq int64) e
 			ON CONFLICT (sink, source) DO UPDATE SET seq = excluded.seq WHERE audit_cursors.seq < excluded.seq`, sink, source, seq)
 		return err
 	})
-}
-
-// AuditFilter narrows a search of the trail; empty fields do not.
-type AuditFilter struct {
-	Run, Actor, Service string
-	Action              audit.Action // "" = all but audit.sealed
-	Newest              bool         // newest first; otherwise oldest first
-	After               int64        // the cursor that an earlier page returned; 0 = from the beginning
-	Limit               int          // 1 to 200; 0 = 50
-}
-
-// AuditSearch finds records, sequenced or not yet, in the order in which they
-// were stored. next continues after the last of them; at the end it is After
-// again, so that one who follows the trail asks again with it.
-func (s *Store) AuditSearch(ctx context.Context, f AuditFilter) (records []audit.Record, next int64, err error) {
-	where := []string{"1 = 1"}
-	var args []any
-	equal := func(column, value string) {
-		if value != "" {
-			where, args = append(where, column+" = ?"), append(args, value)
-		}
-	}
-	equal("run_id", f.Run)
-	equal("actor", f.Actor)
-	equal("action", string(f.Action))
-	if f.Action == "" { // one a minute: they would drown what people look for
-		where, args = append(where, "action <> ?"), append(args, string(audit.AuditSealed))
-	}
-	equal("service", f.Service)
-	order := "id"
-	switch {
-	case f.Newest:
-		order = "id DESC"
-		if f.After > 0 {
-			where, args = append(where, "id < ?"), append(args, f.After)
-		}
-	default:
-		where, args = append(where, "id > ?"), append(args, f.After)
-	}
-	next = f.After
-	err = s.read(ctx, "search audit trail", func(ctx context.Context, t tx) error {
-		rows, err := t.rows(ctx, "SELECT id, body FROM audit_records WHERE "+strings.Join(where, " AND ")+" ORDER BY "+order+" LIMIT ?", append(args, page(f.Limit))...)
-		records, err = collect(rows, err, func(r *sql.Rows) (audit.Record, error) {
-			var body []byte
-			if err := r.Scan(&next, &body); err != nil {
-				return audit.Record{}, err
-			}
-			return audit.Decode(body)
-		})
-		return err
-	})
-	if err != nil {
-		return nil, f.After, err
-	}
-	return records, next, nil
 }

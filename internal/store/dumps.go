@@ -268,6 +268,7 @@ type Retention struct {
 	Before  time.Time // those made before it
 	Uploads time.Time // and uploads made before it
 	Bytes   int64     // and the oldest, until no more are left: uploads first, so that nobody can put evidence out by them
+	By      string    // who drops them, for the audit trail
 }
 
 // What one transaction drops at most: others wait to write meanwhile.
@@ -295,6 +296,7 @@ func (s *Store) dropSome(ctx context.Context, keep Retention) (n int, bytes int6
 	}
 	err = s.write(ctx, "drop old dumps", func(ctx context.Context, t tx) error {
 		n, bytes = 0, 0
+		var ids []string
 		rows, err := t.rows(ctx, "SELECT id, weight FROM dumps WHERE created_at < ? OR origin = 'upload' AND created_at < ? ORDER BY created_at, id LIMIT ?",
 			micros(keep.Before), micros(keep.Uploads), dropBatch)
 		scan := func(r *sql.Rows) (o old, err error) { return o, r.Scan(&o.id, &o.weight) }
@@ -324,9 +326,14 @@ func (s *Store) dropSome(ctx context.Context, keep Retention) (n int, bytes int6
 			if _, err := t.exec(ctx, "DELETE FROM dumps WHERE id = ?", o.id); err != nil {
 				return err
 			}
-			n, bytes = n+1, bytes+o.weight
+			n, bytes, ids = n+1, bytes+o.weight, append(ids, o.id)
 		}
-		return nil
+		if n == 0 {
+			return nil
+		}
+		return insertRecords(ctx, t, []audit.Record{{
+			Actor: keep.By, Origin: "local", Action: audit.DumpExpired, Detail: fmt.Sprintf("%d dumps, %d bytes: %s", n, bytes, strings.Join(ids, " ")),
+		}}, 0)
 	})
 	return n, bytes, err
 }

@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -183,59 +182,6 @@ func exerciseCursors(t *testing.T, newDSN storetest.NewDSN) {
 	cursor("syslog", "main", 9)
 	cursor("file", "main", 0)
 	cursor("syslog", "other", 0)
-}
-
-func exerciseSearch(t *testing.T, newDSN storetest.NewDSN) {
-	s := storetest.Open(t, newDSN(t))
-	for i := range 10 {
-		r := audit.Record{Action: audit.RunRequested, Run: "r1", Actor: "anna", Service: "nginx", Attempt: i + 1, Time: epochStart.Add(time.Duration(i) * time.Second)}
-		if i%2 == 1 {
-			r.Action, r.Run, r.Actor, r.Service = audit.RunEnded, "r2", "boris", "postfix"
-		}
-		if err := s.AppendAudit(t.Context(), r); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := s.Sequence(t.Context(), "main", 4, link); err != nil { // found wherever they are
-		t.Fatal(err)
-	}
-	all := func(f store.AuditFilter) (got []int) {
-		t.Helper()
-		f.Limit = 3
-		for {
-			records, next, err := s.AuditSearch(t.Context(), f)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if len(records) == 0 {
-				if next != f.After {
-					t.Fatalf("the end moved from %d to %d", f.After, next)
-				}
-				return got
-			}
-			for _, r := range records {
-				got = append(got, r.Attempt)
-			}
-			f.After = next
-		}
-	}
-	even, odd := []int{1, 3, 5, 7, 9}, []int{2, 4, 6, 8, 10}
-	for name, c := range map[string]struct {
-		filter store.AuditFilter
-		want   []int
-	}{
-		"all":     {store.AuditFilter{}, []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}},
-		"newest":  {store.AuditFilter{Newest: true}, []int{10, 9, 8, 7, 6, 5, 4, 3, 2, 1}},
-		"run":     {store.AuditFilter{Run: "r1"}, even},
-		"actor":   {store.AuditFilter{Actor: "boris"}, odd},
-		"action":  {store.AuditFilter{Action: audit.RunEnded}, odd},
-		"service": {store.AuditFilter{Service: "nginx", Actor: "anna"}, even},
-		"nothing": {store.AuditFilter{Service: "nginx", Actor: "boris"}, nil},
-	} {
-		if diff := cmp.Diff(c.want, all(c.filter)); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", name, diff)
-		}
-	}
 }
 
 // exerciseSeal puts records behind the head, at once with the others.

@@ -231,6 +231,9 @@ func exerciseDumpRetention(t *testing.T, newDSN storetest.NewDSN) {
 	if err != nil || !slices.Equal(idsOf(list), all[:10]) {
 		t.Errorf("%d are left, %v: not the newest ten", len(list), err)
 	}
+	if n := countRecords(t, s, audit.DumpExpired); n != 6 { // one a batch
+		t.Errorf("%d records of what was dropped", n)
+	}
 	if total, err := s.DumpBytes(ctx); err != nil || total != 10*each {
 		t.Errorf("%d bytes are left, %v", total, err)
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/backup"
 	"github.com/restartilka/restartilka/internal/restart"
 )
@@ -187,3 +188,17 @@ func Do(s *Store, text string, args ...any) error {
 
 // LookThrough makes pages of lists look through fewer runs.
 func LookThrough(s *Store, runs int) { s.look = look{runs, runs} }
+
+// Before0014 makes a database as it was before records could be searched by
+// host, with some in it.
+func Before0014(ctx context.Context, dsn string, records []audit.Record) error {
+	return before(ctx, dsn, 14, func(ctx context.Context, t tx) error {
+		for _, r := range records {
+			r.Clean()
+			if _, err := t.exec(ctx, "INSERT INTO audit_records (source, actor, action, run_id, service, body) VALUES (?, ?, ?, ?, ?, ?)", r.Source, r.Actor, string(r.Action), r.Run, r.Service, r.Canonical()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

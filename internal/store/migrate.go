@@ -96,7 +96,7 @@ func (s *Store) applyIn(ctx context.Context, tx tx, migrations []migration) erro
 	}
 	for _, m := range migrations[version:] {
 		for _, statement := range m.statements() {
-			if _, err := tx.exec(ctx, statement); err != nil {
+			if err := s.perform(ctx, tx, statement); err != nil {
 				return fmt.Errorf("migration %s: %w", m.name, err)
 			}
 		}
@@ -123,6 +123,19 @@ func undisturbed(ctx context.Context, t tx) error {
 		}
 	}
 	return nil
+}
+
+// fills are statements of migrations that no SQL could be for both databases:
+// they give columns of old rows what the program has given new ones since.
+var fills = map[string]func(context.Context, tx) error{"$fill_audit_search": fillAuditSearch}
+
+// perform does one statement of a migration.
+func (s *Store) perform(ctx context.Context, tx tx, statement string) error {
+	if fill, ok := fills[statement]; ok {
+		return fill(ctx, tx)
+	}
+	_, err := tx.exec(ctx, statement)
+	return err
 }
 
 // schemaVersion is 0 in an empty database.

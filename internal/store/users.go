@@ -78,7 +78,8 @@ func (s *Store) CreateUser(ctx context.Context, u User, records ...audit.Record)
 }
 
 // AdmitUser keeps what a method has told of a user: his subject, groups, mail
-// and display name. One that is not there is stored as given, with the records.
+// and display name. One that is not there is stored as given. The records go
+// with it; that he was created is recorded only where he was.
 // One that is there under another method, or is disabled, is CodeConflict.
 func (s *Store) AdmitUser(ctx context.Context, u User, records ...audit.Record) error {
 	values, err := u.values()
@@ -92,8 +93,12 @@ func (s *Store) AdmitUser(ctx context.Context, u User, records ...audit.Record) 
 	return s.write(ctx, "admit user "+u.Name, func(ctx context.Context, t tx) error {
 		n, err := t.exec(ctx, "UPDATE users SET subject = ?, display = ?, mail = ?, teams = ?, teams_at = ? WHERE name = ? AND method = ? AND disabled_at = 0",
 			u.Subject, u.Display, u.Mail, groups, micros(u.GroupsAt), u.Name, u.Method)
-		if err != nil || n > 0 {
+		if err != nil {
 			return err
+		}
+		if n > 0 {
+			created := func(r audit.Record) bool { return r.Action == audit.UserCreated }
+			return insertRecords(ctx, t, slices.DeleteFunc(slices.Clone(records), created), micros(u.GroupsAt))
 		}
 		n, err = t.exec(ctx, "INSERT INTO users ("+userColumns+") VALUES ("+marks(len(values))+") ON CONFLICT (name) DO NOTHING", values...)
 		if err != nil {

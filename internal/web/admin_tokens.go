@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/wire"
 )
@@ -107,7 +108,7 @@ func (s *site) createTokenFor(w http.ResponseWriter, v *visit) error {
 	if err := s.form(w, v); err != nil {
 		return err
 	}
-	if err := s.cfg.Control.MustAdminister(v.actor); err != nil {
+	if err := s.cfg.Control.MustAdministerTo(v.Context(), v.actor, audit.TokenCreated); err != nil {
 		return err
 	}
 	req, err := tokenTyped(v)
@@ -145,7 +146,7 @@ func (s *site) revokeTokenOf(w http.ResponseWriter, v *visit) error {
 	if err := s.form(w, v); err != nil {
 		return err
 	}
-	if err := s.cfg.Control.MustAdminister(v.actor); err != nil {
+	if err := s.cfg.Control.MustAdministerTo(v.Context(), v.actor, audit.TokenRevoked); err != nil {
 		return err
 	}
 	if err := s.cfg.Control.RevokeToken(v.Context(), v.actor, v.PostForm.Get("id")); err != nil {
@@ -192,7 +193,7 @@ func (s *site) endSessionOf(w http.ResponseWriter, v *visit) error {
 	if err := s.form(w, v); err != nil {
 		return err
 	}
-	if err := s.cfg.Control.MustAdminister(v.actor); err != nil {
+	if err := s.cfg.Control.MustAdministerTo(v.Context(), v.actor, audit.SessionRevoked); err != nil {
 		return err
 	}
 	if err := s.cfg.Control.RevokeSession(v.Context(), v.actor, v.PostForm.Get("id")); err != nil {

@@ -108,6 +108,7 @@ var sections = []struct {
 	url, word string
 	below     []string
 	admins    bool // only
+	auditors  bool // and admins only
 }{
 	{url: "/", word: "start", below: []string{"/start"}},
 	{url: "/runs", word: "runs", below: []string{"/runs", "/freezes", "/break-glass"}},
@@ -116,14 +117,15 @@ var sections = []struct {
 	{url: "/statistics", word: "statistics", below: []string{"/statistics"}},
 	{url: "/scenarios", word: "scenarios", below: []string{"/scenarios", "/review"}},
 	{url: "/approvals", word: "approvals", below: []string{"/approvals"}},
+	{url: "/audit", word: "audit", below: []string{"/audit"}, auditors: true},
 	{url: "/admin", word: "admin", below: []string{"/admin"}, admins: true},
 }
 
 // navigation gives the lines for a path.
-func navigation(l language, path string, admin bool, toApprove int) []navLine {
+func navigation(l language, path string, admin, auditor bool, toApprove int) []navLine {
 	var out []navLine
 	for _, s := range sections {
-		if s.admins && !admin {
+		if s.admins && !admin || s.auditors && !auditor {
 			continue
 		}
 		line := navLine{URL: s.url, Text: say(l, "layout."+s.word)}

@@ -30,6 +30,9 @@
 //	GET  /dumps/{id}              what one says; and /threads, /threads/{number}, /locks, /flame, /text of it
 //	GET  /dumps/{id}/compare/{other}
 //	POST /dumps/{id}/delete
+//	GET  /audit                   the trail, narrowed; and /audit.jsonl, /audit.csv, the same as files
+//	GET  /audit/records/{number}  one record: members, bytes, place in the chain, who has it
+//	GET  /audit/runs/{id}         a run as its records tell it
 //	GET  /approvals               runs that wait for an approval
 //	GET  /freezes                 which apply now, when the others begin
 //	POST /freezes/add  /freezes/end

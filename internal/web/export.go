@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/restart"
@@ -68,19 +67,9 @@ func (x exported) row() []string {
 		at(&x.CreatedAt), at(x.StartedAt), at(x.FinishedAt), strconv.Itoa(x.Hosts), strconv.Itoa(x.Done),
 	}
 	for i := range row {
-		row[i] = sheetCell(row[i])
+		row[i] = restart.SheetCell(row[i])
 	}
 	return row
-}
-
-// sheetCell makes a text harmless to a spreadsheet, which takes what begins with one
-// of these for a formula: a quote before it makes it text.
-func sheetCell(s string) string {
-	s = restart.Escape(s)
-	if t := strings.TrimLeft(s, " \u00a0\u3000"); t != "" && strings.ContainsRune("=+-@\t\r\n|＝＋－＠", []rune(t)[0]) {
-		return "'" + s
-	}
-	return s
 }
 
 // export calls write with page after page of what the address asks for. rest

@@ -82,6 +82,7 @@ type (
 		Frozen *frozenNotice
 		Steps  *stepsView // nil = not shown
 		Replay bool       // there is something to replay
+		Story  bool       // the reader may see what is recorded of it
 		Dumps  *runSaid   // nil = it has no thread dumps that the reader may look at
 	}
 	approvalsPage struct {
@@ -259,7 +260,7 @@ func (s *site) layout(v *visit, title string) layout {
 		s.cfg.Logger.WarnContext(v.Context(), "count approvals", "request_id", v.id, "error", err) // the page is worth more than the number
 	}
 	if v.actor.Name != "" {
-		l.Nav = navigation(v.lang, v.URL.Path, s.cfg.Control.MayAdminister(v.actor), l.ToApprove)
+		l.Nav = navigation(v.lang, v.URL.Path, s.cfg.Control.MayAdminister(v.actor), s.cfg.Control.MayAudit(v.actor), l.ToApprove)
 	}
 	return l
 }

@@ -57,7 +57,7 @@ func TestPagesWithHostileValues(t *testing.T) {
 		pageFreezes: &freezesPage{}, pageGlass: &glassPage{}, pageBreak: &breakPage{}, pageApprovals: &approvalsPage{}, pageProfile: &profilePage{}, pageLogin: &loginPage{}, pageScenarios: &scenariosPage{}, pageVersions: &versionsPage{},
 		pageQueue: &queuePage{}, pageReview: &reviewPage{}, pageProblem: &problemPage{}, "frame": &frames, "offers": &offersView{}, "checks": &checksPage{}, pageChart: &chartPage{},
 		pageDumps: &dumpsPage{}, pageDump: &dumpPage{}, pageThreads: &threadsPage{}, pageThread: &threadPage{}, pageDumpLocks: &dumpLocksPage{}, pageDumpFlame: &dumpFlamePage{}, pageDumpText: &dumpTextPage{},
-		pageDumpCompare: &dumpComparePage{}, pageRunDumps: &runDumpsPage{}, "replay": &replays,
+		pageDumpCompare: &dumpComparePage{}, pageRunDumps: &runDumpsPage{}, pageAudit: &auditPage{}, pageAuditRecord: &recordPage{}, pageAuditStory: &storyPage{}, "replay": &replays,
 	} {
 		for _, full := range []bool{false, true} {
 			v := reflect.ValueOf(page).Elem()

@@ -34,7 +34,7 @@ type route struct {
 
 // routes is everything that there is.
 func (s *site) routes() []route {
-	return slices.Concat(s.presses(), s.frameRoutes(), s.peopleRoutes(), s.runRoutes(), s.reviewRoutes(), s.startRoutes(), s.adminRoutes(), s.historyRoutes(), s.dumpRoutes())
+	return slices.Concat(s.presses(), s.frameRoutes(), s.peopleRoutes(), s.runRoutes(), s.reviewRoutes(), s.startRoutes(), s.adminRoutes(), s.historyRoutes(), s.dumpRoutes(), s.auditRoutes())
 }
 
 // frameRoutes are those that belong to no page.

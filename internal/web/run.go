@@ -115,7 +115,7 @@ func (s *site) drawRun(w http.ResponseWriter, v *visit, run restart.Run, refused
 	now := s.cfg.Now()
 	b := newBoard(v.lang, run)
 	page := runPage{layout: s.layout(v, b.title(run)), Run: b.view(run, now), Facts: b.facts(run)}
-	page.Description = describe(page.Run)
+	page.Description, page.Story = describe(page.Run), s.cfg.Control.MayAudit(v.actor)
 	latest := hostsOf(run)
 	notes := s.cfg.Control.Notes(v.Context(), v.actor, run, maxNotes)
 	for _, t := range latest[:min(len(latest), maxRows)] {

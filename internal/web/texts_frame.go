@@ -13,6 +13,7 @@ var frameTexts = map[string]text{
 	"layout.statistics": {"Statistics", "Статистика"},
 	"layout.scenarios":  {"Scenarios", "Сценарии"},
 	"layout.approvals":  {"Approvals", "Одобрения"},
+	"layout.audit":      {"Audit", "Аудит"},
 	"layout.admin":      {"Administration", "Управление"},
 	"layout.out":        {"Sign out", "Выйти"},
 	"layout.utc":        {"All times are UTC.", "Всё время — UTC."},

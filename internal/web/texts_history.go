@@ -27,6 +27,7 @@ var historyTexts = map[string]text{
 	"wrongfilter.text":  {"At most six words, 200 characters in all.", "Не больше шести слов и 200 символов."},
 	"wrongfilter.state": {"There is no such state.", "Такого состояния нет."},
 	"wrongfilter.kind":  {"There is no such kind.", "Такого вида нет."},
+	"wrongfilter.area":  {"There is no such choice.", "Такого выбора нет."},
 	"wrongfilter.day":   {"A day such as 2026-11-22, please.", "Нужен день, например 2026-11-22."},
 	"wrongfilter.order": {"This is before the first day.", "Это раньше первого дня."},
 

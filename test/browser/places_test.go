@@ -26,7 +26,7 @@ type place struct {
 
 // places is every place; each family of pages has a table of its own.
 func places() []place {
-	return slices.Concat(framePlaces, runPlaces, reviewPlaces, startPlaces, historyPlaces, adminPlaces, dumpPlaces)
+	return slices.Concat(framePlaces, runPlaces, reviewPlaces, startPlaces, historyPlaces, adminPlaces, dumpPlaces, auditPlaces)
 }
 
 func at(path string) func(*shop) string { return func(*shop) string { return path } }
@@ -112,6 +112,13 @@ var adminPlaces = []place{
 	{name: "freezes-admin", as: admin, path: at("/freezes"), open: "main details > summary"},
 }
 
+var auditPlaces = []place{
+	{name: "audit", as: admin, path: at("/audit")},
+	{name: "audit-narrowed", as: admin, path: at("/audit?area=runs&person=dana&action=task.intent&since=2026-01-01")},
+	{name: "audit-record", as: admin, path: at("/audit/records/2")},
+	{name: "audit-story", as: admin, path: func(s *shop) string { return "/audit/runs/" + s.runs["running"].ID }},
+}
+
 // notPages are routes that answer a browser with something else than a page.
 var notPages = map[string]string{
 	"/assets/{name}":             "files",
@@ -119,6 +126,8 @@ var notPages = map[string]string{
 	"/sign-in/{method}/callback": "leads back",
 	"/runs/{id}/events":          "a stream",
 
+	"/audit.csv":                   "a file",
+	"/audit.jsonl":                 "a file",
 	"/runs.csv":                    "a file",
 	"/runs.json":                   "a file",
 	"/runs/{id}/replay.html":       "a file",

@@ -242,6 +242,15 @@ func (c *Company) WitnessLines() []string {
 // AuditFile is the trail's local copy.
 func (c *Company) AuditFile() string { return c.layout.AuditFile() }
 
+// HostRecords are the flags of audit verify that compare a trail with what the
+// hosts have recorded themselves.
+func (c *Company) HostRecords() (flags []string) {
+	for _, h := range c.Hosts {
+		flags = append(flags, "--host", filepath.Join(h.Dir, "spool"))
+	}
+	return flags
+}
+
 // ServerDir is the folder of server.yaml.
 func (c *Company) ServerDir() string { return c.layout.ServerDir() }
 

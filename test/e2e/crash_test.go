@@ -83,10 +83,7 @@ func crash(t *testing.T, o company.Options, kill func(c *company.Company)) {
 			return
 		}
 	}
-	c.StopServer()
-	if out, talk, code := c.CLI("audit", "verify", c.AuditFile()); code != 0 {
-		t.Errorf("audit verify: exit %d\n%s\n%s", code, out, talk)
-	}
+	compared(t, c)
 }
 
 // settle resumes a run, as a person would who doesn't look at the hosts, until

@@ -157,6 +157,17 @@ func TestWorkOnTheHostWhileTheServerIsDown(t *testing.T) {
 	if !strings.Contains(show, "made on the host itself") {
 		t.Errorf("the run:\n%s", show)
 	}
+	compared(t, c, "begun on the host 2, told by both 2,", "begun on the host 1, told by both 1,")
+}
+
+// compared insists that the trail and the hosts' own records say the same.
+func compared(t *testing.T, c *company.Company, words ...string) {
+	t.Helper()
+	c.StopServer()
+	out, talk, code := c.CLI(append([]string{"audit", "verify", c.AuditFile()}, c.HostRecords()...)...)
+	if code != 0 || slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(out, w) }) {
+		t.Errorf("audit verify: exit %d\n%s\n%s", code, out, talk)
+	}
 }
 
 // A server that is killed while it takes over what was done, at any moment,
@@ -220,6 +231,7 @@ func takeOverKilled(t *testing.T, o company.Options) {
 			t.Errorf("%d records of task %s", n, s.Task)
 		}
 	}
+	compared(t, c, "begun on the host 4, told by both 4,")
 }
 
 // While root's work is in hand, the server's is refused on that host, and the

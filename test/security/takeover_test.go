@@ -267,6 +267,36 @@ func TestServerTakenOver(t *testing.T) {
 		t.Errorf("the witness saw, in the end:\n%s%v", now, err)
 	}
 	a.throughTheServer()
+	a.compared(e)
+}
+
+// compared holds the host's own record against the server's trail: of what was
+// asked past the server the host alone tells, and of the rest both tell the same.
+func (a *takeover) compared(attack protocol.Envelope) {
+	a.company.StopServer()
+	out, talk, code := a.company.CLI(append([]string{"audit", "verify", a.company.AuditFile(), "--json"}, a.company.HostRecords()...)...)
+	var report struct {
+		OK    bool             `json:"ok"`
+		Hosts audit.Comparison `json:"hosts"`
+	}
+	if err := json.Unmarshal([]byte(out), &report); err != nil || code != 1 || report.OK {
+		a.Fatalf("exit %d, %v\n%s\n%s", code, err, out, talk)
+	}
+	unasked := 0
+	for _, d := range report.Hosts.Differences {
+		if d.Kind != audit.DifferenceUnasked || d.Host != a.host.Name {
+			a.Errorf("%s", d)
+		}
+		if d.Task == attack.Task {
+			unasked++
+		}
+	}
+	if unasked != 1 || report.Hosts.DifferenceCount < rate {
+		a.Errorf("the attack is named %d times, among %d differences", unasked, report.Hosts.DifferenceCount)
+	}
+	if len(report.Hosts.Hosts) != 1 || report.Hosts.Hosts[0].Taken != rate || report.Hosts.Hosts[0].Heads != 0 {
+		a.Errorf("%+v", report.Hosts.Hosts)
+	}
 }
 
 // scripts tries versions that reviewers did not let through.

@@ -17,6 +17,7 @@ import (
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/store"
+	"github.com/restartilka/restartilka/internal/wire"
 )
 
 const inventory = `
@@ -62,6 +63,7 @@ type world struct {
 	dumps  map[string]string      // by service: id of a thread dump of its run
 	upload string                 // id of a dump that the stranger has put in
 	other  string                 // id of somebody's token
+	seen   string                 // how far the audit trail has been read
 }
 
 func newWorld(t *testing.T) *world {
@@ -106,6 +108,25 @@ Full thread dump OpenJDK 64-Bit Server VM (17.0.9+9 mixed mode, sharing):
 	at com.example.Pool.borrow(Pool.java:42)
 
 `
+
+// recorded gives what somebody has put into the audit trail since it was asked last.
+func (w *world) recorded(actor string) []audit.Record {
+	w.t.Helper()
+	var own []audit.Record
+	for {
+		records, next, err := w.Store.AuditSearch(w.t.Context(), store.AuditFilter{Stored: true, After: w.seen, Limit: wire.MaxPage})
+		must(w.t, err)
+		w.seen = next
+		for _, r := range records {
+			if r.Actor == actor {
+				own = append(own, r)
+			}
+		}
+		if len(records) < wire.MaxPage {
+			return own
+		}
+	}
+}
 
 // dumpOf stores a thread dump of a run, as its host would have had it fetched.
 func (w *world) dumpOf(run restart.Run) string {

@@ -13,11 +13,14 @@
 // Beside it lies a second ledger, of what servers have asked: each task that was
 // taken, before it is received, and what was refused, with the code and the
 // sentence that the server got (package agent bounds how many of those). Its
-// source is agent:HOST/asked. No server is told where it stands, nor could take
-// anything out of it: it is for the host's administrator, after a server was
-// taken over. A power cut may lose its last half minute; the tasks themselves
-// are in the spool.
+// source is agent:HOST/asked. No server can read it, nor take anything out of
+// it: it is for whoever compares it with a server's own trail. The record of a
+// task is durable before the task is received, and with it everything before it.
+// A power cut may lose what was noted since: half a minute of refusals and of
+// looks at evidence.
 //
-// Whoever is root on the host can write another chain. That shows as soon as a
-// server has seen the head of the first: it goes with every answer.
+// Whoever is root on the host can write other chains. That shows as soon as a
+// server has seen the heads of the first: those of both go with every answer
+// about a task, never further than a power cut would leave them, and the server
+// writes them into its record of the outcome.
 package ledger

@@ -38,6 +38,7 @@ type Ledger struct {
 	broken error // why nothing more can be written
 	sync   func(fd int) error
 	head   audit.Head
+	synced audit.Head // how far the chain would be there after a power cut
 
 	partBytes int64 // the file is set aside when it has so many; 0 = never
 	keepParts int   // that were set aside
@@ -73,6 +74,7 @@ func (l *Ledger) open(since time.Time) (opened *Ledger, damage, err error) {
 	if err := l.follow(); err != nil {
 		return nil, nil, fmt.Errorf("read what was set aside of %s/%s: %w", l.dir, l.name, err)
 	}
+	l.synced = l.head // parts were synced before they were set aside
 	l.file, err = openFile(l.dir, l.name, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return l, nil, nil
@@ -80,13 +82,14 @@ func (l *Ledger) open(since time.Time) (opened *Ledger, damage, err error) {
 	if err == nil {
 		damage, err = l.load(since)
 	}
-	if err == nil {
-		err = syncDir(l.dir) // it may have been made by who did not live to do this
+	if err == nil { // whoever has written it may not have lived to do this
+		err = errors.Join(l.sync(int(l.file.Fd())), syncDir(l.dir))
 	}
 	if err != nil {
 		l.Close()
 		return nil, nil, fmt.Errorf("read %s/%s: %w", l.dir, l.name, err)
 	}
+	l.synced = l.head
 	return l, damage, nil
 }
 
@@ -212,14 +215,16 @@ func (l *Ledger) note(r audit.Record) {
 // Append gives a record its place behind the head and makes it durable. After
 // an error nothing of it is left; where even that can't be said, nothing is
 // ever appended again until the ledger is opened anew.
-func (l *Ledger) Append(r audit.Record) error { return l.append(r, l.sync) }
+//
+// What was noted before it is durable with it.
+func (l *Ledger) Append(r audit.Record) error { return l.append(r, true) }
 
 // Note is Append without making the record durable: it survives every process,
 // and the kernel writes it to the disk within half a minute. It is for records
-// of what is durable elsewhere, and of what was not done.
-func (l *Ledger) Note(r audit.Record) error { return l.append(r, func(int) error { return nil }) }
+// of what was not done, and of what changed nothing.
+func (l *Ledger) Note(r audit.Record) error { return l.append(r, false) }
 
-func (l *Ledger) append(r audit.Record, sync func(fd int) error) error {
+func (l *Ledger) append(r audit.Record, durable bool) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.broken != nil {
@@ -244,8 +249,8 @@ func (l *Ledger) append(r audit.Record, sync func(fd int) error) error {
 	r.Link(l.head)
 	line := append(r.Canonical(), '\n')
 	_, err := l.file.Write(line)
-	if err == nil {
-		err = sync(int(l.file.Fd()))
+	if err == nil && durable {
+		err = l.sync(int(l.file.Fd()))
 	}
 	if err != nil {
 		err = fmt.Errorf("write %s: %w", l.file.Name(), err)
@@ -256,6 +261,9 @@ func (l *Ledger) append(r audit.Record, sync func(fd int) error) error {
 	}
 	l.size += int64(len(line))
 	l.note(r)
+	if durable {
+		l.synced = l.head
+	}
 	return nil
 }
 
@@ -264,6 +272,14 @@ func (l *Ledger) Head() audit.Head {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.head
+}
+
+// Durable tells how much of the chain no power cut can take away: what others
+// are told, since a chain that has less than it said was rewritten.
+func (l *Ledger) Durable() audit.Head {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.synced
 }
 
 // Entries gives what is known of the tasks, oldest first.

@@ -166,6 +166,56 @@ func TestDiskThatFails(t *testing.T) {
 	}
 }
 
+// What others are told of a chain survives a power cut: nothing that was only
+// noted is in it, until something durable stands behind it, or the file was
+// synced before it is set aside or used again.
+func TestDurable(t *testing.T) {
+	dir := t.TempDir()
+	l, damage, err := OpenAsked(dir, host, start)
+	if err != nil || damage != nil {
+		t.Fatal(damage, err)
+	}
+	synced := 0
+	works := l.sync
+	l.sync = func(fd int) error { synced++; return works(fd) }
+	note := func() {
+		t.Helper()
+		if err := l.Note(audit.Record{Time: start, Action: audit.TaskRefused, Host: host}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(what string, seq int64, syncs int) {
+		t.Helper()
+		if got := l.Durable(); got.Seq != seq || synced != syncs || seq == l.Head().Seq && got != l.Head() {
+			t.Errorf("%s: durable up to %d after %d syncs, want %d after %d", what, got.Seq, synced, seq, syncs)
+		}
+	}
+	note()
+	want("noted", 0, 0)
+	write(t, l, audit.TaskTaken, "a", start)
+	want("written", 2, 1)
+	note()
+	want("noted again", 2, 1)
+	l.sync = func(int) error { return errors.New("no room") }
+	if err := l.Append(audit.Record{Time: start, Action: audit.TaskTaken, Task: "b", Host: host}); err == nil {
+		t.Fatal("it says that it is durable")
+	}
+	l.sync = func(fd int) error { synced++; return works(fd) }
+	want("after an error", 2, 1)
+	l.size = askedBytes
+	note() // sets the file aside, with three records
+	want("set aside", 3, 2)
+	l.Close()
+	l, _, err = OpenAsked(dir, host, start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if l.Durable() != l.Head() || l.Head().Seq != 4 {
+		t.Errorf("opened anew: %+v of %+v", l.Durable(), l.Head())
+	}
+}
+
 // A symlink in the ledger's place is not followed.
 func TestSymlink(t *testing.T) {
 	dir := t.TempDir()

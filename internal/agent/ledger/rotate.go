@@ -7,17 +7,14 @@ import (
 	"path/filepath"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/restartilka/restartilka/internal/audit"
 )
 
 const (
 	// askedBytes is how large the file of what servers asked grows before it is
-	// set aside, and askedParts how many such are kept: together some 200,000
-	// tasks, or the refusals of three days of a flood of every kind.
-	askedBytes = 8 << 20
-	askedParts = 16
+	// set aside, and askedParts how many such are kept: who compares knows it too.
+	askedBytes = audit.AskedPart
+	askedParts = audit.AskedParts
 
 	seqDigits = 12 // in the name of what was set aside
 )
@@ -69,9 +66,10 @@ func (l *Ledger) follow() error {
 // parts. A crash at any step leaves the records where they were or in the part;
 // the file is made anew with the next record.
 func (l *Ledger) rotate() error {
-	if err := unix.Fsync(int(l.file.Fd())); err != nil {
+	if err := l.sync(int(l.file.Fd())); err != nil {
 		return fmt.Errorf("sync %s: %w", l.file.Name(), err)
 	}
+	l.synced = l.head
 	if err := os.Rename(l.file.Name(), filepath.Join(l.dir, partName(l.name, l.head.Seq))); err != nil {
 		return err
 	}

@@ -43,6 +43,9 @@ var (
 	historyRare = "cosmic rays in rack %d"
 )
 
+// Runs tells how many runs there are; each has an audit record.
+func (h History) Runs() int { return h.runs }
+
 // Run gives the id of a run.
 func (h History) Run(i int) string {
 	i %= h.runs
@@ -228,8 +231,9 @@ func (f filler) rows(h History) ([]string, error) {
 			`'{"task":"' || task || '","run":"' || id || '","service":"s","stage":"done","revision":9,"received_at":"2026-01-01T00:00:00Z","outcome":"succeeded","phases":[{"phase":"run","started_at":"2026-01-01T00:00:00Z","finished_at":"2026-01-01T00:00:05Z","exit_code":0}]}'`),
 		with + fmt.Sprintf(` INSERT INTO plans (run_id, plan) SELECT id, `+f.blob+` FROM (SELECT run.*, 0 AS k FROM run) AS run`,
 			"'"+strings.Replace(plan, "HOST", "' || "+host+" || '", 1)+"'"),
-		with + ` INSERT INTO audit_records (source, seq, actor, action, run_id, service, body) SELECT 'history', i + 1, actor, 'run.ended', id, service, ` +
-			strings.TrimPrefix(strings.TrimPrefix(fmt.Sprintf(f.blob, `'{"source":"history","epoch":1,"seq":' || CAST(i + 1 AS TEXT) || ',"action":"run.ended","run":"' || id || '"}'`), "x'00' || "), `'\x00'::bytea || `) + ` FROM run`,
+		with + ` INSERT INTO audit_records (source, seq, actor, action, run_id, service, host, environment, area, happened_at, search, body)
+			SELECT 'history', i + 1, actor, 'run.ended', id, service, ` + host + `, environment, 'runs', at, ` + reason + `, ` +
+			strings.TrimPrefix(strings.TrimPrefix(fmt.Sprintf(f.blob, `'{"source":"history","epoch":1,"seq":' || CAST(i + 1 AS TEXT) || ',"action":"run.ended","run":"' || id || '"}'`), "x'00' || "), `'\x00'::bytea || `) + ` FROM (SELECT run.*, 0 AS k FROM run) AS run`,
 	}, nil
 }
 

@@ -1,0 +1,4 @@
+package cli
+
+// FollowAudit is what "audit tail -f" does.
+var FollowAudit = followAudit

@@ -1,0 +1,11 @@
+package web
+
+// saidAudit are sentences of reading the audit trail.
+var saidAudit = map[string]string{
+	"%s is no area of the audit trail":                                "такой области в журнале аудита нет: %s",
+	"there is no form %s of an export":                                "выгрузки в виде %s нет",
+	"there are more than %d such records, the most that one file has": "таких записей больше %d, а больше в один файл не входит",
+	"ask for fewer days at a time":                                    "возьмите меньше дней за раз",
+	"nothing is recorded of run %s":                                   "о запуске %s ничего не записано",
+	"there is no audit record %d":                                     "записи аудита %d нет",
+}
