@@ -111,5 +111,6 @@ N ?= 200
 SEED ?= 0
 
 .PHONY: faults
-faults: ## break the real programs N times (200), count broken promises; SEED=… for the same again, ARGS=--list for how
+faults: ## break the real programs N times (200), count broken promises, and kill the audit trail at each of its calls; SEED=… for the same again, ARGS=--list for how, without the trail
 	@$(GO) run ./test/faults --n $(N) --seed $(SEED) $(ARGS)
+	$(if $(ARGS),,@$(GO) test -count=1 -timeout 1h -v ./test/trail -args -every >&2)

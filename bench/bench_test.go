@@ -61,6 +61,21 @@ func TestEachMeasurementWorks(t *testing.T) {
 	}
 }
 
+// What a record costs may be lost in the noise of few turns: it is there all the
+// same, with the transactions that it was taken from.
+func TestCostOfARecordIsMeasured(t *testing.T) {
+	t.Parallel()
+	var said bytes.Buffer
+	s := &session{sizes: tiny, say: &said}
+	if err := onBed(t.Context(), &said, s.record); err != nil {
+		t.Fatalf("%v\n%s", err, said.String())
+	}
+	each, ok := s.results.Details["audit_record_ms"].(map[string]recordCost)
+	if !ok || s.results.AuditRecord == nil || each["SQLite"].With.P50 <= 0 || each["SQLite"].Without.P50 <= 0 {
+		t.Errorf("%v, %+v", s.results.AuditRecord, s.results.Details)
+	}
+}
+
 // The names are a contract with whoever reads the file.
 func TestResultsHaveTheNamedFields(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "results.json")
@@ -77,7 +92,7 @@ func TestResultsHaveTheNamedFields(t *testing.T) {
 	}
 	for _, name := range []string{
 		"per_host_overhead_ms", "agent_fsyncs", "server_commits", "serial_20_hosts_s", "hosts_10000_s", "server_rss_mb", "agent_rss_mb",
-		"server_start_ms", "page_p99_ms", "event_to_browser_ms", "jvm_dump_ms", "audit_ship_per_s", "audit_verify_10m_s", "audit_verify_rss_mb", "baselines",
+		"server_start_ms", "page_p99_ms", "event_to_browser_ms", "jvm_dump_ms", "audit_ship_per_s", "audit_record_ms", "audit_verify_10m_s", "audit_verify_rss_mb", "baselines",
 	} {
 		if v, ok := got[name]; !ok || name != "baselines" && string(v) != "null" {
 			t.Errorf("%s is %q in an empty result", name, v)

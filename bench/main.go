@@ -79,6 +79,7 @@ var groups = []group{
 	{[]string{"event_to_browser_ms"}, (*session).events},
 	{[]string{"hosts_10000_s", "server_rss_mb"}, (*session).scale},
 	{[]string{"audit_ship_per_s"}, (*session).ship},
+	{[]string{"audit_record_ms"}, (*session).record},
 	{[]string{"page_p99_ms"}, (*session).pages},
 	{[]string{"audit_verify_10m_s", "audit_verify_rss_mb"}, (*session).verifyTrail},
 }

@@ -32,6 +32,7 @@ type Results struct {
 	VerifyTime    *float64     `json:"audit_verify_10m_s"`
 	VerifyRSS     *float64     `json:"audit_verify_rss_mb"`
 	AuditShip     *float64     `json:"audit_ship_per_s"`
+	AuditRecord   *float64     `json:"audit_record_ms"`
 	Baselines     Baselines    `json:"baselines"`
 
 	Comparison *Comparison       `json:"comparison"`
@@ -128,6 +129,7 @@ func (r *Results) lines() []line {
 		{"audit_verify_10m_s", 120, r.VerifyTime},
 		{"audit_verify_rss_mb", 200, r.VerifyRSS},
 		{"audit_ship_per_s", 20_000, r.AuditShip},
+		{"audit_record_ms", 1, r.AuditRecord},
 		{"baseline fork_exec_ms", 0, r.Baselines.ForkExec},
 		{"baseline fsync_ms", 0, r.Baselines.Fsync},
 		{"baseline ssh_ms", 0, r.Baselines.SSH},
