@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -26,14 +27,26 @@ func recordSome(t *testing.T, s *apitest.Server) int {
 	for i := range 30 {
 		r := audit.Record{Action: audit.TaskOutcome, Actor: "anna", Host: fmt.Sprintf("web%d", i%2), Environment: "production", Service: "shop", Outcome: "failed", Reason: "=1+1\nforged", Task: fmt.Sprint(i), Time: at.Add(-time.Duration(i) * time.Hour)}
 		if i%3 == 1 {
-			r = audit.Record{Action: "audit.sealed", Time: r.Time, Task: r.Task}
+			r = audit.Record{Action: audit.AuditSealed, Time: r.Time, Task: r.Task}
 		}
 		all = append(all, r)
 	}
 	if err := s.Store.AppendAudit(t.Context(), all...); err != nil {
 		t.Fatal(err)
 	}
-	link := func(h audit.Head, r *audit.Record) { r.Link(h) }
+	key, err := audit.MakeKey(filepath.Join(t.TempDir(), "audit.key"), at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := int64(1)
+	link := func(h audit.Head, r *audit.Record) {
+		if r.Action == audit.AuditSealed {
+			task := r.Task
+			*r = key.Seal(h, first, r.Time)
+			r.Task, first = task, h.Seq+1
+		}
+		r.Link(h)
+	}
 	if _, err := s.Store.Sequence(t.Context(), "server-1", 0, link); err != nil {
 		t.Fatal(err)
 	}

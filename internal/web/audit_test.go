@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -40,13 +41,20 @@ func trailFixture(t *testing.T) (f *fixture, cookie, run string) {
 		{Action: audit.TaskIntent, Actor: "dana", Run: run, Service: "nginx", Environment: "production", Host: "web1.nginx.example.com", Task: "t1", Attempt: 1},
 		{Action: audit.TaskOutcome, Actor: "dana", Run: run, Service: "nginx", Environment: "production", Host: "web1.nginx.example.com", Task: "t1", Attempt: 1, Outcome: "failed", Detail: "exit 1"},
 		{Action: audit.SignInRefused, Actor: "mallory", Origin: "web 203.0.113.9", Outcome: "unauthorised"},
-		{Action: "audit.sealed", Actor: ""},
+		{Action: audit.AuditSealed},
 		{Action: audit.RunAbortRequested, Actor: "vera", Run: run, Service: "nginx", Environment: "production", Outcome: "forbidden", Reason: hostile, Detail: "x\n\x1b[31m\u202e" + hostile, Params: map[string]string{"=cmd()": "=1+1"}},
 	} {
 		r.Time = now.Add(time.Duration(i-60) * time.Second)
 		f.must(f.store.AppendAudit(t.Context(), r))
 	}
-	_, err := f.store.Sequence(t.Context(), "server-1", 0, func(h audit.Head, r *audit.Record) { r.Link(h) })
+	key, err := audit.MakeKey(filepath.Join(t.TempDir(), "audit.key"), now)
+	f.must(err)
+	_, err = f.store.Sequence(t.Context(), "server-1", 0, func(h audit.Head, r *audit.Record) {
+		if r.Action == audit.AuditSealed {
+			*r = key.Seal(h, 1, r.Time)
+		}
+		r.Link(h)
+	})
 	f.must(err)
 	f.must(f.store.SetCursor(t.Context(), "relp:log1.example.com:2514", "server-1", 3))
 	secret, _ := f.token("olga", restart.RoleAuditor)
@@ -135,7 +143,7 @@ func TestStoryOfARun(t *testing.T) {
 	body := f.do("GET", "/audit/runs/"+run, "", "Cookie", cookie).body
 	holds(t, body, "The list of hosts was on record before the first", "The end of the run is not on record yet", "refused: 1 records", "after 1.0 s", "server-1/1/3", "exit 1", "Утечка памяти в воркерах")
 	lacks(t, body, "<script>alert", "\u202e")
-	holds(t, f.do("GET", "/audit/runs/"+run, "", "Cookie", cookie, "Accept-Language", "ru").body, "Конец запуска пока не записан", "через 1.0 с", "Намерение")
+	holds(t, f.do("GET", "/audit/runs/"+run, "", "Cookie", cookie, "Accept-Language", "ru").body, "Конец запуска пока не записан", "через 1,0 с", "Намерение")
 	holds(t, f.do("GET", "/runs/"+run, "", "Cookie", cookie).body, `href="/audit/runs/`+run+`"`)
 	lacks(t, f.do("GET", "/runs/"+run, "", "Cookie", f.signIn()).body, "/audit")
 }

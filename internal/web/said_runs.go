@@ -148,7 +148,7 @@ var saidRuns = map[string]string{
 	"the log takes no records: what was recorded %s ago is still here alone":                                                          "журнал не принимает записи: то, что записано %s назад, пока только здесь",
 	"the spool of the audit trail is full: %s of %s wait for the log, with what %d hosts in hand still need":                          "место для записей аудита кончилось: журнал ждут %s из %s, считая то, что понадобится хостам в работе (%d)",
 	"see that a log server takes records again, then go on; where it can't wait, who has the right starts past it with --break-glass": "добейтесь, чтобы сервер журнала снова принимал записи, и продолжите; если ждать нельзя, тот, у кого есть право, начинает в обход: --break-glass",
-	"%s (audit.require: %s)": "%w (audit.require: %s)",
+	"%s (audit.require: %s)": "%w (требует audit.require: %s)",
 	"%s: it can't start now": "%w: сейчас его не начать",
 
 	// what stopped it
