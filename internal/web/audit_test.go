@@ -204,7 +204,7 @@ func TestAFileThatBreaksOff(t *testing.T) {
 	for _, two := range []bool{false, true} {
 		server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			io.WriteString(patientWriter{w}, "half of a file\n")
-			http.NewResponseController(w).Flush() //nolint:errcheck // what is tested comes after
+			http.NewResponseController(w).Flush()
 			breakOff(w)
 		}))
 		server.EnableHTTP2 = two
