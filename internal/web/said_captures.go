@@ -109,9 +109,10 @@ var saidCaptures = map[string]string{
 	"or register faulthandler in the program, and name its signal in the scenario":                                               "или зарегистрируйте в программе faulthandler и укажите его сигнал в сценарии",
 
 	// by pprof: whose goroutines they are
-	"at %s process %d listens, and not process %d: the goroutines would not be its own": "на %s слушает процесс %d, а не %d: горутины были бы чужие",
-	"name the address in the scenario at which the process itself serves its pprof":     "укажите в сценарии адрес, на котором pprof отдаёт сам процесс",
-	"whether process %d itself answers at %s could not be told":                         "не удалось узнать, сам ли процесс %d отвечает на %s",
+	"at %s process %d of another user listens, and not process %d: the goroutines would not be its own":            "на %s слушает процесс %d другого пользователя, а не %d: горутины были бы чужие",
+	"at %s process %d listens, and not process %d itself: the goroutines are its own only if that one leads to it": "на %s слушает процесс %d, а не сам %d: горутины его, только если тот ведёт к нему",
+	"name the address in the scenario at which the process itself serves its pprof":                                "укажите в сценарии адрес, на котором pprof отдаёт сам процесс",
+	"whether process %d itself answers at %s could not be told":                                                    "не удалось узнать, сам ли процесс %d отвечает на %s",
 
 	// by a signal
 	"the signal %s is not one that asks for a dump": "сигналом %s дамп не просят",

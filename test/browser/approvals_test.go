@@ -56,7 +56,7 @@ func TestApproval(t *testing.T) {
 	lead.until("document.querySelector('#run-" + run.ID + "') !== null")
 	f.fits(lead, "approvals")
 	lead.visit("/runs")
-	if text := eval[string](lead, "document.querySelector('nav').textContent.trim().replaceAll(/\\s+/g, ' ')"); text != "Restart Runs Dumps Services Statistics Scenarios Approvals 1 (1 run waits for you) Administration" {
+	if text := eval[string](lead, "document.querySelector('nav').textContent.trim().replaceAll(/\\s+/g, ' ')"); text != "Restart Runs Dumps Services Statistics Scenarios Approvals 1 (1 run waits for you) Audit Administration" {
 		t.Errorf("the navigation says %q", text)
 	}
 	lead.press(".menu summary") // on a phone

@@ -148,6 +148,7 @@ func verbs() []verb {
 		{"freeze", "DELETE", v1 + "/freezes/00000000000000000000000000?reason=nobody+needs+this+one", ""},
 		{"review-glass", "POST", v1 + "/break-glass/{run}/review", `{"note":"it was needed, and it helped"}`},
 		{"audit", "GET", v1 + "/audit", ""},
+		{"audit", "GET", v1 + "/audit/export", ""},
 		{"administer", "POST", v1 + "/tokens", `{"name":"a gift","owner":"kate"}`},
 		{"others-token", "DELETE", v1 + "/tokens/{token}", ""},
 		{"administer", "POST", v1 + "/hosts/discover", `{"hosts":"web1"}`},

@@ -68,8 +68,10 @@ func (p *process) pprof(ctx context.Context) ([]byte, error) {
 	return fetch(ctx, u, "1")
 }
 
-// listens refuses an endpoint at which another process listens: the goroutines
-// would be that one's. Where nobody can tell, the dump says so.
+// listens refuses an endpoint at which a stranger's process listens: the
+// goroutines would be that one's. One of root or of the same user may be what
+// leads to the process, as a container's proxy does. Then, and where nobody can
+// tell, the dump says so.
 func (p *process) listens(u *url.URL) error {
 	port := u.Port()
 	if port == "" {
@@ -86,7 +88,16 @@ func (p *process) listens(u *url.URL) error {
 	case slices.Contains(who, p.pid):
 		return nil
 	}
-	return restart.Errorf(restart.CodeConflict, "at %s process %d listens, and not process %d: the goroutines would not be its own", u, who[0], p.pid).
+	own, err := p.user()
+	if err != nil {
+		return err
+	}
+	other, err := (&life{pid: who[0]}).user()
+	if err == nil && (other.uid == 0 || other.uid == own.uid) {
+		p.note("at %s process %d listens, and not process %d itself: the goroutines are its own only if that one leads to it", u, who[0], p.pid)
+		return nil
+	}
+	return restart.Errorf(restart.CodeConflict, "at %s process %d of another user listens, and not process %d: the goroutines would not be its own", u, who[0], p.pid).
 		WithHint("name the address in the scenario at which the process itself serves its pprof")
 }
 
