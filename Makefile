@@ -51,7 +51,7 @@ demo: build ## see it work: a server, three agents, one sequential restart; no r
 check: ## the quick tests, without the whole programs and the browser: no root, no network, under a minute
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "not formatted, run make fmt:"; echo "$$unformatted"; exit 1; }
 	$(GO) vet ./...
-	$(GO) test -short $$($(GO) list ./... | grep -v -e /test/e2e -e /test/browser -e /test/fleet -e /test/monitoring -e /test/security -e /test/dumps -e /bench)
+	$(GO) test -short $$($(GO) list ./... | grep -v -e /test/e2e -e /test/browser -e /test/fleet -e /test/monitoring -e /test/security -e /test/dumps -e /test/trail -e /bench)
 
 .PHONY: test
 test: deps build lint ## everything, after installing what it needs: lint, all tests with the race detector, 100,000 simulated histories
