@@ -17,7 +17,10 @@ fi
 mkdir -p .cache
 work=$(mktemp -d .cache/syslog-ng.XXXXXX)
 trap 'rm -rf "$work"' EXIT
-(cd "$work" && apt-get download -qq syslog-ng-core libivykis0 libnet1 libwrap0 libpcre3) ||
-  { echo "syslog-ng.sh: apt-get can't download it; apt-get update may help" >&2; exit 1; }
+fetch() { (cd "$work" && apt-get download -qq syslog-ng-core libivykis0 libnet1 libwrap0 libpcre3); }
+# Where every package was installed already, nobody has asked for the lists yet,
+# or they name versions that are not there any more.
+fetch 2>/dev/null || { apt-get update -qq && fetch; } ||
+  { echo "syslog-ng.sh: apt-get can't download it; as root it would look for newer lists" >&2; exit 1; }
 for package in "$work"/*.deb; do dpkg -x "$package" "$work/root"; done
 mv "$work/root" "$to"
