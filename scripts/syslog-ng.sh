@@ -17,7 +17,7 @@ fi
 mkdir -p .cache
 work=$(mktemp -d .cache/syslog-ng.XXXXXX)
 trap 'rm -rf "$work"' EXIT
-fetch() { (cd "$work" && apt-get download -qq syslog-ng-core libivykis0 libnet1 libwrap0 libpcre3); }
+fetch() { (cd "$work" && apt-get download -qq syslog-ng-core libivykis0 libnet1 libwrap0 libpcre3 libjson-c5 libnsl2); }
 # Where every package was installed already, nobody has asked for the lists yet,
 # or they name versions that are not there any more.
 fetch 2>/dev/null || { apt-get update -qq && fetch; } ||
