@@ -51,12 +51,12 @@ demo: build ## see it work: a server, three agents, one sequential restart; no r
 check: ## the quick tests, without the whole programs and the browser: no root, no network, under a minute
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "not formatted, run make fmt:"; echo "$$unformatted"; exit 1; }
 	$(GO) vet ./...
-	$(GO) test -short $$($(GO) list ./... | grep -v -e /test/e2e -e /test/browser -e /test/fleet -e /test/monitoring -e /test/security -e /test/dumps -e /test/trail -e /bench)
+	$(GO) test -short $$($(GO) list ./... | grep -v -e /test/e2e -e /test/browser -e /test/fleet -e /test/monitoring -e /test/security -e /test/dumps -e /test/trail -e /test/called -e /bench)
 
 .PHONY: test
-test: deps build lint ## everything, after installing what it needs: lint, all tests with the race detector, 100,000 simulated histories
+test: deps build lint ## everything, after installing what it needs: lint, all tests with the race detector, 60,000 simulated histories
 	@rm -rf $(PACKAGES) && VERSION='$(VERSION)' COMMIT='$(COMMIT)' packaging/build.sh --arch $$($(GO) env GOARCH) --out $(PACKAGES)
-	RESTARTILKA_PACKAGES=$(PACKAGES) CGO_ENABLED=1 GORACE=atexit_sleep_ms=0 $(GO) test $(RACE) -vet=off -p 2 -count=1 -timeout 14m $$($(GO) list ./test/browser ./internal/... ./... | grep -v -e /test/mutants -e /test/simulation)
+	RESTARTILKA_PACKAGES=$(PACKAGES) RESTARTILKA_PROGRAMS=$(CURDIR)/bin CGO_ENABLED=1 GORACE=atexit_sleep_ms=0 $(GO) test $(RACE) -vet=off -p 3 -count=1 -timeout 16m $$($(GO) list ./test/browser ./internal/... ./... | grep -v -e /test/mutants -e /test/simulation)
 	$(GO) test -p 2 -count=1 -timeout 10m -v -run 'TestHistories|TestASeedReplays|TestMutants|TestAnyCrash' ./test/simulation ./test/mutants ./internal/agent/spool
 
 .PHONY: deps

@@ -17,9 +17,9 @@ import (
 	"github.com/restartilka/restartilka/test/company"
 )
 
-// pages measures servers with a long history, in either database: all pages in
-// mixed order over one connection that is kept, one request after another. The
-// figure is the slowest page's.
+// pages measures servers with a long history, in either database: each page once
+// to begin with, then all pages in mixed order over one connection that is kept,
+// one request after another. The figure is the slowest page's.
 func (s *session) pages(b *bed) error {
 	worst := 0.0
 	each := map[string]map[string]Percentiles{}
@@ -75,15 +75,18 @@ func (s *session) pagesOf(b *bed, database string) (map[string]Percentiles, erro
 		page string
 		path string
 	}
-	var requests []request
+	var requests, warming []request
 	for _, p := range pagesOver(h) {
 		for i := range s.requests {
 			requests = append(requests, request{p.name, p.path(i)})
 		}
+		warming = append(warming, request{p.name, p.path(s.requests)})
 	}
 	rand.New(rand.NewPCG(1, 2)).Shuffle(len(requests), func(i, j int) { requests[i], requests[j] = requests[j], requests[i] }) //nolint:gosec // the same order each time
+	first := len(warming)                                                                                                      // the first of each page reads its template, and is not counted
+	requests = append(warming, requests...)
 	samples := map[string][]time.Duration{}
-	for _, r := range requests {
+	for n, r := range requests {
 		cookie := developer
 		if strings.HasPrefix(r.path, "/audit") {
 			cookie = reader
@@ -92,7 +95,9 @@ func (s *session) pagesOf(b *bed, database string) (map[string]Percentiles, erro
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", r.page, err)
 		}
-		samples[r.page] = append(samples[r.page], took)
+		if n >= first {
+			samples[r.page] = append(samples[r.page], took)
+		}
 	}
 	out := map[string]Percentiles{}
 	for page, sample := range samples {

@@ -63,6 +63,7 @@ func newAPI(cfg Config) *api {
 		a.table = append(a.table, r)
 		r.mount(r.operation())
 	}
+	a.huma.OpenAPI().Webhooks = a.hooks()
 	forgetUnused(a.huma.OpenAPI())
 	return a
 }

@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -114,9 +115,19 @@ func TestApproval(t *testing.T) {
 			}
 		}
 	}
-	due, err := s.Store.DueMessages(t.Context(), []string{"test"}, time.Hour, 10)
-	if err != nil || len(due) != 2 || due[0].Event != wire.EventApprovalRequested || due[1].Event != wire.EventApprovalDecided || !strings.Contains(string(due[1].Body), `"verdict":"approved","by":"root"`) {
-		t.Errorf("%+v %v", due, err)
+	for _, want := range []struct {
+		event string
+		state restart.RunState
+		by    string
+	}{{wire.EventApprovalRequested, restart.RunAwaitingApproval, ""}, {wire.EventApprovalDecided, restart.RunQueued, "root"}} { // one after the other
+		due, err := s.Store.DueMessages(t.Context(), []string{"test"}, time.Hour, 10)
+		var n wire.Notification
+		if err != nil || len(due) != 1 || json.Unmarshal(due[0].Body, &n) != nil || n.Event != want.event || n.State != want.state || n.By != want.by {
+			t.Fatalf("%+v: %+v %v", want, n, err)
+		}
+		if err := s.Store.MessageDelivered(t.Context(), due[0]); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

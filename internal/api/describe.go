@@ -46,9 +46,10 @@ func (a *api) describe() huma.Config {
 			Components: &huma.Components{
 				Schemas: schemas,
 				SecuritySchemes: map[string]*huma.SecurityScheme{
-					"token":   {Type: "http", Scheme: "bearer", Description: "made with: restartilka token create"},
-					"join":    {Type: "http", Scheme: "bearer", Description: "the secret of a join token: what follows its last dot; made with: restartilka host join-token"},
-					"session": {Type: "apiKey", In: "cookie", Name: "__Host-restartilka", Description: "of a signed-in browser"},
+					"token":    {Type: "http", Scheme: "bearer", Description: "made with: restartilka token create"},
+					"calendar": {Type: "apiKey", In: "query", Name: "token", Description: "of the address of somebody's calendar: see makeCalendar"},
+					"join":     {Type: "http", Scheme: "bearer", Description: "the secret of a join token: what follows its last dot; made with: restartilka host join-token"},
+					"session":  {Type: "apiKey", In: "cookie", Name: "__Host-restartilka", Description: "of a signed-in browser"},
 				},
 			},
 		},
@@ -83,9 +84,20 @@ func forgetUnused(o *huma.OpenAPI) {
 	}
 }
 
-// openAPI answers with the description of all routes, encoded once.
+// openAPI answers with the description of all routes in OpenAPI 3.1.
 func (a *api) openAPI() http.HandlerFunc {
-	encode := sync.OnceValues(func() ([]byte, error) { return json.Marshal(a.huma.OpenAPI()) })
+	return a.described(func() ([]byte, error) { return json.Marshal(a.huma.OpenAPI()) })
+}
+
+// openAPI30 answers with it in OpenAPI 3.0, for generators of clients that know
+// nothing newer.
+func (a *api) openAPI30() http.HandlerFunc {
+	return a.described(func() ([]byte, error) { return a.huma.OpenAPI().Downgrade() })
+}
+
+// described answers with a description, encoded once.
+func (a *api) described(text func() ([]byte, error)) http.HandlerFunc {
+	encode := sync.OnceValues(text)
 	return func(w http.ResponseWriter, r *http.Request) {
 		b, err := encode()
 		if err != nil {

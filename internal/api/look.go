@@ -14,6 +14,10 @@ func (a *api) whoami(ctx context.Context, actor restart.Actor, _ *none) (restart
 	return a.cfg.Control.Whoami(ctx, actor)
 }
 
+func (a *api) getInventory(ctx context.Context, actor restart.Actor, _ *none) (wire.InventoryState, error) {
+	return a.cfg.Control.InventoryState(ctx, actor)
+}
+
 func (a *api) listServices(ctx context.Context, actor restart.Actor, _ *none) (wire.List[restart.Service], error) {
 	s, err := a.cfg.Control.Inventory(ctx, actor)
 	list := wire.ListOf(s.Services, "")

@@ -102,7 +102,9 @@ func TestNoRouteIsOpen(t *testing.T) {
 		switch {
 		case r.Policy == "join" && r.Path != "/api/v1/join":
 			t.Errorf("%s %s is open to join tokens, and has nothing to do with joining", r.Method, r.Path)
-		case r.Policy != "public" && r.Policy != "signed-in" && r.Policy != "join":
+		case r.Policy == "calendar" && r.Path != "/calendar.ics":
+			t.Errorf("%s %s is open to tokens of calendars, and is none", r.Method, r.Path)
+		case r.Policy != "calendar" && r.Policy != "public" && r.Policy != "signed-in" && r.Policy != "join":
 			t.Errorf("%s %s has the policy %q", r.Method, r.Path, r.Policy)
 			continue
 		case open[r.Method+" "+r.Path]:

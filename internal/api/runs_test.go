@@ -245,6 +245,9 @@ func TestLooking(t *testing.T) {
 		t.Errorf("%+v", one)
 	}
 	problem(t, s.Request("GET", "/api/v1/services/none", token, nil, nil), 404)
+	if now := decode[wire.InventoryState](t, s.Request("GET", "/api/v1/inventory", token, nil, nil), 200); now.Hosts != 4 || now.Services != 2 || len(now.Sources) != 1 || now.Sources[0].Kind != "yaml" || now.Sources[0].FetchedAt == nil || now.Problem != "" {
+		t.Errorf("%+v", now)
+	}
 	if groups := decode[wire.List[restart.Group]](t, s.Request("GET", "/api/v1/groups", token, nil, nil), 200); len(groups.Items) != 2 {
 		t.Errorf("%+v", groups)
 	}

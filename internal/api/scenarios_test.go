@@ -553,6 +553,10 @@ func (everybody) Person(_ context.Context, name string) (restart.Actor, error) {
 	return restart.Actor{Name: name, Roles: []restart.Role{restart.RoleDeveloper}}, nil
 }
 
+func (e everybody) Present(ctx context.Context, name string) (restart.Actor, error) {
+	return e.Person(ctx, name)
+}
+
 // A version whose last day is over is planned with no more, and brings none
 // back; a run that has it goes on.
 func TestExpiredVersion(t *testing.T) {

@@ -19,9 +19,10 @@ import (
 type policy string
 
 const (
-	anybody  policy = "public"
-	signedIn policy = "signed-in" // and what each may do, control decides
-	joining  policy = "join"      // whoever shows the secret of a join token; control decides what it is still good for
+	anybody    policy = "public"
+	signedIn   policy = "signed-in" // and what each may do, control decides
+	subscribed policy = "calendar"  // a calendar program that has the token of somebody's calendar; for reading alone
+	joining    policy = "join"      // whoever shows the secret of a join token; control decides what it is still good for
 )
 
 // route is one line of the table.
@@ -52,6 +53,9 @@ func (r route) operation() huma.Operation {
 	}
 	if r.policy == signedIn {
 		op.Security = []map[string][]string{{"token": {}}, {"session": {}}}
+	}
+	if r.policy == subscribed {
+		op.Security = []map[string][]string{{"calendar": {}}}
 	}
 	if r.policy == joining {
 		op.Security = []map[string][]string{{"join": {}}}
@@ -110,6 +114,13 @@ func (a *api) guard(r route, next http.Handler) http.Handler {
 			if err == nil {
 				err = checkOrigin(req, actor, r.stream)
 			}
+			if err != nil {
+				a.refuse(w, req, err)
+				return
+			}
+			next.ServeHTTP(w, req.WithContext(context.WithValue(ctx, actorKey{}, actor)))
+		case subscribed:
+			actor, err := a.subscriber(req)
 			if err != nil {
 				a.refuse(w, req, err)
 				return

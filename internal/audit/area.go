@@ -11,7 +11,7 @@ const (
 	AreaRuns      Area = "runs"      // asked for, decided and done on hosts; freezes and locks
 	AreaDumps     Area = "dumps"     // thread dumps: taken, looked at, deleted
 	AreaScenarios Area = "scenarios" // versions and their review
-	AreaPeople    Area = "people"    // sign-ins, users, tokens
+	AreaPeople    Area = "people"    // sign-ins, users, tokens, SSH keys
 	AreaHosts     Area = "hosts"     // certificates, joining, what hosts tell of themselves
 	AreaServer    Area = "server"    // its life, configuration and rules
 	AreaTrail     Area = "trail"     // the trail itself: seals, exports
@@ -24,10 +24,10 @@ func Areas() []Area {
 
 // areas has the area of each action by the word before its first dot.
 var areas = map[string]Area{
-	"run": AreaRuns, "task": AreaRuns, "freeze": AreaRuns, "lock": AreaRuns, "message": AreaRuns, "evidence": AreaRuns,
+	"run": AreaRuns, "schedule": AreaRuns, "task": AreaRuns, "freeze": AreaRuns, "lock": AreaRuns, "message": AreaRuns, "evidence": AreaRuns, "recurrence": AreaRuns,
 	"dump":     AreaDumps,
 	"scenario": AreaScenarios, "serial": AreaScenarios,
-	"sign_in": AreaPeople, "sign_out": AreaPeople, "session": AreaPeople, "login": AreaPeople, "user": AreaPeople, "token": AreaPeople,
+	"sign_in": AreaPeople, "sign_out": AreaPeople, "session": AreaPeople, "login": AreaPeople, "user": AreaPeople, "token": AreaPeople, "ssh_key": AreaPeople, "calendar": AreaPeople, "chat": AreaPeople,
 	"host": AreaHosts, "hosts": AreaHosts, "certificate": AreaHosts, "join_token": AreaHosts, "envelope_keys": AreaHosts,
 	"server": AreaServer, "config": AreaServer, "rules": AreaServer,
 	"audit": AreaTrail,

@@ -72,6 +72,12 @@ func (t *Trail) expire(ctx context.Context) {
 func (t *Trail) expireAll(ctx context.Context, e Expiry) {
 	total := 0
 	for {
+		for _, s := range t.shippers {
+			if s.lacks.Load() {
+				t.logger.Warn("no audit records expire: a sink has lost some that it had", "sink", s.sink.Name())
+				return
+			}
+		}
 		n, err := t.expirer.ExpireAudit(ctx, e)
 		if ctx.Err() != nil {
 			return

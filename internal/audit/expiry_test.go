@@ -72,6 +72,65 @@ func TestOldRecordsGoOnceADay(t *testing.T) {
 	})
 }
 
+// forgetful has lost its records from some number on, and takes them anew only
+// once it is well.
+type forgetful struct {
+	scripted
+	has  int64
+	sick bool
+}
+
+func (f *forgetful) Send(_ context.Context, records []audit.Record) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if records[0].Seq != f.has+1 {
+		return &audit.Behind{Sink: "scripted", After: f.has}
+	}
+	if f.sick {
+		return errors.New("no room")
+	}
+	f.has = records[len(records)-1].Seq
+	return nil
+}
+
+func (f *forgetful) Settled() (int64, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.has, nil
+}
+
+func (f *forgetful) now(has int64, sick bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if has >= 0 {
+		f.has = has
+	}
+	f.sick = sick
+}
+
+// While a sink lacks records that it had, the database keeps them.
+func TestNothingGoesThatASinkHasLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, sink, m := &leaving{}, &forgetful{scripted: scripted{level: audit.LevelReceived}}, newMemory()
+		m.commit(make([]audit.Record, 9)...)
+		trail, stop := running(t, audit.Config{Store: m, Sinks: []audit.Sink{sink}, Keep: 40 * 24 * time.Hour, Expirer: l})
+		time.Sleep(5 * time.Minute)
+		sink.now(2, true)
+		m.commit(audit.Record{Actor: "anna"})
+		trail.Wake()
+		time.Sleep(12 * time.Hour)
+		if len(l.asked) > 0 {
+			t.Errorf("old records go at %v", l.moment)
+		}
+		sink.now(-1, false)
+		time.Sleep(24 * time.Hour)
+		stop()
+		if len(l.asked) != 1 || sink.has != 10 {
+			t.Errorf("asked %d times; it has %d", len(l.asked), sink.has)
+		}
+	})
+}
+
 func TestNothingGoesUnlessItIsAskedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &leaving{}

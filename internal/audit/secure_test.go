@@ -278,6 +278,9 @@ func TestTheSpoolFills(t *testing.T) {
 			if err := trail.Room(0, 3, true); (err == nil) != c.past {
 				t.Errorf("%d %%, past the log: %v", c.percent, err)
 			}
+			if err := trail.Room(0, 10_000, true); (err == nil) != (c.room && trail.Late() == nil) {
+				t.Errorf("%d %%, 10,000 hosts past the log: %v", c.percent, err)
+			}
 		}
 		if err := trail.Room(40, 1, true); err == nil {
 			t.Error("there is room for what there is none for")

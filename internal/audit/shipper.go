@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -32,6 +33,9 @@ type shipper struct {
 	storedAt time.Time
 	sent     int64
 	pending  []sentBatch
+
+	// The sink has lost records that it had settled, and gets them again.
+	lacks atomic.Bool
 
 	mu      sync.Mutex
 	began   bool // the cursor was read
@@ -133,6 +137,7 @@ func (s *shipper) send(ctx context.Context, records []Record) error {
 	err := s.sink.Send(ctx, records)
 	if behind, ok := errors.AsType[*Behind](err); ok && behind.After < s.sent {
 		s.sent, s.pending = behind.After, nil
+		s.lacks.Store(behind.After < s.settled)
 		return err
 	}
 	if err != nil {
@@ -152,6 +157,9 @@ func (s *shipper) settle() (moved bool, err error) {
 		return false, err
 	}
 	settled = min(settled, s.sent)
+	if settled >= s.settled {
+		s.lacks.Store(false)
+	}
 	for len(s.pending) > 0 && s.pending[0].last <= settled {
 		s.pending = s.pending[1:]
 	}

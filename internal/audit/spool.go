@@ -72,16 +72,17 @@ func fillOf(used, limit int64) Fill {
 
 // Room tells whether there is room for the records of a run over so many hosts,
 // beside those in hand: CodeAuditBacklog where there is not. A run past the
-// wait for the log may use what is kept for outcomes, and no more than there is.
+// wait for the log may use what is kept for outcomes, and no more than there is;
+// while the log takes records it may start wherever any other may.
 func (t *Trail) Room(inHand, hosts int, past bool) error {
 	if t.spool.level == "" {
 		return nil
 	}
-	used, most := t.spool.used()+int64(inHand)*hostRoom, t.need.Limit*fullAt/100
-	if past {
-		used, most = used+int64(hosts)*hostRoom, t.need.Limit
+	used := t.spool.used() + int64(inHand)*hostRoom
+	if used < t.need.Limit*fullAt/100 && (!past || t.Late() == nil) {
+		return nil
 	}
-	if used < most {
+	if past && used+int64(hosts)*hostRoom < t.need.Limit {
 		return nil
 	}
 	return t.need.backlog("the spool of the audit trail is full: %s of %s wait for the log, with what %d hosts in hand still need", size(used), size(t.need.Limit), inHand)

@@ -18,6 +18,7 @@ const (
 	MethodOIDC  = "oidc"
 	MethodProxy = "proxy"
 	MethodToken = "token"
+	MethodKey   = "key" // of SSH
 )
 
 // Identity is who a way of signing in says somebody is.

@@ -216,11 +216,11 @@ func (p People) actor(user store.User) restart.Actor {
 	return actor
 }
 
-// present gives a user who asks for something just now, or CodeNotFound where
+// Present gives a user who asks for something just now, or CodeNotFound where
 // there is none of that name, and CodeUnauthorised for one who is disabled or
 // gone. While his directory does not answer his groups allow nothing any more:
 // he can look, and do what he may without them.
-func (p People) present(ctx context.Context, name string) (restart.Actor, error) {
+func (p People) Present(ctx context.Context, name string) (restart.Actor, error) {
 	user, err := p.Store.User(ctx, name)
 	if err != nil {
 		return restart.Actor{}, err
@@ -244,7 +244,7 @@ func (p People) present(ctx context.Context, name string) (restart.Actor, error)
 // sign in any more.
 func (p People) holder(ctx context.Context, token store.Token) (restart.Actor, error) {
 	actor := restart.Actor{Name: token.Owner, Roles: token.Roles, Token: token.ID, Method: MethodToken, Scope: token.Scope, ExpiresAt: when(token.ExpiresAt)}
-	owner, err := p.present(ctx, token.Owner)
+	owner, err := p.Present(ctx, token.Owner)
 	switch {
 	case restart.CodeOf(err) == restart.CodeNotFound:
 		return actor, nil

@@ -84,7 +84,7 @@ func (s Sessions) Authenticate(ctx context.Context, r *http.Request) (restart.Ac
 func (s Sessions) whose(ctx context.Context, session store.Session, now time.Time) (restart.Actor, error) {
 	people := Tokens{Store: s.Tokens, People: s.People, Now: s.Now}.people()
 	if session.TokenID == "" {
-		actor, err := people.present(ctx, session.Owner)
+		actor, err := people.Present(ctx, session.Owner)
 		if err == nil && actor.Method != session.Method {
 			return restart.Actor{}, restart.Errorf(restart.CodeUnauthorised, "%s signs in by %s now", session.Owner, actor.Method)
 		}

@@ -17,6 +17,7 @@ type Rules struct {
 	roles     map[restart.Role][]subject
 	rules     []rule
 	approvals []approval
+	tickets   []ticket
 }
 
 // effect is what a rule does.

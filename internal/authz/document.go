@@ -16,7 +16,10 @@ type document struct {
 	Format   int             `yaml:"format"`
 	Rules    []ruleEntry     `yaml:"rules"`
 	Approval []approvalEntry `yaml:"approval"`
-	Roles    roleSection     `yaml:"roles"`
+	Tickets  struct {
+		Required []ticketEntry `yaml:"required"`
+	} `yaml:"tickets"`
+	Roles roleSection `yaml:"roles"`
 }
 
 type roleSection struct{ entries []roleEntry }
@@ -48,6 +51,16 @@ type approvalEntry struct {
 	given        map[string]bool
 }
 
+type ticketEntry struct {
+	Services     []word `yaml:"services"`
+	Environments []word `yaml:"environments"`
+	Groups       []word `yaml:"groups"`
+	Actions      []word `yaml:"actions"`
+	Closed       string `yaml:"closed"`
+	line         int
+	given        map[string]bool
+}
+
 // word is a name in a list, with its line.
 type word struct {
 	text string
@@ -65,6 +78,13 @@ func (e *ruleEntry) UnmarshalYAML(n *yaml.Node) error {
 
 func (e *approvalEntry) UnmarshalYAML(n *yaml.Node) error {
 	type plain approvalEntry
+	err := n.Load((*plain)(e), yaml.WithKnownFields())
+	e.line, e.given = n.Line, keysOf(n)
+	return err
+}
+
+func (e *ticketEntry) UnmarshalYAML(n *yaml.Node) error {
+	type plain ticketEntry
 	err := n.Load((*plain)(e), yaml.WithKnownFields())
 	e.line, e.given = n.Line, keysOf(n)
 	return err

@@ -38,6 +38,9 @@ func (r *Rules) Doubts(inventory *Inventory) []string {
 			}
 		}
 	}
+	for _, t := range r.tickets {
+		out = append(out, t.scope.doubts(t.Rule, inventory)...)
+	}
 	for _, a := range []Action{See, Administer} {
 		if len(r.WhoCan(a, Object{})) == 0 {
 			out = append(out, fmt.Sprintf("nobody may %s", a))

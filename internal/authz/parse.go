@@ -66,6 +66,11 @@ func Parse(file string, b []byte) (*Rules, error) {
 			return nil, err
 		}
 	}
+	for _, e := range d.Tickets.Required {
+		if err := r.addTicket(e); err != nil {
+			return nil, err
+		}
+	}
 	return r, nil
 }
 
@@ -243,20 +248,13 @@ func parseScope(given map[string]bool, line int, services, environments, groups 
 }
 
 func (r *Rules) addApproval(e approvalEntry) error {
-	a := approval{name: fmt.Sprintf("%s, line %d", r.file, e.line), within: e.Within, actions: []Action{Restart}}
+	a := approval{name: fmt.Sprintf("%s, line %d", r.file, e.line), within: e.Within}
 	var err error
 	if a.scope, err = parseScope(e.given, e.line, e.Services, e.Environments, e.Groups); err != nil {
 		return err
 	}
-	if e.given["actions"] {
-		if a.actions, err = parseActions(e.line, "actions", e.Actions); err != nil {
-			return err
-		}
-	}
-	for _, x := range a.actions {
-		if x != Restart && x != Dump {
-			return strict.LineError(e.line, "%s is nothing that a run does", x).WithHint("actions: [restart], [dump] or both")
-		}
+	if a.actions, err = ofRuns(e.line, e.given, e.Actions); err != nil {
+		return err
 	}
 	if e.given["approvers"] {
 		if a.approvers, err = parseSubjects(e.line, "approvers", e.Approvers); err != nil {
@@ -271,4 +269,18 @@ func (r *Rules) addApproval(e approvalEntry) error {
 	}
 	r.approvals = append(r.approvals, a)
 	return nil
+}
+
+// ofRuns reads the actions of an entry that is about runs; none given = restarts.
+func ofRuns(line int, given map[string]bool, list []word) ([]Action, error) {
+	if !given["actions"] {
+		return []Action{Restart}, nil
+	}
+	actions, err := parseActions(line, "actions", list)
+	for _, x := range actions {
+		if x != Restart && x != Dump {
+			return nil, strict.LineError(line, "%s is nothing that a run does", x).WithHint("actions: [restart], [dump] or both")
+		}
+	}
+	return actions, err
 }

@@ -142,6 +142,46 @@ func TestApproval(t *testing.T) {
 	}
 }
 
+func TestTickets(t *testing.T) {
+	t.Parallel()
+	rules := parse(t, `format: 1
+rules: [{allow: [see], to: [everybody]}]
+tickets:
+  required:
+    - {services: [bank], environments: [production], actions: [restart, dump], closed: refuse}
+    - {environments: [production]}
+    - {environments: [testing], services: [bonk]}
+`)
+	in := func(service, environment string) authz.Object {
+		return authz.Object{Service: restart.Service{Name: service}, Environment: environment}
+	}
+	for _, c := range []struct {
+		action authz.Action
+		object authz.Object
+		open   bool
+		rule   string
+	}{
+		{authz.Restart, in("bank", "production"), true, "rules.yaml, line 5"},
+		{authz.Dump, in("bank", "production"), true, "rules.yaml, line 5"},
+		{authz.Restart, in("mail", "production"), false, "rules.yaml, line 6"},
+		{authz.Dump, in("mail", "production"), false, ""},
+		{authz.Restart, in("mail", "testing"), false, ""},
+		{authz.Restart, in("mail", ""), false, ""},
+	} {
+		got, ok := rules.Ticket(c.action, c.object)
+		if ok != (c.rule != "") || got.Open != c.open || got.Rule != c.rule {
+			t.Errorf("%s %+v: %+v %v", c.action, c.object, got, ok)
+		}
+	}
+	if _, ok := authz.Default().Ticket(authz.Restart, in("bank", "production")); ok {
+		t.Error("the shipped rules demand a ticket")
+	}
+	doubts := strings.Join(rules.Doubts(&authz.Inventory{Services: []string{"bank", "mail"}, Environments: []string{"production", "testing"}}), "\n")
+	if !strings.Contains(doubts, `line 7: the inventory has no service "bonk"; did you mean bank?`) {
+		t.Error(doubts)
+	}
+}
+
 func TestWhatIsWrongIsToldWithItsLine(t *testing.T) {
 	t.Parallel()
 	const head = "format: 1\nrules:\n"
@@ -151,46 +191,51 @@ func TestWhatIsWrongIsToldWithItsLine(t *testing.T) {
 		"format: 1\n":                 {"there are no rules"},
 		"format: 1\nruls: []\n":       {"line 2", "unknown key \"ruls\"", "did you mean rules"},
 		"format: 1\n---\nformat: 1\n": {"more than one document"},
-		head + "  - {allow: [restrat], to: [owners]}\n":                                       {"line 3", `no action "restrat"`, "did you mean restart?"},
-		head + "  - {allow: [fly], to: [owners]}\n":                                           {"line 3", "one of: see, restart"},
-		head + "  - {allow: [restart], to: [owner]}\n":                                        {"line 3", `"owner" is nobody's name`, "owners and everybody"},
-		head + "  - {allow: [restart], to: [developer]}\n":                                    {"line 3", `written "role:developer"`},
-		head + "  - {allow: [restart], to: [\"role:boss\"]}\n":                                {"line 3", `no role "boss"`, "viewer, developer"},
-		head + "  - {allow: [restart], to: [\"team:\"]}\n":                                    {"line 3", "not a team's name"},
-		head + "  - {allow: [restart], to: [\"a b\"]}\n":                                      {"line 3", "nobody's name"},
-		head + "  - {allow: [restart], to: [Anna]}\n":                                         {"line 3", `"Anna" is nobody's name`, "in lower case: anna"},
-		head + "  - {allow: [restart], to: [rtk_0123]}\n":                                     {"line 3", "nobody's name"},
-		head + "  - {allow: [restart], to: [9anna]}\n":                                        {"line 3", "nobody's name"},
-		"format: 1\nroles: {admin: [anna, Olga]}\nrules: [{allow: [see], to: [everybody]}]\n": {"line 2", "in lower case: olga"},
-		head + "  - {allow: [see], to: [everybody]}\napproval: [{approvers: [Anna]}]\n":       {"line 4", "in lower case: anna"},
-		head + "  - {allow: [restart], to: [-x]}\n":                                           {"line 3", "nobody's name"},
-		head + "  - {allow: [restart], to: []}\n":                                             {"line 3", "to names nobody"},
-		head + "  - {allow: [restart]}\n":                                                     {"line 3", "to names nobody"},
-		head + "  - {allow: [], to: [owners]}\n":                                              {"line 3", "allow names no action"},
-		head + "  - {to: [owners]}\n":                                                         {"line 3", "either allows or denies"},
-		head + "  - {allow: [see], deny: [see], to: [owners]}\n":                              {"line 3", "either allows or denies"},
-		head + "  - {allow: [restart], to: [owners], enviroments: [x]}\n":                     {"line 3", `unknown key "enviroments"`},
-		head + "  - {allow: [restart], to: [owners], environments: []}\n":                     {"line 3", "environments is empty"},
-		head + "  - {allow: [restart], to: [owners], services: [\"[a-\"]}\n":                  {"line 3", "nor a glob"},
-		head + "  - {allow: [restart], to: owners}\n":                                         {"line 3", "a list"},
-		head + "  - {allow: [see], to: [everybody], environments: [testing]}\n":               {"line 3", "see is about the product as a whole"},
-		head + "  - {allow: [all], to: [\"role:admin\"], environments: [testing]}\n":          {"line 3", "all is about the product as a whole"},
-		head + "  - {allow: [administer], to: [\"role:admin\"], services: [x]}\n":             {"line 3", "administer is about the product"},
-		head + "  - {allow: [freeze], to: [\"role:admin\"], groups: [x]}\n":                   {"line 3", "a freeze is of environments"},
-		head + "  - {allow: [audit], to: [\"team:security\"]}\n":                              {"line 3", "audit is allowed to roles only", `"role:auditor"`},
-		head + "  - {allow: [all], to: [anna]}\n":                                             {"line 3", "all is allowed to roles only", `"role:admin"`},
-		head + "  - &x {allow: [see], to: [everybody]}\n  - *x\n":                             {"line 4", "aliases are not allowed"},
-		"format: 1\nroles: {boss: [anna]}\nrules: [{allow: [see], to: [everybody]}]\n":        {"line 2", `no role "boss"`},
-		"format: 1\nroles: {admn: [anna]}\nrules: [{allow: [see], to: [everybody]}]\n":        {"line 2", "did you mean admin?"},
-		"format: 1\nroles: {admin: [owners]}\nrules: [{allow: [see], to: [everybody]}]\n":     {"line 2", "to people and teams"},
-		"format: 1\nroles: {admin: [anna], admin: [x]}\nrules: []\n":                          {"line 2"},
-		"format: 1\nroles: [admin]\nrules: [{allow: [see], to: [everybody]}]\n":               {"line 2"},
-		head + "  - {allow: [see], to: [everybody]}\napproval: [{within: 30s}]\n":             {"line 4", "30s is not from 1m to 24h"},
-		head + "  - {allow: [see], to: [everybody]}\napproval: [{within: soon}]\n":            {"line 4", "duration"},
-		head + "  - {allow: [see], to: [everybody]}\napproval: [{actions: [see]}]\n":          {"line 4", "see is nothing that a run does"},
-		head + "  - {allow: [see], to: [everybody]}\napproval: [{approvers: []}]\n":           {"line 4", "approvers names nobody"},
-		head + "  - {allow: [see], to: [everybody]}\napproval: [{approvers: [\"role:x\"]}]\n": {"line 4", `no role "x"`},
-		"format: 1\n# " + strings.Repeat("x", authz.MaxFile):                                  {"more than"},
+		head + "  - {allow: [restrat], to: [owners]}\n":                                           {"line 3", `no action "restrat"`, "did you mean restart?"},
+		head + "  - {allow: [fly], to: [owners]}\n":                                               {"line 3", "one of: see, restart"},
+		head + "  - {allow: [restart], to: [owner]}\n":                                            {"line 3", `"owner" is nobody's name`, "owners and everybody"},
+		head + "  - {allow: [restart], to: [developer]}\n":                                        {"line 3", `written "role:developer"`},
+		head + "  - {allow: [restart], to: [\"role:boss\"]}\n":                                    {"line 3", `no role "boss"`, "viewer, developer"},
+		head + "  - {allow: [restart], to: [\"team:\"]}\n":                                        {"line 3", "not a team's name"},
+		head + "  - {allow: [restart], to: [\"a b\"]}\n":                                          {"line 3", "nobody's name"},
+		head + "  - {allow: [restart], to: [Anna]}\n":                                             {"line 3", `"Anna" is nobody's name`, "in lower case: anna"},
+		head + "  - {allow: [restart], to: [rtk_0123]}\n":                                         {"line 3", "nobody's name"},
+		head + "  - {allow: [restart], to: [9anna]}\n":                                            {"line 3", "nobody's name"},
+		"format: 1\nroles: {admin: [anna, Olga]}\nrules: [{allow: [see], to: [everybody]}]\n":     {"line 2", "in lower case: olga"},
+		head + "  - {allow: [see], to: [everybody]}\napproval: [{approvers: [Anna]}]\n":           {"line 4", "in lower case: anna"},
+		head + "  - {allow: [restart], to: [-x]}\n":                                               {"line 3", "nobody's name"},
+		head + "  - {allow: [restart], to: []}\n":                                                 {"line 3", "to names nobody"},
+		head + "  - {allow: [restart]}\n":                                                         {"line 3", "to names nobody"},
+		head + "  - {allow: [], to: [owners]}\n":                                                  {"line 3", "allow names no action"},
+		head + "  - {to: [owners]}\n":                                                             {"line 3", "either allows or denies"},
+		head + "  - {allow: [see], deny: [see], to: [owners]}\n":                                  {"line 3", "either allows or denies"},
+		head + "  - {allow: [restart], to: [owners], enviroments: [x]}\n":                         {"line 3", `unknown key "enviroments"`},
+		head + "  - {allow: [restart], to: [owners], environments: []}\n":                         {"line 3", "environments is empty"},
+		head + "  - {allow: [restart], to: [owners], services: [\"[a-\"]}\n":                      {"line 3", "nor a glob"},
+		head + "  - {allow: [restart], to: owners}\n":                                             {"line 3", "a list"},
+		head + "  - {allow: [see], to: [everybody], environments: [testing]}\n":                   {"line 3", "see is about the product as a whole"},
+		head + "  - {allow: [all], to: [\"role:admin\"], environments: [testing]}\n":              {"line 3", "all is about the product as a whole"},
+		head + "  - {allow: [administer], to: [\"role:admin\"], services: [x]}\n":                 {"line 3", "administer is about the product"},
+		head + "  - {allow: [freeze], to: [\"role:admin\"], groups: [x]}\n":                       {"line 3", "a freeze is of environments"},
+		head + "  - {allow: [audit], to: [\"team:security\"]}\n":                                  {"line 3", "audit is allowed to roles only", `"role:auditor"`},
+		head + "  - {allow: [all], to: [anna]}\n":                                                 {"line 3", "all is allowed to roles only", `"role:admin"`},
+		head + "  - &x {allow: [see], to: [everybody]}\n  - *x\n":                                 {"line 4", "aliases are not allowed"},
+		"format: 1\nroles: {boss: [anna]}\nrules: [{allow: [see], to: [everybody]}]\n":            {"line 2", `no role "boss"`},
+		"format: 1\nroles: {admn: [anna]}\nrules: [{allow: [see], to: [everybody]}]\n":            {"line 2", "did you mean admin?"},
+		"format: 1\nroles: {admin: [owners]}\nrules: [{allow: [see], to: [everybody]}]\n":         {"line 2", "to people and teams"},
+		"format: 1\nroles: {admin: [anna], admin: [x]}\nrules: []\n":                              {"line 2"},
+		"format: 1\nroles: [admin]\nrules: [{allow: [see], to: [everybody]}]\n":                   {"line 2"},
+		head + "  - {allow: [see], to: [everybody]}\napproval: [{within: 30s}]\n":                 {"line 4", "30s is not from 1m to 24h"},
+		head + "  - {allow: [see], to: [everybody]}\napproval: [{within: soon}]\n":                {"line 4", "duration"},
+		head + "  - {allow: [see], to: [everybody]}\napproval: [{actions: [see]}]\n":              {"line 4", "see is nothing that a run does"},
+		head + "  - {allow: [see], to: [everybody]}\napproval: [{approvers: []}]\n":               {"line 4", "approvers names nobody"},
+		head + "  - {allow: [see], to: [everybody]}\napproval: [{approvers: [\"role:x\"]}]\n":     {"line 4", `no role "x"`},
+		head + "  - {allow: [see], to: [everybody]}\ntickets: {required: [{closed: no}]}\n":       {"line 4", "\"no\" is neither warn nor refuse"},
+		head + "  - {allow: [see], to: [everybody]}\ntickets: {required: [{actions: [see]}]}\n":   {"line 4", "see is nothing that a run does"},
+		head + "  - {allow: [see], to: [everybody]}\ntickets: {required: [{environments: []}]}\n": {"line 4", "environments is empty"},
+		head + "  - {allow: [see], to: [everybody]}\ntickets: {required: [{enviroments: [x]}]}\n": {"line 4", `unknown key "enviroments"`},
+		head + "  - {allow: [see], to: [everybody]}\ntickets: {needed: []}\n":                     {"line 4", `unknown key "needed"`},
+		"format: 1\n# " + strings.Repeat("x", authz.MaxFile):                                      {"more than"},
 	} {
 		_, err := authz.Parse("rules.yaml", []byte(text))
 		if err == nil {

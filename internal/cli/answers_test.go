@@ -39,7 +39,7 @@ func TestEmptyListsSayWhatToDo(t *testing.T) {
 		fmt.Fprint(w, `{"code":"invalid","detail":"the host expression leaves no host"}`)
 	}
 	for line, want := range map[string]string{
-		"freeze list": "nothing is frozen", "break-glass": "nothing waits", "break-glass list": "nothing waits", "locks": "nothing is held",
+		"freeze list": "nothing is frozen", "break-glass": "nothing waits", "break-glass list": "nothing waits", "locks": "nothing is held", "notify list": "nobody is told",
 		"hosts": "inventory has none", "services": "inventory has none", "groups": "inventory has none",
 		"runs": "restartilka restart SERVICE", "runs --service shop": "no run fits",
 	} {

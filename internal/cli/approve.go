@@ -36,7 +36,7 @@ At a terminal it shows the plan and the scripts, and asks; in a pipe it needs --
 			if err := needReason(cmd, "looked at the graphs, one by one is fine"); err != nil {
 				return err
 			}
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}
@@ -155,7 +155,7 @@ func rejectCommand() *cobra.Command {
 			if err := needReason(cmd, "not during the sale, please wait until five"); err != nil {
 				return err
 			}
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}
@@ -177,7 +177,7 @@ func approvalsCommand() *cobra.Command {
 		Short: "List runs that wait for an approval, those that you may decide about first",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}

@@ -26,7 +26,7 @@ reads them; or with --csv a table for spreadsheets. Who has taken what is on rec
 			if err := checkAuditQuery(q); err != nil {
 				return usage(err)
 			}
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}

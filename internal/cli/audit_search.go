@@ -30,7 +30,7 @@ func auditSearchCommand() *cobra.Command {
 			if err := checkAuditQuery(q); err != nil {
 				return usage(err)
 			}
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}

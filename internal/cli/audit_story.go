@@ -26,7 +26,7 @@ outcome. With --json the records themselves.`,
 			if err := restart.CheckID(args[0]); err != nil {
 				return usage(err)
 			}
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}

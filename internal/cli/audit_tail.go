@@ -32,7 +32,7 @@ func auditTailCommand() *cobra.Command {
 			if err := checkAuditQuery(q); err != nil {
 				return usage(err)
 			}
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}

@@ -33,7 +33,7 @@ func breakGlassListCommand() *cobra.Command {
 }
 
 func listBrokenGlass(cmd *cobra.Command, _ []string) error {
-	c, err := connect()
+	c, err := connect(cmd)
 	if err != nil {
 		return err
 	}
@@ -73,7 +73,7 @@ it help? It needs an auditor or an admin, and not the one who broke it.`,
 			if !cmd.Flags().Changed("note") {
 				return usage(restart.Errorf(restart.CodeReason, "a note is needed: what have you found?").WithHint(`--note "the outage was real, and the restart ended it"`))
 			}
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}

@@ -17,10 +17,15 @@ import (
 // that this package does not know.
 func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, extra ...*cobra.Command) int {
 	root := New(extra...)
-	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
+	return execute(ctx, root, args)
+}
+
+// execute runs a command line of a tree.
+func execute(ctx context.Context, root *cobra.Command, args []string) int {
+	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return ExitDone
@@ -84,8 +89,8 @@ RESTARTILKA_URL, RESTARTILKA_CA (file), RESTARTILKA_TOKEN or RESTARTILKA_TOKEN_F
 			verbCommand(pauseVerb), verbCommand(resumeVerb), verbCommand(abortVerb), verbCommand(forceAbortVerb),
 			approveCommand(), rejectCommand(), decideCommand(), retryCommand(), undrainCommand(),
 		},
-		"look":  {showCommand(), runsCommand(), dumpsCommand(), analyseCommand(), hostsCommand(), servicesCommand(), groupsCommand(), locksCommand(), approvalsCommand(), breakGlassCommand(), whocanCommand(), whyCommand(), auditCommand()},
-		"admin": {loginCommand(), whoamiCommand(), tokenCommand(), sessionCommand(), userCommand(), hostCommand(), scenarioCommand(), freezeCommand()},
+		"look":  {showCommand(), runsCommand(), dumpsCommand(), analyseCommand(), hostsCommand(), inventoryCommand(), servicesCommand(), groupsCommand(), locksCommand(), approvalsCommand(), plannedCommand(), breakGlassCommand(), whocanCommand(), whyCommand(), auditCommand()},
+		"admin": {loginCommand(), whoamiCommand(), tokenCommand(), keyCommand(), sessionCommand(), userCommand(), hostCommand(), scenarioCommand(), freezeCommand(), shellCommand(), notifyCommand()},
 	} {
 		for _, c := range commands {
 			c.GroupID = id

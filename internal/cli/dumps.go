@@ -25,7 +25,7 @@ func dumpsCommand() *cobra.Command {
   restartilka dumps get 01k6p8w2zt3f9m4q7r5x1y0c8d --out shop.txt`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}
@@ -82,7 +82,7 @@ func dumpsShowCommand() *cobra.Command {
 		Short: "Say what is found in a dump, and in the series it is part of",
 		Args:  exactly("DUMP"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}
@@ -107,7 +107,7 @@ func dumpsGetCommand() *cobra.Command {
 			if !slices.Contains([]string{client.DumpRaw, client.DumpCollapsed, client.DumpSpeedscope}, form) {
 				return usage(fmt.Errorf("--as %s: it is raw, collapsed or speedscope", restart.Quote(form)))
 			}
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}
@@ -154,7 +154,7 @@ func dumpsCompareCommand() *cobra.Command {
 		Short: "Say what changed from one dump to another",
 		Args:  exactly("BEFORE", "AFTER"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}
@@ -181,7 +181,7 @@ restartilka analyse FILE.`,
 				return err
 			}
 			defer f.Close()
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}
@@ -201,7 +201,7 @@ func dumpsDeleteCommand() *cobra.Command {
 		Short: "Delete a dump before its time; a file of your own without --reason",
 		Args:  exactly("DUMP"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}

@@ -30,7 +30,7 @@ var exitCodes = map[restart.Code]int{
 	restart.CodePlanChanged: ExitRefused, restart.CodeLocked: ExitRefused, restart.CodeNotReviewed: ExitRefused, restart.CodeBusy: ExitRefused,
 	restart.CodeClockSkew: ExitRefused, restart.CodeReplay: ExitRefused, restart.CodeStaleEpoch: ExitRefused, restart.CodeBadSignature: ExitRefused,
 	restart.CodeWrongHost: ExitRefused, restart.CodeWrongGroup: ExitRefused, restart.CodeNotInstalled: ExitRefused, restart.CodeTombstone: ExitRefused,
-	restart.CodeAuditBacklog: ExitRefused, restart.CodeFrozen: ExitRefused,
+	restart.CodeAuditBacklog: ExitRefused, restart.CodeFrozen: ExitRefused, restart.CodeTicket: ExitRefused,
 	restart.CodeUnavailable: ExitUnreachable, restart.CodeStopping: ExitUnreachable, restart.CodeDiskFull: ExitUnreachable, restart.CodeInternal: ExitUnreachable,
 	restart.CodeUnreachable: ExitFailed, restart.CodeCertificate: ExitFailed, restart.CodeRevoked: ExitFailed, restart.CodeUnhealthy: ExitFailed,
 }

@@ -23,7 +23,7 @@ func freezeListCommand() *cobra.Command {
 		Short: "List freezes: which apply now and until when, when the others begin",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}
@@ -86,7 +86,7 @@ Times are meant in the zone that --tz names, or else in the server's.`,
 			if err := checkFreezeFlags(cmd, req); err != nil {
 				return err
 			}
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}
@@ -144,7 +144,7 @@ func freezeRemoveCommand() *cobra.Command {
 			if err := needReason(cmd, "the hotfix for the outage has to go out now"); err != nil {
 				return err
 			}
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}

@@ -14,7 +14,7 @@ func groupsCommand() *cobra.Command {
 		Short: "List groups of hosts",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}

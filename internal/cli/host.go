@@ -54,7 +54,7 @@ agent.yaml. Nothing is overwritten: a folder that is there is an error, or, with
 			}
 			made := wire.ListOf([]string{}, "")
 			if len(todo) > 0 {
-				c, err := connect()
+				c, err := connect(cmd)
 				if err != nil {
 					return err
 				}

@@ -51,7 +51,7 @@ certificates are revoked then. One for a pattern replaces nobody.
 				return usage(errors.New("a pattern needs --count, how many hosts may join, and --window, for how long"))
 			}
 			req.Window = restart.Duration(window)
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}
@@ -80,7 +80,7 @@ func joinTokenListCommand() *cobra.Command {
 		Short: "List the join tokens, the newest first; one that is over stays listed for a month",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}
@@ -109,7 +109,7 @@ func hostCertificatesCommand() *cobra.Command {
 		Short: "List the certificates that the server has issued, and how they stand",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}
@@ -168,7 +168,7 @@ its run pauses. To trust the host again, make a join token for its name.`,
 			if (req.Host == "") == (req.Serial == "") {
 				return usage(errors.New("name one host, or one certificate with --serial"))
 			}
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}

@@ -54,7 +54,7 @@ that service. Each host has one state:
 			if err != nil {
 				return err
 			}
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}

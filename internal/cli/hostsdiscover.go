@@ -36,7 +36,7 @@ Nothing is changed on the hosts, and nothing overwritten here. It is for admins.
 		Example: "  restartilka hosts discover %front --unit 'nginx*' --out drafts\n  restartilka hosts discover %all > inventory-draft.yaml",
 		Args:    exactly("EXPR"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}

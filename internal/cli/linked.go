@@ -42,7 +42,7 @@ stays paused until it is resumed.`,
 			if err := checkReason(cmd, req.Reason); err != nil {
 				return err
 			}
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}
@@ -104,7 +104,7 @@ func (f *linkedFlags) run(cmd *cobra.Command, id string, draft func(ctx context.
 	if err := checkReason(cmd, f.req.Reason); err != nil {
 		return err
 	}
-	c, err := connect()
+	c, err := connect(cmd)
 	if err != nil {
 		return err
 	}

@@ -12,10 +12,10 @@ import (
 func locksCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "locks",
-		Short: "List which run holds which service, and in which scope",
+		Short: "List which run holds which service, and what it shares with others",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}
@@ -34,11 +34,26 @@ func locksCommand() *cobra.Command {
 					rows = append(rows, []string{l.Service, l.Environment, scope, l.Run, l.Actor, moment(&l.Since)})
 				}
 				table(w, []string{"SERVICE", "ENVIRONMENT", "SCOPE", "RUN", "BY", "SINCE"}, rows)
+				printOutside(w, locks)
 			})
 		},
 	}
 	cmd.AddCommand(locksReleaseCommand())
 	return cmd
+}
+
+// printOutside lists the locks that are shared with others, where there are any.
+func printOutside(w io.Writer, locks []wire.Lock) {
+	var rows [][]string
+	for _, l := range locks {
+		for _, o := range l.Outside {
+			rows = append(rows, []string{o.Name, o.Place, o.State, l.Run, moment(&o.Since), o.Note})
+		}
+	}
+	if len(rows) > 0 {
+		fmt.Fprintln(w, "\nShared with others:")
+		table(w, []string{"LOCK", "WHERE", "STATE", "RUN", "SINCE", "WHO HAS IT, OR WHY"}, rows)
+	}
 }
 
 func locksReleaseCommand() *cobra.Command {
@@ -53,7 +68,7 @@ its hold with it: restartilka abort RUN.`,
 		Example: `  restartilka locks release 01k6p8w2zt3f9m4q7r5x1y0c8d --reason "anna is on a plane, and the shop hangs"`,
 		Args:    exactly("RUN"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}

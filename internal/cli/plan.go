@@ -37,13 +37,16 @@ func writePlan(w io.Writer, p restart.Plan) {
 		fmt.Fprintf(w, "param:   %s=%s\n", restart.Escape(name), restart.Escape(p.Params[name]))
 	}
 	fmt.Fprintf(w, "reason:  %s\n", restart.Escape(p.Request.Reason))
-	if p.Request.Ticket != "" {
-		fmt.Fprintf(w, "ticket:  %s\n", restart.Escape(p.Request.Ticket))
+	if key := p.TicketKey(); key != "" {
+		fmt.Fprintf(w, "ticket:  %s\n", ticketWord(key, p.Ticket))
 	}
 	asked := p.Asked()
 	fmt.Fprintf(w, "hosts:   %d of %d, in %s: %s\n", len(chosen), len(asked), batches(len(p.Batches)), sizes(p.Batches))
 	if n := len(p.Hosts) - len(asked); n > 0 {
 		fmt.Fprintf(w, "beside:  %s of the group, not touched, but counted\n", others(n))
+	}
+	if len(p.Silence) > 0 {
+		fmt.Fprintf(w, "silent:  %s, on each host while it is worked on, where monitoring can be told\n", restart.Escape(strings.Join(p.Silence, ", ")))
 	}
 	warnings := p.Warnings
 	if r := p.Resolved; r != nil {
@@ -72,6 +75,25 @@ func writePlan(w io.Writer, p restart.Plan) {
 	if age := p.MadeAt.Sub(p.InventoryAt); age >= 10*time.Minute {
 		fmt.Fprintf(w, "warning: the inventory's answer is %s old\n", age.Round(time.Minute))
 	}
+}
+
+// ticketWord tells of a ticket what its tracker said at the plan.
+func ticketWord(key string, t *restart.Ticket) string {
+	out := restart.Escape(key)
+	if t == nil {
+		return out
+	}
+	out += ", " + restart.Escape(string(t.State))
+	if t.Status != "" {
+		out += " (" + restart.Escape(t.Status) + ")"
+	}
+	if t.Title != "" {
+		out += ": " + restart.Escape(t.Title)
+	}
+	if t.URL != "" {
+		out += ", " + restart.Escape(t.URL)
+	}
+	return out
 }
 
 // writeResolved shows what the strategy means for these hosts.

@@ -72,14 +72,27 @@ func file(stream any) (*os.File, bool) {
 	return f, ok
 }
 
+// Screen is a person's terminal that is no file of this process: it stands at
+// the other end of an SSH connection.
+type Screen interface {
+	Size() (width, height int)
+	Term() string // as TERM names it
+}
+
 // terminal tells whether a stream is a person's terminal.
 func terminal(stream any) bool {
+	if _, ok := stream.(Screen); ok {
+		return true
+	}
 	f, ok := file(stream)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // colourful tells whether colours may be used on a stream (https://no-color.org).
 func colourful(stream any) bool {
+	if s, ok := stream.(Screen); ok {
+		return s.Term() != "dumb"
+	}
 	return terminal(stream) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 }
 

@@ -21,16 +21,27 @@ type progress interface {
 
 // newProgress repaints at a terminal, and writes a line a change elsewhere.
 func newProgress(w io.Writer) progress {
+	if s, ok := w.(Screen); ok && s.Term() != "dumb" {
+		return &painter{w: w, colour: colourful(w), size: func() (int, int) { return usable(s.Size()) }}
+	}
 	if f, ok := file(w); ok && terminal(w) && os.Getenv("TERM") != "dumb" {
 		return &painter{w: w, colour: colourful(w), size: func() (int, int) {
 			width, height, err := term.GetSize(int(f.Fd()))
-			if err != nil || width < 20 || height < 5 {
-				return 80, 24
+			if err != nil {
+				width = 0
 			}
-			return width, height
+			return usable(width, height)
 		}}
 	}
 	return &lines{w: w, seen: map[string]string{}}
+}
+
+// usable gives a terminal's size, or the usual one for one that is none.
+func usable(width, height int) (int, int) {
+	if width < 20 || height < 5 {
+		return 80, 24
+	}
+	return width, height
 }
 
 // lines writes each change as a line.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ import (
 type requestFlags struct {
 	req    restart.Request
 	params []string
+	key    string
 	begin
 }
 
@@ -32,6 +34,7 @@ type begin struct {
 	detach   bool
 	yes      bool
 	glass    bool
+	later    wire.LaterRequest
 	end      func(c *client.Client, run string) error // after a run that was watched to its end; nil = nothing
 }
 
@@ -41,6 +44,17 @@ func (b *begin) addTo(cmd *cobra.Command) {
 	flags.BoolVar(&b.detach, "detach", false, "print the run's id and leave; it goes on")
 	flags.BoolVarP(&b.yes, "yes", "y", false, "start without asking")
 }
+
+// addLater is for what can be planned for a time to come.
+func (b *begin) addLater(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&b.later.At, "at", "", "do it later: at this time, such as '2026-12-24 03:00'")
+	flags.StringVar(&b.later.Zone, "tz", "", "with --at: time zone, such as Europe/Berlin; the server's, otherwise")
+	flags.StringVar(&b.later.Window, "in-window", "", "do it in the next maintenance window of that name: see restartilka planned windows")
+}
+
+// isLater tells whether it is to be done at another time than now.
+func (b *begin) isLater() bool { return b.later.At != "" || b.later.Window != "" }
 
 // addGlass is for what a freeze keeps from starting.
 func (b *begin) addGlass(cmd *cobra.Command) {
@@ -54,6 +68,12 @@ func (b *begin) check() error {
 		return usage(errors.New("--plan and --detach do not go together: a plan starts nothing"))
 	case b.planOnly && b.glass:
 		return usage(errors.New("--plan and --break-glass do not go together: a plan starts nothing, and shows freezes by itself"))
+	case b.later.At != "" && b.later.Window != "":
+		return usage(errors.New("--at and --in-window do not go together: give one of them"))
+	case b.later.Zone != "" && b.later.At == "":
+		return usage(errors.New("--tz says of which clock --at is, and there is no --at"))
+	case b.isLater() && (b.planOnly || b.detach || b.glass):
+		return usage(errors.New("--at and --in-window do not go with --plan, --detach and --break-glass: nothing starts now"))
 	}
 	return nil
 }
@@ -67,6 +87,9 @@ func (b *begin) start(cmd *cobra.Command, c *client.Client, draft restart.Run) e
 	writePlan(cmd.ErrOrStderr(), b.planned(*draft.Plan))
 	if err := b.confirm(ctx, cmd, *draft.Plan); err != nil {
 		return err
+	}
+	if b.isLater() {
+		return b.planLater(cmd, c, draft)
 	}
 	started, err := c.Start(ctx, draft.ID, wire.StartRequest{BreakGlass: b.glass})
 	if err != nil {
@@ -115,8 +138,10 @@ func (f *requestFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.req.Reason, "reason", "", "why: what you see and what you expect (needed, 10 to 500 characters)")
 	flags.StringVar(&f.req.Ticket, "ticket", "", "key of a ticket, such as WEB-123")
 	flags.StringArrayVar(&f.params, "param", nil, "a parameter of the scenario, NAME=VALUE; may be repeated")
+	flags.StringVar(&f.key, "key", "", "makes it one run however often it is asked for, such as the number of a build")
 	f.addTo(cmd)
 	f.addGlass(cmd)
+	f.addLater(cmd)
 }
 
 // addScenario is for the commands that find their scenario by its kind.
@@ -169,7 +194,7 @@ func (f *requestFlags) run(cmd *cobra.Command) error {
 	if err := f.finish(cmd); err != nil {
 		return err
 	}
-	c, err := connect()
+	c, err := connect(cmd)
 	if err != nil {
 		return err
 	}
@@ -181,7 +206,7 @@ func (f *requestFlags) run(cmd *cobra.Command) error {
 		}
 		return data(cmd, p, func(w io.Writer) { writePlan(w, p) })
 	}
-	draft, err := c.Draft(ctx, f.req, restart.NewID(time.Now()))
+	draft, err := c.Draft(ctx, f.req, cmp.Or(f.key, restart.NewID(time.Now())))
 	if err != nil {
 		return err
 	}
@@ -209,7 +234,14 @@ func (b *begin) confirm(ctx context.Context, cmd *cobra.Command, p restart.Plan)
 		return confirmGlass(ctx, cmd, p)
 	}
 	n := len(p.Chosen())
-	yes, err := ask(ctx, cmd, fmt.Sprintf("\n%s %s on %s?", workWord(p.Kind, p.Work), restart.Escape(p.Service.Name), plural(n, "host")))
+	when := ""
+	if b.isLater() {
+		when = strings.TrimRight(" at "+b.later.At+" "+b.later.Zone, " ")
+		if b.later.Window != "" {
+			when = " in the next window " + b.later.Window
+		}
+	}
+	yes, err := ask(ctx, cmd, fmt.Sprintf("\n%s %s on %s%s?", workWord(p.Kind, p.Work), restart.Escape(p.Service.Name), plural(n, "host"), restart.Escape(when)))
 	if err != nil {
 		return err
 	}

@@ -39,7 +39,7 @@ func runsCommand() *cobra.Command {
 			if q.Limit < 1 || q.Limit > wire.MaxPage {
 				return usage(fmt.Errorf("--limit is a number from 1 to %d", wire.MaxPage))
 			}
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}

@@ -159,7 +159,7 @@ func scenarioListCommand() *cobra.Command {
 		Short: "List the scenarios in force; or all versions, or those that wait for signatures",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}
@@ -223,7 +223,7 @@ func scenarioShowCommand() *cobra.Command {
 		Short: "Print a scenario's reviewed bytes",
 		Args:  exactly("NAME|DIGEST"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}

@@ -40,7 +40,7 @@ file don't make it trusted, nothing is shown and nothing is signed.`,
 			if err != nil {
 				return err
 			}
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}
@@ -204,7 +204,7 @@ one that the second digest names. NAME is the version of it that waits for
 signatures. A FILE need not have been pushed.`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}

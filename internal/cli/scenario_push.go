@@ -43,7 +43,7 @@ changes: raise the serial with each change.`,
 			if err != nil {
 				return err
 			}
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}
@@ -116,7 +116,7 @@ says, list it in their files of revocations.`,
 			if err := needReason(cmd, "it forgets to wait for the drain"); err != nil {
 				return err
 			}
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}
@@ -209,7 +209,7 @@ person left. KEY is its fingerprint, SHA256:…, or a .pub file.`,
 			if err != nil {
 				return err
 			}
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}

@@ -51,6 +51,7 @@ func asPeople(env *testscript.Env, s *apitest.Server) {
 	env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
 	env.Setenv("XDG_CONFIG_HOME", "")
 	env.Setenv("TZ", "UTC")
+	env.Setenv("TOMORROW", time.Now().UTC().AddDate(0, 0, 1).Format("2006-01-02T15:04"))
 	env.Setenv("GORACE", "atexit_sleep_ms=0") // a program with the race detector sleeps a second before it ends
 }
 

@@ -15,7 +15,7 @@ func servicesCommand() *cobra.Command {
 		Short: "List services and their owners",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}

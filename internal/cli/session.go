@@ -22,7 +22,7 @@ func sessionListCommand() *cobra.Command {
 		Short: "List your sessions in browsers, the newest first",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}
@@ -57,7 +57,7 @@ func sessionRevokeAllCommand() *cobra.Command {
 		Short: "End all sessions of a person at once; for admins",
 		Args:  exactly("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/spf13/cobra"
 	yaml "go.yaml.in/yaml/v4"
 
 	"github.com/restartilka/restartilka/internal/client"
@@ -114,8 +115,12 @@ func writeFile(path string, b []byte, mode fs.FileMode) error {
 }
 
 // connect gives the client for the server that the environment names, or else
-// the one signed in to. A stored token goes to no other server than its own.
-func connect() (*client.Client, error) {
+// the one signed in to. A stored token goes to no other server than its own. A
+// command line that came by SSH has neither: see Shell.
+func connect(cmd *cobra.Command) (*client.Client, error) {
+	if door := doorOf(cmd.Context()); door != nil {
+		return client.New(*door)
+	}
 	stored, err := readSettings()
 	if err != nil {
 		return nil, err

@@ -29,7 +29,7 @@ func showCommand() *cobra.Command {
 			if err := restart.CheckID(args[0]); err != nil {
 				return err
 			}
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}
@@ -87,7 +87,11 @@ func writeRun(w io.Writer, run restart.Run, now time.Time) {
 	}
 	fmt.Fprintf(w, "reason:   %s\n", restart.Escape(run.Reason))
 	if run.Ticket != "" {
-		fmt.Fprintf(w, "ticket:   %s\n", restart.Escape(run.Ticket))
+		var said *restart.Ticket
+		if run.Plan != nil {
+			said = run.Plan.Ticket
+		}
+		fmt.Fprintf(w, "ticket:   %s\n", ticketWord(run.Ticket, said))
 	}
 	for _, name := range slices.Sorted(maps.Keys(run.Params)) {
 		fmt.Fprintf(w, "param:    %s=%s\n", restart.Escape(name), restart.Escape(run.Params[name]))
@@ -154,6 +158,7 @@ func writeRun(w io.Writer, run restart.Run, now time.Time) {
 			fmt.Fprintf(w, "decided: %s attempt %d %s, by %s at %s: %s\n", restart.Escape(t.Host), t.Attempt, d.Verdict, restart.Escape(d.By), moment(&d.At), restart.Escape(d.Reason))
 		}
 	}
+	writeSilenced(w, run)
 	for _, h := range missed(run.Plan) {
 		fmt.Fprintf(w, "left out: %s: %s\n", restart.Escape(h.Name), about(h.Name, h.Why))
 	}

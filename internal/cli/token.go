@@ -45,7 +45,7 @@ what it may see.`,
 			if !scope.IsZero() {
 				req.Scope = &scope
 			}
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}
@@ -90,6 +90,9 @@ func (l *life) Set(s string) error {
 }
 
 func (l *life) String() string {
+	if *l == 0 { // none is said
+		return ""
+	}
 	if d := time.Duration(*l); d%day != 0 {
 		return d.String()
 	}
@@ -105,7 +108,7 @@ func tokenListCommand() *cobra.Command {
 		Short: "List your tokens; an admin sees everybody's",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}
@@ -147,7 +150,7 @@ func revokeCommand(short, said string, revoke func(*client.Client, context.Conte
 			if err := restart.CheckID(args[0]); err != nil {
 				return err
 			}
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}

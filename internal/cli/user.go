@@ -38,7 +38,7 @@ everybody. People of a directory are not made: they appear when they first sign 
 				}
 				req.Password = password
 			}
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}
@@ -77,7 +77,7 @@ func userListCommand() *cobra.Command {
 		Short: "List everybody who was made or has signed in",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}
@@ -102,7 +102,7 @@ func userListCommand() *cobra.Command {
 
 // changeUser is what the commands do that change one thing of a user.
 func changeUser(cmd *cobra.Command, name string, req wire.UserChange) error {
-	c, err := connect()
+	c, err := connect(cmd)
 	if err != nil {
 		return err
 	}
@@ -185,7 +185,7 @@ read from files. With NAME, an admin sets the password of a local user; without
 					return err
 				}
 			}
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}

@@ -36,7 +36,7 @@ func verbCommand(v verb) *cobra.Command {
 			if err := restart.CheckID(args[0]); err != nil {
 				return err
 			}
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}

@@ -23,7 +23,7 @@ func watchCommand() *cobra.Command {
 			if err := restart.CheckID(args[0]); err != nil {
 				return err
 			}
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}

@@ -16,7 +16,7 @@ func whoamiCommand() *cobra.Command {
 		Short: "Say who you are to the server",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}

@@ -45,7 +45,7 @@ role, "why" tells.`,
 			case !all && q.Service == "" && ofService(q.Action):
 				return usage(restart.Errorf(restart.CodeInvalid, "SERVICE is missing: %s", cmd.UseLine()).WithHint("--all is every service"))
 			}
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}

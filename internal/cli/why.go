@@ -35,7 +35,7 @@ anywhere.`,
 			if len(args) > 2 {
 				q.Service = args[2]
 			}
-			c, err := connect()
+			c, err := connect(cmd)
 			if err != nil {
 				return err
 			}

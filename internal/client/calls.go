@@ -82,6 +82,11 @@ func (c *Client) ClaimLogin(ctx context.Context, secret string) (wire.LoginAnswe
 	return post[wire.LoginAnswer](ctx, c, "logins/claim", wire.LoginClaim{Secret: secret}, nil)
 }
 
+// Inventory tells how the inventory and its sources are.
+func (c *Client) Inventory(ctx context.Context) (wire.InventoryState, error) {
+	return get[wire.InventoryState](ctx, c, "inventory", nil)
+}
+
 // Services lists the inventory's services.
 func (c *Client) Services(ctx context.Context) (wire.List[restart.Service], error) {
 	return get[wire.List[restart.Service]](ctx, c, "services", nil)

@@ -40,6 +40,8 @@ type Config struct {
 	// UserAgent names the program in the server's records; "" is
 	// restartilka/VERSION.
 	UserAgent string
+	// Transport carries the requests; nil calls the server over the network.
+	Transport http.RoundTripper
 	// Patience is how long Follow tries to get a lost stream back; 0 is two
 	// minutes. Wait waits between the tries; nil waits by the clock.
 	Patience time.Duration
@@ -66,15 +68,6 @@ func New(cfg Config) (*Client, error) {
 			return nil, restart.Errorf(restart.CodeInvalid, "the CA's certificate can't be read: %w", err)
 		}
 	}
-	tlsConfig := &tls.Config{MinVersion: tls.VersionTLS12, VerifyConnection: func(cs tls.ConnectionState) error {
-		return pki.CheckWeb(cs.PeerCertificates[0]) // the chain is verified by now
-	}}
-	if len(cfg.CAPEM) > 0 {
-		tlsConfig.RootCAs = x509.NewCertPool()
-		if !tlsConfig.RootCAs.AppendCertsFromPEM(cfg.CAPEM) {
-			return nil, restart.Errorf(restart.CodeInvalid, "there is no certificate in the CA's file").WithHint("a PEM file: -----BEGIN CERTIFICATE-----")
-		}
-	}
 	if strings.ContainsFunc(cfg.Token, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return nil, restart.Errorf(restart.CodeInvalid, "the token holds a character that no token has")
 	}
@@ -87,18 +80,38 @@ func New(cfg Config) (*Client, error) {
 	if cfg.Wait == nil {
 		cfg.Wait = wait
 	}
+	if cfg.Transport == nil {
+		if cfg.Transport, err = overNetwork(cfg.CAPEM); err != nil {
+			return nil, err
+		}
+	}
 	return &Client{cfg: cfg, base: base, http: &http.Client{
-		Transport: &http.Transport{
-			Proxy:               http.ProxyFromEnvironment,
-			DialContext:         (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
-			TLSClientConfig:     tlsConfig,
-			TLSHandshakeTimeout: 10 * time.Second,
-			ForceAttemptHTTP2:   true,
-			IdleConnTimeout:     time.Minute,
-			MaxIdleConns:        4,
-		},
+		Transport:     cfg.Transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
+}
+
+// overNetwork calls a server whose certificate is to be trusted by those of
+// caPEM; without any, by the system's.
+func overNetwork(caPEM []byte) (*http.Transport, error) {
+	tlsConfig := &tls.Config{MinVersion: tls.VersionTLS12, VerifyConnection: func(cs tls.ConnectionState) error {
+		return pki.CheckWeb(cs.PeerCertificates[0]) // the chain is verified by now
+	}}
+	if len(caPEM) > 0 {
+		tlsConfig.RootCAs = x509.NewCertPool()
+		if !tlsConfig.RootCAs.AppendCertsFromPEM(caPEM) {
+			return nil, restart.Errorf(restart.CodeInvalid, "there is no certificate in the CA's file").WithHint("a PEM file: -----BEGIN CERTIFICATE-----")
+		}
+	}
+	return &http.Transport{
+		Proxy:               http.ProxyFromEnvironment,
+		DialContext:         (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
+		TLSClientConfig:     tlsConfig,
+		TLSHandshakeTimeout: 10 * time.Second,
+		ForceAttemptHTTP2:   true,
+		IdleConnTimeout:     time.Minute,
+		MaxIdleConns:        4,
+	}, nil
 }
 
 // URL gives the server's address in its one form.

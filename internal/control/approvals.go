@@ -40,7 +40,7 @@ func (c *Control) ask(ctx context.Context, change *store.Change, actor restart.A
 	rec.Detail = fmt.Sprintf("asked for by the rule %s, within %s; may approve: %s; plan %s", restart.Quote(question.Rule), span(question.Within), who, question.Digest)
 	change.Records = append(change.Records, rec)
 	n := c.notification(wire.EventApprovalRequested, change.At, run, *change.Run.Plan)
-	n.Rule, n.Who, n.Until = question.Rule, who, new(change.At.Add(question.Within))
+	n.State, n.Rule, n.Who, n.Until = change.Run.To, question.Rule, who, new(change.At.Add(question.Within))
 	return c.tell(change, n)
 }
 
@@ -170,6 +170,9 @@ func (c *Control) stillTrue(ctx context.Context, run restart.Run) error {
 	if err := c.mayPassFreeze(ctx, requester, run); err != nil {
 		return err
 	}
+	if err := c.withoutTicket(ctx, run); err != nil {
+		return err
+	}
 	return c.samePlan(ctx, requester, run)
 }
 
@@ -225,7 +228,7 @@ func (c *Control) settle(run restart.Run, verdict restart.ApprovalVerdict, by, r
 // settled applies such a change, and tells of it.
 func (c *Control) settled(ctx context.Context, change store.Change, run restart.Run, verdict restart.ApprovalVerdict, by, reason string) error {
 	n := c.notification(wire.EventApprovalDecided, change.At, run, *run.Plan)
-	n.Verdict, n.By, n.Note, n.Rule = verdict, by, reason, run.Approval.Rule
+	n.State, n.Verdict, n.By, n.Note, n.Rule = change.Run.To, verdict, by, reason, run.Approval.Rule
 	if err := c.tell(&change, n); err != nil {
 		return err
 	}
@@ -299,10 +302,10 @@ func waivedApproval(rule string) string {
 	return "an approval, which the rule " + restart.Quote(rule) + " asks for"
 }
 
-// both joins what stood in the way.
+// both joins what stood in the way; either may be nothing.
 func both(a, b string) string {
-	if a == "" {
-		return b
+	if a == "" || b == "" {
+		return a + b
 	}
 	return a + "; " + b
 }
@@ -343,7 +346,7 @@ func (c *Control) MayDecideApproval(ctx context.Context, actor restart.Actor, ru
 	return run.State == restart.RunAwaitingApproval && c.mayDecideApproval(ctx, actor, run) == nil
 }
 
-// ToApprove counts the runs that somebody may approve or reject now.
+// ToApprove counts the runs, planned ones too, that somebody may approve or reject now.
 func (c *Control) ToApprove(ctx context.Context, actor restart.Actor) (int, error) {
 	if c.rights().Require(actor, authz.See, authz.Object{}) != nil {
 		return 0, nil
@@ -352,6 +355,15 @@ func (c *Control) ToApprove(ctx context.Context, actor restart.Actor) (int, erro
 	n := 0
 	for _, a := range list {
 		if c.MayDecideApproval(ctx, actor, a.Run) {
+			n++
+		}
+	}
+	if err != nil {
+		return n, err
+	}
+	planned, err := c.cfg.Store.OpenSchedules(ctx, wire.MaxPage)
+	for _, s := range planned {
+		if s.State == restart.ScheduleAwaiting && c.mayDecideLater(ctx, actor, s) == nil {
 			n++
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/authz"
@@ -16,6 +17,13 @@ import (
 
 // maxAuditExport bounds the records of one file: some 150 MB.
 const maxAuditExport = 200_000
+
+// A search for an export may look at the whole trail: so many at once, each for
+// so long, and others wait.
+const (
+	exportsAtOnce = 2
+	exportFor     = 2 * time.Minute
+)
 
 // AuditExport is a file of records that is about to be given out, and that is on
 // record already.
@@ -56,7 +64,7 @@ func (c *Control) ExportAudit(ctx context.Context, actor restart.Actor, q wire.A
 	if err != nil {
 		return nil, err
 	}
-	ids, more, err := c.cfg.Store.AuditPlaces(ctx, filter, maxAuditExport)
+	ids, more, err := c.placesToExport(ctx, filter)
 	if err != nil {
 		return nil, err
 	}
@@ -66,6 +74,24 @@ func (c *Control) ExportAudit(ctx context.Context, actor restart.Actor, q wire.A
 	out.ids, out.Records = ids, len(ids)
 	rec.Detail = fmt.Sprintf("%d records", len(ids))
 	return out, c.note(ctx, rec)
+}
+
+// placesToExport searches once there is a place for it.
+func (c *Control) placesToExport(ctx context.Context, filter store.AuditFilter) (ids []int64, more bool, err error) {
+	select {
+	case c.exports <- struct{}{}:
+	case <-ctx.Done():
+		return nil, false, context.Cause(ctx)
+	}
+	defer func() { <-c.exports }()
+	search, cancel := context.WithTimeout(ctx, exportFor)
+	defer cancel()
+	ids, more, err = c.cfg.Store.AuditPlaces(search, filter, maxAuditExport)
+	if err != nil && search.Err() != nil && ctx.Err() == nil {
+		return nil, false, restart.Errorf(restart.CodeTooLarge, "the search for the records of the file took longer than %s", exportFor).
+			WithHint("ask for fewer days at a time, or without words")
+	}
+	return ids, more, err
 }
 
 // exportParams says in a record what was asked for.

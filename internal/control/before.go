@@ -7,7 +7,6 @@ import (
 
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/authz"
-	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/store"
 	"github.com/restartilka/restartilka/internal/wire"
@@ -80,9 +79,8 @@ func (c *Control) CheckPlan(ctx context.Context, actor restart.Actor, run restar
 		hosts = append(hosts, h.Host)
 	}
 	hosts = hosts[:min(len(hosts), MaxLooked)]
-	req := protocol.CheckRequest{Service: p.Service.Name, Environment: p.Environment, Group: p.Group, Tag: p.Service.Tag, Digest: p.Digest}
 	out := make([]wire.HostCheck, len(hosts))
-	eachHost(hosts, func(i int, h restart.Host) { out[i] = c.checkHost(ctx, c.cfg.Agents.CheckAnew, h, req, nil) })
+	eachHost(hosts, func(i int, h restart.Host) { out[i] = c.checkHost(ctx, c.cfg.Agents.CheckAnew, h, checkOf(p, h), nil) })
 	return out, ctx.Err()
 }
 

@@ -1,9 +1,11 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -43,18 +45,25 @@ type Config struct {
 	Program   string           // the server's version, which agents' are compared with; "" = this build's
 	Logger    *slog.Logger
 	Now       func() time.Time
-	Lays      bool                        // signed versions are laid on hosts: see dispatch.Config.Scenarios
-	Zone      string                      // IANA name of the time zone of freezes that name none; "" = UTC
-	URL       string                      // of this server, for links in messages
-	Channels  func(event string) []string // who is to be told of an event; nil = nobody is
-	Announced func()                      // tells that there is a message to deliver; nil = nobody delivers
-	Ended     func(restart.Run)           // is told of a run that ended before it began; nil = nobody is
-	Rights    func() *authz.Rules         // those in force; nil = the shipped ones
-	People    Directory                   // nil = users, and who has a token
-	Hasher    *authn.Hasher               // of passwords; nil = one of its own
-	Review    Review                      // how scenarios come into force
-	Trail     Trail                       // stands between requests and hosts; nil = nothing is waited for
-	Server    Server                      // tells admins of the process; nil = nobody does
+	Lays      bool                             // signed versions are laid on hosts: see dispatch.Config.Scenarios
+	Zone      string                           // IANA name of the time zone of freezes that name none; "" = UTC
+	URL       string                           // of this server, for links in messages
+	Channels  func(wire.Notification) []string // who is to be told of it; nil = nobody is
+	Receivers Receivers                        // they themselves, for who tries them; nil = there are none
+	Announced func()                           // tells that there is a message to deliver; nil = nobody delivers
+	Ended     func(restart.Run)                // is told of a run that ended before it began; nil = nobody is
+	Rights    func() *authz.Rules              // those in force; nil = the shipped ones
+	People    Directory                        // nil = users, and who has a token
+	Hasher    *authn.Hasher                    // of passwords; nil = one of its own
+	Review    Review                           // how scenarios come into force
+	Trail     Trail                            // stands between requests and hosts; nil = nothing is waited for
+	Server    Server                           // tells admins of the process; nil = nobody does
+	Tickets   Tickets                          // of the company's trackers; nil = there are none
+	Recurs    []Recurrence                     // when a ticket is opened about restarts
+	Windows   []restart.MaintenanceWindow      // that runs can be planned for
+	Grace     time.Duration                    // how late what was given a time may start; 0 = DefaultGrace
+	Alerts    Alerts                           // stand between requests and hosts; nil = none do
+	Outside   OutsideLocks                     // are shared with others; nil = there are none
 }
 
 // Directory knows who people are now, whether they are here or not: their
@@ -63,6 +72,10 @@ type Directory interface {
 	// Person gives the roles and teams that somebody has now. Who is nobody any
 	// more has none; an error means that it could not be found out.
 	Person(ctx context.Context, name string) (restart.Actor, error)
+	// Present gives a user who asks for something just now, or CodeNotFound where
+	// there is none of that name, and CodeUnauthorised for one who can't sign in
+	// any more.
+	Present(ctx context.Context, name string) (restart.Actor, error)
 }
 
 // Control answers people. It is safe for concurrent use.
@@ -72,6 +85,7 @@ type Control struct {
 	guesses *authn.Throttle // of old passwords and of codes
 	book    hostBook        // how hosts were found last
 	deleted atomic.Int64    // dumps, by people
+	exports chan struct{}   // a place for each search of an export that is under way
 }
 
 // New returns a Control over its parts.
@@ -88,8 +102,15 @@ func New(cfg Config) *Control {
 	if cfg.Zone == "" {
 		cfg.Zone = "UTC"
 	}
+	if cfg.Grace == 0 {
+		cfg.Grace = DefaultGrace
+	}
+	cfg.Windows = slices.Clone(cfg.Windows)
+	for i := range cfg.Windows {
+		cfg.Windows[i].Zone = cmp.Or(cfg.Windows[i].Zone, cfg.Zone)
+	}
 	if cfg.Channels == nil {
-		cfg.Channels = func(string) []string { return nil }
+		cfg.Channels = func(wire.Notification) []string { return nil }
 	}
 	if cfg.Announced == nil {
 		cfg.Announced = func() {}
@@ -106,7 +127,7 @@ func New(cfg Config) *Control {
 	if cfg.Hasher == nil {
 		cfg.Hasher = authn.NewHasher()
 	}
-	return &Control{cfg: cfg, guesses: &authn.Throttle{Now: cfg.Now}}
+	return &Control{cfg: cfg, exports: make(chan struct{}, exportsAtOnce), guesses: &authn.Throttle{Now: cfg.Now}}
 }
 
 // rights gives the rules in force.

@@ -14,7 +14,12 @@
 // Where the rules ask for it, Start makes the run wait instead, until another
 // person approves of exactly this plan: approvals.go, decision 0020.
 //
+// Instead of starting it, the person may confirm a plan for a time to come (Later):
+// then it is kept, and when its time has come StartDue resolves the request again,
+// with the rights of then, and refuses with what is not as it was shown.
+//
 // A freeze keeps both from starting and, by MayGoOn, what is under way from its
 // next host. Broken glass waives it: see restart.Run.Waives, and breakGlass for
-// all that goes with it in one transaction.
+// all that goes with it in one transaction. The same of a ticket that the rules
+// demand, or whose tracker can't be asked: tickets.go, decision 0040.
 package control

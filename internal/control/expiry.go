@@ -2,10 +2,10 @@ package control
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
+	"github.com/restartilka/restartilka/internal/notify"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/review"
 	"github.com/restartilka/restartilka/internal/store"
@@ -61,13 +61,13 @@ func (c *Control) WarnOfExpiry(ctx context.Context) error {
 			Reason: fmt.Sprintf("scenario %s serial %d may be used until the end of %s, and no longer", j.Name, j.Serial, j.Scenario.LastDay()), ExpiresAt: &j.Scenario.Expires,
 			Owners: []string{}, Hosts: []string{},
 		}
-		body, err := json.Marshal(n)
-		if err != nil {
-			return fmt.Errorf("encode a message: %w", err)
-		}
 		var messages []store.Message
-		if channels := c.cfg.Channels(n.Event); len(channels) > 0 {
-			messages = append(messages, store.Message{ID: n.ID, Event: n.Event, Channels: channels, Body: body})
+		message, told, err := notify.Message(n, c.cfg.Channels(n))
+		if err != nil {
+			return err
+		}
+		if told {
+			messages = append(messages, message)
 		}
 		first, err := c.cfg.Store.WarnedOf(ctx, j.Digest, days, now, messages)
 		if err != nil {

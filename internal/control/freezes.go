@@ -65,10 +65,14 @@ func (c *Control) freezeOn(ctx context.Context, run restart.Run) (*applied, erro
 // freezeSince is freezeOn of those freezes that have begun, or were declared
 // while they applied already, after some moment.
 func (c *Control) freezeSince(ctx context.Context, run restart.Run, since time.Time) (*applied, error) {
+	return c.freezeAt(ctx, run, since, c.now())
+}
+
+// freezeAt is freezeSince at another time than now.
+func (c *Control) freezeAt(ctx context.Context, run restart.Run, since, now time.Time) (*applied, error) {
 	if !restart.FreezeBinds(run.Kind, run.Work) {
 		return nil, nil
 	}
-	now := c.now()
 	list, err := c.cfg.Store.Freezes(ctx, now)
 	if err != nil {
 		return nil, err

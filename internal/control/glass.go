@@ -2,13 +2,12 @@ package control
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"strings"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/authz"
+	"github.com/restartilka/restartilka/internal/notify"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/store"
 	"github.com/restartilka/restartilka/internal/wire"
@@ -27,21 +26,24 @@ func (c *Control) safeguards(ctx context.Context, actor restart.Actor, run resta
 	if err := c.behind(ctx, run, len(run.Plan.Chosen())); err != nil {
 		return "", err
 	}
-	late := c.waivedLog(run)
+	waived = both(c.waivedLog(run), c.waivedAlerts(ctx, run))
+	if err := c.withoutTicket(ctx, run); err != nil {
+		if !run.Waives(restart.SafeguardTicket) || restart.CodeOf(err) != restart.CodeTicket {
+			return "", err
+		}
+		waived = both(waived, messageOf(err))
+	}
 	frozen, err := c.freezeOn(ctx, run)
 	switch {
 	case err != nil || frozen == nil:
-		return late, err
+		return waived, err
 	case !run.Waives(restart.SafeguardFreeze):
 		return "", c.frozen(ctx, *frozen, run)
-	case late == "":
+	case waived == "":
 		return frozen.sentence(run.Environment), nil
 	}
-	return both(frozen.sentence(run.Environment), late), nil
+	return both(frozen.sentence(run.Environment), waived), nil
 }
-
-// mostNamed bounds the hosts that a message names.
-const mostNamed = 100
 
 // breakGlass adds to a start all that goes with broken glass, so that it is one
 // transaction: the mark, the record, the place in the queue for review, and the
@@ -57,33 +59,25 @@ func (c *Control) breakGlass(change *store.Change, actor restart.Actor, run rest
 
 	n := c.notification(wire.EventBreakGlass, change.At, run, plan)
 	n.Actor, n.Waived = actor.Name, waived
+	if change.Run != nil {
+		n.State = change.Run.To
+	}
 	return c.tell(change, n)
 }
 
 // notification starts what receivers outside are told of a run.
 func (c *Control) notification(event string, at time.Time, run restart.Run, plan restart.Plan) wire.Notification {
-	chosen := plan.Chosen()
-	n := wire.Notification{
-		ID: restart.NewID(at), Event: event, At: at, Run: run.ID, URL: c.cfg.URL + "/runs/" + run.ID,
-		Service: run.Service, Environment: run.Environment, Group: run.Group, Scenario: run.Scenario, Actor: run.Actor, Reason: run.Reason,
-		Owners: append([]string{}, plan.Service.Owners...), Hosts: []string{}, HostCount: len(chosen),
-	}
-	for _, h := range chosen[:min(len(chosen), mostNamed)] {
-		n.Hosts = append(n.Hosts, h.Name)
-	}
-	return n
+	run.Plan = &plan
+	return notify.About(event, at, run, c.cfg.URL)
 }
 
-// tell adds a message to a change, for those who are told of its event.
+// tell adds a message to a change, for those who are told of it.
 func (c *Control) tell(change *store.Change, n wire.Notification) error {
-	body, err := json.Marshal(n)
-	if err != nil {
-		return fmt.Errorf("encode a message: %w", err)
+	message, told, err := notify.Message(n, c.cfg.Channels(n))
+	if told {
+		change.Messages = append(change.Messages, message)
 	}
-	if channels := c.cfg.Channels(n.Event); len(channels) > 0 {
-		change.Messages = append(change.Messages, store.Message{ID: n.ID, Event: n.Event, Channels: channels, Body: body})
-	}
-	return nil
+	return err
 }
 
 // Unreviewed lists the runs that broke the glass and that nobody has looked at

@@ -66,11 +66,10 @@ func (c *Control) lookAt(ctx context.Context, p *restart.Plan, s restart.Scenari
 	for i, h := range p.Hosts {
 		hosts[i] = h.Host
 	}
-	check := protocol.CheckRequest{Service: p.Service.Name, Environment: p.Environment, Group: p.Group, Tag: p.Service.Tag, Digest: p.Digest}
 	probe := protocol.ProbeRequest{Service: p.Service.Name, Environment: p.Environment, Project: p.Project, Group: p.Group, Digest: p.Digest}
 	eachHost(hosts, func(i int, h restart.Host) {
 		line := &p.Hosts[i]
-		hc := c.checkHost(ctx, c.cfg.Agents.Check, h, check, nil) // of all scenarios only this one matters, and the host judges it
+		hc := c.checkHost(ctx, c.cfg.Agents.Check, h, checkOf(*p, h), nil) // of all scenarios only this one matters, and the host judges it
 		if hc.Report != nil && hc.Report.Service != nil {
 			line.Version = restart.Escape(hc.Report.Service.Installed)
 		}
@@ -82,6 +81,9 @@ func (c *Control) lookAt(ctx context.Context, p *restart.Plan, s restart.Scenari
 			return
 		}
 		line.Agent = "ready"
+		if e := lacks(p.Service, h); e != nil && !line.LeftOut {
+			line.LeftOut, line.Why, line.Code = true, e.Error(), e.Code
+		}
 		if s.Health.Empty() {
 			return
 		}

@@ -20,11 +20,36 @@ func (c *Control) Locks(ctx context.Context, actor restart.Actor) ([]wire.Lock, 
 	if err != nil {
 		return nil, err
 	}
+	outside, err := c.outside(ctx)
+	if err != nil {
+		return nil, err
+	}
 	out := []wire.Lock{}
 	for _, l := range held {
-		out = append(out, wire.Lock{Service: l.Service, Environment: l.Environment, Group: l.Group, Run: l.RunID, Actor: l.Actor, Since: l.Since})
+		out = append(out, wire.Lock{Service: l.Service, Environment: l.Environment, Group: l.Group, Run: l.RunID, Actor: l.Actor, Since: l.Since, Outside: outside[l.RunID]})
 	}
 	return out, nil
+}
+
+// outside gives, by run, the locks that are shared with others.
+func (c *Control) outside(ctx context.Context) (map[string][]wire.OutsideLock, error) {
+	rows, err := c.cfg.Store.OutsideLocks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string][]wire.OutsideLock{}
+	for _, l := range rows {
+		out[l.RunID] = append(out[l.RunID], wire.OutsideLock{
+			Name: l.Name, Kind: l.Kind, Place: restart.Escape(l.Place), State: string(l.State), Note: restart.Escape(l.Note), Server: l.Server, Since: l.Since,
+		})
+	}
+	return out, nil
+}
+
+// OutsideLocks gives back what a run has of locks that are shared with others;
+// what can't be given back now is later.
+type OutsideLocks interface {
+	Release(ctx context.Context, run restart.Run)
 }
 
 // HeldLock is a lock with the run that has it, for who may release it.
@@ -107,6 +132,9 @@ func (c *Control) ReleaseLock(ctx context.Context, actor restart.Actor, id, reas
 		return nil, c.refused(ctx, rec, err)
 	}
 	c.touched(id)
+	if c.cfg.Outside != nil {
+		c.cfg.Outside.Release(ctx, run)
+	}
 	return locks, nil
 }
 

@@ -85,7 +85,7 @@ func (c *Control) countHosts(ctx context.Context, out *Overview) {
 		out.Inventory = personal(err).Message
 		return
 	}
-	if now.Stale {
+	if now.Stale || len(now.Missing) > 0 {
 		out.Inventory = "as of " + now.FetchedAt.UTC().Format(time.RFC3339) + ": " + now.Problem
 	}
 	out.Hosts = len(now.Hosts)

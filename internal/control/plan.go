@@ -41,6 +41,9 @@ func (c *Control) plan(ctx context.Context, actor restart.Actor, req *restart.Re
 func (c *Control) complete(ctx context.Context, actor restart.Actor, r resolved) (restart.Plan, scenario.File, error) {
 	var err error
 	p := r.plan
+	if err := c.findTicket(ctx, &p); err != nil {
+		return restart.Plan{}, scenario.File{}, err
+	}
 	c.lookAt(ctx, &p, r.file.Scenario)
 	seed := rand.Uint64() //nolint:gosec // the order of hosts is no secret
 	if p.Hosts, err = restart.Order(p.Hosts, p.Strategy.Order, seed); err != nil {
@@ -143,6 +146,7 @@ func (c *Control) assemble(
 		p.Work = restart.WorkRehearse
 		p.Warnings = append(p.Warnings, "a rehearsal: every check is made, and no script of the scenario is run; an agent that knows of none refuses")
 	}
+	silence(&p, s)
 	p.Hash = p.Facts(hosts)
 	for _, h := range hosts {
 		p.Hosts = append(p.Hosts, restart.PlannedHost{Host: h, Health: restart.HealthUnknown})
@@ -374,6 +378,7 @@ func (c *Control) warn(ctx context.Context, actor restart.Actor, p *restart.Plan
 	if frozen != nil {
 		p.Warnings = append(p.Warnings, frozen.sentence(p.Environment))
 	}
+	c.warnOfAlerts(ctx, p)
 	if err := c.behind(ctx, restart.Run{}, 0); err != nil {
 		if restart.CodeOf(err) != restart.CodeAuditBacklog {
 			return err
@@ -382,6 +387,9 @@ func (c *Control) warn(ctx context.Context, actor restart.Actor, p *restart.Plan
 	}
 	if p.Approval = c.approvalWarning(actor.Name, *p); p.Approval != "" {
 		p.Warnings = append(p.Warnings, p.Approval)
+	}
+	if err := c.warnOfTicket(ctx, p); err != nil {
+		return err
 	}
 	failed, err := c.failedLately(ctx, *p)
 	if failed != "" {

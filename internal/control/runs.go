@@ -46,7 +46,7 @@ func (c *Control) keep(ctx context.Context, actor restart.Actor, p restart.Plan,
 	run := restart.Run{
 		ID: restart.NewID(now), Scenario: p.Scenario, Digest: p.Digest, Kind: p.Kind, Service: p.Service.Name,
 		Environment: p.Environment, Project: p.Project, Group: p.Group, Params: p.Params,
-		Actor: actor.Name, Via: actor.Via, Reason: p.Request.Reason, Ticket: p.Request.Ticket, Parent: p.Parent, Work: p.Work,
+		Actor: actor.Name, Via: actor.Via, Reason: p.Request.Reason, Ticket: p.TicketKey(), Parent: p.Parent, Work: p.Work,
 		State: restart.RunDraft, CreatedAt: now, Plan: &p,
 	}
 	existing, err := c.cfg.Store.CreateRun(ctx, run, idempotencyKey, file.Bytes, nil)
@@ -116,6 +116,9 @@ func (c *Control) Start(ctx context.Context, actor restart.Actor, id string, req
 	if run.State == restart.RunAwaitingApproval && req.BreakGlass && run.Actor == actor.Name {
 		return c.startWaiting(ctx, actor, run, req)
 	}
+	if run.State == restart.RunDraft && run.Via == viaSchedule {
+		return restart.Run{}, c.refused(ctx, rec, restart.Errorf(restart.CodeConflict, "run %s was planned for this time and starts by itself", id).WithHint("see: restartilka planned"))
+	}
 	if run.State != restart.RunDraft {
 		again, err := startedBefore(actor, run, req)
 		return again, c.refused(ctx, rec, err)
@@ -131,38 +134,11 @@ func (c *Control) Start(ctx context.Context, actor restart.Actor, id string, req
 	if err != nil {
 		return restart.Run{}, c.refused(ctx, rec, err)
 	}
-	now := c.now()
-	change := store.Change{
-		RunID: id, At: now, Seen: req.Version,
-		Run: &store.RunChange{From: []restart.RunState{restart.RunDraft}, To: restart.RunQueued, Plan: plan},
+	change, err := c.starting(ctx, actor, run, *plan, req, waived)
+	if err != nil {
+		return restart.Run{}, err
 	}
-	for i, h := range plan.Chosen() {
-		change.NewTasks = append(change.NewTasks, restart.Task{
-			ID: restart.NewID(now), RunID: id, Host: h.Name, Position: i, Batch: restart.BatchOf(plan.Batches, i), Attempt: 1, State: restart.TaskPlanned,
-		})
-	}
-	rec = about(c.record(actor, audit.RunRequested), run)
-	rec.Detail = chosenNames(*plan) + madeFrom(run)
-	change.Records = []audit.Record{rec}
-	if run.Parent != "" {
-		change.Alone = &store.Alone{Besides: run.Plan.Siblings}
-	}
-	switch question := c.asked(run, *plan); {
-	case question == nil:
-	case req.BreakGlass:
-		question.Verdict, question.By, question.Reason = restart.ApprovalWaived, actor.Name, run.Reason
-		change.Approval, waived = question, both(waived, waivedApproval(question.Rule))
-	default:
-		if err := c.ask(ctx, &change, actor, run, *question); err != nil {
-			return restart.Run{}, err
-		}
-	}
-	if req.BreakGlass {
-		if err := c.breakGlass(&change, actor, run, *plan, waived); err != nil {
-			return restart.Run{}, err
-		}
-	}
-	if _, err := c.cfg.Store.Apply(ctx, change); err != nil {
+	if err := c.applyStart(ctx, change); err != nil {
 		if code := restart.CodeOf(err); code != restart.CodeConflict && code != restart.CodePlanChanged {
 			return restart.Run{}, err
 		}
@@ -176,11 +152,59 @@ func (c *Control) Start(ctx context.Context, actor restart.Actor, id string, req
 		}
 		return restart.Run{}, c.refused(ctx, about(c.record(actor, audit.RunRefused), run), err)
 	}
+	return c.Run(ctx, actor, id)
+}
+
+// starting makes the change that starts a draft over a plan; waived is what
+// stands in the way and the glass is broken for. Where the rules ask for an
+// approval the run is to wait for it.
+func (c *Control) starting(ctx context.Context, actor restart.Actor, run restart.Run, plan restart.Plan, req wire.StartRequest, waived string) (store.Change, error) {
+	change := c.queueing(actor, run, plan)
+	change.Seen = req.Version
+	if run.Parent != "" {
+		change.Alone = &store.Alone{Besides: run.Plan.Siblings}
+	}
+	switch question := c.asked(run, plan); {
+	case question == nil:
+	case req.BreakGlass:
+		question.Verdict, question.By, question.Reason = restart.ApprovalWaived, actor.Name, run.Reason
+		change.Approval, waived = question, both(waived, waivedApproval(question.Rule))
+	default:
+		if err := c.ask(ctx, &change, actor, run, *question); err != nil {
+			return change, err
+		}
+	}
+	if req.BreakGlass {
+		return change, c.breakGlass(&change, actor, run, plan, waived)
+	}
+	return change, nil
+}
+
+// queueing makes the change by which a draft becomes a run over a plan.
+func (c *Control) queueing(actor restart.Actor, run restart.Run, plan restart.Plan) store.Change {
+	now := c.now()
+	change := store.Change{RunID: run.ID, At: now, Run: &store.RunChange{From: []restart.RunState{restart.RunDraft}, To: restart.RunQueued, Plan: &plan}}
+	for i, h := range plan.Chosen() {
+		change.NewTasks = append(change.NewTasks, restart.Task{
+			ID: restart.NewID(now), RunID: run.ID, Host: h.Name, Position: i, Batch: restart.BatchOf(plan.Batches, i), Attempt: 1, State: restart.TaskPlanned,
+		})
+	}
+	rec := about(c.record(actor, audit.RunRequested), run)
+	rec.Detail = chosenNames(plan) + madeFrom(run)
+	change.Records = []audit.Record{rec}
+	return change
+}
+
+// applyStart starts a run, and lets all know who have to.
+func (c *Control) applyStart(ctx context.Context, change store.Change) error {
+	if _, err := c.cfg.Store.Apply(ctx, change); err != nil {
+		return err
+	}
 	if len(change.Messages) > 0 {
 		c.cfg.Announced()
 	}
-	c.touched(id)
-	return c.Run(ctx, actor, id)
+	c.touched(change.RunID)
+	return nil
 }
 
 // startedBefore answers a start of what is started: the run again for a double

@@ -29,9 +29,10 @@ func (c *Control) requireNow(actor restart.Actor, action authz.Action) error {
 
 // recent tells whether somebody in a browser has signed in lately enough
 // (CodeSignInAgain if not). Who comes with a token in a header is not asked: no
-// browser sends that by itself.
+// browser sends that by itself. Who comes by SSH never has: his key may be
+// another's way in, at a machine left open or by an agent that was forwarded.
 func (c *Control) recent(actor restart.Actor) error {
-	if actor.Via != "web" || actor.SignedInAt != nil && c.now().Sub(*actor.SignedInAt) <= signedInWithin {
+	if actor.Via != "web" && actor.Via != "ssh" || actor.SignedInAt != nil && c.now().Sub(*actor.SignedInAt) <= signedInWithin {
 		return nil
 	}
 	return restart.Errorf(restart.CodeSignInAgain, "for this you must have signed in within the last %d minutes", int(signedInWithin.Minutes())).

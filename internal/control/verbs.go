@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/authz"
 	"github.com/restartilka/restartilka/internal/orchestrator"
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/store"
 	"github.com/restartilka/restartilka/internal/wire"
 )
 
@@ -104,13 +106,32 @@ func (c *Control) Resume(ctx context.Context, actor restart.Actor, id string, se
 		err = c.cfg.Trail.Late()
 	}
 	if err == nil {
+		err = c.mayPassAlerts(ctx, run)
+	}
+	if err == nil {
+		err = c.tellResumed(&change, actor, run)
+	}
+	if err == nil {
 		_, err = c.cfg.Store.Apply(ctx, change)
 	}
 	if err != nil {
 		return restart.Run{}, c.refused(ctx, rec, err)
 	}
 	c.touched(id)
+	c.cfg.Announced()
 	return c.Run(ctx, actor, id)
+}
+
+// tellResumed adds to a resume what receivers outside are told of it.
+func (c *Control) tellResumed(change *store.Change, actor restart.Actor, run restart.Run) error {
+	if run.Plan == nil {
+		return nil
+	}
+	run.State, run.Cause, run.Explanation = restart.RunRunning, "", ""
+	run.Tasks = append(slices.Clip(run.Tasks), change.NewTasks...)
+	n := c.notification(wire.EventRunResumed, change.At, run, *run.Plan)
+	n.By = actor.Name
+	return c.tell(change, n)
 }
 
 // Decide settles a host of which it is not known whether the script ran: see
@@ -205,8 +226,9 @@ const notApproved = "the approval of this run is not of this plan"
 
 // MayGoOn tells why the person who asked for a run may no longer have its next
 // host touched: every token with which he could ask has gone, the service is
-// not his any more, the scenario's version was withdrawn or revoked, or a freeze
-// has begun. It is looked at before each host.
+// not his any more, the scenario's version was withdrawn or revoked, a freeze
+// has begun, or an alert fires that no run goes on beside. It is looked at before
+// each host.
 func (c *Control) MayGoOn(ctx context.Context, run restart.Run) (restart.Cause, string) {
 	actor, cause, why := c.stillHas(ctx, run)
 	if cause != "" {
@@ -220,6 +242,9 @@ func (c *Control) MayGoOn(ctx context.Context, run restart.Run) (restart.Cause, 
 	}
 	switch err := c.mayPassFreeze(ctx, actor, run); restart.CodeOf(err) {
 	case "":
+		if inWay, _ := c.alertsFire(ctx, run); inWay != nil {
+			return restart.CauseGate, inWay.Message
+		}
 		return "", ""
 	case restart.CodeFrozen:
 		e, _ := errors.AsType[*restart.Error](err)

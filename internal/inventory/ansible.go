@@ -235,7 +235,7 @@ func (a *ansibleReader) snapshot() (Snapshot, error) {
 		s.Groups = append(s.Groups, g)
 	}
 	for _, g := range a.described.groups {
-		if _, ok := lower[g.Name]; !ok {
+		if _, ok := lower[g.Name]; !ok && !a.described.shared {
 			a.notes.add("the services file describes group %s, which Ansible does not have", g.Name)
 		}
 	}

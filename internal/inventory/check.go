@@ -155,6 +155,17 @@ func checkHost(h restart.Host) error {
 			return err
 		}
 	}
+	for name, version := range h.Packages {
+		if err := restart.CheckPackage(name); err != nil {
+			return err
+		}
+		if version == "" {
+			continue
+		}
+		if err := restart.CheckTag(version); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -3,7 +3,6 @@ package inventory
 import (
 	"context"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -26,12 +25,15 @@ import (
 //
 //	groups2hosts/GROUP    hosts and their data centres
 //	get_host_tags/FQDN    tags of one host, if Config.Tags
+//	packages_on_host/FQDN its packages and their versions, if Config.Packages
+//
+// With packages, a group of a template is one of a service only where the
+// service's package is: the group follows from package, environment and project.
 
 const (
-	noGroups        = "No groups found"
-	mostConductor   = 5_000 // groups
-	conductorAtOnce = 8     // requests
-	conductorWhole  = 2 * time.Minute
+	noGroups       = "No groups found"
+	mostConductor  = 5_000 // groups
+	conductorWhole = 2 * time.Minute
 )
 
 type conductorSource struct {
@@ -40,6 +42,7 @@ type conductorSource struct {
 	templates    []template
 	environments []string
 	tags         bool
+	packages     bool
 	services     *servicesFile
 }
 
@@ -48,29 +51,25 @@ func newConductor(c Config) (Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := newWebClient(c)
+	client, err := newWebClient(c, web{most: largestAnswer, lost: "inventory.url must be what comes before groups2hosts"})
 	if err != nil {
 		return nil, err
 	}
 	if !slices.Contains([]string{"", "json", "text"}, c.Format) {
 		return nil, bad("format", "%s is not known", restart.Quote(c.Format)).WithHint("json or text")
 	}
-	s := &conductorSource{client: client, json: c.Format != "text", environments: c.Environments, tags: c.Tags, services: services}
-	for _, e := range c.Environments {
-		if err := restart.CheckEnvironment(e); err != nil {
-			return nil, bad("environments", "holds a wrong name: %s", message(err)).WithHint("%s", hint(err))
-		}
+	s := &conductorSource{client: client, json: c.Format != "text", environments: c.Environments, tags: c.Tags, packages: c.Packages, services: services}
+	if err := checkEnvironments(c.Environments); err != nil {
+		return nil, err
 	}
-	for _, t := range c.GroupNames {
-		parsed, err := parseTemplate(t)
-		if err != nil {
-			return nil, err
-		}
-		if parsed.uses("environment") != (len(c.Environments) > 0) {
-			return nil, bad("group_names", "%s and environments don't fit together", restart.Quote(t)).
+	if s.templates, err = parseTemplates(c.GroupNames); err != nil {
+		return nil, err
+	}
+	for _, t := range s.templates {
+		if t.uses("environment") != (len(c.Environments) > 0) {
+			return nil, bad("group_names", "%s and environments don't fit together", restart.Quote(t.text)).
 				WithHint("#environment# takes its values from environments: give both or none")
 		}
-		s.templates = append(s.templates, parsed)
 	}
 	return s, nil
 }
@@ -91,7 +90,7 @@ func (s *conductorSource) Fetch(ctx context.Context) (Snapshot, error) {
 	}
 	answers := make([]answer, len(questions))
 	tasks, taskCtx := errgroup.WithContext(ctx)
-	tasks.SetLimit(conductorAtOnce)
+	tasks.SetLimit(requestsAtOnce)
 	for i, q := range questions {
 		tasks.Go(func() (err error) {
 			answers[i], err = s.ask(taskCtx, q.group.Name)
@@ -168,7 +167,7 @@ func (s *conductorSource) ask(ctx context.Context, group string) (answer, error)
 	if s.json {
 		query.Set("format", "json")
 	}
-	status, body, err := s.client.get(ctx, "groups2hosts", group, query)
+	status, body, err := s.client.get(ctx, s.client.address(query, "groups2hosts", group))
 	if err != nil {
 		return answer{}, err
 	}
@@ -181,7 +180,7 @@ func (s *conductorSource) ask(ctx context.Context, group string) (answer, error)
 	hosts, err := parseHosts(body)
 	if err != nil {
 		return answer{}, restart.Errorf(restart.CodeUnavailable, "the answer for group %s is no list of hosts: %s", group, message(err)).Because(err).
-			WithHint("look at %s yourself; inventory.url must be what comes before groups2hosts", s.client.address("groups2hosts", group, query))
+			WithHint("look at %s yourself; inventory.url must be what comes before groups2hosts", s.client.address(query, "groups2hosts", group))
 	}
 	return answer{true, hosts}, nil
 }
@@ -193,7 +192,7 @@ func (s *conductorSource) assemble(ctx context.Context, d described, questions [
 	var told notes
 	for i, q := range questions {
 		if !answers[i].found {
-			if q.expected {
+			if q.expected && !d.shared {
 				told.add("group %s of the services file is not known there", q.group.Name)
 			}
 			continue
@@ -215,9 +214,15 @@ func (s *conductorSource) assemble(ctx context.Context, d described, questions [
 		told.add("none of the groups asked for is known there, %s first", questions[0].group.Name)
 	}
 	snapshot.Problem = told.String()
-	if s.tags {
-		if err := s.addTags(ctx, snapshot.Hosts); err != nil {
-			return Snapshot{}, err
+	if err := s.describeHosts(ctx, snapshot.Services, snapshot.Hosts); err != nil {
+		return Snapshot{}, err
+	}
+	if s.packages {
+		x := newView(snapshot).index
+		for i, g := range snapshot.Groups {
+			if _, said := d.group(g.Name); !said {
+				snapshot.Groups[i].Services = packaged(g, x.services, x.hosts)
+			}
 		}
 	}
 	return snapshot, nil
@@ -233,10 +238,12 @@ func (s *conductorSource) Find(ctx context.Context, group string) (restart.Group
 	if !a.found {
 		return restart.Group{}, nil, restart.Errorf(restart.CodeNotFound, "group %s is not in the inventory", restart.Quote(group))
 	}
-	if s.tags {
-		if err := s.addTags(ctx, a.hosts); err != nil {
-			return restart.Group{}, nil, err
-		}
+	d, err := s.services.read()
+	if err != nil {
+		return restart.Group{}, nil, err
+	}
+	if err := s.describeHosts(ctx, d.services, a.hosts); err != nil {
+		return restart.Group{}, nil, err
 	}
 	g := restart.Group{Name: group, Hosts: names(a.hosts, func(h restart.Host) string { return h.Name })}
 	return g, a.hosts, nil
@@ -244,65 +251,70 @@ func (s *conductorSource) Find(ctx context.Context, group string) (restart.Group
 
 // addTags asks for the tags of each host, and sets them.
 func (s *conductorSource) addTags(ctx context.Context, hosts []restart.Host) error {
+	return s.ofEach(ctx, hosts, "get_host_tags", func(h *restart.Host, body []byte) (err error) {
+		if h.Tags, err = parseTags(body); err != nil {
+			return restart.Errorf(restart.CodeUnavailable, "the answer for the tags of %s is no list of tags: %s", h.Name, message(err)).Because(err)
+		}
+		return nil
+	})
+}
+
+// addPackages asks which of the services' packages should be on each host, and
+// in which version.
+func (s *conductorSource) addPackages(ctx context.Context, services []restart.Service, hosts []restart.Host) error {
+	wanted := map[string]bool{}
+	for _, x := range services {
+		wanted[x.Package] = true
+	}
+	return s.ofEach(ctx, hosts, "packages_on_host", func(h *restart.Host, body []byte) (err error) {
+		if h.Packages, err = parsePackages(body, wanted); err != nil {
+			return restart.Errorf(restart.CodeUnavailable, "the answer for the packages of %s is no list of packages: %s", h.Name, message(err)).Because(err)
+		}
+		return nil
+	})
+}
+
+// ofEach asks the same of each host.
+func (s *conductorSource) ofEach(ctx context.Context, hosts []restart.Host, verb string, take func(*restart.Host, []byte) error) error {
+	query := url.Values{}
+	if s.json {
+		query.Set("format", "json")
+	}
 	tasks, ctx := errgroup.WithContext(ctx)
-	tasks.SetLimit(conductorAtOnce)
+	tasks.SetLimit(requestsAtOnce)
 	for i := range hosts {
 		tasks.Go(func() error {
-			h := &hosts[i]
-			query := url.Values{}
-			if s.json {
-				query.Set("format", "json")
-			}
-			status, body, err := s.client.get(ctx, "get_host_tags", h.Name, query)
+			status, body, err := s.client.get(ctx, s.client.address(query, verb, hosts[i].Name))
 			if err != nil {
 				return err
 			}
 			if status != 200 {
-				return s.client.refused(status, h.Name)
+				return s.client.refused(status, hosts[i].Name)
 			}
-			if h.Tags, err = parseTags(body); err != nil {
-				return restart.Errorf(restart.CodeUnavailable, "the answer for the tags of %s is no list of tags: %s", h.Name, message(err)).Because(err)
-			}
-			return nil
+			return take(&hosts[i], body)
 		})
 	}
 	return tasks.Wait()
 }
 
-// template makes group names: "#project#_#service#-#environment#".
-type template struct{ text string }
-
-var (
-	templateWord  = regexp.MustCompile(`#[^#]*#`)
-	templateWords = []string{"service", "package", "project", "environment"}
-)
-
-func parseTemplate(text string) (template, error) {
-	for _, w := range templateWord.FindAllString(text, -1) {
-		if !slices.Contains(templateWords, strings.Trim(w, "#")) {
-			return template{}, bad("group_names", "%s holds an unknown %s", restart.Quote(text), restart.Quote(w)).
-				WithHint("known are #%s#", strings.Join(templateWords, "# #"))
+// describeHosts asks what the configuration wants to be known of each host.
+func (s *conductorSource) describeHosts(ctx context.Context, services []restart.Service, hosts []restart.Host) error {
+	if s.tags {
+		if err := s.addTags(ctx, hosts); err != nil {
+			return err
 		}
 	}
-	t := template{text}
-	if !t.uses("service") && !t.uses("package") && !t.uses("project") {
-		return t, bad("group_names", "%s gives the same group for every service", restart.Quote(text)).
-			WithHint("use #service#, #package# or #project#")
+	if s.packages {
+		return s.addPackages(ctx, services, hosts)
 	}
-	return t, nil
+	return nil
 }
 
-func (t template) uses(word string) bool { return strings.Contains(t.text, "#"+word+"#") }
-
-// fill gives the name for a service in an environment; ok is false when the
-// service lacks a value that the template needs.
-func (t template) fill(s restart.Service, environment string) (name string, ok bool) {
-	values := map[string]string{"service": s.Name, "package": s.Package, "project": s.Project, "environment": environment}
-	ok = true
-	name = templateWord.ReplaceAllStringFunc(t.text, func(w string) string {
-		v := values[strings.Trim(w, "#")]
-		ok = ok && v != ""
-		return v
+// packaged gives the services of a group that follow from packages: those whose
+// package is on one of its hosts at least. Which hosts lack it, a plan says.
+func packaged(g restart.Group, services map[string]restart.Service, hosts map[string]restart.Host) []string {
+	return filter(g.Services, func(name string) bool {
+		pkg := services[name].Package
+		return pkg == "" || slices.ContainsFunc(g.Hosts, func(h string) bool { _, ok := hosts[h].Packages[pkg]; return ok })
 	})
-	return name, ok
 }

@@ -87,3 +87,56 @@ func parseTags(body []byte) ([]string, error) {
 	}
 	return tags, nil
 }
+
+// parsePackages reads the answer to packages_on_host: JSON
+// [{"name":…,"version":…}], or one package a line, its version behind a space or
+// tab. Only the packages that are wanted are kept. A version that is no tag is
+// left open.
+func parsePackages(body []byte, wanted map[string]bool) (map[string]string, error) {
+	out := map[string]string{}
+	add := func(name, version string) error {
+		if err := restart.CheckPackage(name); err != nil {
+			return err
+		}
+		if !wanted[name] {
+			return nil
+		}
+		if restart.CheckTag(version) != nil {
+			version = ""
+		}
+		out[name] = version
+		return nil
+	}
+	if trimmed := bytes.TrimSpace(body); bytes.HasPrefix(trimmed, []byte("[")) {
+		var list []struct {
+			Name    string  `json:"name"`
+			Version *string `json:"version"` // may be null
+		}
+		if err := json.Unmarshal(trimmed, &list); err != nil {
+			return nil, restart.Errorf(restart.CodeInvalid, "not valid JSON: %s", restart.Escape(err.Error()))
+		}
+		for _, e := range list {
+			var version string
+			if e.Version != nil {
+				version = *e.Version
+			}
+			if err := add(e.Name, version); err != nil {
+				return nil, err
+			}
+		}
+		return out, nil
+	}
+	for line := range strings.Lines(string(body)) {
+		fields := strings.Fields(line)
+		if len(fields) == 0 {
+			continue
+		}
+		if len(fields) > 2 {
+			return nil, restart.Errorf(restart.CodeInvalid, "a line is not a package and its version: %s", restart.Quote(line))
+		}
+		if err := add(fields[0], strings.Join(fields[1:], "")); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}

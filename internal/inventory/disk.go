@@ -33,7 +33,8 @@ const (
 
 func newDisk(c Config) *disk {
 	// what was asked, and where: another question has another file
-	b, _ := json.Marshal([]any{c.Kind, c.Command, c.Dir, c.URL, c.Format, c.GroupNames, c.Environments, c.Tags, c.ServicesFile}) // strings only: can't fail
+	b, _ := json.Marshal([]any{c.Kind, c.Command, c.Dir, c.URL, c.Format, c.GroupNames, c.Environments, c.Tags, c.ServicesFile,
+		c.Packages, c.Labels, c.Domain, c.Datacentres, c.WorkGroups, c.Mapping, c.Name}) // strings only: can't fail
 	sum := sha256.Sum256(b)
 	id := hex.EncodeToString(sum[:])
 	return &disk{path: filepath.Join(c.CacheDir, "inventory-"+id[:16]+".json"), source: id}

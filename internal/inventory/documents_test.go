@@ -38,7 +38,7 @@ func TestReference(t *testing.T) {
 			tryYAML(t, block)
 		}
 	}
-	if tried["expressions"] != 1 || tried["yaml"] != 5 {
+	if tried["expressions"] != 1 || tried["yaml"] != 12 {
 		t.Errorf("blocks found: %v", tried)
 	}
 	if g, err := v.groupFor("nginx", "testing", ""); err != nil || g.Name != "shop-front-testing" {

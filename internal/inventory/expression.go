@@ -153,6 +153,10 @@ func (v *view) has(group string) bool {
 
 // resolve finds the hosts of parsed items, in the order of first mention.
 func (v *view) resolve(items []item) ([]restart.Host, error) {
+	if len(v.Missing) > 0 && slices.ContainsFunc(items, func(it item) bool { return it.exclude && it.group != "" }) {
+		return nil, restart.Errorf(restart.CodeUnavailable, "an exclusion by group, tag or data centre could leave too little out while the inventory lacks a part: %s", strings.Join(v.Missing, ", ")).
+			WithHint("name the hosts that are to be left out, or wait until its source answers")
+	}
 	var found []restart.Host
 	out := map[string]bool{} // hosts not to take (any more): excluded, or taken already
 	for _, exclusions := range []bool{true, false} {

@@ -15,20 +15,21 @@ import (
 // between callers: don't change it.
 type Snapshot struct {
 	Services  []restart.Service `json:"services"`
-	Groups    []restart.Group   `json:"groups"` // their services and hosts are all in Services and Hosts
-	Hosts     []restart.Host    `json:"hosts"`  // in the order of %all
-	FetchedAt time.Time         `json:"fetched_at"`
+	Groups    []restart.Group   `json:"groups"`            // their services and hosts are all in Services and Hosts
+	Hosts     []restart.Host    `json:"hosts"`             // in the order of %all
+	FetchedAt time.Time         `json:"fetched_at"`        // of its oldest part
 	Source    string            `json:"source"`            // what people call the source: a path, a command, a URL
 	Stale     bool              `json:"stale"`             // the source fails now; this is its last good answer
 	Problem   string            `json:"problem,omitempty"` // what people should know: why it is stale, what was left out
+	Missing   []string          `json:"missing,omitempty"` // sources of kind merged that give nothing now, and without which it is used
 }
 
 // Source is where an inventory comes from. It needs no cache of its own.
 type Source interface {
 	// Name is what people call it: a path, a command, a URL; no secrets.
 	Name() string
-	// Fetch asks for everything; FetchedAt, Source and Stale are filled in by
-	// the inventory. Errors are *restart.Error with CodeUnavailable
+	// Fetch asks for everything; Source is filled in by the inventory, and
+	// FetchedAt where the source leaves it open. Errors are *restart.Error with CodeUnavailable
 	// (no answer) or CodeInvalid (an answer that makes no sense).
 	Fetch(ctx context.Context) (Snapshot, error)
 	// Stamp changes when a local file that Fetch reads has changed. It is asked
@@ -60,9 +61,10 @@ type Inventory struct {
 
 // state is what the last attempts gave.
 type state struct {
-	view    *view  // the last good answer; nil before there is one
-	stamp   string // Source.Stamp before that answer
-	failure error  // of the attempt after it; nil when it is good
+	view    *view     // the last good answer; nil before there is one
+	asked   time.Time // when that was asked for
+	stamp   string    // Source.Stamp before that answer
+	failure error     // of the attempt after it; nil when it is good
 	failed  time.Time
 	tried   string // Source.Stamp before the failed attempt
 }
@@ -75,7 +77,7 @@ func New(c Config) (*Inventory, error) {
 	if err != nil {
 		return nil, err
 	}
-	source, err := kinds[c.Kind].make(c)
+	source, err := kinds()[c.Kind].make(c)
 	if err != nil {
 		return nil, err
 	}
@@ -126,8 +128,11 @@ func (i *Inventory) view(ctx context.Context) (*view, error) {
 	if err != nil {
 		return i.fail(ctx, stamp, err)
 	}
-	snapshot.FetchedAt, snapshot.Stale, snapshot.Source = asked, false, i.source.Name()
-	return i.keep(ctx, stamp, snapshot), nil
+	snapshot.Source = i.source.Name()
+	if snapshot.FetchedAt.IsZero() {
+		snapshot.FetchedAt = asked
+	}
+	return i.keep(ctx, stamp, asked, snapshot), nil
 }
 
 // known answers from memory; ok is false when the source must be asked.
@@ -143,9 +148,10 @@ func (i *Inventory) known(stamp string) (ok bool, v *view, err error) {
 		return false, nil, nil
 	}
 	if !i.cfg.ages() {
-		return true, l.view.at(now), nil // the file still says so
+		i.last.view = l.view.at(now) // the file still says so
+		return true, i.last.view, nil
 	}
-	age := now.Sub(l.view.FetchedAt)
+	age := now.Sub(l.asked)
 	return age >= 0 && age < i.cfg.CacheFor, l.view, nil
 }
 
@@ -157,8 +163,8 @@ func (i *Inventory) fallback(now time.Time) (*view, error) {
 		return nil, l.failure
 	}
 	age := now.Sub(l.view.FetchedAt)
-	if !i.cfg.ages() || age >= 0 && (age < i.cfg.CacheFor || age <= i.cfg.StaleFor) {
-		return l.view.stale(l.failure), nil
+	if age >= 0 && (age < i.cfg.CacheFor || age <= i.cfg.StaleFor) {
+		return l.view.stale(l.failure, age), nil
 	}
 	return nil, l.failure
 }
@@ -176,11 +182,11 @@ func (i *Inventory) fail(ctx context.Context, stamp string, err error) (*view, e
 }
 
 // keep remembers a good answer, on disk too where that is configured.
-func (i *Inventory) keep(ctx context.Context, stamp string, s Snapshot) *view {
+func (i *Inventory) keep(ctx context.Context, stamp string, asked time.Time, s Snapshot) *view {
 	v := newView(s)
 	i.mu.Lock()
 	recovered := i.last.failure != nil
-	i.last = state{view: v, stamp: stamp}
+	i.last = state{view: v, asked: asked, stamp: stamp}
 	i.mu.Unlock()
 	if recovered {
 		i.cfg.Logger.InfoContext(ctx, "inventory is back")
@@ -211,7 +217,7 @@ func (i *Inventory) restore() {
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.last.view, i.last.stamp = newView(*s), stamp
+	i.last.view, i.last.asked, i.last.stamp = newView(*s), s.FetchedAt, stamp
 }
 
 // unavailable makes a failure of a source an answer for people.

@@ -21,20 +21,21 @@ import (
 
 	"github.com/restartilka/restartilka/internal/inventory"
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/test/foreign/conductor"
 )
 
 func TestConfigRefuses(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	write(t, file, "")
 	for text, want := range map[string]string{
-		"{}":                         `inventory.kind "" is not known (one of: ansible, conductor, yaml)`,
+		"{}":                         `inventory.kind "" is not known (one of: ansible, conductor, consul, inventoree, json, merged, prometheus, yaml)`,
 		"{kind: yaml}":               "inventory.path is missing",
 		"{kind: yaml, path: x.yaml}": "not an absolute path",
 		"{kind: yaml, path: /x, url: 'http://x'}":                                                                     "inventory.url is not used by kind yaml",
 		"{kind: ansible, path: /x}":                                                                                   "inventory.services_file is missing",
 		"{kind: ansible, services_file: /x}":                                                                          "inventory.path or command is missing",
 		"{kind: ansible, services_file: /x, path: /x, command: [x]}":                                                  "both given",
-		"{kind: ansible, services_file: /x, path: /x, stale_for: 1h}":                                                 "is a local file",
+		"{kind: ansible, services_file: /x, path: /x, cache_for: 1h}":                                                 "is a local file",
 		"{kind: ansible, services_file: /x, command: [x], timeout: 1h}":                                               "over 10m",
 		"{kind: ansible, services_file: /x, command: [x], timeout: -1s}":                                              "can't be negative",
 		"{kind: ansible, services_file: /x, command: [x], cache_for: 1h, stale_for: 1m}":                              "shorter than cache_for",
@@ -157,17 +158,17 @@ func TestCacheFile(t *testing.T) {
 }
 
 func TestAFailingSourceIsLeftAloneForAMoment(t *testing.T) {
-	server := newConductor(t)
+	server := conductor.New(t)
 	w := conductorWorld(t, "json")
 	write(t, w.config.ServicesFile, services+"groups: [{name: shop-nginx-testing, services: [nginx]}]\n") // one request each time
 	w.config.URL, w.config.GroupNames, w.config.Environments = server.URL+"/api", nil, nil
-	server.answer(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusBadGateway) })
+	server.Answer(badGateway)
 	i := again(t, w)
 	wantUnavailable(t, second(i.Snapshot(t.Context())))
-	asked := server.asked.Load()
-	server.set(false)
+	asked := server.Asked.Load()
+	server.Set(shop(false))
 	wantUnavailable(t, second(i.Snapshot(t.Context())))
-	if n := server.asked.Load(); n != 1 || asked != 1 {
+	if n := server.Asked.Load(); n != 1 || asked != 1 {
 		t.Errorf("asked %d times, then %d", asked, n)
 	}
 	w.clock.move(10 * time.Second)
@@ -483,4 +484,40 @@ func needPackage(t *testing.T, debian, program string) string {
 		t.Skipf("%s is missing: apt-get install %s", program, debian)
 	}
 	return path
+}
+
+// With packages, a name that says nothing of a service is a group of those
+// whose package is there, and each host has the versions that belong on it.
+func TestConductorPackagesMakeGroups(t *testing.T) {
+	for _, format := range []string{"json", "text"} {
+		server := conductor.New(t)
+		server.Set(conductor.Data{
+			Groups: map[string][]conductor.Host{"shop-testing": {{Name: "a1"}, {Name: "a2"}}, "shop-production": {{Name: "b1"}}, "other": {{Name: "a2"}}},
+			Packages: map[string][]conductor.Package{
+				"a1": {{Name: "nginx", Version: "1.22.1-9"}, {Name: "bash", Version: "5"}}, "a2": {{Name: "bash", Version: "5"}}, "b1": {{Name: "static", Version: "2"}},
+			},
+		})
+		described := filepath.Join(t.TempDir(), "services.yaml")
+		write(t, described, "services: [{name: nginx, package: nginx, project: shop}, {name: pages, package: static, project: shop}]\n")
+		i, err := inventory.New(inventory.Config{
+			Kind: "conductor", URL: server.URL + "/api", Format: format, ServicesFile: described, Packages: true,
+			GroupNames: []string{"#project#-#environment#"}, Environments: []string{"testing", "production"},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for question, want := range map[[2]string]string{{"nginx", ""}: "shop-testing", {"pages", ""}: "shop-production", {"nginx", "production"}: "", {"pages", "testing"}: ""} {
+			g, err := i.GroupFor(t.Context(), question[0], question[1], "shop")
+			if g.Name != want || (err == nil) != (want != "") {
+				t.Errorf("%s: %v: %q, %v, want %q", format, question, g.Name, err, want)
+			}
+		}
+		_, hosts, err := i.Group(t.Context(), "shop-testing")
+		if err != nil || fmt.Sprint(hosts[0].Packages, hosts[1].Packages) != "map[nginx:1.22.1-9] map[]" || hosts[1].Packages == nil {
+			t.Errorf("%s: %+v, %v", format, hosts, err)
+		}
+		if _, hosts, err = i.Group(t.Context(), "other"); err != nil || hosts[0].Packages == nil {
+			t.Errorf("%s: looked up: %+v, %v", format, hosts, err)
+		}
+	}
 }

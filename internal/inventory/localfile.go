@@ -112,3 +112,27 @@ func (f *localFile) stamp() string {
 	f.mu.Unlock()
 	return digest
 }
+
+// fileSet remembers the files of a pattern, each with what is known of it.
+type fileSet struct {
+	mu    sync.Mutex
+	files map[string]*localFile
+}
+
+// at gives a file by its path.
+func (s *fileSet) at(path string) *localFile {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := s.files[path]
+	if f == nil {
+		if len(s.files) > 2*mostTargetFiles { // others have come and gone
+			s.files = nil
+		}
+		if s.files == nil {
+			s.files = map[string]*localFile{}
+		}
+		f = &localFile{path: path, most: largestWhole}
+		s.files[path] = f
+	}
+	return f
+}

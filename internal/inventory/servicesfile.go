@@ -8,20 +8,24 @@ import (
 // servicesFile describes services for a source that knows groups and hosts
 // only, and may say what its groups mean. It is an inventory file without a
 // hosts section, whose groups have no members: those are the source's.
-type servicesFile struct{ file *localFile }
+type servicesFile struct {
+	file   *localFile
+	shared bool // with other sources
+}
 
 func newServicesFile(c Config) (*servicesFile, error) {
 	if c.ServicesFile == "" {
 		return nil, bad("services_file", "is missing").
 			WithHint("kind %s knows hosts, not services: describe them in a YAML file with a services section", c.Kind)
 	}
-	return &servicesFile{&localFile{path: c.ServicesFile, most: largestYAML}}, nil
+	return &servicesFile{&localFile{path: c.ServicesFile, most: largestYAML}, c.shared}, nil
 }
 
 // described is what a services file says.
 type described struct {
 	services []restart.Service
 	groups   []restart.Group // without hosts
+	shared   bool            // with other sources: another one may have the group
 }
 
 func (f *servicesFile) read() (described, error) {
@@ -34,7 +38,20 @@ func (f *servicesFile) read() (described, error) {
 		e := restart.Errorf(restart.CodeInvalid, "%s: %v", f.file.path, message(err)).Because(err)
 		return described{}, e.WithHint("%s", hint(err))
 	}
+	d.shared = f.shared
 	return d, nil
+}
+
+// missing notes the groups that the file describes and nobody has.
+func (d described) missing(n *notes, has func(string) bool) {
+	if d.shared {
+		return
+	}
+	for _, g := range d.groups {
+		if !has(g.Name) {
+			n.add("group %s of the services file is not known there", g.Name)
+		}
+	}
 }
 
 // parseServices reads a services file. Errors begin with the line.
@@ -56,7 +73,7 @@ func parseServices(b []byte) (described, error) {
 	if err != nil {
 		return described{}, err
 	}
-	return described{s.Services, s.Groups}, nil
+	return described{services: s.Services, groups: s.Groups}, nil
 }
 
 // group finds what the file says about a group.

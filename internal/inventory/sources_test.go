@@ -3,14 +3,10 @@ package inventory_test
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,6 +14,7 @@ import (
 
 	"github.com/restartilka/restartilka/internal/inventory"
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/test/foreign/conductor"
 )
 
 // world is one inventory, told by one source. All worlds tell the same: see
@@ -28,6 +25,7 @@ type world struct {
 	set    func(t *testing.T, more bool) // tell it; more: web4 is in production as well
 	ruin   func(t *testing.T)            // answer nonsense
 	down   func(t *testing.T)            // do not answer
+	keeps  bool                          // its last answer may be used for more than an hour
 }
 
 // clock is a clock that stands until it is moved.
@@ -72,6 +70,15 @@ func TestSources(t *testing.T) {
 		"conductor json":   func(t *testing.T) *world { return conductorWorld(t, "json") },
 		"conductor text":   func(t *testing.T) *world { return conductorWorld(t, "text") },
 		"conductor cached": cachedWorld,
+		"prometheus files": prometheusFilesWorld,
+		"prometheus http":  prometheusWebWorld,
+		"consul":           consulWorld,
+		"inventoree":       inventoreeWorld,
+		"json file":        jsonFileWorld,
+		"json command":     jsonCommandWorld,
+		"json pages":       jsonPagesWorld,
+		"merged":           func(t *testing.T) *world { return mergedWorld(t, 0) },
+		"merged, stale":    func(t *testing.T) *world { return mergedWorld(t, 24*time.Hour) },
 	} {
 		t.Run(name, func(t *testing.T) { Exercise(t, make) })
 	}
@@ -189,7 +196,7 @@ func Exercise(t *testing.T, makeWorld func(*testing.T) *world) {
 				harm(w)(t)
 				w.clock.move(time.Hour)
 				s, err := i.Snapshot(t.Context())
-				if w.config.Path != "" || w.config.StaleFor > time.Hour {
+				if w.keeps || w.config.Path != "" || len(w.config.Files) > 0 || w.config.StaleFor > time.Hour {
 					if err != nil || !s.Stale || s.Problem == "" || len(s.Hosts) != len(good.Hosts) {
 						t.Errorf("stale %v, problem %q, %d hosts, %v", s.Stale, s.Problem, len(s.Hosts), err)
 					}
@@ -314,106 +321,36 @@ func ansibleWorld(t *testing.T, command bool) *world {
 	return w
 }
 
-// conductor is a Conductor of the tests: groups and their hosts, by name.
-type conductor struct {
-	*httptest.Server
-	asked atomic.Int64
-
-	mu      sync.Mutex
-	groups  map[string][][2]string // data centre, host
-	tags    map[string]string
-	nothing func(http.ResponseWriter, *http.Request) // when set, answers instead
-}
-
-func newConductor(t *testing.T) *conductor {
-	c := &conductor{tags: map[string]string{"web1.example.com": "canary"}}
-	c.Server = httptest.NewServer(c)
-	t.Cleanup(c.Server.Close)
-	t.Cleanup(http.DefaultClient.CloseIdleConnections)
-	return c
-}
-
-func (c *conductor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c.asked.Add(1)
-	w.Header().Set("Connection", "close")
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.nothing != nil {
-		c.nothing(w, r)
-		return
-	}
-	json := r.FormValue("format") == "json"
-	verb, name, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/api/"), "/")
-	var lines []string
-	switch verb {
-	case "groups2hosts":
-		hosts, ok := c.groups[name]
-		if !ok {
-			fmt.Fprint(w, "No groups found")
-			return
-		}
-		for _, h := range hosts {
-			if json {
-				lines = append(lines, fmt.Sprintf(`{"fqdn":%q,"root_datacenter_name":%q}`, h[1], h[0]))
-			} else {
-				lines = append(lines, h[0]+"\t"+h[1])
-			}
-		}
-	case "get_host_tags":
-		if tag := c.tags[name]; tag != "" && json {
-			lines = append(lines, fmt.Sprintf("%q", tag))
-		} else if tag != "" {
-			lines = append(lines, tag)
-		}
-	default:
-		http.NotFound(w, r)
-		return
-	}
-	if json {
-		fmt.Fprintf(w, "[%s]", strings.Join(lines, ","))
-	} else {
-		fmt.Fprintln(w, strings.Join(lines, "\n"))
-	}
-}
-
-func (c *conductor) answer(f func(http.ResponseWriter, *http.Request)) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.nothing = f
-}
-
-func (c *conductor) set(more bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.nothing = nil
-	c.groups = map[string][][2]string{
-		"shop-nginx-testing":       {{"dc1", "web01.test.example.com"}, {"dc1", "web02.test.example.com"}},
-		"shop-nginx-production":    {{"dc2", "web2.example.com"}, {"dc1", "web1.example.com"}, {"dc2", "web3.example.com"}},
-		"money-billing-production": {{"dc1", "pay1.example.com"}},
-		"other-group":              {{"dc1", "other1.example.com"}, {"dc1", "web1.example.com"}},
+// shop is what Conductor knows.
+func shop(more bool) conductor.Data {
+	d := conductor.Data{
+		Groups: map[string][]conductor.Host{
+			"shop-nginx-testing":       {{DataCentre: "dc1", Name: "web01.test.example.com"}, {DataCentre: "dc1", Name: "web02.test.example.com"}},
+			"shop-nginx-production":    {{DataCentre: "dc2", Name: "web2.example.com"}, {DataCentre: "dc1", Name: "web1.example.com"}, {DataCentre: "dc2", Name: "web3.example.com"}},
+			"money-billing-production": {{DataCentre: "dc1", Name: "pay1.example.com"}},
+			"other-group":              {{DataCentre: "dc1", Name: "other1.example.com"}, {DataCentre: "dc1", Name: "web1.example.com"}},
+		},
+		Tags: map[string][]string{"web1.example.com": {"canary"}},
 	}
 	if more {
-		c.groups["shop-nginx-production"] = append(c.groups["shop-nginx-production"], [2]string{"dc1", "web4.example.com"})
+		d.Groups["shop-nginx-production"] = append(d.Groups["shop-nginx-production"], conductor.Host{DataCentre: "dc1", Name: "web4.example.com"})
 	}
+	return d
 }
 
 func conductorWorld(t *testing.T, format string) *world {
 	described := filepath.Join(t.TempDir(), "services.yaml")
 	write(t, described, services)
-	c, server := newClock(), newConductor(t)
+	c, server := newClock(), conductor.New(t)
 	return &world{
 		config: inventory.Config{
 			Kind: "conductor", URL: server.URL + "/api", Format: format, ServicesFile: described, Tags: true,
 			GroupNames: []string{"#project#-#service#-#environment#"}, Environments: []string{"testing", "prestable", "production"}, Now: c.now,
 		},
 		clock: c,
-		set:   func(_ *testing.T, more bool) { server.set(more) },
-		ruin: func(*testing.T) {
-			server.answer(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>Please sign in</html>") })
-		},
-		down: func(*testing.T) {
-			server.answer(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusBadGateway) })
-		},
+		set:   func(_ *testing.T, more bool) { server.Set(shop(more)) },
+		ruin:  func(*testing.T) { server.Answer(signInPage) },
+		down:  func(*testing.T) { server.Answer(badGateway) },
 	}
 }
 

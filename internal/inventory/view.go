@@ -58,10 +58,10 @@ func (v *view) at(t time.Time) *view {
 }
 
 // stale is the same view, marked for what it is.
-func (v *view) stale(why error) *view {
+func (v *view) stale(why error, age time.Duration) *view {
 	s := v.Snapshot
 	s.Stale = true
-	s.Problem = fmt.Sprintf("%v; this is its answer of %s", why, s.FetchedAt.UTC().Format(time.RFC3339))
+	s.Problem = fmt.Sprintf("%v; this is its answer of %s, %s old", why, s.FetchedAt.UTC().Format(time.RFC3339), age.Round(time.Second))
 	return &view{s, v.index}
 }
 

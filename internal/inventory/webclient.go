@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -19,8 +20,10 @@ import (
 )
 
 const (
-	largestAnswer = 16 << 20 // bytes, of one request
-	largestToken  = 4 << 10  // bytes
+	largestAnswer  = 16 << 20 // bytes, of one request for a part
+	largestWhole   = 64 << 20 // bytes, of one request for everything
+	largestToken   = 4 << 10  // bytes
+	requestsAtOnce = 8
 )
 
 // webClient gets pages below one address. It follows redirects within that
@@ -29,51 +32,92 @@ type webClient struct {
 	base      *url.URL
 	http      *http.Client
 	tokenFile string
-	scheme    string
+	header    string // that the token goes into
+	scheme    string // that goes before it; "" = none
+	most      int    // bytes of an answer
+	lost      string // what to do when the address is not there
 }
 
-func newWebClient(c Config) (*webClient, error) {
-	base, err := checkURL(c.URL, c.TokenFile != "")
+// web says what is special of a source's requests.
+type web struct {
+	query  bool   // the address may have a query
+	header string // for the token alone; "" = Authorization, with a scheme
+	most   int    // bytes of an answer
+	lost   string // what to do when the address is not there
+}
+
+func newWebClient(c Config, w web) (*webClient, error) {
+	base, err := checkURL(c.URL, c.TokenFile != "", w.query)
 	if err != nil {
 		return nil, err
 	}
-	if c.TokenScheme != "" && c.TokenFile == "" {
-		return nil, bad("token_scheme", "is given without token_file")
+	for _, x := range [][2]string{{"token_scheme", c.TokenScheme}, {"token_header", c.TokenHeader}} {
+		if x[1] != "" && c.TokenFile == "" {
+			return nil, bad(x[0], "is given without token_file")
+		}
+		if strings.ContainsFunc(x[1], func(r rune) bool { return r <= ' ' || r > '~' || r == ':' }) {
+			return nil, bad(x[0], "%s is not one word", restart.Quote(x[1]))
+		}
 	}
-	if strings.ContainsFunc(c.TokenScheme, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return nil, bad("token_scheme", "%s is not one word", restart.Quote(c.TokenScheme))
+	if c.TokenScheme != "" && c.TokenHeader != "" {
+		return nil, bad("token_header", "and token_scheme are both given").WithHint("use one of them")
 	}
 	networks, err := outgoing.ParseNetworks(c.AllowNetworks)
 	if err != nil {
 		return nil, bad("allow_networks", "%v", err)
 	}
-	timeout, scheme := 10*time.Second, "Bearer"
+	timeout := 10 * time.Second
 	if c.Timeout > 0 {
 		timeout = c.Timeout
 	}
-	if c.TokenScheme != "" {
-		scheme = c.TokenScheme
-	}
 	client, err := outgoing.New(outgoing.Config{
-		URL: base, CAFile: c.CAFile, Timeout: timeout, Redirects: 3, Networks: networks, AtOnce: conductorAtOnce,
+		URL: base, CAFile: c.CAFile, Timeout: timeout, Redirects: 3, Networks: networks, AtOnce: requestsAtOnce,
 	})
 	if err != nil {
 		return nil, bad("ca_file", "%v", err)
 	}
-	return &webClient{base: base, tokenFile: c.TokenFile, scheme: scheme, http: client}, nil
+	out := &webClient{base: base, tokenFile: c.TokenFile, http: client, header: w.header, most: w.most, lost: w.lost}
+	if c.TokenHeader != "" {
+		out.header = c.TokenHeader
+	}
+	if out.header == "" {
+		out.header, out.scheme = "Authorization", cmp.Or(c.TokenScheme, "Bearer")+" "
+	}
+	return out, nil
 }
 
-// address is BASE/verb/name?query.
-func (c *webClient) address(verb, name string, query url.Values) string {
-	u := c.base.JoinPath(verb, url.PathEscape(name))
-	u.RawQuery = query.Encode()
-	return u.String()
+// address is BASE/PART/PART…?query, each part as one segment of the path.
+func (c *webClient) address(query url.Values, parts ...string) string {
+	u := c.base
+	for _, p := range parts {
+		u = u.JoinPath(url.PathEscape(p))
+	}
+	with := *u
+	with.RawQuery = query.Encode()
+	return with.String()
+}
+
+// withoutQuery is an address as people may see it: its query may hold a secret.
+func withoutQuery(address string) string {
+	bare, _, _ := strings.Cut(address, "?")
+	return bare
+}
+
+// getWhole asks for everything there is: any other status than 200 is an error.
+func (c *webClient) getWhole(ctx context.Context, address string) ([]byte, error) {
+	status, body, err := c.get(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	if status != http.StatusOK {
+		return nil, c.refused(status, withoutQuery(address))
+	}
+	return body, nil
 }
 
 // get asks once. The status is 200 or a 4xx or 5xx; every failure to get an
 // answer is a *restart.Error with CodeUnavailable.
-func (c *webClient) get(ctx context.Context, verb, name string, query url.Values) (status int, body []byte, err error) {
-	address := c.address(verb, name, query)
+func (c *webClient) get(ctx context.Context, address string) (status int, body []byte, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return 0, nil, fmt.Errorf("make request %s: %w", address, err)
@@ -87,19 +131,19 @@ func (c *webClient) get(ctx context.Context, verb, name string, query url.Values
 		if err != nil {
 			return 0, nil, err
 		}
-		request.Header.Set("Authorization", c.scheme+" "+token)
+		request.Header.Set(c.header, c.scheme+token)
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
 		return 0, nil, c.silent(err)
 	}
 	defer response.Body.Close()
-	body, err = io.ReadAll(io.LimitReader(response.Body, largestAnswer+1))
+	body, err = io.ReadAll(io.LimitReader(response.Body, int64(c.most)+1))
 	if err != nil {
 		return 0, nil, c.silent(err)
 	}
-	if len(body) > largestAnswer {
-		return 0, nil, restart.Errorf(restart.CodeUnavailable, "the answer to %s is over %d MiB", address, largestAnswer>>20)
+	if len(body) > c.most {
+		return 0, nil, restart.Errorf(restart.CodeUnavailable, "the answer to %s is over %d MiB", withoutQuery(address), c.most>>20)
 	}
 	return response.StatusCode, body, nil
 }
@@ -137,7 +181,7 @@ func (c *webClient) refused(status int, asked string) *restart.Error {
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return e.WithHint("check inventory.token_file and inventory.token_scheme")
 	case http.StatusNotFound:
-		return e.WithHint("inventory.url must be what comes before groups2hosts")
+		return e.WithHint("%s", c.lost)
 	}
 	return e.WithHint("the inventory has a fault of its own; the server asks again by itself")
 }

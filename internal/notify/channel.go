@@ -2,6 +2,9 @@ package notify
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"slices"
 	"strings"
 
@@ -18,57 +21,82 @@ type Channel interface {
 	// String is the receiver for people and logs, without secrets.
 	String() string
 	// Deliver hands one message over; nil means that the receiver has taken it.
+	// An error that is a *Later says when to try again.
 	Deliver(ctx context.Context, d store.Delivery) error
 }
 
-// Settings are who is told of what: the section notify of server.yaml.
-type Settings struct {
-	Webhooks []Webhook `yaml:"webhooks"` //
+// Keeper is a Channel that has one message, or one thread, for all that it is
+// told of a run.
+type Keeper interface {
+	Channel
+	// Keep is Deliver. d.Post is what it has given for the run before, "" = nothing
+	// yet; earlier is what the receiver was told of the run before, in order. post
+	// is what the next one gets.
+	Keep(ctx context.Context, d store.Delivery, earlier []json.RawMessage) (post string, err error)
 }
 
 // Events lists the events that receivers can ask for.
 func Events() []string {
-	return []string{wire.EventBreakGlass, wire.EventApprovalRequested, wire.EventApprovalDecided, wire.EventScenarioExpires}
+	return []string{
+		wire.EventRunStarted, wire.EventRunPaused, wire.EventRunResumed, wire.EventRunFinished, wire.EventRunFailed,
+		wire.EventApprovalRequested, wire.EventApprovalDecided, wire.EventBreakGlass, wire.EventScenarioExpires, wire.EventRecurrence, wire.EventDigest,
+		wire.EventRunScheduled, wire.EventScheduleMissed, wire.EventScheduleCancelled,
+	}
 }
 
-// opened is a receiver with the events that it is told of.
+// opened is a receiver with what it is told of.
 type opened struct {
 	Channel
-	events []string
+	choice Choice
+	owners bool                         // it writes to the owners of what it tells of, so that each has a digest of his own
+	wants  func(wire.Notification) bool // instead of choice
 }
 
 // kinds is the table of the kinds of receivers: each gives those that the
 // settings name, or what is wrong with them. Nothing is connected to.
 var kinds = []func(Settings) ([]opened, error){
-	openWebhooks,
+	openWebhooks, openMail, openSlack, openMattermost, openTelegram, openTrackers, openGrafanas, openJugglers,
 }
 
 // Receivers are all that the settings name.
-type Receivers struct{ all []opened }
-
-// Open gives the receivers of the settings. Errors are *restart.Error with
-// CodeInvalid, and begin with the key.
-func (s Settings) Open() (Receivers, error) {
-	var r Receivers
-	for _, open := range kinds {
-		found, err := open(s)
-		if err != nil {
-			return Receivers{}, err
-		}
-		r.all = append(r.all, found...)
-	}
-	return r, nil
+type Receivers struct {
+	all    []opened
+	digest digestTime
 }
 
-// For names the receivers of an event.
-func (r Receivers) For(event string) []string {
+// label is what people call the receiver.
+func (o opened) label() string {
+	if o.choice.Label != "" {
+		return o.choice.Label
+	}
+	return o.Name()
+}
+
+// concerns tells whether the receiver is to be told.
+func (o opened) concerns(n wire.Notification) bool {
+	if o.wants != nil {
+		return o.wants(n)
+	}
+	return o.choice.Wants(n)
+}
+
+// For names the receivers of a notification. Digests are made for each: see
+// Digester.
+func (r Receivers) For(n wire.Notification) []string {
 	var out []string
 	for _, c := range r.all {
-		if slices.Contains(c.events, event) {
+		if n.Event != wire.EventDigest && c.concerns(n) {
 			out = append(out, c.Name())
 		}
 	}
 	return out
+}
+
+// named makes a Name of what a receiver is known by, which may itself be a
+// secret.
+func named(kind string, address ...string) string {
+	sum := sha256.Sum256([]byte(strings.Join(address, "\n")))
+	return kind + ":" + hex.EncodeToString(sum[:8])
 }
 
 // checkEvents accepts a list of known events, not empty.

@@ -2,6 +2,8 @@ package notify
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -15,6 +17,7 @@ import (
 // Outbox is the part of the store that keeps messages until they are taken.
 type Outbox interface {
 	DueMessages(ctx context.Context, channels []string, hold time.Duration, limit int) ([]store.Delivery, error)
+	Told(ctx context.Context, d store.Delivery) (post string, earlier []json.RawMessage, err error)
 	LeftMessages(ctx context.Context, channels []string, age time.Duration, limit int) ([]store.Delivery, error)
 	MessageDelivered(ctx context.Context, d store.Delivery) error
 	MessageFailed(ctx context.Context, d store.Delivery, why string, again time.Duration, records ...audit.Record) error
@@ -36,8 +39,9 @@ type Config struct {
 const (
 	// hold is how long a message that a server has taken is nobody else's: longer
 	// than any delivery lasts.
-	hold     = 20 * time.Second
+	hold     = 30 * time.Second
 	longest  = 5 * time.Minute
+	latest   = time.Hour // that a receiver may put off the next try itself
 	atOnce   = 20
 	sweeps   = time.Hour // between two looks for messages whose receivers are gone
 	mostSaid = 300       // bytes of why a delivery has failed
@@ -87,7 +91,7 @@ func (s *Sender) Wake() {
 func (s *Sender) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	for _, c := range s.cfg.Receivers.all {
-		wg.Go(func() { s.serve(ctx, c) })
+		wg.Go(func() { s.serve(ctx, c.Channel) })
 	}
 	wg.Go(func() { s.sweep(ctx) })
 	wg.Wait()
@@ -99,14 +103,17 @@ func (s *Sender) serve(ctx context.Context, c Channel) {
 		if err != nil && ctx.Err() == nil {
 			s.cfg.Logger.WarnContext(ctx, "look for messages", "receiver", c.String(), "error", err)
 		}
-		began := s.cfg.Now()
+		began, again := s.cfg.Now(), len(due) == atOnce
 		for _, d := range due {
-			if s.cfg.Now().Sub(began) > hold/3 {
+			if s.cfg.Now().Sub(began) > hold/6 {
+				again = true
 				break // the rest may be anybody's soon: it is taken anew
 			}
-			s.deliver(ctx, c, d) // also when ctx has ended: it is given back then
+			if s.deliver(ctx, c, d) { // also when ctx has ended: it is given back then
+				again = again || d.Subject != "" // the next of its run may have waited for it
+			}
 		}
-		if len(due) == atOnce {
+		if again {
 			continue
 		}
 		timer := time.NewTimer(s.cfg.Poll)
@@ -166,9 +173,9 @@ func (s *Sender) givenUp(d store.Delivery, receiver, why string) audit.Record {
 
 // deliver hands one message over and notes how that ended. What can't be noted
 // is sent again after the hold, under the same id.
-func (s *Sender) deliver(ctx context.Context, c Channel, d store.Delivery) {
+func (s *Sender) deliver(ctx context.Context, c Channel, d store.Delivery) (taken bool) {
 	log := s.cfg.Logger.With("message", d.ID, "event", d.Event, "receiver", c.String(), "attempt", d.Attempts)
-	failed := c.Deliver(ctx, d)
+	failed := s.hand(ctx, c, &d)
 	noting := context.WithoutCancel(ctx)
 	var err error
 	switch {
@@ -183,12 +190,32 @@ func (s *Sender) deliver(ctx context.Context, c Channel, d store.Delivery) {
 		err = s.cfg.Outbox.MessageFailed(noting, d, why, -1, s.givenUp(d, c.String(), why))
 	default:
 		why, again := said(failed), s.pause(d.Attempts)
+		if later, ok := errors.AsType[*Later](failed); ok {
+			again = max(again, min(later.After, latest))
+		}
 		log.WarnContext(ctx, "message not delivered; trying again", "error", why, "after", again.Round(time.Millisecond))
 		err = s.cfg.Outbox.MessageFailed(noting, d, why, again)
 	}
 	if err != nil {
 		log.WarnContext(noting, "note what became of a message", "error", err)
 	}
+	return failed == nil && err == nil
+}
+
+// hand gives a message to its receiver; to one that keeps a message a run, with
+// what it was told of the run before. d.Post is what it calls that then.
+func (s *Sender) hand(ctx context.Context, c Channel, d *store.Delivery) error {
+	keeper, keeps := c.(Keeper)
+	if !keeps || d.Subject == "" {
+		return c.Deliver(ctx, *d)
+	}
+	post, earlier, err := s.cfg.Outbox.Told(ctx, *d)
+	if err != nil {
+		return err
+	}
+	d.Post = post
+	d.Post, err = keeper.Keep(ctx, *d, earlier)
+	return err
 }
 
 // pause is how long to wait after so many tries: twice as long each time, and

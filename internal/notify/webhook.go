@@ -3,9 +3,6 @@ package notify
 import (
 	"bytes"
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -20,24 +17,17 @@ import (
 	"github.com/restartilka/restartilka/internal/secret"
 	"github.com/restartilka/restartilka/internal/store"
 	"github.com/restartilka/restartilka/internal/version"
+	"github.com/restartilka/restartilka/internal/wire"
 )
 
 // Webhook is a receiver that takes a message as an HTTP POST of JSON.
 type Webhook struct {
+	Choice        `yaml:",inline"`
 	URL           string   `yaml:"url"`            // https, or http to a loopback address
 	SecretFile    string   `yaml:"secret_file"`    // file with the secret that signs, 16 bytes at least; read for each message
 	CAFile        string   `yaml:"ca_file"`        // PEM certificates to believe; "" = the system's
 	AllowNetworks []string `yaml:"allow_networks"` // that are called although they are refused otherwise: see internal/outgoing
-	Events        []string `yaml:"events"`         // what it is told of: break-glass
 }
-
-// The headers of a webhook's request.
-const (
-	HeaderID        = "Restartilka-Id"        // of the message: the same for each try
-	HeaderEvent     = "Restartilka-Event"     //
-	HeaderTimestamp = "Restartilka-Timestamp" // when this try was signed, in seconds since 1970
-	HeaderSignature = "Restartilka-Signature" // "sha256=" and Sign's hex
-)
 
 const (
 	deliverTimeout = 10 * time.Second
@@ -45,15 +35,6 @@ const (
 	maxSecret      = 4 << 10 // bytes
 	mostRead       = 4 << 10 // bytes of an answer
 )
-
-// Sign gives the hex of HMAC-SHA256 over the timestamp, a dot and the body:
-// whoever knows the secret can tell that both are the server's.
-func Sign(secret []byte, timestamp string, body []byte) string {
-	mac := hmac.New(sha256.New, secret)
-	mac.Write([]byte(timestamp + "."))
-	mac.Write(body)
-	return hex.EncodeToString(mac.Sum(nil))
-}
 
 type webhook struct {
 	cfg  Webhook
@@ -64,18 +45,13 @@ type webhook struct {
 
 func openWebhooks(s Settings) ([]opened, error) {
 	var out []opened
-	seen := map[string]bool{}
 	for i, c := range s.Webhooks {
 		key := fmt.Sprintf("notify.webhooks, number %d", i+1)
 		hook, err := openWebhook(key, c)
 		if err != nil {
 			return nil, err
 		}
-		if seen[hook.Name()] {
-			return nil, restart.Errorf(restart.CodeInvalid, "%s: %s is there twice", key, hook).WithHint("name all its events in one place")
-		}
-		seen[hook.Name()] = true
-		out = append(out, opened{hook, c.Events})
+		out = append(out, opened{Channel: hook, choice: c.Choice})
 	}
 	return out, nil
 }
@@ -85,7 +61,7 @@ func openWebhook(key string, c Webhook) (*webhook, error) {
 	if err != nil {
 		return nil, restart.Errorf(restart.CodeInvalid, "%s.url is not usable: %v", key, err).WithHint("such as https://chat.example.com/hooks/restartilka")
 	}
-	if err := checkEvents(key, c.Events); err != nil {
+	if err := c.check(key); err != nil {
 		return nil, err
 	}
 	if _, err := readSecret(key+".secret_file", c.SecretFile); err != nil {
@@ -123,8 +99,7 @@ func readSecret(key, path string) ([]byte, error) {
 
 // Name is made of the address, which may itself be a secret.
 func (w *webhook) Name() string {
-	sum := sha256.Sum256([]byte(w.url.String()))
-	return "webhook:" + hex.EncodeToString(sum[:8])
+	return named("webhook", w.url.String())
 }
 
 func (w *webhook) String() string { return w.url.Scheme + "://" + w.url.Host }
@@ -145,10 +120,10 @@ func (w *webhook) Deliver(ctx context.Context, d store.Delivery) error {
 	h := req.Header
 	h.Set("Content-Type", "application/json")
 	h.Set("User-Agent", "restartilka/"+version.Current().Version)
-	h.Set(HeaderID, d.ID)
-	h.Set(HeaderEvent, d.Event)
-	h.Set(HeaderTimestamp, timestamp)
-	h.Set(HeaderSignature, "sha256="+Sign(secret, timestamp, d.Body))
+	h.Set(wire.HeaderID, d.ID)
+	h.Set(wire.HeaderEvent, d.Event)
+	h.Set(wire.HeaderTimestamp, timestamp)
+	h.Set(wire.HeaderSignature, "sha256="+wire.Sign(secret, timestamp, d.Body))
 	resp, err := w.http.Do(req)
 	if err != nil {
 		if u, ok := errors.AsType[*url.Error](err); ok {
@@ -158,6 +133,9 @@ func (w *webhook) Deliver(ctx context.Context, d store.Delivery) error {
 	}
 	defer resp.Body.Close()
 	io.Copy(io.Discard, io.LimitReader(resp.Body, mostRead)) //nolint:errcheck // what it says is not looked at
+	if resp.StatusCode == http.StatusTooManyRequests {
+		return &Later{After: waitFor(resp.Header), Why: "it answers 429: too many messages"}
+	}
 	if resp.StatusCode/100 != 2 {
 		return fmt.Errorf("it answers %d %s", resp.StatusCode, strings.TrimSpace(http.StatusText(resp.StatusCode)))
 	}

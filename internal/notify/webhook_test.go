@@ -1,12 +1,14 @@
 package notify_test
 
 import (
+	"encoding/json"
 	"encoding/pem"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -27,7 +29,7 @@ type hook struct {
 	dir    string
 
 	mu      sync.Mutex
-	got     []message
+	got     []post
 	refused int
 	answer  func(w http.ResponseWriter, r *http.Request) // instead of 204; nil = none
 }
@@ -54,7 +56,7 @@ func newHook(t *testing.T, secure bool) *hook {
 }
 
 func (h *hook) settings() notify.Settings {
-	c := notify.Webhook{URL: h.server.URL + "/hooks/1?room=a%20b", SecretFile: filepath.Join(h.dir, "secret"), Events: []string{wire.EventBreakGlass}}
+	c := notify.Webhook{URL: h.server.URL + "/hooks/1?room=a%20b", SecretFile: filepath.Join(h.dir, "secret"), Choice: notify.Choice{Events: []string{wire.EventBreakGlass}}}
 	if h.server.TLS != nil {
 		c.CAFile = filepath.Join(h.dir, "ca.pem")
 	}
@@ -67,26 +69,47 @@ func (h *hook) refuse(times int) {
 	h.refused = times
 }
 
-func (h *hook) seen() []message {
+// post is a request as it came.
+type post struct {
+	id, event, body string
+	taken           bool
+}
+
+func (h *hook) seen() []post {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return append([]message{}, h.got...)
+	return slices.Clone(h.got)
+}
+
+func (h *hook) tries() int { return len(h.seen()) }
+
+func (h *hook) taken() (out []string) {
+	for _, p := range h.seen() {
+		var n wire.Notification
+		if err := json.Unmarshal([]byte(p.body), &n); err != nil || n.ID != p.id || n.Event != p.event {
+			h.t.Errorf("%+v: %v", p, err)
+		}
+		if p.taken {
+			out = append(out, n.Reason)
+		}
+	}
+	return out
 }
 
 func (h *hook) serve(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
-	timestamp := r.Header.Get(notify.HeaderTimestamp)
+	timestamp := r.Header.Get(wire.HeaderTimestamp)
 	at, convErr := strconv.ParseInt(timestamp, 10, 64)
 	switch {
 	case err != nil, convErr != nil, time.Since(time.Unix(at, 0)).Abs() > time.Minute:
 		h.t.Errorf("body %v, timestamp %q %v", err, timestamp, convErr)
 	case r.Method != http.MethodPost || r.URL.RequestURI() != "/hooks/1?room=a%20b" || r.Header.Get("Content-Type") != "application/json":
 		h.t.Errorf("%s %s, %v", r.Method, r.URL, r.Header)
-	case r.Header.Get(notify.HeaderSignature) != "sha256="+notify.Sign([]byte(secret), timestamp, body):
-		h.t.Errorf("the signature %q does not fit", r.Header.Get(notify.HeaderSignature))
+	case r.Header.Get(wire.HeaderSignature) != "sha256="+wire.Sign([]byte(secret), timestamp, body):
+		h.t.Errorf("the signature %q does not fit", r.Header.Get(wire.HeaderSignature))
 	}
 	h.mu.Lock()
-	m := message{id: r.Header.Get(notify.HeaderID), event: r.Header.Get(notify.HeaderEvent), body: string(body), taken: h.refused == 0 && h.answer == nil}
+	m := post{id: r.Header.Get(wire.HeaderID), event: r.Header.Get(wire.HeaderEvent), body: string(body), taken: h.refused == 0 && h.answer == nil}
 	h.got = append(h.got, m)
 	h.refused = max(h.refused-1, 0)
 	answer := h.answer
@@ -104,15 +127,31 @@ func (h *hook) serve(w http.ResponseWriter, r *http.Request) {
 func TestWebhook(t *testing.T) {
 	for name, secure := range map[string]bool{"https": true, "http on loopback": false} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			Exercise(t, func(t *testing.T) receiver { return newHook(t, secure) })
 		})
+	}
+}
+
+// A message comes again under the same id, and with the same body.
+func TestATryIsLikeTheFirst(t *testing.T) {
+	b, h := newBench(t), newHook(t, false)
+	h.refuse(2)
+	to := b.open(h)
+	id := b.leave(time.Time{}, "x", to)
+	b.send(to, nil)
+	b.until("the message", func() bool { return len(h.taken()) == 1 })
+	for _, p := range h.seen() {
+		if p.id != id || p.body != h.seen()[0].body {
+			t.Errorf("a try is not like the first: %+v", p)
+		}
 	}
 }
 
 // The signature of a known message, by which a receiver in another language can
 // be checked: printf '1700000000.{}' | openssl dgst -sha256 -hmac SECRET.
 func TestSign(t *testing.T) {
-	if got := notify.Sign([]byte("it's a secret"), "1700000000", []byte("{}")); got != "8d54014553777d39dfdde7a2cb5a4a7c4a082d2158b43ea94219da11276354bb" {
+	if got := wire.Sign([]byte("it's a secret"), "1700000000", []byte("{}")); got != "8d54014553777d39dfdde7a2cb5a4a7c4a082d2158b43ea94219da11276354bb" {
 		t.Errorf("signature %s", got)
 	}
 }
@@ -151,7 +190,7 @@ func TestADeadReceiverDelaysNobody(t *testing.T) {
 	for range 3 {
 		b.leave(time.Time{}, "x", to)
 	}
-	b.until("the living one to have all", func() bool { return len(takenBy(alive)) == 3 })
+	b.until("the living one to have all", func() bool { return len(alive.taken()) == 3 })
 	stop()
 	if b.waiting() == 0 {
 		t.Error("the dead one has taken something")
@@ -166,7 +205,7 @@ func TestTheLogHasNoSecrets(t *testing.T) {
 	to := b.open(h)
 	b.leave(time.Time{}, "x", to)
 	b.send(to, nil)
-	b.until("the message", func() bool { return len(takenBy(h)) == 1 })
+	b.until("the message", func() bool { return len(h.taken()) == 1 })
 	h.server.Close()
 	b.leave(time.Time{}, "y", to)
 	b.until("a failure", func() bool { return strings.Contains(b.log.String(), "refused") })
@@ -189,8 +228,8 @@ func TestSettingsAreChecked(t *testing.T) {
 		}
 		return path
 	}
-	good := notify.Webhook{URL: "https://chat.example.com/x", SecretFile: file("good", secret, 0o600), Events: []string{"break-glass"}}
-	if r, err := (notify.Settings{Webhooks: []notify.Webhook{good}}).Open(); err != nil || len(r.For("break-glass")) != 1 || len(r.For("other")) != 0 {
+	good := notify.Webhook{URL: "https://chat.example.com/x", SecretFile: file("good", secret, 0o600), Choice: notify.Choice{Events: []string{"break-glass"}}}
+	if r, err := (notify.Settings{Webhooks: []notify.Webhook{good}}).Open(); err != nil || len(r.For(wire.Notification{Event: wire.EventBreakGlass})) != 1 || len(r.For(wire.Notification{Event: "other"})) != 0 {
 		t.Fatalf("%v, %v", r, err)
 	}
 	for name, c := range map[string]struct {

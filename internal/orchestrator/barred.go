@@ -13,7 +13,7 @@ import (
 // to them. Of each host act asks by itself, just before its driver starts.
 func (l *loop) barred(ctx context.Context, run restart.Run, c command) (restart.Cause, string) {
 	switch c.(type) {
-	case begin, wait, gather:
+	case take, begin, wait, gather:
 		return l.may(ctx, run)
 	}
 	return "", ""

@@ -18,6 +18,7 @@ type snapshot struct {
 	round       roundState        // of the evidence that hosts are asked for before the first is touched
 	intent      intentState       // of this start or resume, on its way to the log
 	backlog     string            // why it is late
+	locks       lockState         // of those that are shared with others
 	stopping    bool              // this server is going down
 }
 
@@ -32,6 +33,7 @@ type gate struct {
 type (
 	command interface{ isCommand() }
 
+	take      struct{}              // the locks that are shared with others, after our own
 	begin     struct{}              // queued → running, taking the service's lock
 	reconcile struct{ task string } // an active task that nobody has in hand: find out, never send
 	secure    struct{}              // wait until the intent is in the log
@@ -55,6 +57,7 @@ type (
 	leave struct{} // nothing more to do here: give the run back
 )
 
+func (take) isCommand()      {}
 func (begin) isCommand()     {}
 func (reconcile) isCommand() {}
 func (secure) isCommand()    {}
@@ -102,6 +105,9 @@ func decide(s snapshot, now time.Time) []command {
 	}
 	switch s.run.State {
 	case restart.RunQueued:
+		if s.locks == locksDue {
+			return append(out, take{})
+		}
 		return append(out, begin{})
 	case restart.RunRunning:
 		return append(out, advance(s, tasks, active, now)...)
@@ -189,6 +195,9 @@ func advance(s snapshot, tasks []restart.Task, active int, now time.Time) []comm
 		if c, waits := secured(s); waits {
 			return c
 		}
+	}
+	if s.locks == locksDue && inBatch(tasks, batch, restart.TaskPlanned) { // resumed, or taken over
+		return []command{take{}}
 	}
 	if s.round != roundNone && untouchedAll(tasks) {
 		if s.round == roundDue {

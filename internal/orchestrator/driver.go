@@ -32,6 +32,9 @@ func (d *driver) drive(ctx context.Context, resumed bool) error {
 	if resumed {
 		return d.find(ctx, d.now().Add(d.l.o.cfg.ContactTimeout))
 	}
+	if quiet, err := d.quieten(ctx); err != nil || !quiet {
+		return err
+	}
 	submission, expiry, err := d.intend(ctx)
 	if restart.CodeOf(err) == restart.CodeConflict {
 		return nil // the task has moved on, or the run is to stop: the loop looks again
@@ -217,10 +220,14 @@ func (d *driver) latestEnd() time.Time {
 	if at := d.task.StartedAt; at != nil && at.Before(started) { // else a clock was set back
 		started = *at
 	}
-	plan := d.run.Plan
+	return started.Add(d.longestWork() + d.l.o.cfg.ContactTimeout)
+}
+
+// longestWork is how long a task can work by its own limits.
+func (d *driver) longestWork() time.Duration {
 	const evidenceAndGrace = 30 * time.Second
-	work := 2*plan.Strategy.TaskTimeout.Std() + plan.Deadline.Std() // undrain has as long as drain and run
-	return started.Add(evidenceAndGrace + work + d.l.o.cfg.ContactTimeout)
+	plan := d.run.Plan
+	return evidenceAndGrace + 2*plan.Strategy.TaskTimeout.Std() + plan.Deadline.Std() // undrain has as long as drain and run
 }
 
 func (d *driver) ask(ctx context.Context, after int64, wait time.Duration) (protocol.TaskStatus, error) {

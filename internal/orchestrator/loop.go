@@ -26,6 +26,9 @@ type loop struct {
 	rests  map[int]time.Time
 	places map[string]int // of the run's tasks, by id
 	hosts  map[string]int // of the frozen plan, by name
+	holds  bool           // the service, while the run is still queued
+
+	gaveBack bool // what the run had of others
 
 	mu       sync.Mutex
 	forced   time.Time // when a force-abort was first seen; zero = never
@@ -37,7 +40,9 @@ type loop struct {
 	backlog  string             // why the intent is late
 	endWait  context.CancelFunc // of the wait for the log; nil = none was begun
 	waits    int                // how many there were, and pauses: what an older one says counts no more
+	locks    lockState          // of those that are shared with others
 	gone     bool
+	heldFor  string // why the next host must not be touched: see holdBack
 
 	wg *crew
 }
@@ -133,6 +138,7 @@ func (l *loop) merge(tasks, fresh []restart.Task) []restart.Task {
 func (l *loop) act(ctx context.Context, run *restart.Run, driven map[string]bool) (bool, error) {
 	if run.State != restart.RunRunning {
 		l.claim.Interrupted = false // only a run that was walking can have been interrupted
+		l.heldOver()
 	}
 	now := l.o.cfg.Clock.Now()
 	commands := decide(l.snapshot(*run, driven), now)
@@ -143,7 +149,12 @@ func (l *loop) act(ctx context.Context, run *restart.Run, driven map[string]bool
 			return true, l.apply(ctx, *run, pause{cause, why}, now)
 		}
 		switch c := c.(type) {
+		case take:
+			return true, l.take(ctx, *run, now)
 		case leave:
+			if run.State.Final() && !l.gaveBack { // the answer to its end was lost, perhaps
+				l.giveBackLocks(ctx, *run)
+			}
 			return false, nil
 		case wait:
 			until = c.until
@@ -214,7 +225,13 @@ func (l *loop) may(ctx context.Context, run restart.Run) (restart.Cause, string)
 			return cause, why
 		}
 	}
-	return l.late(run)
+	if why := l.heldBack(); why != "" {
+		return restart.CauseGate, why
+	}
+	if cause, why := l.late(run); cause != "" {
+		return cause, why
+	}
+	return l.lost(ctx, run)
 }
 
 // driven names the tasks that a driver has in hand.
@@ -228,7 +245,7 @@ func (l *loop) snapshot(run restart.Run, driven map[string]bool) snapshot {
 	intent, backlog := l.standing(run)
 	return snapshot{
 		run: run, driven: driven, interrupted: l.claim.Interrupted, autoResume: l.o.cfg.AutoResume,
-		gates: l.gates, rests: l.rests, round: l.round(run), intent: intent, backlog: backlog, stopping: l.isStopping(),
+		gates: l.gates, rests: l.rests, round: l.round(run), intent: intent, backlog: backlog, locks: l.shared(run), stopping: l.isStopping(),
 	}
 }
 
@@ -248,6 +265,9 @@ func (l *loop) apply(ctx context.Context, run restart.Run, c command, now time.T
 		}
 	case pause:
 		l.intentOver() // before anybody can have it go on by another
+		l.heldOver()
+		l.setLocks(locksDue)
+		change.Release = run.State == restart.RunQueued // it has begun nothing, and keeps nobody away
 		change.Run = &store.RunChange{
 			From: []restart.RunState{restart.RunRunning, restart.RunQueued}, To: restart.RunPaused,
 			Cause: c.cause, Explanation: c.why, Control: &none,
@@ -276,7 +296,11 @@ func (l *loop) apply(ctx context.Context, run restart.Run, c command, now time.T
 		return fmt.Errorf("orchestrator: no effect for command %T", c)
 	}
 	change.Records = []audit.Record{rec}
-	_, err := l.o.cfg.Runs.Apply(ctx, change)
+	err := l.tell(&change, run)
+	if err != nil {
+		return err
+	}
+	_, err = l.o.cfg.Runs.Apply(ctx, change)
 	if restart.CodeOf(err) == restart.CodeLocked && change.Hold {
 		return l.queueBehind(ctx, run, err, now)
 	}
@@ -285,6 +309,12 @@ func (l *loop) apply(ctx context.Context, run restart.Run, c command, now time.T
 	}
 	if c, ended := c.(end); ended {
 		l.tellEnd(run, c.state, len(change.Tasks), now)
+	}
+	if change.Release {
+		l.giveBackLocks(ctx, run)
+	}
+	if len(change.Messages) > 0 {
+		l.o.cfg.Announced()
 	}
 	l.o.cfg.Committed()
 	l.o.cfg.Changed(run.ID)
@@ -332,7 +362,9 @@ func (l *loop) drive(ctx context.Context, run restart.Run, t restart.Task, resum
 	l.wg.Go(func() {
 		err := d.drive(ctx, resumed)
 		switch {
-		case err == nil, ctx.Err() != nil:
+		case err == nil:
+			l.loud(ctx, d)
+		case ctx.Err() != nil:
 		case fenced(err):
 			d.log.Warn("another server has this run now", "epoch", l.claim.Epoch)
 			l.cancel()

@@ -72,12 +72,24 @@ type Config struct {
 	// commit of the database.
 	Trail Trail
 
+	// Tell gives the messages about a run as it stands after an event (one of
+	// wire.Event…); they are stored with the change, and Announced is called once
+	// it is committed. nil = nobody is told.
+	Tell      func(event string, at time.Time, run restart.Run) ([]store.Message, error)
+	Announced func()
+
 	// Observer is told of ends; nil = nobody is.
 	Observer Observer
+
+	// Quiet keeps monitoring from alerting of hosts in hand; nil = nobody does.
+	Quiet Quiet
 
 	// MayGoOn tells, just before a host is asked, why it may no longer be: the
 	// rights of the person have gone. nil = it always may.
 	MayGoOn func(ctx context.Context, run restart.Run) (restart.Cause, string)
+
+	// Locks are those that runs share with others than us; nil = there are none.
+	Locks Locks
 
 	Lease          time.Duration // 0 = 15 s
 	Poll           time.Duration // 0 = 1 s; how soon a wish left by another server is seen
@@ -114,6 +126,12 @@ func New(cfg Config) *Orchestrator {
 	}
 	if cfg.Committed == nil {
 		cfg.Committed = func() {}
+	}
+	if cfg.Tell == nil {
+		cfg.Tell = func(string, time.Time, restart.Run) ([]store.Message, error) { return nil, nil }
+	}
+	if cfg.Announced == nil {
+		cfg.Announced = func() {}
 	}
 	if cfg.Observer == nil {
 		cfg.Observer = nobody{}
@@ -162,7 +180,7 @@ func (o *Orchestrator) claim(ctx context.Context) {
 	}
 	for _, c := range claims {
 		lctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-		l := &loop{o: o, claim: c, stop: ctx.Done(), cancel: cancel, wake: make(chan struct{}, 1), gates: map[int]gate{}, rests: map[int]time.Time{}, drivers: map[string]bool{}, asked: roundDue, intent: intentDue, wg: newCrew(o.cfg.Clock, 0)}
+		l := &loop{o: o, claim: c, stop: ctx.Done(), cancel: cancel, wake: make(chan struct{}, 1), gates: map[int]gate{}, rests: map[int]time.Time{}, drivers: map[string]bool{}, asked: roundDue, intent: intentDue, locks: locksDue, wg: newCrew(o.cfg.Clock, 0)}
 		o.mu.Lock()
 		if old := o.loops[c.RunID]; old != nil {
 			old.cancel() // its lease was lost and won again: the epoch has moved on

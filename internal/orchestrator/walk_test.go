@@ -97,6 +97,17 @@ func newBench(t *testing.T) *bench {
 // run starts an orchestrator until the end of the test; change may be nil.
 func (b *bench) run(change func(*orchestrator.Config)) {
 	b.t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	ended := b.runUntil(ctx, change)
+	b.t.Cleanup(func() {
+		stop()
+		<-ended
+	})
+}
+
+// runUntil starts one until the end of ctx; ended is closed when it has left.
+func (b *bench) runUntil(ctx context.Context, change func(*orchestrator.Config)) (ended chan struct{}) {
+	b.t.Helper()
 	key, err := pki.GenerateEnvelopeKey()
 	b.must(err)
 	cfg := orchestrator.Config{
@@ -111,16 +122,12 @@ func (b *bench) run(change func(*orchestrator.Config)) {
 	if change != nil {
 		change(&cfg)
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan struct{})
+	ended = make(chan struct{})
 	go func() {
 		defer close(ended)
 		orchestrator.New(cfg).Run(ctx)
 	}()
-	b.t.Cleanup(func() {
-		stop()
-		<-ended
-	})
+	return ended
 }
 
 // queue stores a run of a service over hosts, one at a time.

@@ -299,7 +299,7 @@ type ProbeReport struct {
 var statuses = map[restart.Code]int{
 	restart.CodeInvalid: http.StatusUnprocessableEntity, restart.CodeReason: http.StatusUnprocessableEntity, restart.CodeParam: http.StatusUnprocessableEntity,
 	restart.CodeNotFound: http.StatusNotFound, restart.CodeUnauthorised: http.StatusUnauthorized, restart.CodeForbidden: http.StatusForbidden, restart.CodeSignInAgain: http.StatusForbidden, restart.CodeTooMany: http.StatusTooManyRequests,
-	restart.CodeConflict: http.StatusConflict, restart.CodePlanChanged: http.StatusConflict, restart.CodeLocked: http.StatusConflict, restart.CodeFrozen: http.StatusConflict,
+	restart.CodeConflict: http.StatusConflict, restart.CodePlanChanged: http.StatusConflict, restart.CodeLocked: http.StatusConflict, restart.CodeFrozen: http.StatusConflict, restart.CodeTicket: http.StatusConflict,
 	restart.CodeBusy: http.StatusConflict, restart.CodeStaleEpoch: http.StatusConflict, restart.CodeNotReviewed: http.StatusForbidden,
 	restart.CodeUnavailable: http.StatusServiceUnavailable, restart.CodeStopping: http.StatusServiceUnavailable, restart.CodeAuditBacklog: http.StatusServiceUnavailable,
 	restart.CodeTooLarge: http.StatusRequestEntityTooLarge, restart.CodeClockSkew: http.StatusForbidden, restart.CodeReplay: http.StatusForbidden,

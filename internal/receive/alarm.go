@@ -1,7 +1,6 @@
 package receive
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -10,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -64,27 +64,38 @@ func (a *alarms) standing() []Alarm {
 	return append(a.read(), a.unwritten...)
 }
 
-// read gives what the file has; a line that a crash has torn is passed over.
+// read gives what the file has; a line that a crash has torn is passed over. A
+// file that is there and tells nothing is an alarm too: somebody has been at it,
+// or the disk has.
 func (a *alarms) read() []Alarm {
 	b, err := os.ReadFile(a.path)
 	a.known = map[string]bool{}
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	var all []Alarm
-	for lines := bufio.NewScanner(bytes.NewReader(b)); lines.Scan(); {
+	for line := range bytes.Lines(b) {
 		var one Alarm
-		if json.Unmarshal(lines.Bytes(), &one) == nil {
+		if json.Unmarshal(line, &one) == nil {
 			all, a.known[one.key()] = append(all, one), true
 		}
 	}
+	if len(all) == 0 && (err != nil || len(bytes.TrimSpace(b)) > 0) {
+		all = append(all, Alarm{Kind: AlarmDamaged, Text: "the file of alarms is there and can't be read: " + a.path})
+	}
 	return all
 }
+
+// mostSaid is how many bytes of what is wrong an alarm tells.
+const mostSaid = 500
 
 // raise notes an alarm durably, unless it stands already; news tells which.
 func (a *alarms) raise(one Alarm) (news bool, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if len(one.Text) > mostSaid { // it may quote what the source has sent
+		one.Text = strings.ToValidUTF8(one.Text[:mostSaid], "") + "…"
+	}
 	standing := len(a.read())
 	for _, u := range a.unwritten {
 		a.known[u.key()] = true
@@ -116,8 +127,8 @@ func (a *alarms) append(one Alarm) error {
 }
 
 // keepApart stores what was refused under a name of its own, and gives it. Once
-// so many are there it stores none, so that nobody can fill the disk by it.
-func keepApart(dir, name string, content []byte) (stored string, err error) {
+// most are there it stores none, so that nobody can fill the disk by it.
+func keepApart(dir, name string, content []byte, most int) (stored string, err error) {
 	folder := filepath.Join(dir, refusedFolder)
 	path := filepath.Join(folder, name)
 	if _, err := os.Stat(path); err == nil {
@@ -130,7 +141,7 @@ func keepApart(dir, name string, content []byte) (stored string, err error) {
 	if err != nil {
 		return "", err
 	}
-	if len(entries) >= maxRefused {
+	if len(entries) >= most {
 		return "", nil
 	}
 	file, err := os.CreateTemp(folder, ".new-*")
@@ -151,4 +162,5 @@ func keepApart(dir, name string, content []byte) (stored string, err error) {
 const (
 	refusedFolder = "refused"
 	maxRefused    = 64 // files of it, of a batch at most each
+	maxDamaged    = 80 // with those that a start has cut off: no sender can take their room
 )

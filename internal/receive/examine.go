@@ -56,6 +56,9 @@ func (s *source) examine(body []byte) (batch, error) {
 		if !whole {
 			return b, &refusal{kind: AlarmMalformed, text: "its last line has no end", rest: rest}
 		}
+		if len(line) >= maxLine { // the store could not read it back
+			return b, &refusal{kind: AlarmMalformed, text: fmt.Sprintf("the line has %d bytes, and a record has fewer than %d", len(line), maxLine), rest: rest}
+		}
 		r, err := audit.ReadLine(line)
 		if err != nil && !errors.Is(err, audit.ErrChanged) {
 			return b, &refusal{kind: AlarmMalformed, text: "it is not a record as it is written: " + restart.Escape(err.Error()), rest: rest}
@@ -94,13 +97,19 @@ func digestOf(text string) (d digest) {
 	return d
 }
 
+// The places that the name of a file has room for.
+const (
+	mostEpoch = 999_999
+	mostSeq   = 999_999_999_999
+)
+
 // judge tells whether a record is stored already, or is the next of the chain.
 func (s *source) judge(b *batch, line audit.Line, intact bool) (known bool, err error) {
 	head, r := b.head, line.Head
 	switch {
 	case r.Source != s.name:
 		return false, &refusal{kind: AlarmForeign, text: "it is a record of " + restart.Quote(r.Source)}
-	case r.Epoch < 1 || r.Seq < 1:
+	case r.Epoch < 1 || r.Seq < 1 || r.Epoch > mostEpoch || r.Seq > mostSeq:
 		return false, &refusal{kind: AlarmMalformed, text: "it has no place in the trail"}
 	case !intact:
 		return false, &refusal{kind: AlarmChanged, text: "its hash is not that of its contents"}

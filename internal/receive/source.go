@@ -125,7 +125,7 @@ func (s *source) cut(g *segment, file *os.File, whole int64) error {
 		s.log.Warn("the last line of the trail was torn, and is cut off: it was not answered for", "file", g.path, "bytes", len(rest))
 		return file.Truncate(whole)
 	}
-	stored, err := keepApart(s.dir, fmt.Sprintf("%s-%06d-%012d-%d.jsonl", AlarmDamaged, g.epoch, g.first, whole), rest)
+	stored, err := keepApart(s.dir, fmt.Sprintf("%s-%06d-%012d-%d.jsonl", AlarmDamaged, g.epoch, g.first, whole), rest, maxDamaged)
 	if err == nil && stored == "" {
 		err = errors.New("its end is damaged, and there is too much put apart already")
 	}
@@ -319,7 +319,7 @@ func (s *source) missing(behind *audit.Behind) {
 
 // refuse keeps what came apart and raises the alarm.
 func (s *source) refuse(r *refusal) error {
-	stored, err := keepApart(s.dir, r.name(), r.rest)
+	stored, err := keepApart(s.dir, r.name(), r.rest, maxRefused)
 	if err != nil {
 		s.log.Error("what was refused can't be kept", "error", err)
 	}

@@ -2,8 +2,10 @@ package receive_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -138,6 +140,12 @@ func TestABreakRaisesTheAlarm(t *testing.T) {
 	unlinked = relinked(unlinked, func(*audit.Record) {})
 	foreign := chain(audit.Head{Source: "server-2"}, 1)[0]
 	fork := relinked(records[6], func(r *audit.Record) { r.Epoch, r.PrevHash = 2, other.Hash })
+	begin, _, _ := bytes.Cut(records[6].Canonical(), []byte(`,"hash":"`))
+	begin = bytes.Replace(begin, []byte("очередь"), bytes.Repeat([]byte("x"), 16<<10), 1)
+	sum := sha256.Sum256(append(slices.Clone(begin), '}'))
+	long := fmt.Appendf(nil, "%s,\"hash\":\"%x\"}\n", begin, sum) // such as no server writes, and whole all the same
+	far := chain(audit.Head{Source: source, Epoch: 1_000_000}, 1)[0]
+	further := chain(audit.Head{Source: source, Epoch: 2, Seq: 999_999_999_999, Hash: other.Hash}, 1)[0]
 	placeless := audit.Record{Actor: "anna", Source: source}
 	second := relinked(records[0], func(r *audit.Record) { r.Epoch, r.PrevHash = 2, records[9].Hash })
 	for name, c := range map[string]struct {
@@ -156,6 +164,9 @@ func TestABreakRaisesTheAlarm(t *testing.T) {
 		"another order of members":           {receive.AlarmMalformed, 0, slices.Concat(lines(records[5]), []byte(`{"epoch":1,"source":"server-1","seq":7}`+"\n")), 6},
 		"a member that is not known":         {receive.AlarmMalformed, 0, slices.Concat(lines(records[5]), bytes.Replace(lines(records[6]), []byte(`,"hash"`), []byte(`,"new":"x","hash"`), 1)), 6},
 		"no JSON":                            {receive.AlarmMalformed, 0, []byte("\x1b[2Jhello\n"), 5},
+		"a line too long to be read back":    {receive.AlarmMalformed, 0, slices.Concat(lines(records[5]), long), 6},
+		"an epoch no file can be named by":   {receive.AlarmMalformed, 1, lines(records[5], far), 6},
+		"a number no file can be named by":   {receive.AlarmMalformed, 1_000_000_000_000, lines(records[5], further), 6},
 		"an empty line":                      {receive.AlarmMalformed, 0, []byte("\n"), 5},
 		"a line without its end":             {receive.AlarmMalformed, 0, bytes.TrimSuffix(lines(records[5], records[6]), []byte("\n")), 6},
 	} {
@@ -214,6 +225,67 @@ func TestWhatIsKeptApartIsBounded(t *testing.T) {
 	}
 	if alarms := alarmsOf(t, folder); len(alarms) < 64 || len(alarms) > 66 {
 		t.Errorf("%d alarms", len(alarms))
+	}
+}
+
+// A folder full of what senders were refused keeps no receiver from starting
+// over a file whose end is damaged.
+func TestDamageIsPutApartBesideWhatWasRefused(t *testing.T) {
+	t.Parallel()
+	folder := filepath.Join(t.TempDir(), "trails")
+	s := open(t, folder)
+	records := first(20)
+	take(t, s, records...)
+	for i := range 70 {
+		if _, err := s.Take(source, []byte(strings.Repeat("x", i+1)+"\n")); restart.CodeOf(err) != restart.CodeConflict {
+			t.Fatal(err)
+		}
+	}
+	s.Close()
+	files, err := filepath.Glob(filepath.Join(folder, source, "*-*.jsonl"))
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	last := slices.Max(files)
+	b, err := os.ReadFile(last)
+	if err != nil {
+		t.Fatal(err)
+	}
+	copy(b[len(b)-40:], "damage")
+	if err := os.WriteFile(last, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	take(t, open(t, folder), records[15:]...)
+	whole(t, folder, headOf(records))
+	if alarms := alarmsOf(t, folder); !slices.ContainsFunc(alarms, func(a receive.Alarm) bool { return a.Kind == receive.AlarmDamaged && a.Stored != "" }) {
+		t.Errorf("%+v", alarms)
+	}
+}
+
+// What a sender makes of a record can't make its alarm unreadable, and a file
+// of alarms that can't be read is an alarm.
+func TestAlarmsCanBeRead(t *testing.T) {
+	t.Parallel()
+	folder := filepath.Join(t.TempDir(), "trails")
+	s := open(t, folder)
+	take(t, s, first(1)...)
+	hostile := []byte(`{"` + strings.Repeat(`я\u001b"`, 30_000) + "\n")
+	if _, err := s.Take(source, hostile); restart.CodeOf(err) != restart.CodeConflict {
+		t.Fatal(err)
+	}
+	alarms := alarmsOf(t, folder)
+	if len(alarms) != 1 || len(alarms[0].Text) > 600 {
+		t.Errorf("%+v", alarms)
+	}
+	path := filepath.Join(folder, source, "alarm.jsonl")
+	standing := func() int { return receive.Standing(s, source) }
+	for content, want := range map[string]int{"": 0, "\n": 0, "rubbish\n": 1, "\x00\x00\x00": 1} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := standing(); got != want {
+			t.Errorf("%q is %d alarms", content, got)
+		}
 	}
 }
 

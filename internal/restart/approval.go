@@ -93,6 +93,7 @@ func SamePerson(a, b string) bool { return strings.EqualFold(a, b) }
 // CheckApproval tells why a run may not go from one state to another: into the
 // wait for an approval and out of it only with what belongs to the step.
 // asks: the change asks for one. v: it settles one. glass: it breaks the glass.
+// A run that was planned for a time may have its approval before it is there.
 func CheckApproval(from, to RunState, asks bool, v ApprovalVerdict, glass bool) error {
 	var ok bool
 	switch {
@@ -100,6 +101,8 @@ func CheckApproval(from, to RunState, asks bool, v ApprovalVerdict, glass bool) 
 		ok = from == RunDraft && to == RunAwaitingApproval && !glass
 	case v == ApprovalWaived && from == RunDraft:
 		ok = to == RunQueued && glass
+	case v == ApprovalGiven && from == RunDraft: // of what was planned for this time
+		ok = to == RunQueued && !glass
 	case v != ApprovalPending:
 		ok = from == RunAwaitingApproval && to == v.Leads() && (v == ApprovalWaived) == glass
 	default:

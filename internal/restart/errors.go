@@ -22,6 +22,7 @@ const (
 	CodePlanChanged    Code = "plan_changed"     // the inventory says something else than when the plan was shown
 	CodeLocked         Code = "locked"           // another run holds the service
 	CodeFrozen         Code = "frozen"           // a freeze applies to the service in its environment
+	CodeTicket         Code = "ticket_refused"   // the rules want a ticket, or another one, or its tracker can't be asked
 	CodeNotReviewed    Code = "not_reviewed"     // the host does not trust this scenario
 	CodeUnavailable    Code = "unavailable"      // a system we need (inventory, database, log) does not answer
 	CodeTooLarge       Code = "too_large"        // over a stated bound

@@ -84,6 +84,12 @@ const (
 	SafeguardFreeze    Safeguard = "freeze"
 	SafeguardApproval  Safeguard = "approval"
 	SafeguardRemoteLog Safeguard = "remote_log" // the wait for it: the intent is stored here first all the same
+	SafeguardTicket    Safeguard = "ticket"     // that the rules demand, or whose tracker can't be asked
+	// Alerts that fire, and silences that are required and can't be placed.
+	SafeguardMonitoring Safeguard = "monitoring"
+	// SafeguardLockKeeper is the question to who keeps a lock that is shared with
+	// others, where nobody answers it. A lock that another has is never waived.
+	SafeguardLockKeeper Safeguard = "lock_keeper"
 )
 
 // Waives is the one place that says what break-glass waives, of a run whose
@@ -94,7 +100,7 @@ func (r Run) Waives(s Safeguard) bool {
 		return false
 	}
 	switch s {
-	case SafeguardFreeze, SafeguardApproval, SafeguardRemoteLog:
+	case SafeguardFreeze, SafeguardApproval, SafeguardRemoteLog, SafeguardTicket, SafeguardMonitoring, SafeguardLockKeeper:
 		return true
 	}
 	return false

@@ -193,7 +193,7 @@ func TestFreezeByDate(t *testing.T) {
 }
 
 func TestBreakGlassWaives(t *testing.T) {
-	for _, s := range []restart.Safeguard{restart.SafeguardFreeze, restart.SafeguardApproval, restart.SafeguardRemoteLog} {
+	for _, s := range []restart.Safeguard{restart.SafeguardFreeze, restart.SafeguardApproval, restart.SafeguardRemoteLog, restart.SafeguardTicket, restart.SafeguardMonitoring, restart.SafeguardLockKeeper} {
 		if (restart.Run{}).Waives(s) || !(restart.Run{BreakGlass: true}).Waives(s) {
 			t.Errorf("%s", s)
 		}

@@ -20,12 +20,13 @@ var (
 	// Debian policy 5.6.1
 	packageName = lazy(`^[a-z0-9][a-z0-9+.-]{1,127}$`)
 	// systemd.unit(5), without the escapes and without a leading dash
-	unitName = lazy(`^[A-Za-z0-9][A-Za-z0-9:_.@-]{0,250}\.(service|socket|target|timer)$`)
-	userName = lazy(`^[a-z_][a-z0-9_-]{0,31}$`)
-	person   = lazy(`^[a-z_][a-z0-9_.@-]{0,63}$`)
-	digest   = lazy(`^[0-9a-f]{64}$`)
-	id       = lazy(`^[0-9a-z]{26}$`)
-	tagName  = lazy(`^[A-Za-z0-9][A-Za-z0-9@._:+~=-]{0,127}$`)
+	unitName  = lazy(`^[A-Za-z0-9][A-Za-z0-9:_.@-]{0,250}\.(service|socket|target|timer)$`)
+	userName  = lazy(`^[a-z_][a-z0-9_-]{0,31}$`)
+	person    = lazy(`^[a-z_][a-z0-9_.@-]{0,63}$`)
+	digest    = lazy(`^[0-9a-f]{64}$`)
+	id        = lazy(`^[0-9a-z]{26}$`)
+	alertName = lazy(`^[A-Za-z_][A-Za-z0-9@._:-]{0,127}$`)
+	tagName   = lazy(`^[A-Za-z0-9][A-Za-z0-9@._:+~=-]{0,127}$`)
 )
 
 // lazy compiles a rule when it is first needed: the agent starts a supervisor
@@ -65,16 +66,14 @@ func CheckParamName(s string) error {
 
 // CheckHost accepts a lower-case host name by RFC 1123, at most 253 characters.
 func CheckHost(s string) error {
-	bad := Errorf(CodeInvalid, "host %s is not a valid name", Quote(s)).WithHint("a lower-case host name by RFC 1123, such as web1.example.com")
-	if len(s) == 0 || len(s) > 253 {
-		return bad
-	}
+	good := len(s) > 0 && len(s) <= 253
 	for label := range strings.SplitSeq(s, ".") {
-		if !hostLabel().MatchString(label) {
-			return bad
-		}
+		good = good && hostLabel().MatchString(label)
 	}
-	return nil
+	if good {
+		return nil
+	}
+	return Errorf(CodeInvalid, "host %s is not a valid name", Quote(s)).WithHint("a lower-case host name by RFC 1123, such as web1.example.com")
 }
 
 // CheckPackage accepts a Debian package name (policy 5.6.1).
@@ -106,6 +105,14 @@ func CheckPerson(s string) error {
 // CheckTag accepts a tag of a host or package.
 func CheckTag(s string) error {
 	return checkName("tag", s, tagName, "1 to 128 letters, digits and @ . _ : + ~ = -")
+}
+
+// CheckAlert accepts the name of an alert, in full: no patterns.
+func CheckAlert(s string) error {
+	if !alertName().MatchString(s) {
+		return Errorf(CodeInvalid, "%s is not the name of an alert", Quote(s)).WithHint("one whole name, such as InstanceDown; patterns are not read")
+	}
+	return nil
 }
 
 // CheckDigest accepts a SHA-256 in lower-case hex.

@@ -54,6 +54,7 @@ type Plan struct {
 	Holds       Holds             `json:"holds,omitempty"`    // of the service, what the run keeps others away from
 	Deadline    Duration          `json:"deadline"`           // of the health section, resolved
 	Evidence    []string          `json:"evidence,omitempty"` // kinds that each host is to keep from before
+	Silence     []string          `json:"silence,omitempty"`  // alerts that are silent about a host while it is worked on; #host# is left in them
 	Hosts       []PlannedHost     `json:"hosts"`              // in the order in which they will be touched
 	Batches     []int             `json:"batches"`            // resolved sizes; their sum is the number of hosts not left out
 	Resolved    *Resolved         `json:"resolved,omitempty"`
@@ -62,6 +63,7 @@ type Plan struct {
 	Siblings    []string          `json:"siblings,omitempty"` // runs made from Parent for the same Work and started before this plan
 	Warnings    []string          `json:"warnings,omitempty"`
 	Approval    string            `json:"approval,omitempty"` // that it waits for before it starts: the warning that says so, which broken glass makes untrue
+	Ticket      *Ticket           `json:"ticket,omitempty"`   // that it is for, as its tracker says; nil = none, or nobody was asked
 	MadeAt      time.Time         `json:"made_at"`
 	InventoryAt time.Time         `json:"inventory_at"` // how old the inventory's answer is
 }

@@ -130,6 +130,10 @@ type Run struct {
 	Parent   string  `json:"parent,omitempty"`
 	Work     Work    `json:"work,omitempty"`
 	Children []Child `json:"children,omitempty"`
+	// Silenced is what monitoring was told while its hosts were worked on, the
+	// newest first, at most 200. It comes only with a run that is asked for by
+	// itself.
+	Silenced []Silence `json:"silenced,omitempty"`
 
 	Epoch      int64      `json:"epoch"`
 	Version    int64      `json:"version"` // rises with every change of the run or of one of its tasks

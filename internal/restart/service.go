@@ -24,6 +24,10 @@ type Host struct {
 	Address    string   `json:"address,omitempty"`
 	DataCentre string   `json:"data_centre,omitempty"`
 	Tags       []string `json:"tags,omitempty"`
+	// Packages are those of services that the inventory says are on the host, by
+	// name, each with the version that should be there, or "". nil = it does not
+	// say which.
+	Packages map[string]string `json:"packages,omitzero" doc:"packages of services that the inventory says are there, and in which version"`
 }
 
 // Group is a named, ordered set of hosts of one project in one environment.
@@ -48,10 +52,10 @@ type Actor struct {
 	From   string   `json:"from,omitempty"`  // address that the request came from
 	Token  string   `json:"token,omitempty"` // id of the token used, never its secret
 
-	Method     string     `json:"method,omitempty"`       // by which he signed in: local, ldap, oidc, proxy, token
+	Method     string     `json:"method,omitempty"`       // by which he signed in: local, ldap, oidc, proxy, token, key
 	Session    string     `json:"session,omitempty"`      // id of the browser's session
 	SignedInAt *time.Time `json:"signed_in_at,omitempty"` // of the session
-	ExpiresAt  *time.Time `json:"expires_at,omitempty"`   // of the token or session
+	ExpiresAt  *time.Time `json:"expires_at,omitempty"`   // of the token, session or key
 	Scope      *Scope     `json:"scope,omitempty"`        // bounds of the token
 }
 

@@ -294,13 +294,3 @@ func checkProgram(s string) error {
 // anyText accepts every text: the name of an alert may hold placeholders, and
 // is checked once they are filled in.
 func anyText(string) error { return nil }
-
-var alertName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9@._:-]{0,127}$`)
-
-// checkAlert accepts the name of an alert to silence, in full: no patterns.
-func checkAlert(s string) error {
-	if !alertName.MatchString(s) {
-		return restart.Errorf(restart.CodeInvalid, "%s is not the name of an alert", restart.Quote(s)).WithHint("one whole name, such as InstanceDown; patterns are not read")
-	}
-	return nil
-}

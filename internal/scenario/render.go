@@ -121,7 +121,7 @@ func (r *Rendered) places() []place {
 		add("health.command.script", &p.Script, nil)
 	}
 	for i := range r.Silence {
-		add(fmt.Sprintf("silence item %d", i+1), &r.Silence[i], checkAlert)
+		add(fmt.Sprintf("silence item %d", i+1), &r.Silence[i], restart.CheckAlert)
 	}
 	return out
 }

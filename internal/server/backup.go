@@ -43,6 +43,16 @@ func Restore(ctx context.Context, cfg Config, r io.Reader, by string, replace bo
 	return store.Restore(ctx, store.Config{DSN: dsn}, r, store.RestoreOptions{Server: cfg.Name, By: by, Replace: replace, Progress: progress})
 }
 
+// matching gives the files that a pattern of the inventory means now; any other
+// path means itself.
+func matching(path string) []string {
+	found, err := filepath.Glob(path)
+	if err != nil || len(found) == 0 {
+		return []string{path}
+	}
+	return found
+}
+
 // Keep names what a backup of the database does not hold and a new server
 // needs: the configuration and the files and folders that it names. The key of
 // the audit trail is not among them: whoever got hold of it with a backup could
@@ -53,10 +63,11 @@ func (c *Config) Keep(config string) []string {
 	}
 	keep := []string{config}
 	for _, p := range c.files() {
-		if *p != "" && p != &c.Database.SQLite && p != &c.Inventory.CacheDir && p != &c.Audit.Key {
-			keep = append(keep, *p)
+		if *p != "" && p != &c.Database.SQLite && p != &c.Audit.Key && !slices.Contains(c.Inventory.CachePaths(), p) {
+			keep = append(keep, matching(*p)...)
 		}
 	}
+	keep = append(keep, c.SSH.HostKeys...)
 	for _, sink := range c.Audit.Sinks {
 		for _, p := range append(sink.Files(), &sink.Path) {
 			if *p != "" {

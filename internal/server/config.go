@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,16 +17,20 @@ import (
 	"github.com/restartilka/restartilka/internal/authn"
 	"github.com/restartilka/restartilka/internal/authn/ldap"
 	"github.com/restartilka/restartilka/internal/authn/oidc"
+	"github.com/restartilka/restartilka/internal/chat"
 	"github.com/restartilka/restartilka/internal/control"
 	"github.com/restartilka/restartilka/internal/hostwork"
 	"github.com/restartilka/restartilka/internal/inventory"
+	"github.com/restartilka/restartilka/internal/lock"
 	"github.com/restartilka/restartilka/internal/notify"
 	"github.com/restartilka/restartilka/internal/pki"
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/scenario"
 	"github.com/restartilka/restartilka/internal/secret"
+	"github.com/restartilka/restartilka/internal/silence"
 	"github.com/restartilka/restartilka/internal/strict"
+	"github.com/restartilka/restartilka/internal/tracker"
 )
 
 // DefaultConfig is where the configuration lies unless --config says otherwise.
@@ -42,6 +45,7 @@ type Config struct {
 	Database  DatabaseConfig `yaml:"database"`  //
 	TLS       TLSConfig      `yaml:"tls"`       // of the listener
 	SignIn    SignInConfig   `yaml:"sign_in"`   // by which methods people sign in
+	SSH       SSHConfig      `yaml:"ssh"`       // how people come by SSH
 	Agents    AgentsConfig   `yaml:"agents"`    //
 	Scenarios string         `yaml:"scenarios"` // folder of *.yaml
 	Rules     string         `yaml:"rules"`     // file of who may do what; "" = the shipped rules
@@ -51,12 +55,17 @@ type Config struct {
 	ScenarioRevoked string `yaml:"scenario_revoked"` // file of revocations; "" = none
 	ScenarioQuorum  int    `yaml:"scenario_quorum"`  // how many must sign, beside the author; 0 = 2
 
-	Inventory inventory.Config `yaml:"inventory"` //
-	Audit     audit.Settings   `yaml:"audit"`     //
-	Runs      RunsConfig       `yaml:"runs"`      //
-	Dumps     DumpsConfig      `yaml:"dumps"`     // how thread dumps are kept
-	Notify    notify.Settings  `yaml:"notify"`    // who is told at once of what
-	Drain     time.Duration    `yaml:"drain"`     // how long a server that stops goes on to answer, with /readyz saying 503; 0 to 1m
+	Inventory  inventory.Config `yaml:"inventory"`  //
+	Audit      audit.Settings   `yaml:"audit"`      //
+	Runs       RunsConfig       `yaml:"runs"`       //
+	Dumps      DumpsConfig      `yaml:"dumps"`      // how thread dumps are kept
+	Notify     notify.Settings  `yaml:"notify"`     // who is told at once of what
+	Chat       chat.Settings    `yaml:"chat"`       // where people ask for restarts
+	Locks      lock.Settings    `yaml:"locks"`      // that runs share with others
+	Monitoring silence.Settings `yaml:"monitoring"` // systems that are silenced about hosts in hand, and alerts that hold runs back
+	Tickets    tracker.Settings `yaml:"tickets"`    // the company's trackers
+	Schedules  SchedulesConfig  `yaml:"schedules"`  // runs that are planned for a time to come
+	Drain      time.Duration    `yaml:"drain"`      // how long a server that stops goes on to answer, with /readyz saying 503; 0 to 1m
 }
 
 // DatabaseConfig names the database: an embedded file, or PostgreSQL.
@@ -134,6 +143,8 @@ func parseConfig(b []byte) (Config, error) {
 		Runs:   RunsConfig{AfterInterruption: "ask", Lease: 15 * time.Second, ContactTimeout: 2 * time.Minute, HostSweep: hostwork.DefaultSweep},
 		Audit:  audit.Settings{Deadline: audit.DefaultDeadline, Spool: audit.SpoolSettings{Limit: audit.DefaultSpoolLimit}},
 		Dumps:  defaultDumps(),
+
+		Schedules: SchedulesConfig{Grace: control.DefaultGrace},
 	}
 	if len(bytes.TrimSpace(b)) == 0 {
 		return c, errors.New("the file is empty")
@@ -146,41 +157,37 @@ func parseConfig(b []byte) (Config, error) {
 
 // resolve makes every path absolute, and finds the credentials of systemd.
 func (c *Config) resolve(dir string) {
-	files := append(c.files(), c.SignIn.files()...)
+	files := slices.Concat(c.files(), c.SignIn.files(), c.Chat.Files())
 	for i := range c.Audit.Sinks {
 		sink := &c.Audit.Sinks[i]
 		files = append(append(files, &sink.Path), sink.Files()...)
 	}
-	for i := range c.Notify.Webhooks {
-		hook := &c.Notify.Webhooks[i]
-		files = append(files, &hook.SecretFile, &hook.CAFile)
+	files = append(files, c.Notify.Files()...)
+	files = append(files, c.Tickets.Files()...)
+	files = append(files, c.Monitoring.Files()...)
+	for i := range c.Locks {
+		files = append(files, c.Locks[i].Files()...)
 	}
 	for _, p := range files {
 		*p = secret.Locate(dir, *p)
 	}
+	c.SSH.resolve(dir)
 	if c.URL == "" {
 		c.URL = "https://" + strings.Replace(c.Listen, "0.0.0.0:", "localhost:", 1)
 	}
 }
 
-// Redacted is the configuration for people to look at: a webhook's address may
-// be a secret by itself, so that only its host is left.
+// Redacted is the configuration for people to look at: addresses that may
+// be secrets by themselves are cut short.
 func (c Config) Redacted() Config {
-	c.Notify.Webhooks = slices.Clone(c.Notify.Webhooks)
-	for i := range c.Notify.Webhooks {
-		hook := &c.Notify.Webhooks[i]
-		if u, err := url.Parse(hook.URL); err == nil {
-			hook.URL = u.Scheme + "://" + u.Host + "/…"
-		} else {
-			hook.URL = "…"
-		}
-	}
+	c.Notify = c.Notify.Redacted()
 	c.Audit.Sinks = slices.Clone(c.Audit.Sinks)
 	for i := range c.Audit.Sinks {
 		if sink := &c.Audit.Sinks[i]; strings.Contains(sink.URL, "?") {
 			sink.URL = sink.Place() + "?…"
 		}
 	}
+	c.Inventory = c.Inventory.Redacted()
 	return c
 }
 
@@ -198,12 +205,11 @@ func (c Config) Show() ([]byte, error) {
 }
 
 func (c *Config) files() []*string {
-	return []*string{
+	return append([]*string{
 		&c.Database.SQLite, &c.Database.DSNFile, &c.TLS.Certificate, &c.TLS.Key, &c.Agents.Certificate, &c.Agents.Key,
 		&c.Agents.CA, &c.Agents.CAKey, &c.Agents.EnvelopeKey, &c.Agents.NextEnvelopeKey, &c.Scenarios, &c.Rules, &c.ScenarioSigners, &c.ScenarioRevoked,
-		&c.Inventory.Path, &c.Inventory.ServicesFile,
-		&c.Inventory.TokenFile, &c.Inventory.CAFile, &c.Inventory.CacheDir, &c.Audit.Key,
-	}
+		&c.Audit.Key,
+	}, slices.Concat(c.Inventory.FilePaths(), c.Inventory.CachePaths())...)
 }
 
 func (c *Config) check() error {
@@ -254,7 +260,13 @@ func (c *Config) check() error {
 	if err := c.Dumps.check(); err != nil {
 		return err
 	}
+	if err := c.Schedules.check(); err != nil {
+		return err
+	}
 	if err := c.SignIn.check(); err != nil {
+		return err
+	}
+	if err := c.SSH.check(); err != nil {
 		return err
 	}
 	return c.Audit.Check()
@@ -335,11 +347,22 @@ func (c *Config) Check(ctx context.Context) []error {
 		_, _, err = c.review().Policy(time.Now())
 		note("review", err)
 	}
+	note("ssh", c.SSH.try())
 	_, err = ReadRules(c.Rules, c.SignIn)
 	note("rules", err)
 	wrong = append(wrong, c.Audit.CheckFiles()...)
 	_, err = c.Notify.Open()
 	note("notify", err)
+	for _, err := range c.tryTickets(ctx) {
+		note("tickets", err)
+	}
+	_, err = c.Monitoring.Open()
+	note("monitoring", err)
+	for _, err := range c.tryLocks(ctx) {
+		note("locks", err)
+	}
+	_, err = c.openChats(nil)
+	note("chat", err)
 	for _, err := range c.SignIn.try(ctx) {
 		note("sign_in", err)
 	}

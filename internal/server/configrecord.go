@@ -36,13 +36,13 @@ func (s *Server) recordConfig(ctx context.Context) error {
 		return err
 	}
 	actor := "server:" + s.cfg.Name
-	last, _, err := s.store.AuditSearch(ctx, store.AuditFilter{Actor: actor, Action: audit.ConfigChanged, Newest: true, Limit: 1})
+	last, err := s.lastConfig(ctx, actor)
 	if err != nil {
 		return err
 	}
 	detail := "the first one on record"
-	if len(last) > 0 {
-		before := last[0].Params
+	if last != nil {
+		before := last.Params
 		if before[configNow] == params[configNow] && before[configKey] == params[configKey] {
 			return nil
 		}
@@ -55,6 +55,26 @@ func (s *Server) recordConfig(ctx context.Context) error {
 	}
 	s.trail.Wake()
 	return nil
+}
+
+// lastConfig finds what this server said last; nil = nothing. By the action
+// alone, which has an index: the seals are of the same actor, one a minute.
+func (s *Server) lastConfig(ctx context.Context, actor string) (*audit.Record, error) {
+	for after := ""; ; {
+		records, next, err := s.store.AuditSearch(ctx, store.AuditFilter{Action: audit.ConfigChanged, Newest: true, After: after})
+		if err != nil {
+			return nil, err
+		}
+		for i := range records {
+			if records[i].Actor == actor {
+				return &records[i], nil
+			}
+		}
+		if next == "" || next == after {
+			return nil, nil
+		}
+		after = next
+	}
 }
 
 // digests proves the configuration as a whole and section by section.

@@ -3,12 +3,15 @@ package server_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/server"
+	"github.com/restartilka/restartilka/internal/store"
 )
 
 // recorded gives the records of an action, the newest first.
@@ -59,6 +62,36 @@ func TestConfigurationIsOnRecord(t *testing.T) {
 			s.backedUp(r)
 		}
 		s.end()
+	}
+}
+
+// However many seals lie between two starts, the second knows what the first
+// has said.
+func TestConfigurationIsFoundBehindManySeals(t *testing.T) {
+	t.Parallel()
+	r, _ := initialised(t)
+	s := serveAgain(t, r, nil)
+	s.becomes(200, "ready")
+	s.end()
+	cfg, err := server.ReadConfig(r.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := store.Open(t.Context(), store.Config{DSN: "sqlite:" + cfg.Database.SQLite, Source: cfg.Name, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seals := make([]audit.Record, 8100)
+	for i := range seals {
+		seals[i] = audit.Record{Time: time.Now().UTC(), Actor: "server:" + cfg.Name, Origin: "local", Action: audit.ServerStarted}
+	}
+	if err := errors.Join(db.AppendAudit(t.Context(), seals...), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	s = serveAgain(t, r, nil)
+	s.becomes(200, "ready")
+	if records := s.recorded(audit.ConfigChanged); len(records) != 1 {
+		t.Errorf("it is said anew: %+v", records)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/restartilka/restartilka/internal/authz"
 	"github.com/restartilka/restartilka/internal/pki"
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/sshd"
 	"github.com/restartilka/restartilka/internal/store"
 	"github.com/restartilka/restartilka/scenarios"
 )
@@ -170,6 +171,15 @@ func writeCredentials(o InitOptions) error {
 			return err
 		}
 	}
+	if _, err := os.Lstat(in("ssh_host_ed25519_key")); errors.Is(err, fs.ErrNotExist) {
+		key, err := sshd.NewHostKey("restartilka " + o.Name)
+		if err != nil {
+			return err
+		}
+		if err := writeFile(in("ssh_host_ed25519_key"), key, 0o600); err != nil {
+			return err
+		}
+	}
 	if _, err := os.Lstat(in("envelope.key")); err == nil {
 		return nil
 	}
@@ -309,6 +319,10 @@ agents:
   envelope_key: envelope.key
 scenarios: scenarios
 rules: rules.yaml
+# People come by SSH as well, where this is no comment: docs/guide/ssh.md
+# ssh:
+#   listen: 0.0.0.0:2222
+#   host_keys: [ssh_host_ed25519_key]
 inventory:
   kind: yaml
   path: inventory.yaml

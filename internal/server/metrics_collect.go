@@ -70,6 +70,8 @@ var (
 
 	inventoryUp    = desc("inventory_up", "1 while the inventory's source gives good answers.")
 	inventoryGood  = desc("inventory_last_success_timestamp_seconds", "When the inventory's source last gave a good answer, as a Unix time; 0 for never.")
+	sourceUp       = desc("inventory_source_up", "1 while a source of an inventory of kind merged gives good answers.", "source")
+	sourceGood     = desc("inventory_source_last_success_timestamp_seconds", "When a source of an inventory of kind merged last gave a good answer, as a Unix time; 0 for never.", "source")
 	inventoryHosts = desc("inventory_hosts", "Hosts in the inventory in use.")
 
 	shelfScenarios   = desc("scenarios", "Scenarios on the shelf, all versions.")
@@ -84,7 +86,7 @@ var (
 	descriptions = []*prometheus.Desc{
 		buildInfo, readyCheck, openRuns, pausedRuns, pausedFor, walkedRuns, unreviewed, messages, openSession, dumpBytes, backlog, backlogAge, sinkFailing, sinkShipped, auditRecords, auditUnplaced, trailFailing, spoolBytes, spoolLimit, logLate,
 		databaseUp, databaseLatency, databaseSize, connections, maxConnections, poolWaits, poolWaited, freeBytes, notAfter, hostCertificates,
-		inventoryUp, inventoryGood, inventoryHosts, shelfScenarios, scenarioProblems, scenarioVersions, scenarioExpiring, scenarioExpiry, rulesGood, rulesLoaded,
+		inventoryUp, inventoryGood, sourceUp, sourceGood, inventoryHosts, shelfScenarios, scenarioProblems, scenarioVersions, scenarioExpiring, scenarioExpiry, rulesGood, rulesLoaded,
 	}
 )
 
@@ -144,6 +146,10 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	to.gauge(inventoryUp, is(seen.err == nil))
 	to.gauge(inventoryGood, unixSeconds(seen.good))
 	to.gauge(inventoryHosts, float64(seen.hosts))
+	for _, p := range seen.parts {
+		to.gauge(sourceUp, is(!p.Stale && !p.Missing), p.Name)
+		to.gauge(sourceGood, unixSeconds(p.FetchedAt), p.Name)
+	}
 	n, problems := c.s.shelf.Count()
 	to.gauge(shelfScenarios, float64(n))
 	if counts, err := c.s.control.CountScenarios(ctx); err == nil {

@@ -20,6 +20,7 @@ const (
 	classAssets     = "assets"
 	classEvents     = "events"
 	classMonitoring = "monitoring"
+	classChat       = "chat" // what a chat sends to this server
 )
 
 func classOf(path string) string {
@@ -32,6 +33,8 @@ func classOf(path string) string {
 		return classEvents
 	case strings.HasPrefix(path, "/api/"):
 		return classAPI
+	case strings.HasPrefix(path, "/chat/"):
+		return classChat
 	}
 	return classPages
 }

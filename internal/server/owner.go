@@ -57,7 +57,7 @@ func handOver(dir, data string, a account) error {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return fmt.Errorf("let the server into %s: %w", dir, err)
 	}
-	for _, key := range []string{"ca.key", "server.key", "client.key", "envelope.key", "audit.key"} {
+	for _, key := range []string{"ca.key", "server.key", "client.key", "envelope.key", "audit.key", "ssh_host_ed25519_key"} {
 		if err := os.Lchown(filepath.Join(dir, key), a.uid, a.gid); err != nil {
 			return fmt.Errorf("give the server its key: %w", err)
 		}

@@ -158,7 +158,8 @@ type inventoryWatch struct {
 type inventoryState struct {
 	good  time.Time // of the last good answer; zero = never
 	hosts int
-	err   error // of the source now; nil = it is good
+	err   error            // of the source now; nil = it is good
+	parts []inventory.Part // its sources, where it has several
 }
 
 const (
@@ -209,15 +210,22 @@ func (w *inventoryWatch) ask() {
 	ctx, cancel := context.WithTimeout(w.life, inventoryPatience)
 	defer cancel()
 	now, err := w.source.Snapshot(ctx)
+	var parts []inventory.Part
+	if w.source.Merged() {
+		parts = w.source.Parts(ctx)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.life.Err() == nil {
+		w.seen.parts = parts
+	}
 	switch {
 	case err != nil && w.life.Err() != nil: // we are leaving: says nothing about the source
 	case err != nil:
 		w.seen.err = err
 	default:
-		w.seen = inventoryState{good: now.FetchedAt, hosts: len(now.Hosts)}
-		if now.Stale {
+		w.seen = inventoryState{good: now.FetchedAt, hosts: len(now.Hosts), parts: parts}
+		if now.Stale || len(now.Missing) > 0 {
 			w.seen.err = errors.New(now.Problem)
 		}
 	}

@@ -20,6 +20,7 @@ import (
 type served struct {
 	t      *testing.T
 	url    string
+	ssh    string // address; "" = nobody comes by SSH
 	token  string
 	dir    string // of server.yaml
 	stop   context.CancelFunc
@@ -57,7 +58,7 @@ func serveAgain(t *testing.T, r server.InitResult, edit func(cfg *server.Config)
 	pool.AppendCertsFromPEM(pem)
 	ctx, stop := context.WithCancel(t.Context())
 	out := &served{
-		t: t, url: "https://" + s.Address(), token: r.Token, dir: filepath.Dir(r.Config), stop: stop, ended: make(chan error, 1),
+		t: t, url: "https://" + s.Address(), ssh: s.SSHAddress(), token: r.Token, dir: filepath.Dir(r.Config), stop: stop, ended: make(chan error, 1),
 		client: &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: "localhost"}, DisableKeepAlives: true}},
 	}
 	go func() { out.ended <- s.Run(ctx) }()

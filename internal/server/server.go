@@ -18,16 +18,19 @@ import (
 	"github.com/restartilka/restartilka/internal/archive"
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/authn"
+	"github.com/restartilka/restartilka/internal/chat"
 	"github.com/restartilka/restartilka/internal/control"
 	"github.com/restartilka/restartilka/internal/dispatch"
 	"github.com/restartilka/restartilka/internal/hostwork"
 	"github.com/restartilka/restartilka/internal/inventory"
+	"github.com/restartilka/restartilka/internal/lock"
 	"github.com/restartilka/restartilka/internal/notify"
 	"github.com/restartilka/restartilka/internal/orchestrator"
 	"github.com/restartilka/restartilka/internal/pki"
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/renewal"
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/silence"
 	"github.com/restartilka/restartilka/internal/store"
 	"github.com/restartilka/restartilka/internal/systemd"
 	"github.com/restartilka/restartilka/internal/version"
@@ -51,11 +54,18 @@ type Server struct {
 	teller   *renewal.Teller  // nil where the envelope key is not changed
 	renewer  *renewal.Renewer // nil where the company's own PKI issues certificates
 	notifier *notify.Sender
+	digester *notify.Digester
+	locks    *lock.Locks
 	archive  *archive.Archive
+	keeper   *silence.Keeper
+	gates    *silence.Gates
+	told     []notify.Health // how the server is
+	chats    *chat.Bot       // nil where the configuration names no chat
 
 	shelf     *control.Shelf
 	rules     *rulesFile
 	door      door
+	ssh       sshDoor
 	inventory *inventoryWatch
 	meters    *meters
 	state     *readiness
@@ -148,11 +158,14 @@ func (s *Server) open(ctx context.Context) error {
 	}
 	s.renewer = s.newRenewer(enrol, inv)
 	s.teller = s.newTeller(envelopeKeys, inv)
-	receivers, err := s.cfg.Notify.Open()
+	trackers, err := s.openTickets()
 	if err != nil {
 		return err
 	}
-	s.notifier = notify.New(notify.Config{Outbox: s.store, Receivers: receivers, Server: s.cfg.Name, Logger: s.log})
+	receivers, err := s.openReceivers(inv)
+	if err != nil {
+		return err
+	}
 	hub := control.NewHub()
 	s.hostwork = hostwork.New(hostwork.Config{
 		Store: s.store, Agents: s.agents, Inventory: inv, Server: s.cfg.Name, Sweep: s.cfg.Runs.HostSweep,
@@ -161,19 +174,41 @@ func (s *Server) open(ctx context.Context) error {
 	if s.archive, err = s.newArchive(); err != nil {
 		return err
 	}
+	if err := s.openMonitoring(); err != nil {
+		return err
+	}
+	if s.locks, err = s.newLocks(hub.Changed); err != nil {
+		return err
+	}
 	s.orch = orchestrator.New(orchestrator.Config{
 		Owner: s.cfg.Name + "/" + restart.NewID(time.Now()), Runs: s.store, Tasks: s.store, Agents: s.agents, Dumps: s.archive, Key: envelopeKeys[0], Logger: s.log,
-		Committed: s.trail.Wake, Changed: hub.Changed, Observer: s.meters, Trail: s.trail, AutoResume: s.cfg.Runs.AfterInterruption == "go-on",
+		Committed: s.trail.Wake, Changed: hub.Changed, Announced: s.notifier.Wake, Observer: s.meters, Trail: s.trail, Quiet: s.keeper, AutoResume: s.cfg.Runs.AfterInterruption == "go-on",
 		Lease: s.cfg.Runs.Lease, ContactTimeout: s.cfg.Runs.ContactTimeout,
+		Locks:   s.locks,
 		MayGoOn: func(ctx context.Context, run restart.Run) (restart.Cause, string) { return s.control.MayGoOn(ctx, run) },
+		Tell: func(event string, at time.Time, run restart.Run) ([]store.Message, error) {
+			n := notify.About(event, at, run, strings.TrimRight(s.cfg.URL, "/"))
+			message, told, err := notify.Message(n, receivers.For(n))
+			if err != nil || !told {
+				return nil, err
+			}
+			return []store.Message{message}, nil
+		},
 	})
 	s.control = control.New(control.Config{
 		Store: s.store, Inventory: inv, Scenarios: s.shelf, Agents: s.agents, Dumps: s.archive, Enrol: enrol, Hub: hub,
 		Wake: s.orch.Wake, Committed: s.trail.Wake, Logger: s.log,
-		Rights: s.rules.inForce, People: s.door.people, Hasher: s.door.hasher, Zone: localZone(), URL: strings.TrimRight(s.cfg.URL, "/"), Channels: receivers.For, Announced: s.notifier.Wake,
+		Rights: s.rules.inForce, People: s.door.people, Hasher: s.door.hasher, Zone: localZone(), URL: strings.TrimRight(s.cfg.URL, "/"), Channels: receivers.For, Receivers: receivers, Announced: s.notifier.Wake,
 		Review: s.cfg.review(), Lays: s.cfg.review().Signed,
-		Ended: s.meters.neverBegan, Trail: s.trail, Server: self{s},
+		Ended: s.meters.neverBegan, Trail: s.trail, Server: self{s}, Outside: s.locks, Alerts: s.gates, Tickets: ticketsOf(trackers), Recurs: recurrencesOf(trackers),
+		Windows: s.cfg.Schedules.Windows, Grace: s.cfg.Schedules.Grace,
 	})
+	if err := s.ssh.listen(ctx, s.cfg.SSH); err != nil {
+		return err
+	}
+	if s.chats, err = s.newChats(); err != nil {
+		return err
+	}
 	if s.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Listen); err != nil {
 		return restart.Errorf(restart.CodeUnavailable, "can't listen on %s: %v", s.cfg.Listen, err).WithHint("another program may have the port; choose another with listen:").Because(err)
 	}
@@ -191,7 +226,7 @@ func (s *Server) open(ctx context.Context) error {
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	s.http.RegisterOnShutdown(endRequests)
-	return nil
+	return s.openSSH(ctx, s.http.Handler)
 }
 
 // signedVersions are what control has to lay on hosts, for agents that are
@@ -204,24 +239,21 @@ func (v signedVersions) Signed(ctx context.Context, digest string) ([]byte, []pr
 
 func (s *Server) handler() http.Handler {
 	tokens, sessions := s.door.tokens(s), s.door.sessions(s)
-	chain := authn.Chain{newScraper(authn.Chain{tokens, sessions, s.door.proxy})}
+	chain := authn.Chain{s.door.keys(s), newScraper(authn.Chain{tokens, sessions, s.door.proxy})}
 	apiHandler := api.Handler(api.Config{
 		Control: s.control, Authn: chain, Logger: s.log, Ready: s.ready, Metrics: s.metrics(),
 	})
 	pages := web.Handler(web.Config{
 		Control: s.control, Auth: authn.Chain{sessions, s.door.proxy}, Tokens: tokens, Sessions: sessions, Logger: s.log, NoRemoteLog: s.noRemoteLog(),
-		Entrance: s.door.entrance(), Redirects: s.door.redirects, People: s.door.people,
-		Record: func(ctx context.Context, rec audit.Record) error {
-			if err := s.store.AppendAudit(ctx, rec); err != nil {
-				return err
-			}
-			s.trail.Wake()
-			return nil
-		},
+		Entrance: s.door.entrance(), Redirects: s.door.redirects, People: s.door.people, SSH: s.ssh.told(s.cfg), Chats: s.chatNames(),
+		Record: s.recordAtOnce,
 	})
 	mux := http.NewServeMux()
-	for _, path := range []string{"/api/", "/ping", "/readyz", "/metrics"} {
+	for _, path := range []string{"/api/", "/ping", "/readyz", "/metrics", "/calendar.ics"} {
 		mux.Handle(path, apiHandler)
+	}
+	if s.chats != nil {
+		mux.Handle("/chat/", s.chats.Handler())
 	}
 	mux.Handle("/", pages)
 	return s.meters.measured(securityHeaders(mux))
@@ -258,14 +290,26 @@ func (s *Server) Run(ctx context.Context) error {
 	walking.Go(func() { s.watchRevoked(ctx) })
 	walking.Go(func() { s.watchRules(ctx) })
 	walking.Go(func() { s.notifier.Run(ctx) })
+	walking.Go(func() { s.digester.Run(ctx) })
 	walking.Go(func() { s.hostwork.Run(ctx) })
 	walking.Go(func() { s.archive.Run(ctx) })
+	walking.Go(func() { s.ssh.run(ctx, s) })
+	walking.Go(func() { s.keeper.Run(ctx) })
+	for _, to := range s.told {
+		walking.Go(func() { s.tellHealth(ctx, to) })
+	}
+	walking.Go(func() { s.locks.Run(ctx) })
+	if s.chats != nil {
+		walking.Go(func() { s.chats.Run(ctx) })
+	}
 	if s.teller != nil {
 		walking.Go(func() { s.teller.Run(ctx) })
 	}
 	walking.Go(func() { s.control.WatchScenarios(ctx) })
 	walking.Go(func() { s.control.WatchApprovals(ctx) })
+	walking.Go(func() { s.control.WatchSchedules(ctx) })
 	walking.Go(func() { s.control.WatchHosts(ctx) })
+	walking.Go(func() { s.control.WatchRecurrences(ctx) })
 	if s.renewer != nil {
 		walking.Go(func() { s.renewer.Run(ctx) })
 	}
@@ -335,11 +379,15 @@ func (s *Server) close() error {
 			errs = append(errs, err)
 		}
 	}
+	errs = append(errs, s.ssh.close())
 	if s.inventory != nil {
 		s.inventory.close()
 	}
 	if s.agents != nil {
 		s.agents.Close()
+	}
+	if s.locks != nil {
+		s.locks.Close()
 	}
 	if s.store != nil {
 		errs = append(errs, s.store.Close())

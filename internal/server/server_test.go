@@ -38,7 +38,7 @@ func TestInitMakesWhatAServerNeeds(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	for file, want := range map[string]fs.FileMode{
-		"etc/ca.key": 0o600, "etc/server.key": 0o600, "etc/client.key": 0o600, "etc/envelope.key": 0o600, "etc/audit.key": 0o600, "etc/server.yaml": 0o640,
+		"etc/ca.key": 0o600, "etc/server.key": 0o600, "etc/client.key": 0o600, "etc/envelope.key": 0o600, "etc/audit.key": 0o600, "etc/ssh_host_ed25519_key": 0o600, "etc/server.yaml": 0o640,
 		"var/restartilka.db": 0o600,
 	} {
 		info, err := os.Stat(filepath.Join(dir, file))

@@ -14,6 +14,7 @@ import (
 // lockedRun is what a write has to know of the run whose row it has locked.
 type lockedRun struct {
 	id, service, environment string
+	actor                    string // who asked for it
 	group                    string // what its lock is of; "" = the whole environment
 	state                    restart.RunState
 	control                  restart.Control
@@ -32,8 +33,8 @@ func lockRun(ctx context.Context, t tx, id string, fence *Fence) (lockedRun, err
 		text += " AND owner = ? AND epoch = ?"
 		args = append(args, fence.Owner, fence.Epoch)
 	}
-	err := t.row(ctx, text+" RETURNING version, turned, state, control, service, environment, CASE WHEN holds = 'group' THEN host_group ELSE '' END, $now", args...).
-		Scan(&run.version, &run.turned, &run.state, &run.control, &run.service, &run.environment, &run.group, &run.now)
+	err := t.row(ctx, text+" RETURNING version, turned, state, control, service, environment, actor, CASE WHEN holds = 'group' THEN host_group ELSE '' END, $now", args...).
+		Scan(&run.version, &run.turned, &run.state, &run.control, &run.service, &run.environment, &run.actor, &run.group, &run.now)
 	if !errors.Is(err, sql.ErrNoRows) {
 		return run, err
 	}
@@ -97,6 +98,11 @@ func (s *Store) Apply(ctx context.Context, c Change) (version int64, err error) 
 		}
 		if c.Alone != nil {
 			if err := alone(ctx, t, run, *c.Alone); err != nil {
+				return err
+			}
+		}
+		if c.Schedule != "" {
+			if err := startSchedule(ctx, t, c.Schedule, run.id, at); err != nil {
 				return err
 			}
 		}

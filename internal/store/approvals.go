@@ -10,7 +10,7 @@ import (
 
 // Approval asks for an approval of a run as it leaves its draft (no Verdict), or
 // settles one that was asked for. ApprovalWaived of a draft does both: it goes
-// with broken glass. A change that moves a run into the wait or out of it
+// with broken glass; so does ApprovalGiven, of a run that was planned for later. A change that moves a run into the wait or out of it
 // without one is refused: see restart.CheckApproval.
 type Approval struct {
 	Digest string // of the plan: what is asked for, or what whoever gives the verdict has seen
@@ -42,14 +42,17 @@ func (c Change) CheckApproval(from restart.RunState) error {
 	return restart.CheckApproval(from, to, c.Approval.asks(), c.Approval.verdict(), c.BreakGlass != nil)
 }
 
-// Asked gives the approval that a run has after the change has asked for it: of
-// the plan that the run is to have, and of no other.
-func (a Approval) Asked(plan *restart.Plan, at, now time.Time) (restart.Approval, error) {
+// Asked gives the approval that a run of a requester has after the change has
+// asked for it: of the plan that the run is to have, and of no other.
+func (a Approval) Asked(plan *restart.Plan, requester string, at, now time.Time) (restart.Approval, error) {
 	if a.Digest == "" || a.Within <= 0 {
 		return restart.Approval{}, restart.Errorf(restart.CodeInvalid, "an approval is of a plan, and within some time")
 	}
 	if plan == nil || a.Digest != plan.Frozen() {
 		return restart.Approval{}, restart.Errorf(restart.CodePlanChanged, "an approval is asked for of another plan than the run's").WithHint("ask for the run anew")
+	}
+	if a.Verdict == restart.ApprovalGiven && (a.By == "" || restart.SamePerson(a.By, requester)) {
+		return restart.Approval{}, restart.Errorf(restart.CodeForbidden, "%s may not decide about this run, which %s has asked for: another person approves or rejects it", a.By, requester)
 	}
 	out := restart.Approval{Digest: a.Digest, Rule: a.Rule, AskedAt: at, Until: now.Add(a.Within)}
 	if a.Verdict != restart.ApprovalPending {
@@ -70,7 +73,7 @@ func approval(ctx context.Context, t tx, run lockedRun, c Change, at int64) erro
 				return err
 			}
 		}
-		asked, err := a.Asked(plan, fromMicros(at), fromMicros(run.now))
+		asked, err := a.Asked(plan, run.actor, fromMicros(at), fromMicros(run.now))
 		if err != nil {
 			return err
 		}

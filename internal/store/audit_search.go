@@ -135,8 +135,8 @@ func (s *Store) AuditSearch(ctx context.Context, f AuditFilter) (records []audit
 // AuditPage finds records, sequenced or not yet. next is the cursor of the
 // following page: "" at the end, but in the order of storing from the oldest on:
 // then it is where the trail ends now, to be asked again. A page may have fewer records than its
-// limit, or none, and a next all the same: then 10,000 records have been looked
-// through, and others are still to be.
+// limit, or none, and a next all the same: then many records have been looked
+// through, 8,000 at most, and others are still to be.
 func (s *Store) AuditPage(ctx context.Context, f AuditFilter) (entries []AuditEntry, next string, err error) {
 	q, err := f.question()
 	if err != nil {
@@ -144,20 +144,26 @@ func (s *Store) AuditPage(ctx context.Context, f AuditFilter) (entries []AuditEn
 	}
 	limit := page(f.Limit)
 	err = s.read(ctx, "search audit trail", func(ctx context.Context, t tx) error {
-		end, bounded, err := q.end(ctx, t, s.look.runs)
-		if err != nil {
-			return err
+		for p := s.look.begin(); ; {
+			end, bounded, err := q.end(ctx, t, p.step().runs)
+			if err != nil {
+				return err
+			}
+			found, after, err := readEntries(ctx, t, q, end, limit-len(entries))
+			entries, next = append(entries, found...), after
+			switch {
+			case err != nil || next != "":
+				return err
+			case bounded && len(entries) < limit && !p.over():
+				q.bounds = append(q.bounds, q.behind(end))
+				continue
+			case bounded || q.follows() && end != (auditPlace{}):
+				next = q.cursor(end)
+			case q.follows():
+				next = f.After
+			}
+			return nil
 		}
-		if entries, next, err = readEntries(ctx, t, q, end, limit); err != nil || next != "" {
-			return err
-		}
-		switch {
-		case bounded || q.follows() && end != (auditPlace{}):
-			next = q.cursor(end)
-		case q.follows():
-			next = f.After
-		}
-		return nil
 	})
 	if err != nil {
 		return nil, "", err

@@ -25,7 +25,7 @@ type BackupOptions struct {
 
 // Tables that are not in a backup, or not in one without output.
 var (
-	neverKept   = []string{"sessions", "login_requests"}
+	neverKept   = []string{"sessions", "login_requests", "chat_links", "chat_codes", "chat_buttons", "chat_messages", "chat_updates", "chat_turns"}
 	outputKept  = []string{"outputs", "output_chunks", "dumps", "dump_chunks"}
 	progressRow = int64(1000) // rows between two calls of Progress
 )

@@ -41,6 +41,10 @@ type Change struct {
 	// Approval asks for an approval of the run, or settles it; nil = neither.
 	Approval *Approval
 
+	// Schedule is the id of the schedule that the run is the start of; "" = of
+	// none. Only while that waits, so only together with its start: CodeConflict.
+	Schedule string
+
 	// Alone starts a run that is made from another unless somebody was quicker;
 	// nil = nobody asks. Only while the run is a draft.
 	Alone *Alone

@@ -83,15 +83,20 @@ func fill(t *testing.T, s *store.Store) (open, waiting restart.Run) {
 	ok(s.AppendOutput(t.Context(), open.Tasks[0].ID, 0, bytes.Repeat([]byte("line\x00\xff\n"), 1000), 0))
 	addDump(t, s, newDump(&open.Tasks[0], 1), []byte{0, 1, 2, 255})
 	addDump(t, s, newDump(nil, 0), []byte("an upload"))
+	_, err = s.AskSilence(t.Context(), restart.Silence{Run: open.ID, Task: open.Tasks[1].ID, Host: open.Tasks[1].Host, System: "main", Alerts: []string{"InstanceDown"}, EndsAt: time.Now()})
+	ok(err)
 	waiting = newRun(1)
 	waiting.Service = "haproxy"
 	mustCreate(t, s, waiting)
 	draft := newRun(0)
 	draft.State, draft.CreatedAt = restart.RunDraft, time.Now()
 	mustCreate(t, s, draft)
+	ok(s.KeepOutsideLock(t.Context(), store.OutsideLock{RunID: waiting.ID, Name: "cluster", Kind: "zookeeper", Place: "/locks/nginx", State: store.OutsideHeld, Note: odd, Server: "main", Since: epochStart}))
 	ok(s.CreateToken(t.Context(), store.Token{ID: "t1", Owner: "anna", Hash: "hash", CreatedAt: epochStart}, audit.Record{Action: audit.TokenCreated}))
 	ok(s.CreateSession(t.Context(), store.Session{ID: "s", Hash: "s", Owner: "anna", CreatedAt: epochStart, ExpiresAt: time.Now().Add(time.Hour)}))
 	ok(s.CreateUser(t.Context(), store.User{Name: "anna", Method: "local", Display: odd, Roles: []restart.Role{restart.RoleAdmin}, Password: "$argon2id$", CreatedAt: epochStart}, audit.Record{Action: audit.UserCreated}))
+	ok(s.AddKey(t.Context(), store.Key{ID: "k", Owner: "anna", Name: odd, Fingerprint: "SHA256:k", CreatedAt: epochStart}))
+	fillChat(t, s, open.ID)
 	ok(s.CreateLogin(t.Context(), store.LoginRequest{Hash: "l", CodeHash: "c", CreatedAt: epochStart, ExpiresAt: time.Now().Add(time.Hour)}))
 	join := newID()
 	ok(s.CreateJoinToken(t.Context(), store.JoinToken{ID: join, Host: "web9.example.com", Hash: "j", Uses: 2, Left: 2, CreatedBy: "anna", CreatedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)}))
@@ -101,13 +106,19 @@ func fill(t *testing.T, s *store.Store) (open, waiting restart.Run) {
 	from, to := epochStart, time.Now().Add(time.Hour)
 	ok(s.AddFreeze(t.Context(), restart.Freeze{ID: newID(), Environments: []string{"production"}, From: &from, To: &to, Zone: "Europe/Berlin", Reason: odd, CreatedBy: "root", CreatedAt: epochStart},
 		audit.Record{Action: audit.FreezeAdded}))
+	planned := newSchedule(time.Now().Add(-time.Hour))
+	_, err = s.AddSchedule(t.Context(), planned, 10, nil)
+	ok(err)
+	ok(s.ChangeSchedule(t.Context(), store.ScheduleChange{ID: planned.ID, To: restart.ScheduleCancelled, By: "anna", Why: odd, At: epochStart}))
+	ok(s.SetCalendarToken(t.Context(), store.CalendarToken{Owner: "anna", Hash: "calendar", CreatedAt: epochStart}))
 	broken := newRun(1)
 	broken.Service, broken.State, broken.CreatedAt = "shop", restart.RunDraft, time.Now()
 	mustCreate(t, s, broken)
 	mustApply(t, s, store.Change{
 		RunID: broken.ID, BreakGlass: &store.BreakGlass{By: "anna", Waived: odd}, Run: &store.RunChange{To: restart.RunQueued},
-		Messages: []store.Message{{ID: newID(), Event: "break-glass", Channels: []string{"pager"}, Body: []byte(`{"a":1}`)}},
+		Messages: []store.Message{{ID: newID(), Event: "break-glass", Subject: broken.ID, Channels: []string{"pager", "chat"}, Body: []byte(`{"a":1}`)}},
 	})
+	mustTell(t, s, "chat")
 	mustApply(t, s, store.Change{RunID: broken.ID, Run: &store.RunChange{To: restart.RunAborted}})
 	onHost := newImport()
 	onHost.Run.Service = "varnish"
@@ -120,6 +131,12 @@ func fill(t *testing.T, s *store.Store) (open, waiting restart.Run) {
 		mustApply(t, s, store.Change{RunID: done.ID, Run: &store.RunChange{To: restart.RunRunning, SetStarted: true}})
 		mustApply(t, s, store.Change{RunID: done.ID, Run: &store.RunChange{To: restart.RunCompleted, SetFinished: true}})
 	}
+	recurring, err := s.Recurring(t.Context(), epochStart, 2, time.Hour)
+	if err != nil || len(recurring) != 1 {
+		t.Fatalf("%v %v", recurring, err)
+	}
+	_, err = s.NoteRecurrence(t.Context(), recurring[0], store.Message{ID: newID(), Event: "recurrence", Channels: []string{"ticket:jira"}, Body: []byte(`{}`)}, epochStart, time.Hour)
+	ok(err)
 	ok(s.MoveLocalHead(t.Context(), "web0.example.com", protocol.ChainHead{}, protocol.ChainHead{Seq: 2, Hash: "h"}))
 	version := newVersion("nginx-restart", 3, odd)
 	version.Signatures = []restart.ScenarioSignature{newSignature("olga@example.com", "SHA256:1")}
@@ -202,7 +219,7 @@ func compare(t *testing.T, before map[string][]string, restored *store.Store) {
 	}
 	for table := range before {
 		switch table {
-		case "sessions", "login_requests":
+		case "sessions", "login_requests", "chat_links", "chat_codes", "chat_buttons", "chat_messages", "chat_updates", "chat_turns":
 			if len(after[table]) > 0 {
 				t.Errorf("%s survive a restore", table)
 			}
@@ -368,5 +385,22 @@ func exerciseNotEmpty(t *testing.T, newDSN storetest.NewDSN) {
 	wantCode(t, err, restart.CodeConflict)
 	if !strings.Contains(err.Error(), "nothing was changed") {
 		t.Errorf("%v", err)
+	}
+}
+
+// mustTell delivers what waits for a channel that keeps a message a run, and
+// keeps a digest of it.
+func mustTell(t testing.TB, s *store.Store, channel string) {
+	t.Helper()
+	due, err := s.DueMessages(t.Context(), []string{channel}, time.Minute, 1)
+	if err != nil || len(due) != 1 {
+		t.Fatalf("due: %v, %v", due, err)
+	}
+	due[0].Post = "p1"
+	if err := s.MessageDelivered(t.Context(), due[0]); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.KeepDigest(t.Context(), channel, "2026-11-23", epochStart, nil); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -401,8 +401,11 @@ func inOrder(m map[string]*store.Tally) []store.Tally {
 	return out
 }
 
-// before0014 takes back what migrations 0014 and 0015 have made.
+// before0014 takes back what migrations from 0014 on have made.
 var before0014 = []string{
+	"DROP TABLE outside_locks", "DROP TABLE silences", "DROP TABLE digests", "DROP TABLE message_posts", "DROP INDEX messages_subject", "ALTER TABLE messages DROP COLUMN ordinal", "ALTER TABLE messages DROP COLUMN subject",
+	"DROP TABLE recurrences", "DROP TABLE schedules", "DROP TABLE calendar_tokens", "DROP TABLE ssh_keys",
+	"DROP TABLE chat_links", "DROP TABLE chat_codes", "DROP TABLE chat_buttons", "DROP TABLE chat_messages", "DROP TABLE chat_updates", "DROP TABLE chat_turns",
 	"ALTER TABLE audit_heads DROP COLUMN expired",
 	"DROP INDEX audit_run", "DROP INDEX audit_actor", "DROP INDEX audit_action", "DROP INDEX audit_service", "DROP INDEX audit_area", "DROP INDEX audit_host", "DROP INDEX audit_environment",
 	"DROP INDEX audit_all", "DROP INDEX audit_happened",

@@ -187,7 +187,7 @@ func Do(s *Store, text string, args ...any) error {
 }
 
 // LookThrough makes pages of lists look through fewer runs.
-func LookThrough(s *Store, runs int) { s.look = look{runs, runs} }
+func LookThrough(s *Store, runs int) { s.look = look{runs, runs, runs, 0} }
 
 // Before0014 makes a database as it was before records could be searched by
 // host, with some in it.

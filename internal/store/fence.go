@@ -31,7 +31,8 @@ const EpochJump = restart.RestoredEpoch
 //     the agents what became of them and never sends them again.
 //   - What was to be used once, and may have been, is gone: plans that nobody
 //     had confirmed, and join tokens. Runs that waited for an approval may have
-//     been approved since, and begun: their time is over at once.
+//     been approved since, and begun: their time is over at once. So is that of
+//     runs planned for later, which may have begun, too, or been cancelled.
 //   - The audit trail of every source goes on in a new epoch, as sinks have
 //     records that the database has forgotten.
 func fence(ctx context.Context, t tx, out *Restored, o RestoreOptions) error {
@@ -60,6 +61,7 @@ func fence(ctx context.Context, t tx, out *Restored, o RestoreOptions) error {
 		{`UPDATE runs SET state = 'paused', cause = 'interrupted', explanation = ?, control = CASE WHEN control = 'pause' THEN '' ELSE control END
 			WHERE state IN ('queued', 'running')`, []any{since}},
 		{`UPDATE runs SET approval_until = ? WHERE state = 'awaiting_approval'`, []any{now}},
+		{`UPDATE schedules SET restored = 1 WHERE ended_at = 0`, nil},
 		// Who follows a run is told of every task of it again.
 		{`UPDATE tasks SET version = (SELECT version FROM runs WHERE runs.id = tasks.run_id)
 			WHERE run_id IN (SELECT id FROM runs WHERE state IN ('paused', 'awaiting_approval'))`, nil},

@@ -32,10 +32,15 @@ const (
 )
 
 // How many runs, or tasks of a host, one page looks through at most where a
-// filter is no part of an index. What is older is for the next page.
+// filter is no part of an index. What is older is for the next page. Runs are
+// looked through in steps, the first of them whatever it takes, and the others
+// as large as lookFor has time for: rows that lie on the disk take fifty times as
+// long as those in memory.
 const (
 	lookThrough      = 8_000
 	lookThroughTasks = 400
+	lookFirst        = 64
+	lookFor          = 15 * time.Millisecond
 )
 
 // maxWords is how many words of a text are searched for.
@@ -51,7 +56,7 @@ func page(limit int) int {
 // Runs lists runs, newest first, with their tasks and without their plans;
 // drafts are left out. next is the cursor of the following page, "" at the end.
 // A page may have fewer runs than its limit, or none, and a next all the same:
-// then 8,000 runs have been looked through, and older ones are still to be.
+// then many have been looked through, 8,000 at most, and older ones are still to be.
 func (s *Store) Runs(ctx context.Context, f RunFilter) (runs []restart.Run, next string, err error) {
 	q, err := f.question()
 	if err != nil {
@@ -59,19 +64,8 @@ func (s *Store) Runs(ctx context.Context, f RunFilter) (runs []restart.Run, next
 	}
 	limit := page(f.Limit)
 	err = s.read(ctx, "list runs", func(ctx context.Context, t tx) error {
-		floor, err := q.floor(ctx, t, s.look, limit)
-		if err != nil {
+		if runs, next, err = q.run(ctx, t, s.look.begin(), limit); err != nil {
 			return err
-		}
-		text, args := q.text(floor, limit+1)
-		rows, err := t.rows(ctx, text, args...)
-		runs, err = collect(rows, err, func(r *sql.Rows) (restart.Run, error) { return scanRun(r) })
-		if err != nil {
-			return err
-		}
-		next = floor
-		if len(runs) > limit {
-			runs, next = runs[:limit], runs[limit-1].ID
 		}
 		return loadTasks(ctx, t, runs)
 	})
@@ -87,8 +81,63 @@ type condition struct {
 	args []any
 }
 
-// look is how much one page looks through.
-type look struct{ runs, tasks int }
+// run looks step by step until the page is full.
+func (q question) run(ctx context.Context, t tx, p *pace, limit int) (runs []restart.Run, next string, err error) {
+	for {
+		floor, err := q.floor(ctx, t, p.step(), limit)
+		if err != nil {
+			return nil, "", err
+		}
+		text, args := q.text(floor, limit+1-len(runs))
+		rows, err := t.rows(ctx, text, args...)
+		found, err := collect(rows, err, func(r *sql.Rows) (restart.Run, error) { return scanRun(r) })
+		if err != nil {
+			return nil, "", err
+		}
+		runs = append(runs, found...)
+		switch {
+		case len(runs) > limit:
+			return runs[:limit], runs[limit-1].ID, nil
+		case floor == "" || q.host != "" || p.over():
+			return runs, floor, nil
+		}
+		q.ids = append(q.ids, condition{"id < ?", []any{floor}})
+	}
+}
+
+// look is how much one page looks through: see lookThrough.
+type look struct {
+	runs, tasks, first int
+	long               time.Duration
+}
+
+// pace is how far one page has looked.
+type pace struct {
+	look
+	began time.Time
+	done  int
+}
+
+func (l look) begin() *pace { return &pace{look: l, began: time.Now()} }
+
+// step gives how much to look through next: four times as much as so far, or
+// what there is time for at the pace until now.
+func (p *pace) step() look {
+	next := p.first
+	if p.done > 0 {
+		took := max(time.Since(p.began), time.Microsecond)
+		fits := float64(p.done) * float64(p.long-took) / float64(took)
+		next = max(int(min(fits, float64(4*p.done))), 1)
+	}
+	step := look{runs: min(next, p.runs-p.done), tasks: p.tasks}
+	p.done += step.runs
+	return step
+}
+
+// over tells whether the page has looked far enough, or long enough.
+func (p *pace) over() bool {
+	return p.done >= p.runs || time.Since(p.began) >= p.long*4/5
+}
 
 // question is a filter as it is asked. The leading conditions are the columns
 // of one index, behind which come the ids in order; the states lead, too, where

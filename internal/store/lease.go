@@ -86,11 +86,14 @@ func (s *Store) Release(ctx context.Context, runID string, fence Fence) error {
 	})
 }
 
-// endLeases ends every lease, keeping the owners' names. It is for a database
-// that one process has to itself: whoever held the leases is gone.
+// endLeases ends every lease, keeping the owners' names, and every chat's turn.
+// It is for a database that one process has to itself: whoever held them is gone.
 func (s *Store) endLeases(ctx context.Context) error {
 	return s.write(ctx, "end leases", func(ctx context.Context, t tx) error {
 		_, err := t.exec(ctx, "UPDATE runs SET lease_until = 0 WHERE owner <> '' AND lease_until <> 0")
+		if err == nil {
+			_, err = t.exec(ctx, "UPDATE chat_turns SET until_at = 0")
+		}
 		return err
 	})
 }

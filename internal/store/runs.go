@@ -187,6 +187,11 @@ func (s *Store) Run(ctx context.Context, id string) (run restart.Run, err error)
 				return err
 			}
 		}
+		if run.Silences() {
+			if run.Silenced, err = loadSilences(ctx, t, id); err != nil {
+				return err
+			}
+		}
 		run.Children, err = loadChildren(ctx, t, id)
 		return err
 	})

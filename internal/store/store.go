@@ -50,7 +50,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
-	s := &Store{log: c.Logger, source: c.Source, look: look{lookThrough, lookThroughTasks}}
+	s := &Store{log: c.Logger, source: c.Source, look: look{lookThrough, lookThroughTasks, lookFirst, lookFor}}
 	var err error
 	switch path, isFile := strings.CutPrefix(c.DSN, "sqlite:"); {
 	case isFile:

@@ -141,6 +141,24 @@ func (s *Store) Users(ctx context.Context, text, after string, limit int) (users
 	return users, err
 }
 
+// MailOf gives the addresses of owners of services, as directories have told
+// them: of users by their names, and of all members of a team: each once, of
+// nobody who is disabled.
+func (s *Store) MailOf(ctx context.Context, owners []string) (out []string, err error) {
+	err = s.read(ctx, "look for addresses", func(ctx context.Context, t tx) error {
+		rows, err := t.rows(ctx, "SELECT "+userColumns+" FROM users WHERE mail <> '' AND disabled_at = 0 ORDER BY name")
+		users, err := collect(rows, err, func(r *sql.Rows) (User, error) { return scanUser(r) })
+		for _, u := range users {
+			member := func(team string) bool { return slices.Contains(owners, "team:"+team) }
+			if (slices.Contains(owners, u.Name) || slices.ContainsFunc(u.Groups, member)) && !slices.Contains(out, u.Mail) {
+				out = append(out, u.Mail)
+			}
+		}
+		return err
+	})
+	return out, err
+}
+
 // likeEscaper makes text stand for itself in LIKE … ESCAPE '!'.
 var likeEscaper = strings.NewReplacer("!", "!!", "%", "!%", "_", "!_")
 
@@ -193,6 +211,11 @@ func (s *Store) ChangeUser(ctx context.Context, name string, c UserChange) error
 		if _, err := t.exec(ctx, "UPDATE users SET method = ?, subject = ?, display = ?, mail = ?, roles = ?, teams = ?, teams_at = ?, password = ?, password_at = ?, created_at = ?, disabled_at = ? WHERE name = ?",
 			append(values[1:], name)...); err != nil {
 			return err
+		}
+		if c.Method != nil { // whoever comes by the new one links his own
+			if _, err := t.exec(ctx, "DELETE FROM chat_links WHERE owner = ?", name); err != nil {
+				return err
+			}
 		}
 		if ends {
 			if _, err := t.exec(ctx, "DELETE FROM sessions WHERE owner = ? AND id <> ?", name, c.Keep); err != nil {

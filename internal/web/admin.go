@@ -83,6 +83,7 @@ func (s *site) adminPeopleRoutes() []route {
 		{pattern: "POST /admin/users/{name}/disable", policy: signedIn, handle: s.setDisabled(true)},
 		{pattern: "POST /admin/users/{name}/enable", policy: signedIn, handle: s.setDisabled(false)},
 		{pattern: "POST /admin/users/{name}/end-sessions", policy: signedIn, handle: s.endSessionsOf},
+		{pattern: "POST /admin/users/{name}/unlink-chat", policy: signedIn, handle: s.unlinkChatOf},
 		{pattern: "GET /admin/tokens", policy: signedIn, handle: s.adminTokens},
 		{pattern: "POST /admin/tokens/create", policy: signedIn, handle: s.createTokenFor},
 		{pattern: "POST /admin/tokens/revoke", policy: signedIn, handle: s.revokeTokenOf},

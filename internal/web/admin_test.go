@@ -42,6 +42,9 @@ func adminForms(f *fixture) map[string]url.Values {
 	f.must(err)
 	sessions, err := f.store.Sessions(f.t.Context(), store.SessionFilter{Owner: "vera", Idle: time.Hour, Limit: 10})
 	f.must(err)
+	f.must(f.store.CreateChatCode(f.t.Context(), store.ChatCode{Hash: "x", Owner: "vera", CreatedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)}))
+	link, err := f.store.UseChatCode(f.t.Context(), "x", store.ChatLink{ID: restart.NewID(time.Now()), Chat: "telegram", Person: "12345", CreatedAt: time.Now()}, func(store.ChatLink) audit.Record { return audit.Record{Action: audit.ChatLinked} })
+	f.must(err)
 	reason := []string{"it was asked for by the team"}
 	return map[string]url.Values{
 		"/admin/users/create":            {"name": {"igor"}},
@@ -50,6 +53,7 @@ func adminForms(f *fixture) map[string]url.Values {
 		"/admin/users/vera/disable":      {},
 		"/admin/users/vera/enable":       {},
 		"/admin/users/vera/end-sessions": {},
+		"/admin/users/vera/unlink-chat":  {"id": {link.ID}},
 		"/admin/tokens/create":           {"owner": {"robot"}, "name": {"x"}, "life": {"30"}, "roles": {"viewer"}},
 		"/admin/tokens/revoke":           {"id": {tokens[0].ID}},
 		"/admin/sessions/end":            {"id": {sessions[0].ID}},
@@ -88,7 +92,9 @@ func TestFormsOfAdministrationAreGuarded(t *testing.T) {
 		f.must(err)
 		freezes, err := f.store.Freezes(t.Context(), time.Now())
 		f.must(err)
-		return []any{len(users), users[len(users)-1].Roles, users[len(users)-1].Password, users[len(users)-1].Disabled(), len(tokens), tokens[0].RevokedAt, len(sessions), len(joins), len(freezes)}
+		links, err := f.store.ChatLinks(t.Context(), "vera")
+		f.must(err)
+		return []any{len(links), len(users), users[len(users)-1].Roles, users[len(users)-1].Password, users[len(users)-1].Disabled(), len(tokens), tokens[0].RevokedAt, len(sessions), len(joins), len(freezes)}
 	}
 	before := state()
 	stranger, late, fresh := f.as("anna", developer), f.agedCookie("root", 16*time.Minute), f.agedCookie("root", 0)
@@ -469,6 +475,13 @@ func TestLocksAreReleased(t *testing.T) {
 	page := f.do("GET", "/admin/locks", "", "Cookie", root).body
 	wants(t, page, "shop", run.ID, "has a host in hand")
 	lacks(t, page, "/admin/locks/release")
+	f.must(s.Store.KeepOutsideLock(t.Context(), store.OutsideLock{
+		RunID: run.ID, Name: "cluster", Kind: "zookeeper", Place: "/locks/shop", State: store.OutsideWaiting, Note: `"<b>deploy" is there since 2026-11-23 10:00:00 UTC`, Server: "main", Since: time.Now(),
+	}))
+	vera := f.as("vera", developer)
+	wants(t, f.do("GET", "/locks", "", "Cookie", vera).body, run.ID, "waits", "cluster", "/locks/shop", "&lt;b&gt;deploy")
+	wants(t, f.do("GET", "/locks", "", "Cookie", vera, "Accept-Language", "ru").body, "ждёт", "там с 2026-11-23")
+	f.must(s.Store.DropOutsideLock(t.Context(), run.ID, "cluster"))
 	form := url.Values{"run": {run.ID}, "reason": {"anna has gone home, and boris needs the shop"}}
 	if res := f.post("/admin/locks/release", form, "Cookie", root); res.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(res.body, "has a host in hand") {
 		t.Errorf("with a host in hand: %s\n%s", res.Status, res.body)

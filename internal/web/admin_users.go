@@ -39,6 +39,7 @@ type (
 		PasswordAt      *moment
 		DisabledAt      *moment
 		Sessions        int
+		Chat            chatView
 		Password        string   // made just now, and shown this once
 		Elsewhere       []string // forms that the page has not, for oneself
 	}
@@ -131,6 +132,10 @@ func (s *site) userPage(v *visit) (userPage, error) {
 		ByRules: strings.Join(roleNames(byRules), ", "), Groups: restart.Escape(strings.Join(u.Groups, ", ")), GroupsAt: maybeMoment(u.GroupsAt, now),
 		PasswordAt: maybeMoment(u.PasswordAt, now), DisabledAt: maybeMoment(u.DisabledAt, now), Sessions: len(sessions),
 	}
+	if page.Chat, err = s.chatsOf(v, name); err != nil {
+		return page, err
+	}
+	page.Chat.Action = addressOfUser(name) + "/unlink-chat"
 	if page.Oneself {
 		page.Elsewhere = []string{"disable", "enable", "password", "sessions"}
 	}

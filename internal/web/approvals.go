@@ -18,10 +18,11 @@ type approvalView struct {
 
 // awaitingLine is one run of the list of those that wait.
 type awaitingLine struct {
-	ID, Service, Environment, Scenario, By, Reason, Who string
-	Hosts                                               int
-	AskedAt, Until                                      moment
-	Mine                                                bool // the reader may decide
+	ID, URL, Service, Environment, Scenario, By, Reason, Who string
+	Hosts                                                    int
+	AskedAt, Until                                           moment
+	For                                                      *moment // that it is planned for; nil = for now
+	Mine                                                     bool    // the reader may decide
 }
 
 // stepsView is what runs on each host.
@@ -137,9 +138,20 @@ func (s *site) listApprovals(w http.ResponseWriter, v *visit) error {
 	page.Scripts = true
 	for _, a := range list {
 		page.Runs = append(page.Runs, awaitingLine{
-			ID: a.Run, Service: a.Service, Environment: a.Environment, Scenario: a.Scenario, By: a.Actor, Reason: restart.Escape(a.Reason), Who: said(v.lang, a.Who),
+			ID: a.Run, URL: "/runs/" + a.Run, Service: a.Service, Environment: a.Environment, Scenario: a.Scenario, By: a.Actor, Reason: restart.Escape(a.Reason), Who: said(v.lang, a.Who),
 			Hosts: a.Hosts, AskedAt: momentOf(a.AskedAt, now), Until: momentOf(a.Until, now), Mine: a.MayDecide,
 		})
+	}
+	planned, err := s.plannedToApprove(v, now)
+	if err != nil {
+		return err
+	}
+	for _, mine := range []bool{true, false} { // those that the reader may decide first
+		for _, line := range planned {
+			if line.Mine == mine {
+				page.Runs = append(page.Runs, line)
+			}
+		}
 	}
 	return s.show(w, v, http.StatusOK, pageApprovals, page)
 }

@@ -80,6 +80,9 @@ func TestCatalogueKnowsEveryState(t *testing.T) {
 	for _, c := range restart.PauseCauses() {
 		keys = append(keys, "cause."+string(c))
 	}
+	for _, s := range []restart.TicketState{restart.TicketOpen, restart.TicketClosed, restart.TicketMissing, restart.TicketUnchecked} {
+		keys = append(keys, "ticketstate."+string(s))
+	}
 	for _, p := range protocol.Phases() {
 		keys = append(keys, "phase."+string(p), "phasename."+string(p))
 	}

@@ -36,6 +36,7 @@
 //	GET  /approvals               runs that wait for an approval
 //	GET  /freezes                 which apply now, when the others begin
 //	POST /freezes/add  /freezes/end
+//	GET  /locks                   which run holds which service, and what it shares with others
 //	GET  /break-glass             runs that broke the glass and that nobody has reviewed
 //	POST /break-glass/{id}/review
 //	GET  /scenarios               which are in force, and until when

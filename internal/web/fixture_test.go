@@ -72,13 +72,22 @@ func (l *logged) String() string {
 
 func newFixture(t testing.TB, change ...func(*Config)) *fixture {
 	t.Helper()
+	return newFixtureOf(t, nil, change...)
+}
+
+// newFixtureOf has an inventory of its own; nil = the usual one.
+func newFixtureOf(t testing.TB, inv *inventory.Inventory, change ...func(*Config)) *fixture {
+	t.Helper()
 	f := &fixture{t: t, store: storetest.Open(t, storetest.SQLite(t)), hub: control.NewHub(), log: &logged{}, agents: apitest.NewAgents("")}
 	f.archive = archive.New(archive.Config{Store: f.store, Hosts: f.agents})
+	if inv == nil {
+		inv = f.inventory()
+	}
 	sessions := authn.Sessions{Store: f.store, Tokens: f.store}
 	logger := slog.New(slog.NewTextHandler(f.log, nil))
 	cfg := Config{
 		Control: control.New(control.Config{
-			Rights: f.rights, Store: f.store, Hub: f.hub, Logger: logger, Inventory: f.inventory(), Scenarios: f.shelf(), Agents: f.agents, Dumps: f.archive,
+			Rights: f.rights, Store: f.store, Hub: f.hub, Logger: logger, Inventory: inv, Scenarios: f.shelf(), Agents: f.agents, Dumps: f.archive,
 			Wake: func(string) {}, Committed: func() {},
 		}),
 		Auth: sessions, Sessions: sessions, Tokens: authn.Tokens{Store: f.store}, Logger: logger,

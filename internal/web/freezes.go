@@ -118,6 +118,13 @@ func (s *site) showGlassForm(w http.ResponseWriter, v *visit, hosts []string) er
 		return err
 	}
 	page.Late = page.Frozen == nil && s.logHolds()
+	if page.Frozen == nil && !page.Late {
+		ticket, err := s.cfg.Control.PastTicket(v.Context(), v.actor, run)
+		if err != nil {
+			return err
+		}
+		page.NoTicket = ticket != nil
+	}
 	status := http.StatusOK
 	if v.PostForm.Has("service") { // another one's name
 		page.Sent, status = refuse(v.PostForm, "break", "service", say(v.lang, "break.failed")), http.StatusUnprocessableEntity

@@ -6,11 +6,16 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/restartilka/restartilka/internal/inventory"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/store"
+	"github.com/restartilka/restartilka/internal/wire"
 )
 
 func TestFilters(t *testing.T) {
@@ -101,6 +106,37 @@ func TestFilesOfRuns(t *testing.T) {
 	if res := f.do("GET", "/runs.csv", ""); res.StatusCode != http.StatusSeeOther {
 		t.Errorf("without signing in: %s", res.Status)
 	}
+}
+
+// The page of hosts shows each source of an inventory that has several, with
+// its age, in both languages.
+func TestSourcesOfTheInventory(t *testing.T) {
+	at := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
+	state := wire.InventoryState{Sources: []wire.InventorySource{
+		{Name: "shop", Kind: "yaml", FetchedAt: &at, Hosts: 7},
+		{Name: "consul", Kind: "consul", FetchedAt: &at, Stale: true, Problem: "the inventory x can't be read"},
+		{Name: "lab", Kind: "json", Missing: true},
+	}}
+	got := sourcesOf(russian, state, at)
+	if len(got) != 3 || got[0].State != "исправен" || got[0].Hosts != 7 || got[1].State != "старый ответ" || got[1].Tone != toneHold || got[1].Problem != "инвентарь x не читается" || got[1].At == nil || got[2].Tone != toneFail || got[2].At != nil {
+		t.Errorf("%+v", got)
+	}
+	if one := sourcesOf(english, wire.InventoryState{Sources: state.Sources[:1]}, at); one != nil {
+		t.Errorf("one source is listed: %+v", one)
+	}
+	path := filepath.Join(t.TempDir(), "inventory.yaml")
+	if err := os.WriteFile(path, []byte("hosts: [{name: web1.example.com}]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	inv, err := inventory.New(inventory.Config{Kind: "merged", Sources: []inventory.Config{
+		{Name: "shop", Kind: "yaml", Path: path}, {Name: "lab", Kind: "yaml", Path: path + ".none", Optional: true},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := newFixtureOf(t, inv)
+	body := f.do("GET", "/hosts", "", "Cookie", f.signIn()).body
+	wants(t, body, "Sources of the inventory", "shop <span class=\"env\">yaml</span>", "lab <span class=\"env\">yaml</span>", "missing", "does not exist", "none yet", "web1.example.com")
 }
 
 func TestPagesOfWhatThereIs(t *testing.T) {

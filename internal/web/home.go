@@ -13,6 +13,7 @@ import (
 // Bounds of what the first page lists.
 const (
 	homeRuns     = 10
+	homePlanned  = 5
 	homeLookBack = 20 // of one's own runs that are over, for hosts that are unknown still
 )
 
@@ -31,10 +32,13 @@ func (s *site) home(w http.ResponseWriter, v *visit) error {
 	for _, a := range list {
 		if a.MayDecide && len(page.Approvals) < homeRuns {
 			page.Approvals = append(page.Approvals, awaitingLine{
-				ID: a.Run, Service: a.Service, Environment: a.Environment, Scenario: a.Scenario, By: a.Actor, Reason: restart.Escape(a.Reason), Who: said(v.lang, a.Who),
+				ID: a.Run, URL: "/runs/" + a.Run, Service: a.Service, Environment: a.Environment, Scenario: a.Scenario, By: a.Actor, Reason: restart.Escape(a.Reason), Who: said(v.lang, a.Who),
 				Hosts: a.Hosts, AskedAt: momentOf(a.AskedAt, now), Until: momentOf(a.Until, now), Mine: true,
 			})
 		}
+	}
+	if err := s.homePlanned(v, &page, now); err != nil {
+		return err
 	}
 	if err := s.homeRuns(v, &page, now); err != nil {
 		return err
@@ -45,6 +49,20 @@ func (s *site) home(w http.ResponseWriter, v *visit) error {
 	}
 	page.Chooser, page.Scripts, page.Files = *chooser, true, []string{"start.js"}
 	return s.show(w, v, http.StatusOK, pageHome, page)
+}
+
+// homePlanned lists what is planned next, and of it what the reader may approve.
+func (s *site) homePlanned(v *visit, page *homePage, now time.Time) error {
+	list, err := s.cfg.Control.Planned(v.Context(), v.actor, false)
+	for _, p := range list {
+		if p.MayDecide && len(page.Approvals) < homeRuns {
+			page.Approvals = append(page.Approvals, awaitingPlanned(v.lang, p, now))
+		}
+		if len(page.Planned) < homePlanned {
+			page.Planned = append(page.Planned, plannedEntryOf(v.lang, p, now))
+		}
+	}
+	return err
 }
 
 // homeRuns lists the reader's runs that wait for a person, and what goes on.

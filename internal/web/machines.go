@@ -19,6 +19,37 @@ type hostsPage struct {
 	Hosts       []machineLine
 	First, More string
 	Source      *sourceNotice
+	Sources     []sourceLine
+}
+
+// sourceLine is one source of an inventory that is put together of several.
+type sourceLine struct {
+	Name, Kind, State, Problem string
+	Tone                       tone
+	At                         *moment // of its last good answer; nil = none yet
+	Hosts                      int
+}
+
+// sourcesOf lists the sources of an inventory that has several.
+func sourcesOf(l language, now wire.InventoryState, clock time.Time) (out []sourceLine) {
+	if len(now.Sources) < 2 {
+		return nil
+	}
+	for _, x := range now.Sources {
+		line := sourceLine{Name: x.Name, Kind: x.Kind, Problem: said(l, x.Problem), Hosts: x.Hosts, State: say(l, "source.good"), Tone: toneDone}
+		switch {
+		case x.Missing:
+			line.State, line.Tone = say(l, "source.missing"), toneFail
+		case x.Stale:
+			line.State, line.Tone = say(l, "source.stale"), toneHold
+		}
+		if x.FetchedAt != nil {
+			at := momentOf(*x.FetchedAt, clock)
+			line.At = &at
+		}
+		out = append(out, line)
+	}
+	return out
 }
 
 type machineLine struct {
@@ -33,6 +64,9 @@ const machineGroups = 3
 func (s *site) listHosts(w http.ResponseWriter, v *visit) error {
 	query, after := strings.TrimSpace(v.URL.Query().Get("q")), v.URL.Query().Get("after")
 	page := hostsPage{layout: s.layout(v, say(v.lang, "hosts.title")), Query: query}
+	if state, err := s.cfg.Control.InventoryState(v.Context(), v.actor); err == nil {
+		page.Sources = sourcesOf(v.lang, state, s.cfg.Now())
+	}
 	now, err := s.cfg.Control.Inventory(v.Context(), v.actor)
 	page.Source = sourceOf(v.lang, now, err, s.cfg.Now())
 	if err != nil {

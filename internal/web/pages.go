@@ -57,11 +57,14 @@ type (
 		Look                               displayView
 		Local                              bool // has a password here
 		PasswordSet                        bool
+		Calendar                           *calendarView
 		Sent                               filled
 		Sessions                           []sessionLine
 		Tokens                             []tokenLine
 		Lives                              []int // of a new token, in days
 		Secret                             string
+		Keys                               *keysView // nil = there is no way in by SSH
+		Chat                               chatView
 	}
 	loginPage struct {
 		layout
@@ -109,6 +112,7 @@ type (
 		Awaiting                 bool          // it waits for an approval
 		Sent                     filled        // with another name
 		Late                     bool          // the remote log takes nothing, and no freeze stands there
+		NoTicket                 bool          // it is not for a ticket as the rules want it, and neither of those
 	}
 	scenariosPage struct {
 		layout
@@ -169,16 +173,17 @@ type pages map[language]map[string]func() *template.Template
 
 // The names of the files in templates/pages.
 const (
-	pageSignIn  = "sign-in"
-	pageRuns    = "runs"
-	pageRun     = "run"
-	pageHost    = "host"
-	pageChart   = "chart"
-	pageFreezes = "freezes"
-	pageGlass   = "glass"
-	pageBreak   = "break"
-	pageProfile = "profile"
-	pageLogin   = "login"
+	pageSignIn    = "sign-in"
+	pageRuns      = "runs"
+	pageRun       = "run"
+	pageHost      = "host"
+	pageChart     = "chart"
+	pageFreezes   = "freezes"
+	pageHeldLocks = "locks"
+	pageGlass     = "glass"
+	pageBreak     = "break"
+	pageProfile   = "profile"
+	pageLogin     = "login"
 
 	pageServices   = "services"
 	pageService    = "service"

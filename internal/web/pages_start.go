@@ -15,6 +15,7 @@ type (
 		Mine      []runLine      // of the reader's, and waiting for a person
 		Now       []runLine
 		More      bool // more runs go on than are listed
+		Planned   []plannedEntry
 		Chooser   chooserView
 		Poll      string // address to ask again
 	}
@@ -105,6 +106,7 @@ type (
 		State, Reason, By, Only           string
 		Created, Looked                   moment
 		Mine, Start, Second               bool
+		Later                             bool // it can be planned for a time to come
 		Version                           int64
 		Own                               string // address of a form with the same request
 		Changed                           *changedView
@@ -112,6 +114,8 @@ type (
 		FrozenHow                         []string
 		MayBreak                          bool
 		Denied                            *troubleView
+		NoTicket                          *troubleView // it is not for a ticket as the rules want it
+		noTicket                          string       // the same, as control says it
 		Warnings                          []string
 		Hosts                             []plannedLine
 		Unlisted, Beside                  int // hosts that would be touched and are not listed; hosts of the group that are counted only

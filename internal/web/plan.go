@@ -54,11 +54,12 @@ func (s *site) drawPlan(w http.ResponseWriter, v *visit, status int, d drawing) 
 	if page.Mine && run.Via != "" {
 		page.By = say(v.lang, "run.via", run.Actor, viaOf(v.lang, run.Via))
 	}
-	for _, step := range []func(*visit, *planPage, drawing, time.Time) error{s.standsInTheWay, s.planChanged, s.plannedHosts, s.planNumbers, s.planSteps, s.checkInPage} {
+	for _, step := range []func(*visit, *planPage, drawing, time.Time) error{s.ticketInTheWay, s.standsInTheWay, s.planChanged, s.plannedHosts, s.planNumbers, s.planSteps, s.checkInPage} {
 		if err := step(v, &page, d, now); err != nil {
 			return err
 		}
 	}
+	page.Later = mayPlan(&page, run)
 	n := len(run.Plan.Chosen())
 	if d.ticked != nil {
 		n = len(d.chosen())
@@ -140,7 +141,7 @@ func (s *site) standsInTheWay(v *visit, page *planPage, d drawing, now time.Time
 	if page.Frozen, err = s.frozen(v, d.run, now); err != nil {
 		return err
 	}
-	a := s.acts(v.Context(), v.actor, d.run, page.Frozen != nil || s.logHolds(), now)
+	a := s.acts(v.Context(), v.actor, d.run, page.Frozen != nil || s.logHolds() || page.NoTicket != nil, now)
 	page.Start, page.MayBreak = a.Start, a.MayBreak
 	if page.Frozen != nil {
 		page.FrozenHow = sentences(v.lang, s.cfg.Control.PastFreeze(v.Context(), v.actor, d.run))
@@ -149,7 +150,8 @@ func (s *site) standsInTheWay(v *visit, page *planPage, d drawing, now time.Time
 		page.Denied = troubleOf(v.lang, e)
 	}
 	for _, w := range warningsOf(d.run.Plan) {
-		if page.Frozen == nil || !strings.Contains(w, d.run.Environment+" is frozen until ") { // is said by itself
+		ticket := page.noTicket != "" && strings.HasPrefix(w, page.noTicket)
+		if !ticket && (page.Frozen == nil || !strings.Contains(w, d.run.Environment+" is frozen until ")) { // is said by itself
 			page.Warnings = append(page.Warnings, said(v.lang, w))
 		}
 	}

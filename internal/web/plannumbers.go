@@ -34,7 +34,10 @@ func (s *site) planNumbers(v *visit, page *planPage, d drawing, now time.Time) e
 		params = append(params, restart.Escape(name+"="+run.Params[name]))
 	}
 	more("run.params", params...)
-	more("run.ticket", restart.Escape(run.Ticket))
+	if run.Ticket != "" {
+		t := ticketOf(l, run)
+		page.Numbers = append(page.Numbers, numberLine{Name: say(l, "run.ticket"), Values: []string{t.Key}, Quiet: t.Says, URL: t.URL})
+	}
 	page.Numbers = append(page.Numbers, numberLine{Name: say(l, "plan.inventory"), Values: []string{momentOf(run.Plan.InventoryAt, now).Exact}})
 	more("run.id", run.ID)
 	if run.Parent != "" {

@@ -66,6 +66,12 @@ func (s *site) profilePage(v *visit) (profilePage, error) {
 			Since: momentOf(x.CreatedAt, now), Seen: momentOf(x.LastSeenAt, now),
 		})
 	}
+	if page.Calendar, err = s.calendar(v); err != nil {
+		return page, err
+	}
+	if page.Chat, err = s.chatsOf(v, ""); err != nil {
+		return page, err
+	}
 	tokens, err := s.cfg.Control.Tokens(v.Context(), a)
 	if err != nil {
 		return page, err
@@ -75,7 +81,8 @@ func (s *site) profilePage(v *visit) (profilePage, error) {
 			page.Tokens = append(page.Tokens, tokenLineOf(v.lang, t, now))
 		}
 	}
-	return page, nil
+	page.Keys, err = s.keysOf(v, now)
+	return page, err
 }
 
 func tokenLineOf(l language, t wire.Token, now time.Time) tokenLine {

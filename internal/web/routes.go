@@ -34,7 +34,7 @@ type route struct {
 
 // routes is everything that there is.
 func (s *site) routes() []route {
-	return slices.Concat(s.presses(), s.frameRoutes(), s.peopleRoutes(), s.runRoutes(), s.reviewRoutes(), s.startRoutes(), s.adminRoutes(), s.historyRoutes(), s.dumpRoutes(), s.auditRoutes())
+	return slices.Concat(s.presses(), s.frameRoutes(), s.peopleRoutes(), s.runRoutes(), s.reviewRoutes(), s.startRoutes(), s.laterRoutes(), s.adminRoutes(), s.historyRoutes(), s.dumpRoutes(), s.auditRoutes())
 }
 
 // frameRoutes are those that belong to no page.
@@ -57,8 +57,12 @@ func (s *site) peopleRoutes() []route {
 		{pattern: "POST /profile/display", policy: anybody, handle: s.setDisplay},
 		{pattern: "POST /profile/password", policy: signedIn, handle: s.setPassword},
 		{pattern: "POST /profile/token", policy: signedIn, handle: s.createToken},
+		{pattern: "POST /profile/key", policy: signedIn, handle: s.addKey},
+		{pattern: "POST /profile/remove-key", policy: signedIn, handle: s.removeKey},
 		{pattern: "POST /profile/revoke-token", policy: signedIn, handle: s.revokeToken},
 		{pattern: "POST /profile/revoke-session", policy: signedIn, handle: s.revokeSession},
+		{pattern: "POST /profile/chat-code", policy: signedIn, handle: s.createChatCode},
+		{pattern: "POST /profile/unlink-chat", policy: signedIn, handle: s.unlinkChat},
 		{pattern: "GET /login", policy: signedIn, handle: s.loginForm},
 		{pattern: "GET /login/{code}", policy: signedIn, handle: s.showLogin},
 		{pattern: "POST /login/confirm", policy: signedIn, handle: s.answerLogin(true)},

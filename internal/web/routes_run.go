@@ -13,6 +13,7 @@ func (s *site) runRoutes() []route {
 		{pattern: "GET /runs/{id}/break-glass", policy: signedIn, handle: s.glassForm},
 		{pattern: "POST /runs/{id}/break-glass", policy: signedIn, handle: s.breakGlass},
 		{pattern: "GET /freezes", policy: signedIn, handle: s.listFreezes},
+		{pattern: "GET /locks", policy: signedIn, handle: s.listLocks},
 		{pattern: "GET /break-glass", policy: signedIn, handle: s.listGlass},
 		{pattern: "POST /break-glass/{id}/review", policy: signedIn, handle: s.reviewGlass},
 	}

@@ -55,13 +55,15 @@ type counted struct {
 
 // facts are the part of a run's page that never changes.
 type facts struct {
-	Ticket, Scenario, Short string
+	Ticket                  ticketView
+	Scenario, Short         string
 	Group, Project, Batches string
 	Keep, Down, Limits      string // what the strategy means for these hosts; "" = not said
 	Params                  []param
 	Warnings                []string
 	LeftOut                 []leftOut
 	Beside                  int // hosts of the group that are counted only
+	Silent                  *silent
 	ID                      string
 	Relations               []relation
 	More                    int // hosts listed, where not all are; 0 = all are
@@ -291,7 +293,7 @@ func describe(x runView) string {
 
 func (b *board) facts(run restart.Run) facts {
 	f := facts{
-		ID: run.ID, Ticket: restart.Escape(run.Ticket), Scenario: run.Scenario, Short: run.Digest[:min(12, len(run.Digest))],
+		ID: run.ID, Ticket: ticketOf(b.lang, run), Scenario: run.Scenario, Short: run.Digest[:min(12, len(run.Digest))],
 		Group: run.Group, Project: run.Project, Batches: b.batches(),
 		Relations: relations(b.lang, run),
 	}
@@ -306,6 +308,8 @@ func (b *board) facts(run restart.Run) facts {
 	for _, w := range warnings {
 		f.Warnings = append(f.Warnings, said(b.lang, w))
 	}
+	silent, untold := silenced(b.lang, run)
+	f.Silent, f.Warnings = silent, append(f.Warnings, untold...)
 	for _, h := range b.plan.Hosts {
 		switch {
 		case h.Beside:

@@ -57,4 +57,5 @@ var saidRules = map[string]string{
 	"%s never counts: %s, above it, fits all of it":                             "%w никогда не действует: %w стоит выше и подходит ко всему этому",
 	"%s: the inventory has no %s %s":                                            "%w: в инвентаре нет: %w %s",
 	"%s: the inventory has no %s %s; did you mean %s?":                          "%w: в инвентаре нет: %w %s; возможно, имелось в виду: %s?",
+	"closed: %s is neither %s nor %s":                                           "closed: %s — не %s и не %s",
 }

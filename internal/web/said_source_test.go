@@ -23,12 +23,12 @@ import (
 var told = map[string]bool{ // whether every text that reads like a sentence counts
 	"control": true, "restart": true, "authz": true, "review": true, "orchestrator": true, "dispatch": true, "health": true, "agent/supervisor": true, "evidence": true,
 	"hostwork": true, "store": false, "authn": false, "authn/ldap": false, "authn/oidc": false, "protocol": true, "inventory": true, "strict": false,
-	"scenario": true, "scenario/signing": false, "pki": false, "agent": true, "agent/host": true, "agent/units": true, "agent/spool": true, "web": false, "archive": true, "dump/capture": false, "dump/parse": false, "dump/redact": false, "dump/pack": false,
+	"scenario": true, "silence": false, "scenario/signing": false, "pki": false, "agent": true, "agent/host": true, "agent/units": true, "agent/spool": true, "web": false, "archive": true, "dump/capture": false, "dump/parse": false, "dump/redact": false, "dump/pack": false, "tracker": false, "lock": true,
 }
 
 // wrapped are packages whose plain errors get to pages as they are: an agent
 // says by them how a task, its evidence or a dump went.
-var wrapped = map[string]bool{"agent/supervisor": true, "evidence": true, "dump/capture": true, "health": true, "dispatch": true, "agent/host": true}
+var wrapped = map[string]bool{"agent/supervisor": true, "evidence": true, "dump/capture": true, "health": true, "dispatch": true, "agent/host": true, "tracker": true}
 
 // untold are files, or folders, of which no sentence gets to a page of the web.
 var untold = map[string]string{
@@ -38,13 +38,18 @@ var untold = map[string]string{
 	"agent/metrics.go": "says what a metric is", "agent/exposition.go": "writes metrics", "agent/asked.go": recorded,
 	"agent/units/choose.go":        finding,
 	"agent/supervisor/rehearse.go": printed,
-	"authn/ldap/config.go":         atStart, "authn/oidc/config.go": atStart, "inventory/config.go": atStart, "pki/ca.go": atStart, "pki/credentials.go": atStart,
+	"tracker/settings.go":          atStart, "tracker/tell.go": "the log says it, of a message",
+	"authn/ldap/config.go": atStart, "authn/oidc/config.go": atStart, "inventory/config.go": atStart, "pki/ca.go": atStart, "pki/credentials.go": atStart,
 	"restart/bytes.go": atStart, "pki/envelope.go": atStart, "pki/files.go": atStart, "pki/jointoken.go": atTheHost,
 	"store/sqlite.go": atStart, "store/postgres.go": atStart, "store/store.go": atStart, "store/migrate.go": atStart, "store/statistics.go": atStart,
 	"store/backup.go": inTerminal, "store/restore.go": inTerminal, "store/restore_file.go": inTerminal,
 	"scenario/new.go": inTerminal, "scenario/signing/sign.go": inTerminal, "authz/cases.go": inTerminal,
+	"lock/settings.go":        atStart,
 	"evidence/descriptors.go": evident, "evidence/process.go": evident,
+	"control/chat.go": inChat, "store/chatlinks.go": inChat,
 	"restart/dumpstep.go": "goes into the output of a rehearsal", "agent/local_dump.go": recorded,
+	"control/calendar.go": "goes to programs that read calendars", "restart/maintenance.go": atStart,
+	"silence/settings.go": atStart, "silence/caller.go": atStart,
 	"restart/freeze.go": "says where in a word or two, of which pages have their own",
 }
 
@@ -54,6 +59,7 @@ const (
 	finding    = "is for restartilka hosts discover"
 	atTheHost  = "an agent says it at its start, or to root on its host"
 	inTerminal = "the command line alone says it"
+	inChat     = "a chat alone says it, in English"
 	evident    = "is evidence, kept and shown as it was taken"
 	recorded   = "goes into the audit trail, which is in English"
 	printed    = "goes into the output of a task, as what a script says does"
@@ -71,9 +77,11 @@ var untoldSentences = map[string]string{
 	"is left to do now": itsForms, "is not in the group any more": itsForms, "is not left to do any more, or not in the group": itsForms,
 	"newer than the server's": itsForms, "of other bytes": itsForms, "leave out the healthy hosts (%s), %s": itsForms, "the service has no owners in the inventory)": itsForms,
 	"with %s": itsForms, "the host says now": itsForms,
+	"asked for by the rule %s; may approve: %s; plan %s": recorded, "approved by %s": recorded, "planned as %s": recorded, "schedule %s": "is logged", "a schedule begins with a plan, a time, and an approval where it waits for one": "is our own slip", "a schedule does not become %s so": "is our own slip",
 	"%s to %s": recorded, "weekly %s %s": recorded, "a retry of run %s": recorded, "undrain alone, after run %s": recorded, "only for %s": recorded,
 	"the answer was asked for again, with token %s": recorded, "with token %s, serial %s": recorded, "login of %s": "is the name of a token",
 
+	"ca_file, certificate and key say nothing without tls: true, and certificate and key go together": atStart, "servers is needed: HOST:PORT of each": atStart, "url: the protocol has no query": atStart,
 	"please restart": compared, "reason for restart": compared, "reason for the restart": compared, "reason text": compared, "restart service": compared, "restart the service": compared,
 	"your reason": compared, "the reason": compared, "signed before": compared, "нужен перезапуск": compared, "причина перезапуска": compared,
 	"run %s is at epoch %d": "ends a walk, and is seen by nobody", "run %s of %s on %s: %s": "is for messages and the command line",
@@ -102,6 +110,7 @@ var untoldSentences = map[string]string{
 	"%s files": itsForms, "in environment %s": itsForms, "in its phase %s": itsForms, "of project %s": itsForms, "while it ran": itsForms,
 	"%s gives the same group for every service": atStart, "%s holds an unknown %s": atStart, "%s is not known": atStart, "%s is not one word": atStart, "and command are both given": atStart, "command: [ansible-inventory, -i, /etc/ansible/hosts, --list]": atStart, "use #service#, #package# or #project#": atStart,
 	"holds a wrong name: %s": atStart, "is a file: dir and timeout are for a command": atStart, "is given without token_file": atStart, "is missing": atStart, "or command is missing": atStart,
+	"%s does not begin with /": atStart, "%s does not end with .json, .yml or .yaml": atStart, "%s has more than %d parts": atStart, "%s is not a JSON pointer": atStart, "%s is not a usable pattern": atStart, "* stands in the last part of the path: /etc/prometheus/targets/*.json": atStart, "/results/* is every element of results, . is the element itself, and @key is the name under which it stands": atStart, "a service is described under the name that it has in Consul": atStart, "and mapping.services are both given": atStart, "and timeout are not for this": atStart, "and token_scheme are both given": atStart, "and url are both given": atStart, "and what belongs to it are for an url": atStart, "files: [/etc/prometheus/targets/*.json], or the address that http_sd_configs asks": atStart, "has %s, which is needed, behind %s, which is optional": atStart, "has next, which is for an url": atStart, "has no %s.each": atStart, "has no %s.name": atStart, "has no service for kind consul": atStart, "has two of the name %s": atStart, "holds %d: there must be from 1 to %d": atStart, "holds %s, which is merged itself": atStart, "in a name, ~0 stands for ~ and ~1 for /": atStart, "inventory.sources, %s: %s": atStart, "is missing, or has neither hosts nor groups": atStart, "mapping: {hosts: {each: /results/*, name: /fqdn}}": atStart, "needs a name for each: %s": atStart, "or url is missing": atStart, "path or command: one of them is needed": atStart, "use one of them, or two sources of kind merged": atStart, "what may be missing comes last: it must not count more than what is always there": atStart, "where the name is in an element: /fqdn, . for the element itself, or @key for the name under which it stands": atStart, "where they are in the document: /results/*": atStart, "{name: cmdb, kind: json, …}": atStart,
 	"such as: web1.example.com, %shop-front-testing, %shop-front-testing@dc1, #canary, node[01-20], -web3.example.com": itsForms,
 	"another task": "is a word of another", "choose one with --digest: %s or %s": atTheHost, "choose one with --scenario NAME": atTheHost, "lay the reviewed file into %s, owned by root": atTheHost, "lay the reviewed file into %s, owned by root; not looked at: %s": atTheHost,
 	"more than one scenario of kind %s fits service %s: %s": atTheHost, "reviewed here for it: %s": atTheHost, "scenario %s": atTheHost, "scenario of kind %s": atTheHost, "this host has no reviewed %s for service %s": atTheHost, "two files in %s are scenario %s with serial %d": atTheHost,

@@ -3,6 +3,7 @@ package web
 // saidWords are the words that stand in the sentences as values.
 var saidWords = map[string]string{
 	"draft": "черновик", "awaiting_approval": "ждёт одобрения", "rejected": "отклонён", "queued": "в очереди", "running": "идёт", "paused": "на паузе",
+	"waiting": "ждёт", "started": "начат", "missed": "пропущен",
 	"completed": "выполнен", "failed": "не выполнен", "aborted": "прерван",
 	"planned": "ждёт", "intent_logged": "начинается", "dispatching": "отправляется", "accepted": "принято", "succeeded": "готово", "timed_out": "не успел",
 	"cancelled": "отменено", "refused": "отказано", "unreachable": "недоступен", "not_started": "не начато", "unknown": "неизвестно",

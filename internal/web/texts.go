@@ -4,7 +4,7 @@ import "maps"
 
 // catalogue is every text of the pages, each file of texts with its own keys.
 // Sentences that are made below the pages have a table of their own: saidTexts.
-var catalogue = merged(frameTexts, wordTexts, signInTexts, runTexts, reviewTexts, startTexts, adminTexts, historyTexts, dumpTexts, findingTexts, auditTexts)
+var catalogue = merged(frameTexts, wordTexts, signInTexts, runTexts, reviewTexts, startTexts, laterTexts, adminTexts, historyTexts, dumpTexts, findingTexts, auditTexts, lockTexts, chatTexts)
 
 func merged[T any](parts ...map[string]T) map[string]T {
 	all := map[string]T{}

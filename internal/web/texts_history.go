@@ -34,8 +34,16 @@ var historyTexts = map[string]text{
 	"export.more":   {"not all: at most 10,000 runs are written to one file. The others follow with before=%s", "не всё: в один файл попадает не больше 10 000 запусков. Остальные — с before=%s"},
 	"export.broken": {"not all: the server could not read on", "не всё: сервер не смог прочитать дальше"},
 
-	"source.down": {"The inventory does not answer.", "Инвентарь не отвечает."},
-	"source.old":  {"The inventory is as of", "Инвентарь на момент"},
+	"source.title":   {"Sources of the inventory", "Источники инвентаря"},
+	"source.name":    {"Source", "Источник"},
+	"source.state":   {"State", "Состояние"},
+	"source.at":      {"Answer of", "Ответ от"},
+	"source.never":   {"none yet", "ещё не было"},
+	"source.good":    {"good", "исправен"},
+	"source.stale":   {"old answer", "старый ответ"},
+	"source.missing": {"missing", "отсутствует"},
+	"source.down":    {"The inventory does not answer.", "Инвентарь не отвечает."},
+	"source.old":     {"The inventory is as of", "Инвентарь на момент"},
 
 	"services.title":        {"Services", "Сервисы"},
 	"services.own":          {"Your services", "Ваши сервисы"},

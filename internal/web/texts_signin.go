@@ -25,6 +25,7 @@ var signInTexts = map[string]text{
 	"method.oidc":  {"single sign-on", "единый вход"},
 	"method.proxy": {"the proxy in front", "прокси"},
 	"method.token": {"token", "токен"},
+	"method.key":   {"SSH key", "ключ SSH"},
 
 	"profile.title":         {"Your profile", "Ваш профиль"},
 	"profile.roles":         {"Roles", "Роли"},
@@ -63,6 +64,19 @@ var signInTexts = map[string]text{
 	"token.revoked":      {"revoked", "отозван"},
 	"token.over":         {"expired", "истёк"},
 	"token.norole":       {"Choose at least one role: without one a token can do nothing.", "Выберите хотя бы одну роль: без неё токен ничего не может."},
+
+	"key.title":   {"SSH keys", "Ключи SSH"},
+	"key.what":    {"By SSH you can do what the command line can, with no more than ssh. Whoever holds a key of yours can do it in your name.", "По SSH можно всё, что умеет командная строка, и ничего ставить не нужно. Тот, у кого ваш ключ, действует от вашего имени."},
+	"key.off":     {"Nobody can come to this server by SSH at present: these keys are good for nothing.", "Сейчас на этот сервер по SSH не войти: эти ключи не действуют."},
+	"key.host":    {"The server's own key:", "Ключ самого сервера:"},
+	"key.none":    {"You have no SSH keys here.", "Ключей SSH у вас здесь нет."},
+	"key.added":   {"The key is added.", "Ключ добавлен."},
+	"key.add":     {"Add a key", "Добавить ключ"},
+	"key.public":  {"The public half, a line of a .pub file", "Открытая половина, строка из файла .pub"},
+	"key.name":    {"What is it? (empty: the comment in the line)", "Что это за ключ? (пусто: комментарий из строки)"},
+	"key.forgood": {"until it is removed", "пока его не удалят"},
+	"key.button":  {"Add the key", "Добавить ключ"},
+	"key.remove":  {"Remove", "Удалить"},
 
 	"login.title":     {"Sign a command line in", "Вход для командной строки"},
 	"login.what":      {"The command line shows a code. Type it here:", "Командная строка показывает код. Введите его:"},

@@ -62,7 +62,7 @@ var startTexts = map[string]text{
 	"start.reason":         {"Reason", "Причина"},
 	"start.reason.help":    {"What you see and what you expect, for whoever reads it in a year: 10 to 500 characters.", "Что вы видите и чего ждёте — для того, кто прочтёт через год: от 10 до 500 символов."},
 	"start.ticket":         {"Ticket", "Тикет"},
-	"start.ticket.help":    {"If there is one, such as WEB-123", "Если есть, например WEB-123"},
+	"start.ticket.help":    {"If there is one, such as WEB-123; one that the reason names is found", "Если есть, например WEB-123; названный в причине найдётся сам"},
 	"start.rehearse":       {"Only rehearse: every check is made for real, and no script is run", "Только репетиция: все проверки настоящие, скрипты не выполняются"},
 	"start.button":         {"Show the plan", "Показать план"},
 	"start.then":           {"Nothing is touched yet: the hosts are asked, and you see the plan.", "Пока ничего не произойдёт: хосты будут опрошены, и вы увидите план."},

@@ -19,6 +19,7 @@ var wordTexts = map[string]text{
 	"via.cli":   {"cli", "из командной строки"},
 	"via.web":   {"web", "на сайте"},
 	"via.api":   {"api", "через API"},
+	"via.chat":  {"chat", "из чата"},
 	"via.local": {"local", "на самом сервере"},
 
 	"kind.restart":     {"Restart", "Перезапуск"},

@@ -25,6 +25,10 @@ type Config struct {
 	People    authn.People     // who takes in whom they send back
 	// Record adds a record to the audit trail: of a refused sign-in.
 	Record func(ctx context.Context, rec audit.Record) error
+	SSH    *SSH // nil = nobody comes by SSH
+	// Chats are the kinds of chats in which the bot works; their accounts can be
+	// linked.
+	Chats []string
 	// NoRemoteLog is said on every page.
 	NoRemoteLog bool
 	// Keepalive is how often an event stream says that it is alive; 0 is 15 s.

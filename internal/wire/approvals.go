@@ -43,9 +43,3 @@ type Step struct {
 	Script string `json:"script"`
 	When   string `json:"when,omitempty" doc:"of undrain: healthy or always"`
 }
-
-// The events of a Notification about approvals.
-const (
-	EventApprovalRequested = "approval-requested"
-	EventApprovalDecided   = "approval-decided"
-)

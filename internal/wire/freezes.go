@@ -47,37 +47,3 @@ type BrokenGlass struct {
 type ReviewRequest struct {
 	Note string `json:"note" doc:"what was found; 10 to 500 characters"`
 }
-
-// EventBreakGlass is the event of a Notification about broken glass.
-const EventBreakGlass = "break-glass"
-
-// Notification is what receivers outside are told, as JSON. It may come more
-// than once: the id tells.
-type Notification struct {
-	ID          string    `json:"id"`
-	Event       string    `json:"event"`
-	At          time.Time `json:"at"`
-	Run         string    `json:"run"`
-	URL         string    `json:"url"` // of the run's page
-	Service     string    `json:"service"`
-	Environment string    `json:"environment"`
-	Group       string    `json:"group,omitempty"`
-	Scenario    string    `json:"scenario"`
-	Actor       string    `json:"actor"`
-	Reason      string    `json:"reason"`
-	Waived      string    `json:"waived,omitempty"` // what stood in the way
-	Owners      []string  `json:"owners"`           // of the service
-	Hosts       []string  `json:"hosts"`            // that are to be touched; at most 100
-	HostCount   int       `json:"host_count"`
-	// Of a scenario whose last day is near, which has no run:
-	Digest    string     `json:"digest,omitempty"`
-	ExpiresAt *time.Time `json:"expires_at,omitempty"`
-
-	// Of approvals: which rule asks, who may give it until when, what became of it.
-	Rule    string                  `json:"rule,omitempty"`
-	Who     string                  `json:"who,omitempty"`
-	Until   *time.Time              `json:"until,omitempty"`
-	Verdict restart.ApprovalVerdict `json:"verdict,omitempty"`
-	By      string                  `json:"by,omitempty"`
-	Note    string                  `json:"note,omitempty"` // his own words
-}

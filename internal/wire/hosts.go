@@ -1,9 +1,37 @@
 package wire
 
 import (
+	"time"
+
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
 )
+
+// InventoryState tells how the inventory is: what it holds, and how old that is.
+type InventoryState struct {
+	FetchedAt *time.Time        `json:"fetched_at,omitempty" doc:"of its oldest part; missing: there is no inventory"`
+	Stale     bool              `json:"stale,omitempty" doc:"a part of it is an older answer, as its source gives none now"`
+	Missing   []string          `json:"missing,omitempty" doc:"optional sources of which nothing is used"`
+	Problem   string            `json:"problem,omitempty" doc:"why it is stale or missing; what was left out, and why"`
+	Services  int               `json:"services"`
+	Groups    int               `json:"groups"`
+	Hosts     int               `json:"hosts"`
+	Sources   []InventorySource `json:"sources" nullable:"false" doc:"one, or those of kind merged: what counts most comes first"`
+}
+
+// InventorySource is how one source of the inventory is.
+type InventorySource struct {
+	Name      string     `json:"name,omitempty" doc:"of a source of kind merged"`
+	Kind      string     `json:"kind"`
+	FetchedAt *time.Time `json:"fetched_at,omitempty" doc:"of its last good answer; missing: none yet"`
+	Stale     bool       `json:"stale,omitempty" doc:"that is used, as it gives none now"`
+	Missing   bool       `json:"missing,omitempty" doc:"nothing of it is used: it gives no answer, and the last one is too old"`
+	Optional  bool       `json:"optional,omitempty" doc:"the others are used without it"`
+	Problem   string     `json:"problem,omitempty"`
+	Services  int        `json:"services"`
+	Groups    int        `json:"groups"`
+	Hosts     int        `json:"hosts"`
+}
 
 // HostCheckRequest asks what hosts say of themselves.
 type HostCheckRequest struct {

@@ -97,7 +97,3 @@ type ScenarioProblem struct {
 	File string `json:"file"`
 	Why  string `json:"why"`
 }
-
-// EventScenarioExpires is the event of a Notification that a scenario's last
-// day is near.
-const EventScenarioExpires = "scenario-expires"

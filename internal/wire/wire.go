@@ -110,6 +110,19 @@ type Lock struct {
 	Run         string    `json:"run"`
 	Actor       string    `json:"actor" doc:"who asked for the run"`
 	Since       time.Time `json:"since"`
+	// Outside are the locks that are shared with others.
+	Outside []OutsideLock `json:"outside,omitempty" doc:"locks that are shared with others, as the run has them or waits for them"`
+}
+
+// OutsideLock is a lock that is shared with others, as a run stands with it.
+type OutsideLock struct {
+	Name   string    `json:"name" doc:"of the lock, in the configuration"`
+	Kind   string    `json:"kind" enum:"zookeeper,fleetlock"`
+	Place  string    `json:"place" doc:"where it is"`
+	State  string    `json:"state" enum:"waiting,held,lost,bypassed"`
+	Note   string    `json:"note,omitempty" doc:"who has it meanwhile, or why it is lost or gone without"`
+	Server string    `json:"server" doc:"which server says so"`
+	Since  time.Time `json:"since"`
 }
 
 // TokenRequest asks for an API token.

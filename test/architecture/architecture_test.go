@@ -133,7 +133,7 @@ var rules = []rule{
 	},
 	{
 		name:     "the command line never reaches the store",
-		packages: []string{internal + "cli", internal + "client"},
+		packages: []string{internal + "cli", internal + "client", module + "/client"},
 		mayNot:   []string{internal + "store"},
 		indirect: true,
 		why:      "the command line is one more client of the API: what it could do past the API would be done without rights, reason and audit record.",

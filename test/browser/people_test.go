@@ -1,9 +1,13 @@
 package browser
 
 import (
+	"crypto/ed25519"
+	"crypto/rand"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 
 	"github.com/restartilka/restartilka/internal/client"
 	"github.com/restartilka/restartilka/internal/restart"
@@ -33,6 +37,10 @@ func TestPeople(t *testing.T) {
 	b.until("location.pathname === '/profile' && document.readyState === 'complete'")
 	f.fits(b, "profile")
 
+	b.press("form[action='/profile/chat-code'] button")
+	b.until("document.querySelector('section[aria-labelledby=chats] .callout code') !== null && document.readyState === 'complete'")
+	f.fits(b, "profile-chat-code")
+	b.visit("/profile")
 	b.press("section[aria-labelledby=tokens] summary")
 	f.fits(b, "profile-token")
 	b.fill("#token-name", "laptop "+strings.Repeat("x", 40))
@@ -45,6 +53,19 @@ func TestPeople(t *testing.T) {
 	if who, err := c.Whoami(t.Context()); err != nil || who.Name != "vera" || who.Scope.String() != "services shop-*, nginx" {
 		t.Errorf("the token's owner: %+v, %v", who, err)
 	}
+
+	b.press("section[aria-labelledby=keys] summary")
+	b.fill("#ssh-key", "ssh-ed25519 AAAA"+strings.Repeat("x", 400))
+	b.press("form[action='/profile/key'] button.main")
+	b.until("document.querySelector('#key-key-wrong') !== null && document.readyState === 'complete'")
+	b.until("document.activeElement.id === 'ssh-key'")
+	f.fits(b, "profile-key-wrong")
+	b.fill("#ssh-key", publicLine(t)+" "+strings.Repeat("vera", 15))
+	b.press("form[action='/profile/key'] button.main")
+	b.until("location.search === '?done=key' && document.readyState === 'complete'")
+	f.fits(b, "profile-new-key")
+	b.press("form[action='/profile/remove-key'] button")
+	b.until("location.search === '' && document.readyState === 'complete' && document.querySelector('form[action=\"/profile/remove-key\"]') === null")
 
 	b.press("section[aria-labelledby=password] summary")
 	b.fill("#old", "not this one")
@@ -79,4 +100,14 @@ func TestPeople(t *testing.T) {
 	b.visit("/sign-in?again=1&next=/profile")
 	f.fits(b, "sign-in-again")
 	b.quiet("status of 401", "status of 404", "status of 422")
+}
+
+// publicLine is a line of a .pub file.
+func publicLine(t *testing.T) string {
+	t.Helper()
+	public, _, err := ed25519.GenerateKey(rand.Reader)
+	must(t, err)
+	key, err := ssh.NewPublicKey(public)
+	must(t, err)
+	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
 }

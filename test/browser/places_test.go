@@ -26,7 +26,7 @@ type place struct {
 
 // places is every place; each family of pages has a table of its own.
 func places() []place {
-	return slices.Concat(framePlaces, runPlaces, reviewPlaces, startPlaces, historyPlaces, adminPlaces, dumpPlaces, auditPlaces)
+	return slices.Concat(framePlaces, runPlaces, reviewPlaces, startPlaces, historyPlaces, adminPlaces, dumpPlaces, auditPlaces, laterPlaces)
 }
 
 func at(path string) func(*shop) string { return func(*shop) string { return path } }
@@ -41,6 +41,7 @@ var framePlaces = []place{
 	{name: "sign-in-again", as: developer, path: at("/sign-in?again=1&next=/profile")},
 	{name: "profile", as: developer, path: at("/profile")},
 	{name: "profile-token", as: developer, path: at("/profile"), open: "section[aria-labelledby=tokens] summary"},
+	{name: "profile-key", as: developer, path: at("/profile"), open: "section[aria-labelledby=keys] summary"},
 	{name: "login", as: developer, path: at("/login")},
 	{name: "login-unknown", as: developer, path: at("/login/00000-00000"), status: http.StatusNotFound},
 	{name: "problem-not-found", as: developer, path: at("/runs/00000000000000000000000000"), status: http.StatusNotFound},
@@ -89,6 +90,7 @@ var historyPlaces = []place{
 	{name: "runs-filtered", as: developer, path: at("/runs?service=search&state=failed")},
 	{name: "runs-none", as: developer, path: at("/runs?q=nobody+has+written+this")},
 	{name: "run-chart", as: developer, path: ofRun("done", "/chart")},
+	{name: "locks", as: developer, path: at("/locks")},
 	{name: "services", as: developer, path: at("/services")},
 	{name: "service", as: developer, path: at("/services/payments")},
 	{name: "hosts", as: developer, path: at("/hosts")},
@@ -117,6 +119,17 @@ var auditPlaces = []place{
 	{name: "audit-narrowed", as: admin, path: at("/audit?area=runs&person=dana&action=task.intent&since=2026-01-01")},
 	{name: "audit-record", as: admin, path: at("/audit/records/2")},
 	{name: "audit-story", as: admin, path: func(s *shop) string { return "/audit/runs/" + s.runs["running"].ID }},
+}
+
+var laterPlaces = []place{
+	{name: "planned", as: developer, path: at("/planned")},
+	{name: "planned-one", as: developer, path: ofPlanned("checkout")},
+	{name: "planned-approval", as: approver, path: ofPlanned("payments")},
+	{name: "later", as: developer, path: ofRun("draft", "/later")},
+}
+
+func ofPlanned(name string) func(*shop) string {
+	return func(s *shop) string { return "/planned/" + s.planned[name] }
 }
 
 // notPages are routes that answer a browser with something else than a page.
@@ -158,7 +171,7 @@ func TestEveryPageHasAPlace(t *testing.T) {
 	if len(missing) < 15 {
 		t.Fatalf("only %d routes of pages were found: %v", len(missing), missing)
 	}
-	s := &shop{versions: map[string]string{"waiting": "x", "payments": "x"}, runs: map[string]restart.Run{}, dumps: map[string]string{}}
+	s := &shop{versions: map[string]string{"waiting": "x", "payments": "x"}, runs: map[string]restart.Run{}, dumps: map[string]string{}, planned: map[string]string{"checkout": "x", "payments": "x"}}
 	for _, name := range []string{"pool", "first", "lock", "circle", "before", "after"} {
 		s.dumps[name] = name
 	}

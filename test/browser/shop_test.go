@@ -33,6 +33,7 @@ type shop struct {
 	versions  map[string]string // digests
 	secrets   map[string]string // tokens, by the person
 	dumps     map[string]string // ids
+	planned   map[string]string // ids of what is planned for later, by the service
 }
 
 // The people of the shop.
@@ -71,14 +72,14 @@ func newShop(t testing.TB) *shop {
 	t.Helper()
 	program := chromium(t)
 	s := &shop{
-		fixture: &fixture{t: t, gates: filepath.Join(t.TempDir(), "gates")}, runs: map[string]restart.Run{}, tabs: map[string]*tab{}, versions: map[string]string{}, secrets: map[string]string{}, dumps: map[string]string{},
+		fixture: &fixture{t: t, gates: filepath.Join(t.TempDir(), "gates")}, runs: map[string]restart.Run{}, tabs: map[string]*tab{}, versions: map[string]string{}, secrets: map[string]string{}, dumps: map[string]string{}, planned: map[string]string{},
 		reviewers: apitest.NewReviewers(t, "anna@example.com", "olga@example.com", "ivan@example.com"),
 	}
 	must(t, os.Mkdir(s.gates, 0o700))
 	s.Company = company.New(t, company.Options{
 		Names: shopHosts, Prepare: s.prepare,
 		Scenario: func(*company.Company) (string, string) { return "checkout-restart", s.checkoutRecipe() },
-		Server:   fmt.Sprintf("review: signed\nscenario_signers: %s\nscenario_revoked: %s\n", s.reviewers.Signers, s.reviewers.Revoked),
+		Server:   fmt.Sprintf("review: signed\nscenario_signers: %s\nscenario_revoked: %s\nssh: {listen: 127.0.0.1:0, host_keys: [ssh_host_ed25519_key]}\nschedules: {windows: [{name: nightly, zone: Europe/Amsterdam, weekly: [mon 03:00-mon 05:00, thu 03:00-thu 05:00]}]}\n", s.reviewers.Signers, s.reviewers.Revoked) + withChat(t),
 	})
 	t.Cleanup(func() { os.RemoveAll(s.gates) }) // scripts that still wait give up then
 	s.browser = start(t, program, publicKey(t, s.URL, s.CA))
@@ -125,6 +126,7 @@ func (s *shop) prepare(c *company.Company) {
 	s.store, err = store.Open(s.t.Context(), store.Config{DSN: "sqlite:" + c.Database()})
 	must(s.t, err)
 	s.past()
+	s.linked()
 	must(s.t, s.store.Close())
 }
 
@@ -269,6 +271,18 @@ func (s *shop) present() {
 	_, err := s.Admin.AddFreeze(s.t.Context(), wire.FreezeRequest{Environments: []string{"production"}, Services: []string{"search"}, To: time.Now().Add(20 * time.Hour).UTC().Format(time.RFC3339), Reason: "the autumn sale is on, and everybody searches"})
 	must(s.t, err)
 	glass, err := s.Dev.Start(s.t.Context(), draft("search", "no answer at all, customers see an empty page").ID, wire.StartRequest{BreakGlass: true})
+	must(s.t, err)
+	for service, more := range map[string]wire.LaterRequest{
+		checkout: {At: time.Now().AddDate(0, 0, 1).Format("2006-01-02") + "T03:00", Zone: "Europe/Amsterdam"},
+		payments: {At: time.Now().Add(40 * time.Hour).UTC().Format(time.RFC3339)},
+	} {
+		p, err := s.Dev.Later(s.t.Context(), draft(service, "the new certificate is read at a start only").ID, more)
+		must(s.t, err)
+		s.planned[service] = p.ID
+	}
+	cancelled, err := s.Dev.Later(s.t.Context(), draft(checkout, "heap above 90 % on two hosts").ID, wire.LaterRequest{At: time.Now().Add(50 * time.Hour).UTC().Format(time.RFC3339)})
+	must(s.t, err)
+	_, err = s.Dev.CancelPlanned(s.t.Context(), cancelled.ID)
 	must(s.t, err)
 	s.runs["frozen"] = draft("search", "answers come twice since the index was moved")
 	s.Until(glass.ID, restart.RunFailed, restart.RunPaused)

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/restartilka/restartilka/internal/demo"
-	"github.com/restartilka/restartilka/internal/notify"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/wire"
 	"github.com/restartilka/restartilka/test/company"
@@ -48,9 +47,9 @@ func (r *room) settings() string {
 
 func (r *room) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	body, err := io.ReadAll(req.Body)
-	signed := "sha256=" + notify.Sign([]byte(r.secret), req.Header.Get(notify.HeaderTimestamp), body)
+	signed := "sha256=" + wire.Sign([]byte(r.secret), req.Header.Get(wire.HeaderTimestamp), body)
 	var n wire.Notification
-	if err != nil || req.Header.Get(notify.HeaderSignature) != signed || json.Unmarshal(body, &n) != nil || n.ID != req.Header.Get(notify.HeaderID) {
+	if err != nil || req.Header.Get(wire.HeaderSignature) != signed || json.Unmarshal(body, &n) != nil || n.ID != req.Header.Get(wire.HeaderID) {
 		r.t.Errorf("a message that is not the server's: %v %v %s", err, req.Header, body)
 	}
 	r.mu.Lock()

@@ -24,10 +24,10 @@ const lease = 3 * time.Second
 
 // several stands a company up with two more servers on one PostgreSQL. The
 // first takes what is asked for while it is alone.
-func several(t *testing.T) (c *company.Company, second, third *company.Server) {
+func several(t *testing.T, settings ...string) (c *company.Company, second, third *company.Server) {
 	t.Helper()
 	c = company.New(t, company.Options{
-		Servers: 2, DSN: storetest.StartPostgres(t).NewDSN(t), Server: "runs: {lease: 3s}\n",
+		Servers: 2, DSN: storetest.StartPostgres(t).NewDSN(t), Server: "runs: {lease: 3s}\n" + strings.Join(settings, ""),
 	})
 	return c, c.NewServer(2), c.NewServer(3)
 }
@@ -72,11 +72,14 @@ func wholeTrail(t *testing.T, c *company.Company, files ...string) {
 }
 
 // A server dies with a run in hand: another takes the run within the lease,
-// finds out what became of the host, and pauses; nothing runs twice.
+// finds out what became of the host, and pauses; nothing runs twice. The locks
+// that it shares with others go with it.
 func TestAServerDiesAndAnotherTakesOver(t *testing.T) {
 	t.Parallel()
-	c, second, third := several(t)
+	locks := newSharedLocks(t)
+	c, second, third := several(t, locks.settings())
 	run := begun(t, c, second, third)
+	locks.held(run.ID)
 	c.KillServer()
 	died := time.Now()
 	c.Release()
@@ -96,6 +99,10 @@ func TestAServerDiesAndAnotherTakesOver(t *testing.T) {
 	}
 	done := until(t, c, x, run.ID, restart.RunCompleted)
 	account(t, c, done)
+	c.Eventually("the locks to be given back", func() bool { return locks.free() })
+	if left, err := x.Locks(t.Context()); err != nil || len(left) != 0 {
+		t.Errorf("%+v, %v", left, err)
+	}
 	second.Stop()
 	third.Stop()
 	wholeTrail(t, c, second.AuditFile(), third.AuditFile())

@@ -30,12 +30,26 @@ type watched struct {
 	fail  string // while this file is there, scripts fail
 }
 
+// merged has a company's inventory be one of several sources, each with its
+// metrics; it has one.
+func merged(t *testing.T, c *company.Company) {
+	t.Helper()
+	b, err := os.ReadFile(c.Config())
+	must(t, err)
+	const single = "inventory:\n  kind: yaml\n  path: inventory.yaml\n"
+	if !strings.Contains(string(b), single) {
+		t.Fatalf("%s has no %s", c.Config(), single)
+	}
+	text := strings.Replace(string(b), single, "inventory:\n  kind: merged\n  sources: [{name: hosts, kind: yaml, path: inventory.yaml}]\n", 1)
+	must(t, os.WriteFile(c.Config(), []byte(text), 0o640))
+}
+
 // watch starts a company whose agents can be scraped, and Prometheus with the
 // examples, in haste: it scrapes twice a second, and alerts do not wait.
 func watch(t *testing.T) *watched {
 	program(t, "prometheus")
 	w := &watched{fail: filepath.Join(t.TempDir(), "fail")}
-	w.Company = company.New(t, company.Options{Hosts: 2, Scenario: w.scenario})
+	w.Company = company.New(t, company.Options{Hosts: 2, Scenario: w.scenario, Prepare: func(c *company.Company) { merged(t, c) }})
 	var agents []string
 	for _, h := range w.Hosts {
 		file := filepath.Join(h.Dir, "agent.yaml")

@@ -150,9 +150,10 @@ func skippedAuthorisation(t *testing.T, c *company.Company) {
 		"/api/v1/join-tokens": `{"host":"x.test.internal"}`, "/api/v1/certificates/revoke": `{"host":"` + c.Hosts[0].Name + `","reason":"` + reason + `"}`,
 		"/api/v1/freezes": `{"environments":["testing"],"reason":"` + reason + `","from":"2030-01-01T00:00:00Z","to":"2030-01-02T00:00:00Z"}`,
 		"decide":          `{"host":"` + c.Hosts[0].Name + `","verdict":"happened","reason":"` + reason + `"}`,
+		"later":           `{"at":"` + time.Now().Add(time.Hour).UTC().Format(time.RFC3339) + `"}`,
 		"retry":           `{"reason":"` + reason + `","start":true}`, "undrain": `{"reason":"` + reason + `","start":true}`,
 	}
-	for _, verb := range []string{"start", "pause", "resume", "abort", "force-abort", "decide", "retry", "undrain"} {
+	for _, verb := range []string{"start", "pause", "resume", "abort", "force-abort", "decide", "retry", "undrain", "later"} {
 		body := bodies[verb]
 		if body == "" {
 			body = "{}"

@@ -78,7 +78,7 @@ type verb struct {
 const v1 = "/api/v1"
 
 // verbs has every operation that the API describes: a new one needs its line.
-// {service}, {run}, {task}, {host}, {draft}, {token}, {user}, {digest} and {dump} stand for one.
+// {service}, {run}, {task}, {host}, {draft}, {token}, {user}, {digest}, {planned} and {dump} stand for one.
 func verbs() []verb {
 	return []verb{
 		{"see", "GET", v1 + "/services/{service}", ""},
@@ -118,8 +118,20 @@ func verbs() []verb {
 		{"approve", "POST", v1 + "/runs/{run}/approve", `{` + reasonJSON + `}`}, // the admin's own: never by him
 		{"approve", "POST", v1 + "/runs/{run}/reject", `{` + reasonJSON + `}`},
 		{"confirm", "POST", v1 + "/runs/{draft}/start", `{"hosts":["not-in-the-plan"]}`},
+		{"confirm", "POST", v1 + "/runs/{draft}/later", `{"at":"2020-01-01T00:00:00Z"}`},
+		{"see", "GET", v1 + "/planned/{planned}", ""},
+		{"approve", "POST", v1 + "/planned/{planned}/approve", `{` + reasonJSON + `}`}, // the admin's own: never by him
+		{"approve", "POST", v1 + "/planned/{planned}/reject", `{` + reasonJSON + `}`},
+		{"control", "POST", v1 + "/planned/{planned}/cancel", ""},
+		{"look", "GET", v1 + "/planned", ""},
+		{"look", "GET", v1 + "/planned.ics", ""},
+		{"look", "GET", v1 + "/windows", ""},
+		{"nothing", "DELETE", v1 + "/calendar", ""}, // nobody has one
+		{"look", "POST", v1 + "/calendar", ""},
+		{"look", "GET", v1 + "/calendar", ""},
 
 		{"look", "GET", v1 + "/whoami", ""},
+		{"look", "GET", v1 + "/inventory", ""},
 		{"look", "GET", v1 + "/services", ""},
 		{"look", "GET", v1 + "/groups", ""},
 		{"look", "GET", v1 + "/hosts", ""},
@@ -143,6 +155,7 @@ func verbs() []verb {
 		{"look", "GET", v1 + "/rights/whocan?action=restart", ""},
 		{"look", "GET", v1 + "/rights/why?action=restart&service=own", ""},
 		{"look", "GET", "/api/openapi.json", ""},
+		{"look", "GET", "/api/openapi-3.0.json", ""},
 		{"ask-of", "GET", v1 + "/rights/why?who=kate&action=restart&service=own", ""},
 		{"freeze", "POST", v1 + "/freezes", `{"environments":["production"],"weekly":"sun 03:00-sun 03:01",` + reasonJSON + `}`},
 		{"freeze", "DELETE", v1 + "/freezes/00000000000000000000000000?reason=nobody+needs+this+one", ""},
@@ -161,12 +174,18 @@ func verbs() []verb {
 		{"look", "GET", v1 + "/sessions", ""},
 		{"administer", "GET", v1 + "/sessions?all=true", ""},
 		{"nothing", "DELETE", v1 + "/sessions/00000000000000000000000000", ""}, // nobody has it
+		{"look", "GET", v1 + "/keys", ""},
+		{"administer", "GET", v1 + "/keys?all=true", ""},
+		{"look", "POST", v1 + "/keys", `{"key":"no key at all"}`},
+		{"nothing", "DELETE", v1 + "/keys/00000000000000000000000000", ""}, // nobody has it
 		{"administer", "GET", v1 + "/users", ""},
 		{"administer", "POST", v1 + "/users", `{"name":"newcomer"}`},
 		{"administer", "PATCH", v1 + "/users/{user}", `{"disabled":true}`},
 		{"administer", "POST", v1 + "/users/{user}/password", `{}`},
 		{"administer", "DELETE", v1 + "/users/{user}/sessions", ""},
 		{"administer", "DELETE", v1 + "/locks/{run}?reason=nobody+needs+this+one", ""},
+		{"administer", "GET", v1 + "/receivers", ""},
+		{"administer", "POST", v1 + "/receivers/00000000000000000000000000/test", ""},
 		{"nothing", "GET", "/api/v1/nothing", ""},
 	}
 }
@@ -174,7 +193,7 @@ func verbs() []verb {
 // fill puts a service's names into a path or body.
 func (w *world) fill(text, service string) string {
 	run := w.runs[service]
-	return strings.NewReplacer("{service}", service, "{run}", run.ID, "{task}", run.Tasks[0].ID, "{host}", run.Tasks[0].Host, "{draft}", w.drafts[service].ID,
+	return strings.NewReplacer("{service}", service, "{run}", run.ID, "{task}", run.Tasks[0].ID, "{host}", run.Tasks[0].Host, "{draft}", w.drafts[service].ID, "{planned}", w.planned[service],
 		"{token}", w.other, "{user}", "kate", "{digest}", run.Digest, "{dump}", w.dumps[service], "{kept}", w.dumps["own"], "{upload}", w.upload).Replace(text)
 }
 
@@ -261,6 +280,9 @@ func TestMatrixOfTheAPI(t *testing.T) {
 				if l == "-" && !explained(text) {
 					t.Errorf("%s: %s %s does not say who could: %s", p, v.method, v.path, text)
 				}
+				if strings.HasSuffix(v.path, "/cancel") && l == "+" {
+					w.planned[s] = w.plan(s)
+				}
 				if v.row == "others-token" && l == "+" {
 					w.other = w.again()
 				}
@@ -289,7 +311,7 @@ func explained(text string) bool {
 func TestEveryOperationHasItsRow(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	public := []string{"GET /ping", "GET /readyz", "POST /api/v1/join", "POST /api/v1/logins", "POST /api/v1/logins/claim"} // nobody's, and hosts'
+	public := []string{"GET /ping", "GET /readyz", "POST /api/v1/join", "POST /api/v1/logins", "POST /api/v1/logins/claim", "GET /calendar.ics"} // nobody's, hosts', and of the token of a calendar
 	doc := as[struct {
 		Paths map[string]map[string]any `json:"paths"`
 	}](w, "GET", "/api/openapi.json", "")

@@ -54,21 +54,22 @@ steps:
 // world is a server with everybody's tokens and one run of each service.
 type world struct {
 	*apitest.Server
-	t      *testing.T
-	people []string
-	cells  map[string]map[string]string
-	tokens map[string]string // by person
-	runs   map[string]restart.Run
-	drafts map[string]restart.Run // the admin's, to be confirmed by nobody else
-	dumps  map[string]string      // by service: id of a thread dump of its run
-	upload string                 // id of a dump that the stranger has put in
-	other  string                 // id of somebody's token
-	seen   string                 // how far the audit trail has been read
+	t       *testing.T
+	people  []string
+	cells   map[string]map[string]string
+	tokens  map[string]string // by person
+	runs    map[string]restart.Run
+	drafts  map[string]restart.Run // the admin's, to be confirmed by nobody else
+	planned map[string]string      // by service: id of what the admin has planned
+	dumps   map[string]string      // by service: id of a thread dump of its run
+	upload  string                 // id of a dump that the stranger has put in
+	other   string                 // id of somebody's token
+	seen    string                 // how far the audit trail has been read
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{Server: apitest.Start(t, nil), t: t, runs: map[string]restart.Run{}, drafts: map[string]restart.Run{}, dumps: map[string]string{}}
+	w := &world{Server: apitest.Start(t, nil), t: t, runs: map[string]restart.Run{}, drafts: map[string]restart.Run{}, planned: map[string]string{}, dumps: map[string]string{}}
 	w.people, w.cells = expected(t)
 	must(t, os.WriteFile(filepath.Join(filepath.Dir(w.Shelf), "inventory.yaml"), []byte(inventory), 0o644))
 	must(t, os.WriteFile(filepath.Join(w.Shelf, "plain-dump.yaml"), []byte(dumpScenario), 0o644))
@@ -89,6 +90,7 @@ func newWorld(t *testing.T) *world {
 	for _, s := range services {
 		w.runs[s] = w.finished(s)
 		w.drafts[s] = w.draft(s)
+		w.planned[s] = w.plan(s)
 		w.dumps[s] = w.dumpOf(w.runs[s])
 	}
 	upload, err := w.Archive.Upload(t.Context(), "vera", "vera.txt", strings.NewReader(threads), audit.Record{Action: audit.DumpUploaded})
@@ -173,6 +175,12 @@ const reasonJSON = `"reason":"workers hang since the deploy"`
 func (w *world) draft(service string) restart.Run {
 	w.t.Helper()
 	return as[restart.Run](w, "POST", "/api/v1/runs", `{"service":"`+service+`",`+reasonJSON+`}`)
+}
+
+// plan plans a run of a service for tomorrow, and gives its id.
+func (w *world) plan(service string) string {
+	w.t.Helper()
+	return as[wire.Planned](w, "POST", v1+"/runs/"+w.draft(service).ID+"/later", `{"at":"`+time.Now().Add(24*time.Hour).UTC().Format(time.RFC3339)+`"}`).ID
 }
 
 // finished gives a run of a service that is over.

@@ -30,7 +30,8 @@
 // # What is held against what
 //
 // The ledger looks at each commit: is it allowed now, by the strategy, by the
-// wishes of people, by their rights, by whoever took the run last? Has it its
+// wishes of people, by their rights, by a lock that is shared with others, by
+// whoever took the run last? Has it its
 // record, one and no more? The witness looks at each script that begins: was it
 // asked for, is it the first time, are not too many hosts down? At the end
 // every outcome has to be what the witness saw, every run is over or waits for

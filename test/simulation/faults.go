@@ -159,6 +159,12 @@ var breakages = []breakage{
 		w.trail.leave(w.between(500*time.Millisecond, 90*time.Second))
 		return true
 	}},
+	{"lock lost", func(w *world) bool {
+		if !w.plan.shares || len(w.runs) == 0 {
+			return false
+		}
+		return w.outside.rob(w.run(w.runs[w.rng.IntN(len(w.runs))]).Service, w.between(100*time.Millisecond, 60*time.Second))
+	}},
 	{"rights lost", func(w *world) bool {
 		if w.noRights {
 			return false
@@ -212,6 +218,7 @@ func (w *world) mend() {
 	w.log("everything is mended")
 	w.calm, w.dbTrouble, w.noRights, w.ledger.revoked = true, 0, false, 0
 	w.trail.back()
+	w.outside.leave()
 	for _, m := range w.hosts {
 		m.sick, m.crash, m.power, m.skew, m.failing, m.broken = false, 0, false, 0, false, false
 		m.startAgent()

@@ -69,6 +69,9 @@ func (l *ledger) task(before restart.Run, c store.Change, t store.TaskChange) {
 		if l.revoked > 0 && w.now-l.revoked > obeyed && w.now-w.asking.thawed > obeyed {
 			w.violated("a host was begun in run %s %s after the rights for it were lost", before.ID, w.now-l.revoked)
 		}
+		if without := w.outside.lacks(before, w.asking); w.plan.shares && without > obeyed && w.now-w.asking.thawed > obeyed {
+			w.violated("a host was begun in run %s %s after its lock was lost", before.ID, without)
+		}
 		l.logged(before, "begun")
 		l.inTime(before, w.asking)
 		l.inOrder(before, t.ID)
@@ -248,6 +251,9 @@ func (l *ledger) put(p *process, task string, s protocol.Submission) {
 	}
 	if first && l.revoked > 0 && w.now-l.revoked > obeyed && w.now-p.thawed > obeyed {
 		w.violated("%s was sent to its host %s after the rights for it were lost", task, w.now-l.revoked)
+	}
+	if without := w.outside.lacks(w.run(l.runOf[task]), p); w.plan.shares && first && without > obeyed && w.now-p.thawed > obeyed {
+		w.violated("%s was sent to its host %s after the lock of its run was lost", task, without)
 	}
 	if at, stopped := l.stopped[e.Run]; first && stopped && w.now-at > obeyed && w.now-p.thawed > obeyed {
 		w.violated("%s was sent to its host %s after its run was stopped", task, w.now-at)

@@ -47,7 +47,7 @@ func (s *server) start() {
 	ctx, s.stop = context.WithCancel(context.Background())
 	s.orch = orchestrator.New(orchestrator.Config{
 		Owner: s.p.name, Runs: desk{s, s.p}, Tasks: desk{s, s.p}, Agents: calls{s, s.p}, Key: s.w.key, Clock: clock{s.w.loop, s.p, &s.skew},
-		MayGoOn: s.w.mayGoOn, Trail: posted{s, s.p},
+		MayGoOn: s.w.mayGoOn, Trail: posted{s, s.p}, Locks: shared{s, s.p},
 		Lease: s.w.plan.lease, Poll: 2 * time.Second, ContactTimeout: 40 * time.Second, DialRetry: 3 * time.Second,
 		AutoResume: s.w.plan.autoResume,
 		Logger:     s.w.logger(s.p.name),

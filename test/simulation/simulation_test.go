@@ -35,7 +35,7 @@ func howMany() int {
 	case raceDetector:
 		return 3000
 	}
-	return 100_000
+	return 60_000
 }
 
 // Every history keeps every promise.

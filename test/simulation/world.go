@@ -27,6 +27,7 @@ type plan struct {
 	scriptTime           time.Duration
 	healthTime           time.Duration
 	lease                time.Duration
+	shares               bool // runs share a lock with others
 }
 
 // String leaves the functions out.
@@ -61,6 +62,7 @@ type world struct {
 	physical *witness
 	ledger   *ledger
 	trail    *trail
+	outside  *outside
 	coverage *Coverage
 	faults   int // met in this history
 	events   int // messages, commits, faults and what people pressed
@@ -87,12 +89,14 @@ func newWorld(seed uint64, trace io.Writer, coverage *Coverage) *world {
 	w.physical = newWitness(w)
 	w.ledger = newLedger(w)
 	w.trail = newTrail(w)
+	w.outside = newOutside(w)
 	w.plan = plan{
 		servers: 1 + w.rng.IntN(3), hosts: 2 + w.rng.IntN(3), runs: 1 + w.rng.IntN(2), autoResume: w.chance(2),
 		bad: []int{0, 2, 8, 20}[w.rng.IntN(4)], faults: 3 + w.rng.IntN(5), people: w.rng.IntN(4), chaos: 60 + w.rng.IntN(300),
 		scriptTime: w.between(20*time.Millisecond, 8*time.Second), healthTime: w.between(20*time.Millisecond, 5*time.Second),
 		lease: []time.Duration{3 * time.Second, 15 * time.Second}[w.rng.IntN(2)],
 	}
+	w.plan.shares = w.chance(3)
 	w.plan.kinds = w.swarm()
 	w.log("%s", w.plan)
 	for i := range w.plan.hosts {

@@ -3,6 +3,7 @@ package apitest
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -122,6 +123,9 @@ func (a *Agents) Check(_ context.Context, host restart.Host, m protocol.CheckReq
 		Scenarios: []protocol.AcceptedScenario{{Name: "plain-restart", Digest: scenario.Digest([]byte(Scenario)), Serial: 1}}}
 	if m.Service != "" {
 		r.Service = &protocol.ServiceReport{Name: m.Service, Package: m.Service, Installed: "1.2.3-1", Unit: m.Service + ".service", UnitState: "active"}
+		if m.Tag != "" && !strings.HasPrefix(r.Service.Installed, m.Tag) { // as an agent judges such tags
+			r.Problems = append(r.Problems, *restart.Errorf(restart.CodeNotInstalled, "package %s has version %s here, which does not carry the tag %s", m.Service, r.Service.Installed, m.Tag))
+		}
 	}
 	return r, nil
 }

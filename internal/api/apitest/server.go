@@ -26,11 +26,13 @@ import (
 	"github.com/restartilka/restartilka/internal/authz"
 	"github.com/restartilka/restartilka/internal/control"
 	"github.com/restartilka/restartilka/internal/inventory"
+	"github.com/restartilka/restartilka/internal/notify"
 	"github.com/restartilka/restartilka/internal/orchestrator"
 	"github.com/restartilka/restartilka/internal/pki"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/store"
 	"github.com/restartilka/restartilka/internal/store/storetest"
+	"github.com/restartilka/restartilka/internal/wire"
 )
 
 // Inventory is what the server knows: anna owns shop, on three hosts in two
@@ -86,6 +88,8 @@ type Server struct {
 	HTTP    *httptest.Server
 	Process *Process
 	Log     *Log // between requests and hosts
+	// Receivers of messages, for who tries them; as they are when they are asked for.
+	Receivers notify.Receivers
 
 	t     testing.TB
 	teams sync.Map                    // person → []string
@@ -122,6 +126,17 @@ approval:
 // Teams puts a person into teams, as a directory would.
 func (s *Server) Teams(person string, teams ...string) { s.teams.Store(person, teams) }
 
+// told are the Receivers that a server has now.
+type told struct{ s *Server }
+
+func (x told) List() []wire.Receiver { return x.s.Receivers.List() }
+
+func (x told) Find(name string) (wire.Receiver, error) { return x.s.Receivers.Find(name) }
+
+func (x told) Try(ctx context.Context, id string, n wire.Notification) error {
+	return x.s.Receivers.Try(ctx, id, n)
+}
+
 // withTeams adds the teams of a person.
 func (s *Server) withTeams(actor restart.Actor) restart.Actor {
 	if teams, ok := s.teams.Load(actor.Name); ok {
@@ -149,6 +164,11 @@ type directory struct {
 
 func (d directory) Person(ctx context.Context, name string) (restart.Actor, error) {
 	actor, err := d.People.Person(ctx, name)
+	return d.s.withTeams(actor), err
+}
+
+func (d directory) Present(ctx context.Context, name string) (restart.Actor, error) {
+	actor, err := d.People.Present(ctx, name)
 	return d.s.withTeams(actor), err
 }
 
@@ -205,7 +225,7 @@ func start(t testing.TB, over *store.Store, change func(*api.Config), below ...f
 	})
 	service := control.Config{
 		Store: s.Store, Inventory: inv, Scenarios: shelf, Agents: s.Agents, Dumps: s.Archive, Hub: hub, Wake: o.Wake, Committed: func() {},
-		Channels: func(string) []string { return []string{"test"} }, URL: "https://restartilka.example.com",
+		Channels: func(wire.Notification) []string { return []string{"test"} }, Receivers: told{s}, URL: "https://restartilka.example.com",
 		Rights: s.inForce, People: directory{authn.People{Store: s.Store}, s}, Server: s.Process, Trail: s.Log,
 		Enrol: &control.Enrolment{
 			CA: ca, CAPEM: s.CAPEM, Server: "test", EnvelopeKeys: []ed25519.PublicKey{key.Public().(ed25519.PublicKey)},
@@ -218,7 +238,7 @@ func start(t testing.TB, over *store.Store, change func(*api.Config), below ...f
 	s.Control = control.New(service)
 	s.API = api.Config{
 		Control: s.Control,
-		Authn:   authn.Chain{teamed{authn.Tokens{Store: s.Store}, s}, authn.Sessions{Store: s.Store, Tokens: s.Store}},
+		Authn:   authn.Chain{teamed{authn.Keys{Store: s.Store}, s}, teamed{authn.Tokens{Store: s.Store}, s}, authn.Sessions{Store: s.Store, Tokens: s.Store}},
 	}
 	if change != nil {
 		change(&s.API)

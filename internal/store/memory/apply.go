@@ -151,7 +151,7 @@ func (s *Store) change(r *run, c store.Change, at time.Time) error {
 func (r *run) approval(c store.Change, at, now time.Time) error {
 	a := *c.Approval
 	if r.State == restart.RunDraft {
-		asked, err := a.Asked(cmp.Or(c.Run.Plan, r.Plan), at, now)
+		asked, err := a.Asked(cmp.Or(c.Run.Plan, r.Plan), r.Actor, at, now)
 		r.Approval = &asked
 		return err
 	}

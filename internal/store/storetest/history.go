@@ -187,7 +187,7 @@ func openFiller(ctx context.Context, dsn string) (f filler, err error) {
 			padded:  func(e string, width int) string { return fmt.Sprintf("lpad(CAST(%s AS TEXT), %d, '0')", e, width) },
 			indexes: "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = current_schema() AND indexname NOT IN (SELECT conname FROM pg_constraint)",
 			before:  []string{"SET session_replication_role = replica", "SET maintenance_work_mem = '256MB'", "SET synchronous_commit = off"},
-			after:   []string{"VACUUM ANALYZE"},
+			after:   []string{"VACUUM ANALYZE", "CHECKPOINT"},
 		}
 		f.db, err = sql.Open("pgx", dsn)
 	}

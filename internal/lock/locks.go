@@ -1,0 +1,258 @@
+package lock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/restartilka/restartilka/internal/audit"
+	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/store"
+)
+
+// Ledger remembers what runs have of others. store.Store is one.
+type Ledger interface {
+	KeepOutsideLock(ctx context.Context, l store.OutsideLock, records ...audit.Record) error
+	DropOutsideLock(ctx context.Context, run, name string) error
+	OutsideLocks(ctx context.Context) ([]store.OutsideLock, error)
+	Locks(ctx context.Context) ([]store.Lock, error)
+	Run(ctx context.Context, id string) (restart.Run, error)
+}
+
+// Config of Locks. Settings and Ledger are needed.
+type Config struct {
+	Settings  Settings
+	Ledger    Ledger
+	Server    string           // the name of this one, for people
+	Committed func()           // tells the audit trail that there is something to ship
+	Changed   func(run string) // is told of each run whose locks stand otherwise now
+	Logger    *slog.Logger
+	Now       func() time.Time
+}
+
+// Locks are all that the settings name. They are orchestrator.Locks.
+type Locks struct {
+	cfg Config
+	all []opened
+
+	mu    sync.Mutex
+	known map[key]store.OutsideLock // as this process last stored them
+}
+
+// key is a lock of one walk of a run: between two, another server may have
+// walked it.
+type key struct {
+	run   string
+	epoch int64
+	lock  string
+}
+
+func (c Claim) key(lock string) key { return key{c.Run, c.Epoch, lock} }
+
+// New opens the locks. An error is CodeInvalid, and about the settings; whether
+// anybody answers is found out when the first run wants one.
+func New(cfg Config) (*Locks, error) {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Committed == nil {
+		cfg.Committed = func() {}
+	}
+	if cfg.Changed == nil {
+		cfg.Changed = func(string) {}
+	}
+	all, err := cfg.Settings.open(cfg.Logger)
+	if err != nil {
+		return nil, err
+	}
+	return &Locks{cfg: cfg, all: all, known: map[key]store.OutsideLock{}}, nil
+}
+
+// Close ends the sessions, and with them what is kept by them.
+func (l *Locks) Close() { closeAll(l.all) }
+
+// Concern tells whether a run takes any of the locks.
+func (l *Locks) Concern(run restart.Run) bool {
+	return slices.ContainsFunc(l.all, func(o opened) bool { return o.fits(run) })
+}
+
+// Take takes the run's locks in their order, and stops at the first that
+// another has: see orchestrator.Locks. What was taken before it is kept.
+func (l *Locks) Take(ctx context.Context, run restart.Run) error {
+	claim := claimOf(run, l.cfg.Server, l.cfg.Now().UTC())
+	for _, o := range l.all {
+		if !o.fits(run) {
+			continue
+		}
+		if err := l.takeOne(ctx, o, run, claim); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *Locks) takeOne(ctx context.Context, o opened, run restart.Run, claim Claim) error {
+	if known, ok := l.last(claim.key(o.Name)); !ok || known.State == store.OutsideLost || known.State == store.OutsideBypassed {
+		if err := l.keep(ctx, o, claim, store.OutsideWaiting, ""); err != nil { // before anything is taken
+			return err
+		}
+	}
+	err := o.Take(ctx, claim)
+	switch restart.CodeOf(err) {
+	case "":
+		if known, _ := l.last(claim.key(o.Name)); known.State == store.OutsideHeld {
+			return nil
+		}
+		return l.keep(ctx, o, claim, store.OutsideHeld, "")
+	case restart.CodeStaleEpoch:
+		return err
+	case restart.CodeLocked:
+		taken := restart.Errorf(restart.CodeLocked, "the lock %s, which is shared with others, is taken: %s", o.Name, sentence(err))
+		return errors.Join(taken, l.keep(ctx, o, claim, store.OutsideWaiting, sentence(err)))
+	}
+	if o.lenientFor(run) {
+		return l.bypass(ctx, o, run, claim, err)
+	}
+	unknown := restart.Errorf(restart.CodeUnavailable, "the lock %s, which is shared with others, can't be taken: %s", o.Name, sentence(err))
+	return errors.Join(unknown, l.keep(ctx, o, claim, store.OutsideWaiting, sentence(err)))
+}
+
+// lenientFor tells whether a run goes on without a lock of which nobody can say
+// who has it. Broken glass waives that question, and no lock that another has.
+func (s Setting) lenientFor(run restart.Run) bool {
+	return s.WhenDown == lenient || run.Waives(restart.SafeguardLockKeeper)
+}
+
+// bypass stores, with its record, that a run goes on without a lock.
+func (l *Locks) bypass(ctx context.Context, o opened, run restart.Run, claim Claim, cause error) error {
+	why := sentence(cause)
+	l.cfg.Logger.Warn("a run goes on without a lock that is shared with others", "run_id", run.ID, "lock", o.Name, "error", cause)
+	rec := audit.Record{
+		Time: claim.Since, Actor: run.Actor, Origin: run.Via, Action: audit.LockBypassed, Run: run.ID, Service: run.Service, Environment: run.Environment,
+		ScenarioDigest: run.Digest, Reason: run.Reason, Outcome: "bypassed", Detail: fmt.Sprintf("%s, %s: %s", o.Name, o.Place(claim), why),
+	}
+	return l.keep(ctx, o, claim, store.OutsideBypassed, why, rec)
+}
+
+// Held tells why a run does not have its locks any more: see orchestrator.Locks.
+func (l *Locks) Held(ctx context.Context, run restart.Run) (restart.Cause, string) {
+	claim := claimOf(run, l.cfg.Server, l.cfg.Now().UTC())
+	for _, o := range l.all {
+		known, _ := l.last(claim.key(o.Name))
+		if !o.fits(run) || known.State == store.OutsideBypassed {
+			continue
+		}
+		err := within(ctx, heldTime, func(ctx context.Context) error { return o.Held(ctx, claim) })
+		switch code := restart.CodeOf(err); {
+		case code == "":
+			continue
+		case code == restart.CodeLocked:
+			l.try(l.keep(ctx, o, claim, store.OutsideLost, sentence(err)), run.ID)
+			return restart.CauseLockLost, fmt.Sprintf("the lock %s, which is shared with others, is lost: %s", o.Name, sentence(err))
+		case o.lenientFor(run):
+			if err := l.bypass(ctx, o, run, claim, err); err == nil {
+				continue
+			}
+		}
+		return restart.CauseLockLost, fmt.Sprintf("whether the run still has the lock %s, which is shared with others, nobody can say: %s", o.Name, sentence(err))
+	}
+	return "", ""
+}
+
+// heldTime bounds the question that goes before each host.
+const heldTime = 2 * time.Second
+
+// Release gives back what a run has. What can't be given back now, Run tries
+// again.
+func (l *Locks) Release(ctx context.Context, run restart.Run) {
+	claim := claimOf(run, l.cfg.Server, l.cfg.Now().UTC())
+	for _, o := range l.all {
+		if o.fits(run) {
+			l.try(l.release(ctx, o, claim), run.ID)
+		}
+	}
+}
+
+func (l *Locks) release(ctx context.Context, o opened, claim Claim) error {
+	if err := o.Release(ctx, claim); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	delete(l.known, claim.key(o.Name))
+	l.mu.Unlock()
+	err := l.cfg.Ledger.DropOutsideLock(ctx, claim.Run, o.Name)
+	if err == nil {
+		l.cfg.Changed(claim.Run)
+	}
+	return err
+}
+
+func (l *Locks) last(k key) (store.OutsideLock, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	row, ok := l.known[k]
+	return row, ok
+}
+
+// keep stores how a run stands with a lock, where that is news.
+func (l *Locks) keep(ctx context.Context, o opened, c Claim, state store.OutsideLockState, note string, records ...audit.Record) error {
+	row := store.OutsideLock{RunID: c.Run, Name: o.Name, Kind: o.Kind, Place: o.Place(c), State: state, Note: note, Server: c.Server, Since: c.Since}
+	if known, ok := l.last(c.key(o.Name)); ok && known.State == state {
+		if known.Note == note {
+			return nil
+		}
+		row.Since = known.Since
+	}
+	if err := l.cfg.Ledger.KeepOutsideLock(ctx, row, records...); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	l.known[c.key(o.Name)] = row
+	l.mu.Unlock()
+	if len(records) > 0 {
+		l.cfg.Committed()
+	}
+	l.cfg.Changed(c.Run)
+	return nil
+}
+
+// try logs what can be done later as well.
+func (l *Locks) try(err error, run string) {
+	if err != nil {
+		l.cfg.Logger.Warn("tend the locks that a run shares with others; trying again", "run_id", run, "error", err)
+	}
+}
+
+// sentence gives what an error says to people.
+func sentence(err error) string {
+	if e, ok := errors.AsType[*restart.Error](err); ok {
+		return e.Message
+	}
+	return restart.Escape(err.Error())
+}
+
+func within(ctx context.Context, d time.Duration, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	return f(ctx)
+}
+
+// checkTime bounds the question whether a keeper of locks answers.
+const checkTime = 5 * time.Second
+
+// Check asks each keeper of a lock whether it answers, and gives what is wrong.
+func (l *Locks) Check(ctx context.Context) (wrong []error) {
+	for _, o := range l.all {
+		if err := within(ctx, checkTime, o.Check); err != nil {
+			wrong = append(wrong, fmt.Errorf("%s: %w", o.Name, err))
+		}
+	}
+	return wrong
+}

@@ -1,0 +1,267 @@
+package lock
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/restartilka/restartilka/internal/audit"
+	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/store"
+	"github.com/restartilka/restartilka/internal/store/storetest"
+	slotserver "github.com/restartilka/restartilka/test/foreign/fleetlock"
+)
+
+// company is a store with runs, and servers of ours that share locks with others.
+type company struct {
+	t     *testing.T
+	store *store.Store
+	slots *slotserver.Server
+}
+
+func newCompany(t *testing.T) *company {
+	c := &company{t, storetest.Open(t, storetest.SQLite(t)), slotserver.New(1)}
+	t.Cleanup(c.slots.Close)
+	return c
+}
+
+func (c *company) server(name string, settings ...Setting) *Locks {
+	c.t.Helper()
+	if len(settings) == 0 {
+		settings = []Setting{{Name: "reboots", Kind: "fleetlock", URL: c.slots.URL, Services: []string{"shop"}}}
+	}
+	l, err := New(Config{Settings: settings, Ledger: c.store, Server: name})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for _, o := range l.all {
+		if f, ok := o.Lock.(*fleetLock); ok {
+			f.trust = 0
+		}
+	}
+	c.t.Cleanup(l.Close)
+	return l
+}
+
+// run is one that holds its service.
+func (c *company) run(service string, change func(*restart.Run)) restart.Run {
+	c.t.Helper()
+	now := time.Now().UTC()
+	run := restart.Run{ID: restart.NewID(now), Service: service, Environment: "production", Kind: restart.KindRestart, Actor: "anna", Via: "cli", Reason: "workers hang", State: restart.RunQueued, CreatedAt: now}
+	if _, err := c.store.CreateRun(c.t.Context(), run, "", nil, nil); err != nil {
+		c.t.Fatal(err)
+	}
+	c.apply(store.Change{RunID: run.ID, Hold: true, Run: &store.RunChange{To: restart.RunRunning}})
+	run, err := c.store.Run(c.t.Context(), run.ID)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if change != nil {
+		change(&run)
+	}
+	return run
+}
+
+func (c *company) apply(change store.Change) {
+	c.t.Helper()
+	if _, err := c.store.Apply(c.t.Context(), change); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// rows are what the ledger has, in words.
+func (c *company) rows(want ...string) {
+	c.t.Helper()
+	rows, err := c.store.OutsideLocks(c.t.Context())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	var got []string
+	for _, r := range rows {
+		got = append(got, strings.TrimSpace(r.Name+" "+string(r.State)+" "+r.Server+" "+r.Note))
+	}
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		c.t.Errorf("the ledger has %q, want %q", got, want)
+	}
+}
+
+func (c *company) has(id string) bool {
+	return slices.Contains(c.slots.Held("default"), id)
+}
+
+// What a run has is stored before it is asked for and dropped when it is given
+// back; whoever waits, or has lost it, says so.
+func TestTheLedger(t *testing.T) {
+	t.Parallel()
+	c := newCompany(t)
+	one := c.server("one")
+	run, other := c.run("shop", nil), c.run("cart", nil)
+	if !one.Concern(run) || one.Concern(other) {
+		t.Error("which runs take it?")
+	}
+	wantCode(t, "a run that it is not for", one.Take(soon(t), other), "")
+	c.rows()
+
+	c.slots.Take("default", "host7")
+	err := one.Take(soon(t), run)
+	if wantCode(t, "taken by others", err, restart.CodeLocked); !strings.HasPrefix(sentence(err), "the lock reboots, which is shared with others, is taken: no slot of group default is free") {
+		t.Error(err)
+	}
+	note := `no slot of group default is free ("failed_lock": "all 1 semaphore slots currently locked")`
+	c.rows("reboots waiting one " + note)
+	c.slots.Free("default", "host7")
+	wantCode(t, "take", one.Take(soon(t), run), "")
+	c.rows("reboots held one")
+	if cause, why := one.Held(t.Context(), run); cause != "" || !c.has("restartilka-"+run.ID) {
+		t.Error(cause, why)
+	}
+
+	c.slots.Free("default", "restartilka-"+run.ID)
+	c.slots.Take("default", "host7")
+	cause, why := one.Held(t.Context(), run)
+	if cause != restart.CauseLockLost || !strings.HasPrefix(why, "the lock reboots, which is shared with others, is lost: no slot") {
+		t.Error(cause, why)
+	}
+	c.rows("reboots lost one " + note)
+	c.slots.Free("default", "host7")
+	wantCode(t, "taken anew", one.Take(soon(t), run), "")
+	c.rows("reboots held one")
+	one.Release(t.Context(), run)
+	if c.rows(); c.has("restartilka-" + run.ID) {
+		t.Error("the slot is still taken")
+	}
+}
+
+// A lock of which nobody can say who has it stops a run, unless the settings or
+// broken glass let it go on: with a record. What another has is never waived.
+func TestNobodyAnswers(t *testing.T) {
+	t.Parallel()
+	c := newCompany(t)
+	back := (&slots{t: t, server: c.slots}).away()
+	strictly := c.server("one")
+	mildly := c.server("two", Setting{Name: "reboots", Kind: "fleetlock", URL: c.slots.URL, WhenDown: lenient})
+	run := c.run("shop", nil)
+	err := strictly.Take(soon(t), run)
+	if wantCode(t, "nobody answers", err, restart.CodeUnavailable); !strings.Contains(sentence(err), "can't be taken: the FleetLock server does not answer") {
+		t.Error(err)
+	}
+	bypassed := func(l *Locks, run restart.Run) {
+		t.Helper()
+		wantCode(t, "gone without", l.Take(soon(t), run), "")
+		if cause, why := l.Held(t.Context(), run); cause != "" {
+			t.Error(cause, why)
+		}
+		found, _, err := c.store.AuditSearch(t.Context(), store.AuditFilter{Action: audit.LockBypassed, Run: run.ID})
+		if err != nil || len(found) != 1 || found[0].Actor != "anna" || !strings.HasPrefix(found[0].Detail, "reboots, 127.0.0.1:") {
+			t.Errorf("%d records: %+v, %v", len(found), found, err)
+		}
+	}
+	bypassed(mildly, run)
+	glass := c.run("shop", broken(c))
+	bypassed(strictly, glass)
+
+	back()
+	c.slots.Take("default", "host7")
+	loud := c.run("shop", broken(c))
+	wantCode(t, "broken glass, and another has it", strictly.Take(soon(t), loud), restart.CodeLocked)
+	wantCode(t, "lenient, and another has it", mildly.Take(soon(t), loud), restart.CodeLocked)
+	c.slots.Free("default", "host7")
+	wantCode(t, "take", strictly.Take(soon(t), loud), "")
+
+	// A run that has its lock stops before the next host when nobody can say any more.
+	quiet := loud
+	quiet.BreakGlass = false
+	(&slots{t: t, server: c.slots}).away()
+	if cause, why := strictly.Held(t.Context(), quiet); cause != restart.CauseLockLost || !strings.Contains(why, "nobody can say: the FleetLock server") {
+		t.Error(cause, why)
+	}
+	if cause, why := strictly.Held(t.Context(), loud); cause != "" {
+		t.Error("broken glass:", cause, why)
+	}
+}
+
+// broken ends the runs before, and breaks the glass of the next.
+func broken(c *company) func(*restart.Run) {
+	held, err := c.store.Locks(c.t.Context())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for _, l := range held {
+		c.apply(store.Change{RunID: l.RunID, Run: &store.RunChange{To: restart.RunAborted}})
+	}
+	return func(r *restart.Run) { r.BreakGlass = true }
+}
+
+// What crashes leave is given back by any server: once the run holds its service
+// no more, and not before.
+func TestNothingStaysTaken(t *testing.T) {
+	t.Parallel()
+	c := newCompany(t)
+	dead, alive := c.server("one"), c.server("two")
+	run := c.run("shop", nil)
+	wantCode(t, "take", dead.Take(soon(t), run), "")
+	for range 2 {
+		if err := alive.Tend(t.Context()); err != nil || !c.has("restartilka-"+run.ID) {
+			t.Fatalf("a run that goes on has lost its lock: %v", err)
+		}
+	}
+	c.apply(store.Change{RunID: run.ID, Run: &store.RunChange{To: restart.RunAborted}})
+	back := (&slots{t: t, server: c.slots}).away()
+	if err := alive.Tend(t.Context()); err != nil {
+		t.Error(err)
+	}
+	c.rows("reboots held one") // later, then
+	back()
+	if err := alive.Tend(t.Context()); err != nil || c.has("restartilka-"+run.ID) {
+		t.Errorf("the lock of a run that is over stays taken: %v", err)
+	}
+	c.rows()
+
+	// What the configuration names no more can only be forgotten.
+	again := c.run("shop", nil)
+	wantCode(t, "take", dead.Take(soon(t), again), "")
+	c.apply(store.Change{RunID: again.ID, Run: &store.RunChange{To: restart.RunAborted}})
+	other := c.server("three", Setting{Name: "slots", Kind: "fleetlock", URL: c.slots.URL})
+	if err := other.Tend(t.Context()); err != nil {
+		t.Error(err)
+	}
+	c.rows()
+}
+
+// A paused run whose server is gone says that its lock is lost.
+func TestALockThatEndedWithItsServer(t *testing.T) {
+	t.Parallel()
+	z, c := newZoo(t), newCompany(t)
+	setting := Setting{Name: "cluster", Kind: "zookeeper", Servers: []string{z.server.Address}, Path: z.root + "/#service#"}
+	gone, alive := c.server("one", setting), c.server("two", setting)
+	run := c.run("shop", nil)
+	wantCode(t, "take", gone.Take(soon(t), run), "")
+	c.apply(store.Change{RunID: run.ID, Run: &store.RunChange{To: restart.RunPaused, Cause: restart.CauseOperator}})
+	if err := alive.Tend(t.Context()); err != nil {
+		t.Error(err)
+	}
+	c.rows("cluster held one")
+	gone.Close()
+	if err := alive.Tend(t.Context()); err != nil {
+		t.Error(err)
+	}
+	c.rows("cluster lost two its node has gone, with the session or by somebody's hand; nobody has taken the lock since")
+	run.Epoch++
+	wantCode(t, "taken by the next server", alive.Take(soon(t), run), "")
+	c.rows("cluster held two")
+}
+
+func TestRunEnds(t *testing.T) {
+	t.Parallel()
+	c := newCompany(t)
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c.server("one").Run(ctx)
+	}()
+	stop()
+	<-done
+}

@@ -1,0 +1,95 @@
+package lock
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/store"
+)
+
+const (
+	tendEvery = 15 * time.Second
+	tendTime  = 5 * time.Second // for one lock
+)
+
+// Run looks now and then, until ctx ends, for locks of runs that hold their
+// service no more, and gives them back: a server may have crashed before it did,
+// or the keeper of the lock was away. Any server may; to give back twice is to
+// give back once.
+func (l *Locks) Run(ctx context.Context) {
+	if len(l.all) == 0 {
+		return
+	}
+	for t := time.NewTicker(tendEvery); ; {
+		l.try(l.Tend(ctx), "")
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return
+		}
+	}
+}
+
+// Tend looks once.
+func (l *Locks) Tend(ctx context.Context) error {
+	rows, err := l.cfg.Ledger.OutsideLocks(ctx) // first: whoever has a row has had its service before
+	if err != nil || ctx.Err() != nil {
+		return err
+	}
+	l.forget(rows)
+	if len(rows) == 0 {
+		return nil
+	}
+	services, err := l.cfg.Ledger.Locks(ctx)
+	if err != nil {
+		return err
+	}
+	for _, row := range rows {
+		holds := slices.ContainsFunc(services, func(s store.Lock) bool { return s.RunID == row.RunID })
+		err := within(ctx, tendTime, func(ctx context.Context) error { return l.tendOne(ctx, row, holds) })
+		if ctx.Err() != nil {
+			return nil
+		}
+		l.try(err, row.RunID)
+	}
+	return nil
+}
+
+// forget drops what is known of runs that another server has ended.
+func (l *Locks) forget(rows []store.OutsideLock) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	maps.DeleteFunc(l.known, func(k key, _ store.OutsideLock) bool {
+		return !slices.ContainsFunc(rows, func(r store.OutsideLock) bool { return r.RunID == k.run && r.Name == k.lock })
+	})
+}
+
+func (l *Locks) tendOne(ctx context.Context, row store.OutsideLock, holds bool) error {
+	run, err := l.cfg.Ledger.Run(ctx, row.RunID)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(l.all, func(o opened) bool { return o.Name == row.Name })
+	if i < 0 {
+		if holds {
+			return nil
+		}
+		l.cfg.Logger.Warn("a run had a lock that the configuration does not name any more; it is forgotten here", "run_id", row.RunID, "lock", row.Name, "place", row.Place)
+		return l.cfg.Ledger.DropOutsideLock(ctx, row.RunID, row.Name)
+	}
+	o, claim := l.all[i], claimOf(run, l.cfg.Server, l.cfg.Now().UTC())
+	switch {
+	case !holds:
+		return l.release(ctx, o, claim)
+	case row.State != store.OutsideHeld || run.State == restart.RunRunning: // the walk itself asks
+		return nil
+	}
+	if err := o.Stands(ctx, claim); restart.CodeOf(err) == restart.CodeLocked {
+		return l.keep(ctx, o, claim, store.OutsideLost, sentence(err))
+	}
+	return nil
+}

@@ -1,0 +1,141 @@
+package silence
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/restartilka/restartilka/internal/restart"
+)
+
+// wanted is a silence that is to be placed.
+type wanted struct {
+	restart.Silence
+	HostName string    // as the system calls the host
+	From     time.Time //
+	Comment  string    // for people there; names run and task
+}
+
+// monitor is a kind of system.
+type monitor interface {
+	// Place asks for one silence and gives its id there. An error that inDoubt
+	// knows means that it may be there all the same.
+	Place(ctx context.Context, w wanted) (id string, err error)
+	// Lift ends the silence of that id or, where none is known, whatever there is
+	// of the task. nil means that nothing of it is there any more.
+	Lift(ctx context.Context, s restart.Silence) error
+	// Fades tells whether a silence whose time is over leaves nothing behind.
+	Fades() bool
+}
+
+// teller is a monitor that can say which alerts fire.
+type teller interface {
+	// Firing gives those of the alerts that fire, are not silent, and have the
+	// labels; each with where, for people. At most a few.
+	Firing(ctx context.Context, alerts []string, labels map[string]string) ([]string, error)
+}
+
+// kinds is the table of the kinds of systems.
+var kinds = map[string]func(System, *caller) monitor{
+	"alertmanager": newAlertmanager,
+	"zabbix":       newZabbix,
+}
+
+// Kinds lists the values of System.Kind.
+func Kinds() []string { return slices.Sorted(maps.Keys(kinds)) }
+
+// Systems are all that the settings name.
+type Systems struct {
+	all   []*system
+	gates []*gate
+}
+
+func (s Systems) named(name string) *system {
+	for _, sys := range s.all {
+		if sys.Name == name {
+			return sys
+		}
+	}
+	return nil
+}
+
+// Silent tells whether any of them is ever told to be silent.
+func (s Systems) Silent() bool {
+	return slices.ContainsFunc(s.all, func(sys *system) bool { return sys.Silence != silenceNone })
+}
+
+const (
+	// atOnce is how many questions one system is asked at the same time.
+	atOnce = 16
+	// rest is how long a system that did not answer is not asked where its answer
+	// is not needed: else each host of a run would wait for it anew.
+	rest = 30 * time.Second
+)
+
+// system is one of them at work.
+type system struct {
+	System
+
+	monitor monitor
+	slots   chan struct{}
+
+	mu   sync.Mutex
+	down error     // why it did not answer the last time; nil = it did
+	till time.Time // it rests
+}
+
+// about tells whether the system watches a run's hosts.
+func (s *system) about(run restart.Run) bool {
+	return fits(s.Environments, run.Environment) && fits(s.Services, run.Service)
+}
+
+// nameOf is how the system calls a host; "" where it can't be known.
+func (s *system) nameOf(h restart.Host) string {
+	switch s.HostNames {
+	case namesShort:
+		return shortName(h.Name)
+	case namesAddress:
+		return h.Address
+	}
+	return h.Name
+}
+
+// ask does something with the system, when it has a slot free, and notes whether
+// it answered.
+func (s *system) ask(ctx context.Context, now func() time.Time, do func(context.Context) error) error {
+	select {
+	case s.slots <- struct{}{}:
+	case <-ctx.Done():
+		return s.notInTime()
+	}
+	defer func() { <-s.slots }()
+	err := do(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if silent(err) {
+		s.down, s.till = err, now().Add(rest)
+	} else {
+		s.down = nil
+	}
+	return err
+}
+
+// resting gives why the system did not answer a moment ago and is not asked now;
+// nil where it is.
+func (s *system) resting(now time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.down == nil || now.After(s.till) || s.till.Sub(now) > rest { // a clock was set back
+		return nil
+	}
+	e, _ := errors.AsType[*restart.Error](s.down) // of a question that is not this one
+	return e
+}
+
+// notInTime says that the system had no time for us.
+func (s *system) notInTime() error {
+	return &callError{kind: unreached, Err: restart.Errorf(restart.CodeUnavailable, "monitoring system %s does not answer: %s", s.Name, tookTooLong)}
+}

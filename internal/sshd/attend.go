@@ -1,0 +1,216 @@
+package sshd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/restartilka/restartilka/internal/cli"
+	"github.com/restartilka/restartilka/internal/restart"
+)
+
+const (
+	// farewell is how long the other end may take to leave once its command is
+	// done, so that the last bytes arrive.
+	farewell = 2 * time.Second
+	// brief is the same for a key that is good no more.
+	brief = 300 * time.Millisecond
+	// silences are how many questions whether the other end is there may go
+	// without an answer.
+	silences = 3
+)
+
+// The reasons for which a connection is ended from here.
+var (
+	errStopping = errors.New("the server is stopping; a run that was started goes on")
+	errRevoked  = errors.New("the key is good no more, so that this ends; a run that was started goes on")
+	errTooLong  = errors.New("the connection has lasted as long as one may; a run that was started goes on")
+	errAway     = errors.New("the other end does not answer")
+	errCtrlC    = errors.New("interrupted")
+)
+
+// attend serves a connection of somebody who has signed in: one session, and in
+// it one command.
+func (s *Server) attend(ctx context.Context, who visitor, channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	var tending sync.WaitGroup
+	defer tending.Wait()
+	defer who.conn.Close()
+	defer cancel(nil)
+	tending.Go(func() { ssh.DiscardRequests(requests) }) // each is refused: nothing is forwarded
+	tending.Go(func() {
+		who.conn.Wait() //nolint:errcheck // why it has gone is the same to us
+		cancel(errAway)
+	})
+	tending.Go(func() { s.guard(ctx, cancel, who) })
+	late := time.NewTimer(s.cfg.Limits.SignIn) // who comes has something to do
+	defer late.Stop()
+	var begun bool
+	ended := make(chan struct{})
+	for {
+		select {
+		case asked, ok := <-channels:
+			switch {
+			case !ok:
+				if begun {
+					<-ended
+				}
+				return
+			case asked.ChannelType() != "session":
+				s.cfg.Logger.Info("refused over SSH", "actor", who.name, "from", who.shown.From, "channel", restart.Escape(asked.ChannelType()))
+				asked.Reject(ssh.Prohibited, "nothing is forwarded here") //nolint:errcheck // it has gone
+			case begun:
+				asked.Reject(ssh.Prohibited, "a connection is for one command") //nolint:errcheck // as above
+			default:
+				begun = true
+				tending.Go(func() {
+					defer close(ended)
+					s.session(ctx, cancel, who, asked)
+				})
+			}
+		case <-ended:
+			s.leaveTaking(channels)
+			return
+		case <-late.C:
+			if !begun {
+				return
+			}
+		case <-ctx.Done():
+			if begun {
+				<-ended
+				s.leaveTaking(channels)
+			}
+			return
+		}
+	}
+}
+
+// leaveTaking waits until the other end has closed the connection, a moment at
+// most: closed from here at once, what was written last could be lost.
+func (s *Server) leaveTaking(channels <-chan ssh.NewChannel) {
+	t := time.NewTimer(farewell)
+	defer t.Stop()
+	for {
+		select {
+		case asked, ok := <-channels:
+			if !ok {
+				return
+			}
+			asked.Reject(ssh.Prohibited, "a connection is for one command") //nolint:errcheck // it has gone
+		case <-t.C:
+			return
+		}
+	}
+}
+
+// guard ends a connection whose key is good no more, or whose other end has
+// gone without a word.
+func (s *Server) guard(ctx context.Context, end context.CancelCauseFunc, who visitor) {
+	look, alive := time.NewTicker(s.cfg.Limits.Look), time.NewTicker(s.cfg.Limits.Keepalive)
+	defer look.Stop()
+	defer alive.Stop()
+	answers := make(chan struct{}, silences)
+	asked := 0
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-answers:
+			asked = 0
+		case <-look.C:
+			actor, _, err := s.cfg.Keys.Check(ctx, who.shown)
+			if restart.CodeOf(err) == restart.CodeUnauthorised || err == nil && actor.Name != who.name {
+				end(errRevoked)
+				return
+			}
+		case <-alive.C:
+			if asked++; asked > silences {
+				end(errAway)
+				who.conn.Close()
+				return
+			}
+			go func() { // it ends with an answer, or with the connection
+				if _, _, err := who.conn.SendRequest("keepalive@openssh.com", true, nil); err == nil {
+					select {
+					case answers <- struct{}{}:
+					default:
+					}
+				}
+			}()
+		}
+	}
+}
+
+// session runs the one command of a connection.
+func (s *Server) session(ctx context.Context, end context.CancelCauseFunc, who visitor, asked ssh.NewChannel) {
+	channel, requests, err := asked.Accept()
+	if err != nil {
+		return
+	}
+	defer channel.Close()
+	ctx, interrupt := context.WithCancelCause(ctx)
+	defer interrupt(nil)
+	listening := &listener{interrupt: interrupt, begin: make(chan string, 1)}
+	var hearing sync.WaitGroup
+	defer hearing.Wait()
+	defer channel.Close()
+	hearing.Go(func() { listening.hear(requests) })
+	select {
+	case line := <-listening.begin:
+		code := s.run(ctx, who, channel, listening.terminal(channel, interrupt), line)
+		channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Code uint32 }{uint32(code)})) //nolint:errcheck // it has gone
+	case <-time.After(s.cfg.Limits.SignIn): // who opens a session has something to do
+	case <-ctx.Done():
+	}
+	end(nil)
+}
+
+// run runs a command and gives its exit code.
+func (s *Server) run(ctx context.Context, who visitor, channel ssh.Channel, screen *screen, line string) int {
+	var in io.Reader = channel
+	var out, talk io.Writer = channel, channel.Stderr()
+	if screen != nil {
+		in, out, talk = screen, screen, screen
+	}
+	shell := cli.Shell{URL: s.cfg.URL, Transport: inside{handler: s.cfg.Handler, shown: who.shown, log: s.cfg.Logger}}
+	code := make(chan int, 1)
+	go func() { code <- shell.Run(ctx, line, in, out, talk) }() // it is waited for on each way out
+	select {
+	case c := <-code:
+		return c
+	case <-ctx.Done():
+	}
+	// The command says how it has come off. A reader who does not read must not
+	// hold that up.
+	why, patience := reasonOf(ctx), farewell
+	if errors.Is(why, errRevoked) {
+		patience = brief
+	}
+	cut := time.AfterFunc(patience, func() { who.conn.Close() })
+	defer cut.Stop()
+	if !errors.Is(why, errCtrlC) && !errors.Is(why, errAway) {
+		fmt.Fprintf(talk, "\nrestartilka: %s\n", why)
+	}
+	c := <-code
+	if errors.Is(why, errRevoked) {
+		return cli.ExitRefused
+	}
+	return c
+}
+
+// reasonOf says why a connection ends.
+func reasonOf(ctx context.Context) error {
+	switch why := context.Cause(ctx); {
+	case errors.Is(why, context.DeadlineExceeded):
+		return errTooLong
+	case errors.Is(why, context.Canceled):
+		return errStopping
+	default:
+		return why
+	}
+}

@@ -1,0 +1,281 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/restartilka/restartilka/internal/audit"
+	"github.com/restartilka/restartilka/internal/restart"
+)
+
+// keepSchedules is how long a schedule is kept after its end; its run and its
+// records are kept for longer.
+const keepSchedules = 90 * 24 * time.Hour
+
+const scheduleColumns = `id, run_id, draft, request, unticked, service, environment, host_group, scenario, digest, kind, hosts, start_at, start_until, zone, window_name,
+	actor, via, created_at, state, code, why, ended_by, ended_at, restored, approval_digest, approval_rule, approval_verdict, approval_by, approval_at, approval_reason`
+
+// AddSchedule stores a schedule with its plan, which was confirmed as a draft.
+// Where the same draft was planned before, nothing is written, and that one is
+// returned. Somebody who has most of them open gets no more: CodeTooMany.
+// Schedules whose end is long ago are dropped.
+func (s *Store) AddSchedule(ctx context.Context, p restart.Schedule, most int, messages []Message, records ...audit.Record) (existing *restart.Schedule, err error) {
+	if err := checkSchedule(p, messages); err != nil {
+		return nil, err
+	}
+	plan, err := s.packPlan(p.Plan)
+	if err != nil {
+		return nil, err
+	}
+	request, err := toJSON(p.Request)
+	if err != nil {
+		return nil, err
+	}
+	unticked, err := toJSON(p.Unticked)
+	if err != nil {
+		return nil, err
+	}
+	err = s.write(ctx, "store schedule "+p.ID, func(ctx context.Context, t tx) error {
+		existing = nil
+		if before, err := loadSchedule(ctx, t, "draft", p.Draft); err == nil {
+			existing = &before
+			return nil
+		} else if restart.CodeOf(err) != restart.CodeNotFound {
+			return err
+		}
+		var open int
+		if err := t.row(ctx, "SELECT count(*) FROM schedules WHERE ended_at = 0 AND actor = ?", p.Actor).Scan(&open); err != nil {
+			return err
+		}
+		if open >= most {
+			return restart.Errorf(restart.CodeTooMany, "%s has %d planned runs already; at most %d may wait", p.Actor, open, most).WithHint("cancel some: restartilka planned cancel ID")
+		}
+		if _, err := t.exec(ctx, "DELETE FROM schedules WHERE ended_at <> 0 AND ended_at < $now - ?", keepSchedules.Microseconds()); err != nil {
+			return err
+		}
+		var a restart.Approval
+		if p.Approval != nil {
+			a = *p.Approval
+		}
+		_, err := t.exec(ctx, "INSERT INTO schedules ("+scheduleColumns+", plan, held_until) VALUES ("+marks(32)+", 0)",
+			p.ID, p.Run, p.Draft, request, unticked, p.Service, p.Environment, p.Group, p.Scenario, p.Digest, string(p.Kind), p.Hosts, micros(p.At), micros(p.Until), p.Zone, p.Window,
+			p.Actor, p.Via, micros(p.CreatedAt), string(p.State), "", "", "", 0, 0, a.Digest, a.Rule, "", "", 0, "", plan)
+		if err != nil {
+			return err
+		}
+		if err := insertMessages(ctx, t, messages, micros(p.CreatedAt)); err != nil {
+			return err
+		}
+		return insertRecords(ctx, t, records, micros(p.CreatedAt))
+	})
+	if err != nil {
+		return nil, err
+	}
+	return existing, nil
+}
+
+func checkSchedule(p restart.Schedule, messages []Message) error {
+	for _, id := range []string{p.ID, p.Run, p.Draft} {
+		if err := restart.CheckID(id); err != nil {
+			return err
+		}
+	}
+	if !p.State.Open() || p.Plan == nil || !p.At.Before(p.Until) || (p.State == restart.ScheduleAwaiting) != (p.Approval != nil) {
+		return restart.Errorf(restart.CodeInvalid, "a schedule begins with a plan, a time, and an approval where it waits for one")
+	}
+	return checkMessages(messages)
+}
+
+func scanSchedule(row scanner) (p restart.Schedule, err error) {
+	var request, unticked string
+	var at, until, created, ended, restored, settled int64
+	var a restart.Approval
+	err = row.Scan(&p.ID, &p.Run, &p.Draft, &request, &unticked, &p.Service, &p.Environment, &p.Group, &p.Scenario, &p.Digest, &p.Kind, &p.Hosts, &at, &until, &p.Zone, &p.Window,
+		&p.Actor, &p.Via, &created, &p.State, &p.Code, &p.Why, &p.EndedBy, &ended, &restored, &a.Digest, &a.Rule, &a.Verdict, &a.By, &settled, &a.Reason)
+	if err != nil {
+		return p, err
+	}
+	p.At, p.Until, p.CreatedAt, p.Restored = fromMicros(at), fromMicros(until), fromMicros(created), restored != 0
+	if ended != 0 {
+		p.EndedAt = new(fromMicros(ended))
+	}
+	if a.Digest != "" {
+		a.AskedAt, a.Until = p.CreatedAt, p.Until
+		if settled != 0 {
+			a.At = new(fromMicros(settled))
+		}
+		p.Approval = &a
+	}
+	return p, errors.Join(json.Unmarshal([]byte(request), &p.Request), json.Unmarshal([]byte(unticked), &p.Unticked))
+}
+
+// withPlan scans the plan beside a schedule.
+func withPlan(row scanner) (restart.Schedule, error) {
+	var packed []byte
+	p, err := scanSchedule(beside{row, &packed})
+	if err != nil {
+		return p, err
+	}
+	b, err := unpack(packed)
+	if err != nil {
+		return p, err
+	}
+	p.Plan = &restart.Plan{}
+	return p, json.Unmarshal(b, p.Plan)
+}
+
+func loadSchedule(ctx context.Context, t tx, column, value string) (restart.Schedule, error) {
+	p, err := withPlan(t.row(ctx, "SELECT "+scheduleColumns+", plan FROM schedules WHERE "+column+" = ?", value))
+	if errors.Is(err, sql.ErrNoRows) {
+		return p, restart.Errorf(restart.CodeNotFound, "nothing is planned as %s", restart.Quote(value))
+	}
+	return p, err
+}
+
+// Schedule returns one with its plan, or CodeNotFound.
+func (s *Store) Schedule(ctx context.Context, id string) (p restart.Schedule, err error) {
+	err = s.read(ctx, "read schedule", func(ctx context.Context, t tx) error {
+		p, err = loadSchedule(ctx, t, "id", id)
+		return err
+	})
+	return p, err
+}
+
+// OpenSchedules lists those that may start still, by their time, at most limit
+// (1 to 200; 0 = 50), without their plans.
+func (s *Store) OpenSchedules(ctx context.Context, limit int) ([]restart.Schedule, error) {
+	return s.schedules(ctx, "ended_at = 0 ORDER BY start_at, id", limit)
+}
+
+// EndedSchedules lists those that are over, the last to end first, as
+// OpenSchedules does.
+func (s *Store) EndedSchedules(ctx context.Context, limit int) ([]restart.Schedule, error) {
+	return s.schedules(ctx, "ended_at <> 0 ORDER BY ended_at DESC, id DESC", limit)
+}
+
+func (s *Store) schedules(ctx context.Context, where string, limit int) (out []restart.Schedule, err error) {
+	err = s.read(ctx, "list schedules", func(ctx context.Context, t tx) error {
+		rows, err := t.rows(ctx, "SELECT "+scheduleColumns+" FROM schedules WHERE "+where+" LIMIT ?", page(limit))
+		out, err = collect(rows, err, func(r *sql.Rows) (restart.Schedule, error) { return scanSchedule(r) })
+		return err
+	})
+	return out, err
+}
+
+// dueSchedule is what has to be looked at now: whose time has come, or whose
+// approval is too late, or that came with a backup.
+const dueSchedule = "ended_at = 0 AND held_until <= $now AND (restored <> 0 OR state = 'waiting' AND start_at <= $now OR state = 'awaiting_approval' AND start_until <= $now)"
+
+// DueSchedules takes up to limit schedules that are to be started or given up
+// now, with their plans, and tells the database's time. Nobody else gets them
+// for the time of hold; a server that dies with one leaves it to the next after
+// that.
+func (s *Store) DueSchedules(ctx context.Context, hold time.Duration, limit int) (due []restart.Schedule, now time.Time, err error) {
+	waiting := 0
+	err = s.read(ctx, "look for schedules", func(ctx context.Context, t tx) error {
+		return t.row(ctx, "SELECT count(*) FROM (SELECT 1 FROM schedules WHERE "+dueSchedule+" LIMIT 1) AS due").Scan(&waiting)
+	})
+	if err != nil || waiting == 0 {
+		return nil, now, err
+	}
+	err = s.write(ctx, "take schedules", func(ctx context.Context, t tx) error {
+		rows, err := t.rows(ctx, "SELECT "+scheduleColumns+", plan FROM schedules WHERE "+dueSchedule+" ORDER BY start_at, id LIMIT ?$skip_locked", page(limit))
+		if due, err = collect(rows, err, func(r *sql.Rows) (restart.Schedule, error) { return withPlan(r) }); err != nil {
+			return err
+		}
+		var at int64
+		if err := t.row(ctx, "SELECT $now").Scan(&at); err != nil {
+			return err
+		}
+		now = fromMicros(at)
+		for _, p := range due {
+			if _, err := t.exec(ctx, "UPDATE schedules SET held_until = $now + ? WHERE id = ?", hold.Microseconds(), p.ID); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, now, err
+	}
+	return due, now, nil
+}
+
+// DelaySchedule notes what keeps an open schedule from starting, and when it is
+// looked at again.
+func (s *Store) DelaySchedule(ctx context.Context, id string, code restart.Code, why string, again time.Duration) error {
+	return s.write(ctx, "delay schedule "+id, func(ctx context.Context, t tx) error {
+		_, err := t.exec(ctx, "UPDATE schedules SET code = ?, why = ?, held_until = $now + ? WHERE id = ? AND ended_at = 0", string(code), why, again.Microseconds(), id)
+		return err
+	})
+}
+
+// ScheduleChange moves a schedule, but for its start, which is a part of the
+// start of its run: see Change.Schedule.
+type ScheduleChange struct {
+	ID       string
+	To       restart.ScheduleState
+	Code     restart.Code
+	Why      string
+	By       string                  // who ends it, or decides about it; "" = nobody
+	Verdict  restart.ApprovalVerdict // of who decides; "" = nobody does
+	Reason   string                  // of the verdict
+	At       time.Time
+	Messages []Message
+	Records  []audit.Record
+}
+
+// ChangeSchedule makes a change, whole or not at all. CodeNotFound; CodeConflict
+// where the schedule can't take that step any more; CodeForbidden of an approval
+// of one's own.
+func (s *Store) ChangeSchedule(ctx context.Context, c ScheduleChange) error {
+	if err := checkMessages(c.Messages); err != nil {
+		return err
+	}
+	return s.write(ctx, "change schedule "+c.ID, func(ctx context.Context, t tx) error {
+		p, err := loadSchedule(ctx, t, "id", c.ID)
+		if err != nil {
+			return err
+		}
+		if err := p.State.Transition(c.To); err != nil {
+			return err
+		}
+		if c.To == restart.ScheduleStarted || (c.Verdict != "") != (c.To == restart.ScheduleWaiting || c.To == restart.ScheduleRejected) {
+			return restart.Errorf(restart.CodeConflict, "a schedule does not become %s so", c.To)
+		}
+		if c.Verdict != "" && restart.SamePerson(c.By, p.Actor) {
+			return restart.Errorf(restart.CodeForbidden, "%s may not decide about this run, which %s has asked for: another person approves or rejects it", c.By, p.Actor)
+		}
+		sets, args := "state = ?, code = ?, why = ?", []any{string(c.To), string(c.Code), c.Why}
+		if c.Verdict != "" {
+			sets, args = sets+", approval_verdict = ?, approval_by = ?, approval_at = ?, approval_reason = ?", append(args, string(c.Verdict), c.By, micros(c.At), c.Reason)
+		}
+		if !c.To.Open() {
+			sets, args = sets+", ended_by = ?, ended_at = ?", append(args, c.By, micros(c.At))
+		}
+		n, err := t.exec(ctx, "UPDATE schedules SET "+sets+" WHERE id = ? AND state = ?", append(args, c.ID, string(p.State))...)
+		if err == nil && n != 1 {
+			err = restart.Errorf(restart.CodeConflict, "what is planned as %s is no longer %s", c.ID, p.State)
+		}
+		if err != nil {
+			return err
+		}
+		if err := insertMessages(ctx, t, c.Messages, micros(c.At)); err != nil {
+			return err
+		}
+		return insertRecords(ctx, t, c.Records, micros(c.At))
+	})
+}
+
+// startSchedule ends a schedule with the start of its run. Of two starts the
+// second finds it ended; so does one that comes after it was cancelled.
+func startSchedule(ctx context.Context, t tx, id, run string, at int64) error {
+	n, err := t.exec(ctx, "UPDATE schedules SET state = 'started', code = '', why = '', ended_at = ? WHERE id = ? AND run_id = ? AND state = 'waiting' AND restored = 0", at, id, run)
+	if err == nil && n != 1 {
+		err = restart.Errorf(restart.CodeConflict, "what is planned as %s waits no more for run %s", id, run)
+	}
+	return err
+}

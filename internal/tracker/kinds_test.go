@@ -1,0 +1,198 @@
+package tracker_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/restartilka/restartilka/internal/tracker"
+	"github.com/restartilka/restartilka/test/foreign/github"
+	"github.com/restartilka/restartilka/test/foreign/gitlab"
+	"github.com/restartilka/restartilka/test/foreign/jira"
+	"github.com/restartilka/restartilka/test/foreign/startrek"
+	"github.com/restartilka/restartilka/test/foreign/trouble"
+)
+
+func TestStartrek(t *testing.T) {
+	t.Parallel()
+	Exercise(t, func(t *testing.T) foreign { t.Helper(); return startrekServer{startrek.Start(t)} })
+}
+
+func TestJira(t *testing.T) {
+	t.Parallel()
+	Exercise(t, func(t *testing.T) foreign { t.Helper(); return jiraServer{jira.Start(t)} })
+}
+
+func TestJiraInTheCloud(t *testing.T) {
+	t.Parallel()
+	Exercise(t, func(t *testing.T) foreign {
+		t.Helper()
+		s := jira.Start(t)
+		s.Cloud = true
+		return jiraServer{s}
+	})
+}
+
+func TestGitHub(t *testing.T) {
+	t.Parallel()
+	Exercise(t, func(t *testing.T) foreign { t.Helper(); return githubServer{github.Start(t)} })
+}
+
+func TestGitLab(t *testing.T) {
+	t.Parallel()
+	Exercise(t, func(t *testing.T) foreign { t.Helper(); return gitlabServer{gitlab.Start(t)} })
+}
+
+type startrekServer struct{ *startrek.Server }
+
+func (s startrekServer) config(file string) tracker.Config {
+	return tracker.Config{Kind: "startrek", URL: s.URL, Web: "https://tracker.example.com", TokenFile: file, Org: startrek.Org, Projects: []string{startrek.Queue}}
+}
+func (startrekServer) token() string         { return startrek.Token }
+func (s startrekServer) gate() *trouble.Gate { return &s.Trouble }
+func (startrekServer) key(number int) string { return fmt.Sprintf("%s-%d", startrek.Queue, number) }
+func (startrekServer) status(closed bool) string {
+	return map[bool]string{false: "In progress", true: "Closed"}[closed]
+}
+
+func (s startrekServer) add(number int, title string, closed bool) {
+	s.Add(startrek.Issue{Key: s.key(number), Summary: title, Status: s.status(closed), Resolved: closed})
+}
+
+func (s startrekServer) said(number, times int) { s.Say(s.key(number), times) }
+
+func (s startrekServer) comments(number int) []string {
+	for _, i := range s.Issues() {
+		if i.Key == s.key(number) {
+			return i.Comments
+		}
+	}
+	return nil
+}
+
+func (s startrekServer) opened() (out []ticket) {
+	for _, i := range s.Issues() {
+		if slices.Contains(i.Tags, "restartilka") {
+			out = append(out, ticket{i.Key, i.Summary, i.Text})
+		}
+	}
+	return out
+}
+
+type jiraServer struct{ *jira.Server }
+
+func (s jiraServer) config(file string) tracker.Config {
+	c := tracker.Config{Kind: "jira", URL: s.URL, Web: s.URL, TokenFile: file, Projects: []string{jira.Project}}
+	if s.Cloud {
+		c.User = jira.User
+	}
+	return c
+}
+func (jiraServer) token() string         { return jira.Token }
+func (s jiraServer) gate() *trouble.Gate { return &s.Trouble }
+func (jiraServer) key(number int) string { return fmt.Sprintf("%s-%d", jira.Project, number) }
+func (jiraServer) status(closed bool) string {
+	return map[bool]string{false: "In Progress", true: "Resolved"}[closed]
+}
+
+func (s jiraServer) add(number int, title string, closed bool) {
+	s.Add(jira.Issue{Key: s.key(number), Summary: title, Status: s.status(closed), Category: map[bool]string{false: "indeterminate", true: "done"}[closed]})
+}
+
+func (s jiraServer) said(number, times int) { s.Say(s.key(number), times) }
+
+func (s jiraServer) comments(number int) []string {
+	for _, i := range s.Issues() {
+		if i.Key == s.key(number) {
+			return i.Comments
+		}
+	}
+	return nil
+}
+
+func (s jiraServer) opened() (out []ticket) {
+	for _, i := range s.Issues() {
+		if slices.Contains(i.Labels, "restartilka") {
+			out = append(out, ticket{i.Key, i.Summary, i.Text})
+		}
+	}
+	return out
+}
+
+type githubServer struct{ *github.Server }
+
+func (s githubServer) config(file string) tracker.Config {
+	return tracker.Config{Kind: "github", URL: s.URL, Web: s.URL, TokenFile: file, Projects: []string{github.Repository}}
+}
+func (githubServer) token() string         { return github.Token }
+func (s githubServer) gate() *trouble.Gate { return &s.Trouble }
+func (githubServer) key(number int) string { return fmt.Sprintf("%s#%d", github.Repository, number) }
+func (githubServer) status(closed bool) string {
+	return map[bool]string{false: "open", true: "closed"}[closed]
+}
+
+func (s githubServer) add(number int, title string, closed bool) {
+	s.Add(github.Issue{Number: number, Title: title, Closed: closed, At: time.Now().Add(-time.Hour)})
+}
+
+func (s githubServer) said(number, times int) { s.Say(number, times) }
+
+func (s githubServer) comments(number int) (out []string) {
+	for _, i := range s.Issues() {
+		for _, c := range i.Comments {
+			if i.Number == number {
+				out = append(out, c.Body)
+			}
+		}
+	}
+	return out
+}
+
+func (s githubServer) opened() (out []ticket) {
+	for _, i := range s.Issues() {
+		if strings.Contains(i.Text, "[restartilka ") {
+			out = append(out, ticket{s.key(i.Number), i.Title, i.Text})
+		}
+	}
+	return out
+}
+
+type gitlabServer struct{ *gitlab.Server }
+
+func (s gitlabServer) config(file string) tracker.Config {
+	return tracker.Config{Kind: "gitlab", URL: s.URL, Web: s.URL, TokenFile: file, Projects: []string{gitlab.Project}}
+}
+func (gitlabServer) token() string         { return gitlab.Token }
+func (s gitlabServer) gate() *trouble.Gate { return &s.Trouble }
+func (gitlabServer) key(number int) string { return fmt.Sprintf("%s#%d", gitlab.Project, number) }
+func (gitlabServer) status(closed bool) string {
+	return map[bool]string{false: "opened", true: "closed"}[closed]
+}
+
+func (s gitlabServer) add(number int, title string, closed bool) {
+	s.Add(gitlab.Issue{Number: number, Title: title, Closed: closed, At: time.Now().Add(-time.Hour)})
+}
+
+func (s gitlabServer) said(number, times int) { s.Say(number, times) }
+
+func (s gitlabServer) comments(number int) (out []string) {
+	for _, i := range s.Issues() {
+		for _, n := range i.Notes {
+			if i.Number == number {
+				out = append(out, n.Body)
+			}
+		}
+	}
+	return out
+}
+
+func (s gitlabServer) opened() (out []ticket) {
+	for _, i := range s.Issues() {
+		if strings.Contains(i.Text, "[restartilka ") {
+			out = append(out, ticket{s.key(i.Number), i.Title, i.Text})
+		}
+	}
+	return out
+}

@@ -1,0 +1,61 @@
+package web
+
+// The names of the files in templates/pages of which this file has the structs.
+const (
+	pagePlanned    = "planned"
+	pagePlannedOne = "planned-one"
+	pageLater      = "later"
+)
+
+type (
+	plannedPage struct {
+		layout
+		Open, Over []plannedEntry
+		Poll       string // address to ask again
+	}
+	// plannedEntry is one planned run of a list.
+	plannedEntry struct {
+		ID, Service, Environment, By, Reason, Window string
+		Tone                                         tone
+		State, Why                                   string
+		Hosts                                        int
+		At                                           moment
+		Run                                          string // that it has become; "" = none
+	}
+	plannedOnePage struct {
+		layout
+		plannedEntry
+		Heading, Scenario, Group, Zone, Local string // Local = the time by the clock of Zone
+		Created, Until                        moment
+		EndedAt                               *moment
+		EndedBy, Who                          string
+		Approval                              *approvalView
+		MayCancel, MayDecide                  bool
+		Lines                                 []approvedLine
+		More                                  int
+		Sent                                  filled
+	}
+	// laterPage asks when.
+	laterPage struct {
+		layout
+		ID, Service, Environment, Heading, Reason string
+		Ticked                                    []string // hosts, where not all are
+		Hosts                                     int
+		Zone                                      string // that times are meant in unless another is typed
+		Zones                                     []string
+		Windows                                   []openingChoice
+		Second                                    bool // the service's name has to be typed
+		Grace                                     string
+		Sent                                      filled
+	}
+	openingChoice struct {
+		Name, Text string
+		Chosen     bool
+	}
+	// calendarView is the part of the profile that has the address of a calendar.
+	calendarView struct {
+		URL     string // just made; shown once
+		Created *moment
+		Used    *moment
+	}
+)

@@ -1,0 +1,133 @@
+package web
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/wire"
+)
+
+// overShown is how many planned runs that are over are listed.
+const overShown = 30
+
+func (s *site) listPlanned(w http.ResponseWriter, v *visit) error {
+	page := plannedPage{layout: s.layout(v, say(v.lang, "later.title")), Poll: "/planned"}
+	for _, over := range []bool{false, true} {
+		list, err := s.cfg.Control.Planned(v.Context(), v.actor, over)
+		if err != nil {
+			return err
+		}
+		for _, p := range list {
+			entry := plannedEntryOf(v.lang, p, s.cfg.Now())
+			if !over {
+				page.Open = append(page.Open, entry)
+			} else if len(page.Over) < overShown {
+				page.Over = append(page.Over, entry)
+			}
+		}
+	}
+	page.Scripts = true
+	return s.show(w, v, http.StatusOK, pagePlanned, page)
+}
+
+// plannedTones has the tone of each state.
+var plannedTones = map[restart.ScheduleState]tone{
+	restart.ScheduleAwaiting: toneHold, restart.ScheduleWaiting: toneWait, restart.ScheduleStarted: toneDone, restart.ScheduleMissed: toneFail,
+	restart.ScheduleRefused: toneFail, restart.ScheduleRejected: toneSkip, restart.ScheduleCancelled: toneSkip,
+}
+
+func plannedEntryOf(l language, p wire.Planned, now time.Time) plannedEntry {
+	e := plannedEntry{
+		ID: p.ID, Service: p.Service, Environment: p.Environment, By: p.Actor, Reason: restart.Escape(p.Request.Reason), Window: p.Window,
+		Tone: plannedTones[p.State], State: say(l, "laterstate."+string(p.State)), Why: said(l, p.Why), Hosts: p.Hosts, At: momentOf(p.At, now),
+	}
+	if p.State == restart.ScheduleStarted {
+		e.Run = p.Run
+	}
+	return e
+}
+
+// awaitingPlanned is a planned run in the list of what waits for an approval.
+func awaitingPlanned(l language, p wire.Planned, now time.Time) awaitingLine {
+	return awaitingLine{
+		ID: p.ID, URL: "/planned/" + p.ID, Service: p.Service, Environment: p.Environment, Scenario: p.Scenario, By: p.Actor, Reason: restart.Escape(p.Request.Reason), Who: said(l, p.Who),
+		Hosts: p.Hosts, AskedAt: momentOf(p.CreatedAt, now), Until: momentOf(p.Until, now), Mine: p.MayDecide, For: new(momentOf(p.At, now)),
+	}
+}
+
+// plannedToApprove lists the planned runs that wait for an approval.
+func (s *site) plannedToApprove(v *visit, now time.Time) (lines []awaitingLine, err error) {
+	list, err := s.cfg.Control.Planned(v.Context(), v.actor, false)
+	for _, p := range list {
+		if p.State == restart.ScheduleAwaiting {
+			lines = append(lines, awaitingPlanned(v.lang, p, now))
+		}
+	}
+	return lines, err
+}
+
+func (s *site) showPlanned(w http.ResponseWriter, v *visit) error {
+	return s.drawPlanned(w, v, http.StatusOK, filled{})
+}
+
+// drawPlanned shows one planned run, with the form that was refused.
+func (s *site) drawPlanned(w http.ResponseWriter, v *visit, status int, sent filled) error {
+	id := v.PathValue("id")
+	if restart.CheckID(id) != nil {
+		return restart.Errorf(restart.CodeNotFound, "there is no such page")
+	}
+	p, err := s.cfg.Control.PlannedOne(v.Context(), v.actor, id)
+	if err != nil {
+		return err
+	}
+	now := s.cfg.Now()
+	run := restart.Run{Service: p.Service, Kind: p.Kind, Approval: p.Approval}
+	if p.Request.Rehearse {
+		run.Work = restart.WorkRehearse
+	}
+	page := plannedOnePage{
+		layout: s.layout(v, say(v.lang, "later.one", p.Service)), plannedEntry: plannedEntryOf(v.lang, p, now), Heading: heading(v.lang, run), Scenario: p.Scenario, Group: p.Group, Zone: p.Zone,
+		Created: momentOf(p.CreatedAt, now), Until: momentOf(p.Until, now), EndedAt: maybeMoment(p.EndedAt, now), EndedBy: p.EndedBy, Who: said(v.lang, p.Who),
+		Approval: approvalOf(v.lang, run, now), MayCancel: p.MayCancel, MayDecide: p.MayDecide, Sent: sent,
+	}
+	if zone, err := time.LoadLocation(p.Zone); err == nil && p.Zone != "UTC" {
+		page.Local = p.At.In(zone).Format("2006-01-02 15:04")
+	}
+	page.Lines, page.More = approvedHosts(v.lang, p.Plan)
+	return s.show(w, v, status, pagePlannedOne, page)
+}
+
+func (s *site) cancelPlanned(w http.ResponseWriter, v *visit) error {
+	if err := s.form(w, v); err != nil {
+		return err
+	}
+	if _, err := s.cfg.Control.CancelLater(v.Context(), v.actor, v.PathValue("id")); err != nil {
+		return err
+	}
+	http.Redirect(w, v.Request, "/planned/"+v.PathValue("id"), http.StatusSeeOther)
+	return nil
+}
+
+// decidePlanned is the form of an approval, or of a rejection.
+func (s *site) decidePlanned(decide func(ctx context.Context, actor restart.Actor, id string, req wire.DecideLaterRequest) (restart.Schedule, error)) func(http.ResponseWriter, *visit) error {
+	return func(w http.ResponseWriter, v *visit) error {
+		if err := s.form(w, v); err != nil {
+			return err
+		}
+		_, err := decide(v.Context(), v.actor, v.PathValue("id"), wire.DecideLaterRequest{Reason: v.PostForm.Get("reason")})
+		if restart.FieldOf(err) != "" {
+			again, err := refill(v, formPressed(v), err)
+			if err != nil {
+				return err
+			}
+			return s.drawPlanned(w, v, http.StatusUnprocessableEntity, again)
+		}
+		if err != nil {
+			return err
+		}
+		http.Redirect(w, v.Request, "/planned/"+v.PathValue("id"), http.StatusSeeOther)
+		return nil
+	}
+}

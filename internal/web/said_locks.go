@@ -1,0 +1,30 @@
+package web
+
+// saidLocks is what is said of locks that are shared with others.
+var saidLocks = map[string]string{
+	"the lock %s, which is shared with others, is taken: %s":                                 "общая с другими блокировка %s занята: %w",
+	"the lock %s, which is shared with others, can't be taken: %s":                           "общую с другими блокировку %s не удаётся взять: %w",
+	"the lock %s, which is shared with others, is lost: %s":                                  "общая с другими блокировка %s потеряна: %w",
+	"whether the run still has the lock %s, which is shared with others, nobody can say: %s": "неизвестно, у запуска ли ещё общая с другими блокировка %s: %w",
+	"%s is there since %s": "%w там с %s",
+	"run %s by %s":         "запуск %s, %s",
+	"somebody who does not say who he is, with node %s":                                          "кто-то, кто не назвался (узел %s),",
+	"its node has gone, with the session or by somebody's hand; nobody has taken the lock since": "её узел исчез вместе с сессией или удалён вручную; с тех пор её никто не взял",
+	"the node of this run has gone as soon as it was made":                                       "узел этого запуска исчез сразу после создания",
+	"server %s has this run at epoch %d":                                                         "запуск у сервера %s, эпоха %d",
+	"ZooKeeper does not answer (%s)":                                                             "ZooKeeper не отвечает (%w)",
+	"there is no session":                                                                        "нет сессии",
+	"what answers is not ZooKeeper":                                                              "отвечает не ZooKeeper",
+	"is one of %v up?":                                                                           "работает ли один из %s?",
+	"no session with ZooKeeper can be begun":                                                     "сессию с ZooKeeper не удаётся начать",
+	"the session with ZooKeeper is interrupted":                                                  "сессия с ZooKeeper прервана",
+	"the session with ZooKeeper is interrupted (%s)":                                             "сессия с ZooKeeper прервана (%s)",
+	"ZooKeeper refuses us the nodes of the lock":                                                 "ZooKeeper не даёт нам узлы блокировки",
+	"auth_file needs the USER:PASSWORD that may make nodes there: getAcl says who may":           "в auth_file нужны ИМЯ:ПАРОЛЬ, которым можно создавать там узлы: кому можно, показывает getAcl",
+	"ZooKeeper does not take our USER:PASSWORD":                                                  "ZooKeeper не принимает наши имя и пароль",
+	"%s does not hold USER:PASSWORD":                                                             "в %s нет ИМЯ:ПАРОЛЬ",
+	"this server is stopping":                                                                    "сервер останавливается",
+	"no slot of group %s is free (%s: %s)":                                                       "в группе %s нет свободного места (%s: %s)",
+	"the FleetLock server answers %d %s":                                                         "сервер FleetLock отвечает %d %s",
+	"the FleetLock server does not answer (%s)":                                                  "сервер FleetLock не отвечает (%s)",
+}

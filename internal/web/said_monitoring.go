@@ -1,0 +1,30 @@
+package web
+
+// saidMonitoring is what the program says of the systems that watch hosts.
+var saidMonitoring = map[string]string{
+	"monitoring system %s answers with %d":                                                   "система мониторинга %s отвечает кодом %d",
+	"monitoring system %s answers with %d: %s":                                               "система мониторинга %s отвечает кодом %d: %s",
+	"monitoring system %s answers with something else than was asked for":                    "система мониторинга %s отвечает не то, о чём её спросили",
+	"does its address lead to a login page?":                                                 "не ведёт ли её адрес на страницу входа?",
+	"monitoring system %s does not answer: %s":                                               "система мониторинга %s не отвечает: %w",
+	"the connection broke off":                                                               "соединение оборвалось",
+	"its name leads to an address that is not called":                                        "имя ведёт на адрес, по которому обращаться нельзя",
+	"its certificate is not believed":                                                        "её сертификату нет доверия",
+	"nothing listens there":                                                                  "по адресу никто не отвечает",
+	"monitoring system %s has no host %s, or does not show it to us":                         "система мониторинга %s не знает хоста %s или нам его не показывает",
+	"monitoring system %s is not in the settings any more: what was silenced ends by itself": "системы мониторинга %s в настройках больше нет: отключённое включится само",
+	"monitoring system %s refuses: %s":                                                       "система мониторинга %s отказывает: %s",
+	"the credentials for monitoring system %s can't be read":                                 "не читается файл с доступом к системе мониторинга %s",
+	"what monitoring calls the host is not known":                                            "не известно, как этот хост называется в мониторинге",
+	"the name of the alert can't be filled in":                                               "имя оповещения не собрать",
+	"no alert is named":                                                                      "ни одно оповещение не названо",
+	"alerts about %s can't be silenced, and no host is touched without that: %s":             "оповещения о %s не отключить, а без этого хосты не трогаем: %w",
+	"it went wrong within the server, whose log has the details":                             "ошибка на самом сервере, подробности — в его журнале",
+	"no host is touched while this alert fires: %s, says monitoring system %s":               "пока активно оповещение, хосты не трогаем: %s — сообщает система мониторинга %s",
+	"no host is touched while it is not known whether %s fires: %s":                          "пока не известно, активно ли %s, хосты не трогаем: %w",
+	"whether %s fires is not known: %s":                                                      "не известно, активно ли %s: %w",
+	"wait until it is over; where it can't wait: restartilka abort %s, then restartilka retry %s --break-glass --reason TEXT": "дождитесь, пока оно погаснет; если ждать нельзя: restartilka abort %s, затем restartilka retry %s --break-glass --reason ТЕКСТ",
+	"alerts that can't be silenced, because what they are named after is not known: %s":                                       "оповещения не отключить, потому что не известно, от чего образованы их имена: %s",
+	"a silence becomes nothing like %s":         "отключение оповещений не бывает в состоянии %s",
+	"the silence of task %s in %s has moved on": "отключение оповещений для задания %s в %s с тех пор изменилось",
+}
