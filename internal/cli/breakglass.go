@@ -92,9 +92,8 @@ it help? It needs an auditor or an admin, and not the one who broke it.`,
 // breaks the glass says so with more than a y.
 func confirmGlass(ctx context.Context, cmd *cobra.Command, p restart.Plan) error {
 	service := restart.Escape(p.Service.Name)
-	fmt.Fprintf(cmd.ErrOrStderr(), "\nThis breaks the glass: freezes, approvals and the wait for the remote log are waived, others are told at once, and it is reviewed afterwards.\n%s %s on %s? Type the service's name to go on: ",
-		p.Kind, service, plural(len(p.Chosen()), "host"))
-	line, err := readLine(ctx, cmd.InOrStdin())
+	line, err := answer(ctx, cmd, fmt.Sprintf("\nThis breaks the glass: freezes, approvals and the wait for the remote log are waived, others are told at once, and it is reviewed afterwards.\n%s %s on %s? Type the service's name to go on: ",
+		p.Kind, service, plural(len(p.Chosen()), "host")))
 	if err != nil {
 		return err
 	}

@@ -77,6 +77,10 @@ func file(stream any) (*os.File, bool) {
 type Screen interface {
 	Size() (width, height int)
 	Term() string // as TERM names it
+
+	// Ask shows a question; what is typed from then on is its answer, which is
+	// read from the screen.
+	Ask(question string) error
 }
 
 // terminal tells whether a stream is a person's terminal.
@@ -98,8 +102,7 @@ func colourful(stream any) bool {
 
 // ask puts a question to the person at the terminal; only y or yes is yes.
 func ask(ctx context.Context, cmd *cobra.Command, question string) (bool, error) {
-	fmt.Fprint(cmd.ErrOrStderr(), question+" [y/N] ")
-	line, err := readLine(ctx, cmd.InOrStdin())
+	line, err := answer(ctx, cmd, question+" [y/N] ")
 	if err != nil {
 		return false, err
 	}
@@ -108,6 +111,17 @@ func ask(ctx context.Context, cmd *cobra.Command, question string) (bool, error)
 		return true, nil
 	}
 	return false, nil
+}
+
+// answer puts a question to the person at the terminal, and gives the line that
+// is typed.
+func answer(ctx context.Context, cmd *cobra.Command, question string) (string, error) {
+	if s, ok := cmd.InOrStdin().(Screen); !ok {
+		fmt.Fprint(cmd.ErrOrStderr(), question)
+	} else if err := s.Ask(question); err != nil {
+		return "", err
+	}
+	return readLine(ctx, cmd.InOrStdin())
 }
 
 // readLine reads one line, at most 4 KiB. Where ctx ends before, the reading

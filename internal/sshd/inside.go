@@ -35,7 +35,7 @@ func (t inside) RoundTrip(req *http.Request) (*http.Response, error) {
 		r.Body = http.NoBody
 	}
 	reader, writer := io.Pipe()
-	w := &answer{header: http.Header{}, body: writer, begun: make(chan struct{})}
+	w := &answer{ctx: ctx, header: http.Header{}, body: writer, begun: make(chan struct{})}
 	go func() { // it ends with the handler, whose context ends with the request's, or with the body
 		defer cancel()
 		defer r.Body.Close()
@@ -52,6 +52,9 @@ func (t inside) RoundTrip(req *http.Request) (*http.Response, error) {
 			t.handler.ServeHTTP(w, r)
 		}()
 		w.WriteHeader(http.StatusOK)
+		if ctx.Err() != nil { // what was given up is not whole
+			err = ctx.Err()
+		}
 		writer.CloseWithError(err)
 	}()
 	select {
@@ -82,6 +85,7 @@ func (b *body) Close() error {
 
 // answer is what a handler writes.
 type answer struct {
+	ctx    context.Context // of the request: what is written after its end arrives nowhere
 	header http.Header
 	body   *io.PipeWriter
 	begun  chan struct{} // closed once status and sent are there
@@ -104,6 +108,9 @@ func (a *answer) WriteHeader(status int) {
 }
 
 func (a *answer) Write(b []byte) (int, error) {
+	if err := a.ctx.Err(); err != nil {
+		return 0, err
+	}
 	a.WriteHeader(http.StatusOK)
 	return a.body.Write(b)
 }

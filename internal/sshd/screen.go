@@ -1,8 +1,8 @@
 package sshd
 
 import (
-	"bytes"
 	"io"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"unicode/utf8"
@@ -24,7 +24,8 @@ type screen struct {
 	size atomic.Int64 // width<<32 | height
 
 	mu     sync.Mutex // of out, and of what follows
-	asking bool
+	asking bool       // what is typed is an answer
+	asked  bool       // the line that Read gives next was asked for by Ask
 	line   []byte
 	lines  chan []byte // one for each that was asked for; closed at the end of what is typed
 }
@@ -51,16 +52,34 @@ func (s *screen) Term() string { return s.term }
 func (s *screen) Write(b []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, err := s.out.Write(bytes.ReplaceAll(b, []byte("\n"), []byte("\r\n"))); err != nil {
+	if _, err := s.out.Write(toTheLeft(string(b))); err != nil {
 		return 0, err
 	}
 	return len(b), nil
 }
 
-// Read gives the next line that is typed from now on, with its end.
+func toTheLeft(text string) []byte { return []byte(strings.ReplaceAll(text, "\n", "\r\n")) }
+
+// Ask implements cli.Screen. An answer that is typed as soon as the question is
+// on the screen counts, though nobody reads yet.
+func (s *screen) Ask(question string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.asked {
+		s.asking, s.asked = true, true
+	}
+	_, err := s.out.Write(toTheLeft(question))
+	return err
+}
+
+// Read gives the next line: that which was asked for, or else the first that is
+// typed from now on; with its end.
 func (s *screen) Read(b []byte) (int, error) {
 	s.mu.Lock()
-	s.asking = true
+	if !s.asked {
+		s.asking = true
+	}
+	s.asked = false
 	s.mu.Unlock()
 	line, ok := <-s.lines
 	if !ok {

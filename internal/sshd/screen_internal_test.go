@@ -26,9 +26,9 @@ func FuzzScreen(f *testing.F) {
 		in, keys := io.Pipe()
 		o := &other{Reader: in}
 		s := newScreen(o, "xterm", 80, 24, func() {})
-		s.mu.Lock()
-		s.asking = true // so that what is typed counts from its first byte
-		s.mu.Unlock()
+		if err := s.Ask(""); err != nil { // so that what is typed counts from its first byte
+			t.Fatal(err)
+		}
 		go func() {
 			keys.Write(typed)
 			keys.Close()
@@ -112,5 +112,33 @@ func TestTypedBeforeTheQuestion(t *testing.T) {
 	}
 	if got := <-answer; got != "no\n" {
 		t.Errorf("%q", got)
+	}
+}
+
+// TestTypedBeforeAnybodyReads: an answer counts from the question on, also where
+// it is there before who has asked comes to read it; and what follows it is none
+// to the next question.
+func TestTypedBeforeAnybodyReads(t *testing.T) {
+	t.Parallel()
+	in, keys := io.Pipe()
+	defer keys.Close()
+	o := &other{Reader: in}
+	s := newScreen(o, "xterm", 80, 24, func() {})
+	for _, say := range []string{"first", "second"} {
+		if err := s.Ask(say + "\n? "); err != nil {
+			t.Fatal(err)
+		}
+		for _, typed := range []string{say + "\rlost\r", "lost", "\x00"} { // each is done with when the next is taken
+			if _, err := io.WriteString(keys, typed); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b := make([]byte, maxTyped)
+		if n, err := s.Read(b); err != nil || string(b[:n]) != say+"\n" {
+			t.Errorf("%q, %v", b[:n], err)
+		}
+	}
+	if shown := o.out.String(); shown != "first\r\n? first\r\nsecond\r\n? second\r\n" {
+		t.Errorf("%q", shown)
 	}
 }
