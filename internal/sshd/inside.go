@@ -59,9 +59,9 @@ func (t inside) RoundTrip(req *http.Request) (*http.Response, error) {
 	}()
 	select {
 	case <-w.begun:
-	case <-ctx.Done():
-		writer.CloseWithError(ctx.Err())
-		return nil, ctx.Err()
+	case <-req.Context().Done(): // not ctx's, which a handler that is done has ended too
+		writer.CloseWithError(req.Context().Err())
+		return nil, req.Context().Err()
 	}
 	// Of two ends the first counts: that of an answer which is whole stays.
 	stop := context.AfterFunc(ctx, func() { writer.CloseWithError(context.Canceled) })
