@@ -39,7 +39,7 @@ const (
 const (
 	lookThrough      = 8_000
 	lookThroughTasks = 400
-	lookFirst        = 64
+	lookFirst        = 16
 	lookFor          = 15 * time.Millisecond
 )
 

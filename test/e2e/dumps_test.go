@@ -50,7 +50,7 @@ func hanging(t testing.TB) string {
 	// Several agents ask one JVM at once here, as on no host: the signal of one
 	// whose file another has removed is a demand for a dump on standard output,
 	// and a JVM stands still while nobody reads that.
-	go io.Copy(io.Discard, said) //nolint:errcheck // up to its end
+	go io.Copy(io.Discard, said)
 	if err := os.WriteFile(filepath.Join(dir, "hello.pid"), []byte(strconv.Itoa(cmd.Process.Pid)), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -90,6 +90,9 @@ func StartPostgres(t T) *Postgres {
 	return p
 }
 
+// Dir is the folder that has all files of the server.
+func (p *Postgres) Dir() string { return p.dir }
+
 // NewDSN makes an empty schema and gives an address by which it is the only
 // one that is seen.
 func (p *Postgres) NewDSN(t testing.TB) string {
