@@ -126,36 +126,29 @@ const (
 	fewTasks    = 3  // a host with fewer restarts is not compared
 )
 
-// Figures reads statistics from what was counted as runs ended. Hosts take as
-// long as all the rest, and are read beside it: a run that ends between the two
-// may be in one and not yet in the other.
+// Figures reads statistics from what was counted as runs ended. Reasons and hosts
+// together take as long as all the rest, and are read beside it: a run that ends
+// between the two may be in one and not yet in the other.
 func (s *Store) Figures(ctx context.Context, f FiguresFilter) (Figures, error) {
 	_, first := f.Window.since(f.Now)
 	out := Figures{Since: dayTime(first)}
 	parts, ctx := errgroup.WithContext(ctx)
-	parts.Go(func() error {
-		return s.read(ctx, "read statistics", func(ctx context.Context, t tx) error { return f.runs(ctx, t, &out) })
-	})
-	if f.Service == "" {
+	for what, these := range map[string][]func(context.Context, tx, *Figures) error{
+		"read statistics": {f.series, f.services, f.times}, "read statistics of reasons and hosts": {f.reasons, f.hosts},
+	} {
 		parts.Go(func() error {
-			return s.read(ctx, "read statistics of hosts", func(ctx context.Context, t tx) (err error) {
-				out.Hosts, out.HostsSince, err = f.hosts(ctx, t)
-				return err
+			return s.read(ctx, what, func(ctx context.Context, t tx) error {
+				for _, read := range these {
+					if err := read(ctx, t, &out); err != nil {
+						return err
+					}
+				}
+				return nil
 			})
 		})
 	}
 	err := parts.Wait()
 	return out, err
-}
-
-// runs reads all but the hosts.
-func (f FiguresFilter) runs(ctx context.Context, t tx, out *Figures) error {
-	for _, part := range []func(context.Context, tx, *Figures) error{f.series, f.services, f.times, f.reasons} {
-		if err := part(ctx, t, out); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // narrowed gives the conditions on a table of counts; of its environment, the
@@ -343,8 +336,11 @@ func (f FiguresFilter) reasons(ctx context.Context, t tx, out *Figures) error {
 	return err
 }
 
-// hosts tells which were slowest.
-func (f FiguresFilter) hosts(ctx context.Context, t tx) (slowest []HostTally, since time.Time, err error) {
+// hosts tells which were slowest; not of one service.
+func (f FiguresFilter) hosts(ctx context.Context, t tx, out *Figures) error {
+	if f.Service != "" {
+		return nil
+	}
 	week := periodOf(grainWeek, f.Now.UnixMicro())
 	if f.Window != WindowWeek {
 		week -= 21
@@ -356,7 +352,8 @@ func (f FiguresFilter) hosts(ctx context.Context, t tx) (slowest []HostTally, si
 	where, args := allOf(conditions)
 	rows, err := t.rows(ctx, "SELECT host, "+sums("tasks", "failed", "took")+" FROM host_counts WHERE "+where+
 		" GROUP BY host HAVING SUM(tasks) >= ? ORDER BY SUM(took) / SUM(tasks) DESC, host LIMIT ?", append(args, fewTasks, mostHosts)...)
-	slowest, err = collect(rows, err, func(r *sql.Rows) (x HostTally, err error) {
+	out.HostsSince = dayTime(week)
+	out.Hosts, err = collect(rows, err, func(r *sql.Rows) (x HostTally, err error) {
 		var took int64
 		err = r.Scan(&x.Host, &x.Tasks, &x.Failed, &took)
 		if x.Tasks > 0 {
@@ -364,7 +361,7 @@ func (f FiguresFilter) hosts(ctx context.Context, t tx) (slowest []HostTally, si
 		}
 		return x, err
 	})
-	return slowest, dayTime(week), err
+	return err
 }
 
 // Join adds another tally up into this one, but for the times, which can't be.
