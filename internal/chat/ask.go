@@ -9,6 +9,7 @@ import (
 
 	"github.com/restartilka/restartilka/internal/authn"
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/said"
 	"github.com/restartilka/restartilka/internal/store"
 )
 
@@ -52,12 +53,12 @@ func (b *Bot) ask(ctx context.Context, v *visit, kind restart.Kind) (string, err
 		return "", err
 	}
 	if b.onPage(run) {
-		_, err = v.chat.Post(ctx, v.Place, Message{Text: planText(run, onPageOnly(run)), Link: Link{"Start it on the page", b.startPage(run)}})
+		_, err = v.chat.Post(ctx, v.Place, Message{Text: planText(v.chat.language, run, onPageOnly(v, run)), Link: Link{v.say("link.start"), b.startPage(run)}})
 		return "", err
 	}
 	until := b.cfg.Now().Add(confirmLife)
-	return "", b.offer(ctx, v, Message{Text: planText(run, "Good for two minutes, for "+actor.Name+" alone."), Link: b.runPage(run)}, run, "", until,
-		choice{actStart, "Start it", ToneGo}, choice{actLeave, "Leave it", TonePlain})
+	return "", b.offer(ctx, v, Message{Text: planText(v.chat.language, run, v.say("plan.life", escape(actor.Name))), Link: b.runPage(v.chat, run)}, run, "", until,
+		choice{actStart, ToneGo}, choice{actLeave, TonePlain})
 }
 
 // request reads SERVICE [ENV] REASON. Whether the second word is an environment,
@@ -94,9 +95,7 @@ func (b *Bot) onPage(run restart.Run) bool {
 	return run.Kind != restart.KindThreadDump && slices.ContainsFunc(b.cfg.Chats.pageOnly, func(e string) bool { return strings.EqualFold(e, run.Environment) })
 }
 
-func onPageOnly(run restart.Run) string {
-	return "In " + escape(run.Environment) + " nothing is started from a chat: the page has the button."
-}
+func onPageOnly(v *visit, run restart.Run) string { return v.say("plan.page", escape(run.Environment)) }
 
 // startPage is the form on the page, filled in.
 func (b *Bot) startPage(run restart.Run) string {
@@ -107,14 +106,22 @@ func (b *Bot) startPage(run restart.Run) string {
 	return b.cfg.URL + "/start?" + q.Encode()
 }
 
-func (b *Bot) runPage(run restart.Run) Link {
-	return Link{"The page of run " + run.ID, b.cfg.URL + "/runs/" + run.ID}
+func (b *Bot) runURL(run restart.Run) string { return b.cfg.URL + "/runs/" + run.ID }
+
+func (b *Bot) runPage(chat opened, run restart.Run) Link {
+	return Link{say(chat.language, "link.run", run.ID), b.runURL(run)}
 }
 
 // choice is a button that a message is to have.
 type choice struct {
-	act, label string
-	tone       Tone
+	act  string
+	tone Tone
+}
+
+// button makes one with a new secret, of which hash is kept.
+func (c choice) button(l said.Language) (b Button, hash string) {
+	secret, hash := authn.NewSecret()
+	return Button{Label: say(l, "button."+c.act), Secret: secret, Tone: c.tone}, hash
 }
 
 // offer sends a message with buttons that are good for one press each, by the one
@@ -123,8 +130,8 @@ func (b *Bot) offer(ctx context.Context, v *visit, m Message, run restart.Run, n
 	var kept []store.ChatButton
 	var hashes []string
 	for _, c := range choices {
-		secret, hash := authn.NewSecret()
-		m.Buttons = append(m.Buttons, Button{Label: c.label, Secret: secret, Tone: c.tone})
+		button, hash := c.button(v.chat.language)
+		m.Buttons = append(m.Buttons, button)
 		kept = append(kept, store.ChatButton{Hash: hash, Person: v.Person, Act: c.act, Run: run.ID, Seen: run.Version, Note: note, Once: true, ExpiresAt: until})
 		hashes = append(hashes, hash)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/restartilka/restartilka/internal/control"
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/said"
 	"github.com/restartilka/restartilka/internal/store"
 )
 
@@ -81,6 +82,9 @@ type visit struct {
 	actor restart.Actor // nobody until it was asked for
 }
 
+// say gives a text in the language of the chat.
+func (v *visit) say(key string, values ...any) string { return say(v.chat.language, key, values...) }
+
 func (v *visit) person() control.ChatPerson {
 	return control.ChatPerson{Chat: v.chat.Name(), ID: v.Person, Name: v.Name}
 }
@@ -150,16 +154,16 @@ func (b *Bot) sentence(ctx context.Context, v *visit, err error) string {
 	e, ok := errors.AsType[*restart.Error](err)
 	if !ok || e.Code == restart.CodeInternal {
 		b.cfg.Logger.ErrorContext(ctx, "answer in a chat", "chat", v.chat.Name(), "actor", v.actor.Name, "error", err)
-		return "That did not work, for a reason of my own: the server's log says which."
+		return v.say("failed")
 	}
-	return said(e)
+	return refusal(v.chat.language, e)
 }
 
-// said gives an error in a sentence, with what to do.
-func said(e *restart.Error) string {
-	text := upper(escape(e.Message)) + "."
-	for line := range strings.Lines(e.Hint) {
-		text += "\n" + escape(strings.TrimRight(line, "\n"))
+// refusal gives an error in a sentence, with what to do.
+func refusal(l said.Language, e *restart.Error) string {
+	text := upper(said.In(l, e.Message)) + "."
+	for _, line := range said.Lines(l, e.Hint) {
+		text += "\n" + line
 	}
 	return bounded(text)
 }

@@ -25,6 +25,10 @@
 // before it is done, so that nothing is done twice: what a server had in hand
 // when it died is not done at all, and has to be asked for again.
 //
+// It speaks English or Russian, as each chat is configured: its own words from the
+// table texts, what control says told by package said. Commands are the same words
+// in both.
+//
 // All text goes out as one preformatted block, in which no chat looks for
 // mentions, links or markup. A kind of chat is one file and one line in the table
 // kinds, and passes the package's Exercise suite.

@@ -27,6 +27,8 @@ func Exercise(t *testing.T, fresh func(t *testing.T) rival) {
 		"looking":                    exerciseLooking,
 		"two servers":                exerciseTwoServers,
 		"a chat that is away":        exerciseAway,
+		"a restart in Russian":       exerciseRussian,
+		"looking in Russian":         exerciseLookingInRussian,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -7,8 +7,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/restartilka/restartilka/internal/authn"
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/said"
 	"github.com/restartilka/restartilka/internal/store"
 )
 
@@ -27,7 +27,7 @@ const steerLife = 24 * time.Hour
 
 // show sends a message that follows a run.
 func (b *Bot) show(ctx context.Context, v *visit, run restart.Run) error {
-	id, err := v.chat.Post(ctx, v.Place, Message{Text: runText(run), Link: b.runPage(run)})
+	id, err := v.chat.Post(ctx, v.Place, Message{Text: runText(v.chat.language, run), Link: b.runPage(v.chat, run)})
 	if err != nil || run.State.Final() && run.Kind != restart.KindThreadDump {
 		return err
 	}
@@ -158,10 +158,10 @@ func (f *follower) actor(ctx context.Context) (restart.Actor, error) {
 
 // put changes the message where what it has to show has changed.
 func (f *follower) put(ctx context.Context, actor restart.Actor) error {
-	text, link := runText(f.run), f.bot.runPage(f.run)
+	text, link := runText(f.chat.language, f.run), f.bot.runPage(f.chat, f.run)
 	if f.run.State.Final() && f.run.Kind == restart.KindThreadDump {
 		var verdict string
-		if verdict, link = f.bot.verdict(ctx, actor, f.run, f.m.Private); verdict != "" {
+		if verdict, link = f.bot.verdict(ctx, f.chat, actor, f.run, f.m.Private); verdict != "" {
 			text = bounded(text + "\n" + verdict)
 		}
 	}
@@ -199,14 +199,14 @@ func (f *follower) choices(ctx context.Context, actor restart.Actor) []choice {
 	stop, goOn := f.bot.cfg.Control.MayActInChat(ctx, actor, f.run)
 	var out []choice
 	if f.run.State == restart.RunPaused && goOn && !f.bot.onPage(f.run) {
-		out = append(out, choice{actResume, "Resume", ToneGo})
+		out = append(out, choice{actResume, ToneGo})
 	}
 	asked := f.run.Control
 	if stop && asked == restart.ControlNone && (f.run.State == restart.RunRunning || f.run.State == restart.RunQueued) {
-		out = append(out, choice{actPause, "Pause", TonePlain})
+		out = append(out, choice{actPause, TonePlain})
 	}
 	if stop && asked != restart.ControlAbort && asked != restart.ControlForceAbort {
-		out = append(out, choice{actAbort, "Abort", ToneStop})
+		out = append(out, choice{actAbort, ToneStop})
 	}
 	return out
 }
@@ -220,8 +220,8 @@ func (f *follower) renew(ctx context.Context, choices []choice) error {
 	var kept []store.ChatButton
 	f.buttons = nil
 	for _, c := range choices {
-		secret, hash := authn.NewSecret()
-		f.buttons = append(f.buttons, Button{Label: c.label, Secret: secret, Tone: c.tone})
+		button, hash := c.button(f.chat.language)
+		f.buttons = append(f.buttons, button)
 		kept = append(kept, store.ChatButton{
 			Hash: hash, Message: f.m.Message, Person: person, Act: c.act, Run: f.run.ID, Seen: f.run.Version, ExpiresAt: f.bot.cfg.Now().Add(steerLife),
 		})
@@ -231,23 +231,24 @@ func (f *follower) renew(ctx context.Context, choices []choice) error {
 
 // verdict says what the dumps of a run say together, to who may look at them and
 // where nobody else reads it; and where they are.
-func (b *Bot) verdict(ctx context.Context, actor restart.Actor, run restart.Run, private bool) (string, Link) {
-	link := Link{"The dumps of run " + run.ID, b.cfg.URL + "/runs/" + run.ID + "/dumps"}
+func (b *Bot) verdict(ctx context.Context, chat opened, actor restart.Actor, run restart.Run, private bool) (string, Link) {
+	l := chat.language
+	link := Link{say(l, "link.dumps", run.ID), b.runURL(run) + "/dumps"}
 	if !private {
-		return "What they say is on the page: they may hold secrets.", link
+		return say(l, "dumps.page"), link
 	}
 	dumps, err := b.cfg.Control.OpenRunDumps(ctx, actor, run.ID, "", "verdict, in a chat,")
 	switch restart.CodeOf(err) {
 	case "":
 		defer dumps.Close()
-		return "Verdict: " + escape(dumps.Says), link
+		return say(l, "dumps.verdict", escape(said.Finding(l, dumps.Report.Verdict()))), link
 	case restart.CodeNotFound:
-		return "No dump was taken.", b.runPage(run)
+		return say(l, "dumps.none"), b.runPage(chat, run)
 	case restart.CodeForbidden:
-		return "You may not look at the dumps of this service.", b.runPage(run)
+		return say(l, "dumps.refused"), b.runPage(chat, run)
 	}
 	b.cfg.Logger.WarnContext(ctx, "look at the dumps of a run for a chat", "run_id", run.ID, "error", err)
-	return "The dumps can't be looked at just now.", link
+	return say(l, "dumps.away"), link
 }
 
 // wait waits for a time, or until ctx ends.

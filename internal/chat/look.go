@@ -7,24 +7,11 @@ import (
 	"strings"
 
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/said"
 	"github.com/restartilka/restartilka/internal/store"
 )
 
-const helpText = `/restart SERVICE [ENVIRONMENT] REASON
-/dump SERVICE [ENVIRONMENT] REASON
-/runs [SERVICE]
-/status RUN
-/approvals
-/approve RUN WHAT YOU HAVE LOOKED AT
-/reject RUN WHAT STANDS IN THE WAY
-/whoami
-/link CODE (a code from your profile page; in a private chat)
-/unlink
-
-A restart or a dump shows its plan first, and starts when you press its button.
-The reason is 10 characters at least.`
-
-func (*Bot) help(context.Context, *visit) (string, error) { return helpText, nil }
+func (*Bot) help(_ context.Context, v *visit) (string, error) { return v.say("help"), nil }
 
 // link says whose this account is.
 func (b *Bot) link(ctx context.Context, v *visit) (string, error) {
@@ -45,7 +32,7 @@ func (b *Bot) link(ctx context.Context, v *visit) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return "You are " + owner + " here from now on. /help says what I do; /unlink ends it.", nil
+	return v.say("linked", escape(owner)), nil
 }
 
 func (b *Bot) unlink(ctx context.Context, v *visit) (string, error) {
@@ -56,7 +43,7 @@ func (b *Bot) unlink(ctx context.Context, v *visit) (string, error) {
 	if err := b.cfg.Control.UnlinkOwnChat(ctx, actor, v.person()); err != nil {
 		return "", err
 	}
-	return "This account is nobody's any more.", nil
+	return v.say("unlinked"), nil
 }
 
 func (b *Bot) whoami(ctx context.Context, v *visit) (string, error) {
@@ -67,15 +54,15 @@ func (b *Bot) whoami(ctx context.Context, v *visit) (string, error) {
 	if actor, err = b.cfg.Control.Whoami(ctx, actor); err != nil {
 		return "", err
 	}
-	text := "You are " + actor.Name
+	text := v.say("whoami", escape(actor.Name))
 	if len(actor.Roles) > 0 {
 		text += ", " + joined(actor.Roles)
 	}
 	if len(actor.Teams) > 0 {
-		text += "; teams: " + escape(strings.Join(actor.Teams, ", "))
+		text += "; " + v.say("whoami.teams", escape(strings.Join(actor.Teams, ", ")))
 	}
 	if len(actor.Former) > 0 {
-		text += "; teams that count again when you sign in on the page: " + escape(strings.Join(actor.Former, ", "))
+		text += "; " + v.say("whoami.former", escape(strings.Join(actor.Former, ", ")))
 	}
 	return bounded(text + "."), nil
 }
@@ -101,22 +88,20 @@ func (b *Bot) runs(ctx context.Context, v *visit) (string, error) {
 		return "", err
 	}
 	list = slices.DeleteFunc(list, func(r restart.Run) bool { return r.State == restart.RunDraft })
-	if len(list) == 0 {
-		return "There are no runs" + of(service) + ".", nil
+	l := v.chat.language
+	switch {
+	case len(list) > 0:
+	case service == "":
+		return v.say("runs.none"), nil
+	default:
+		return v.say("runs.none.of", line(l.Quote(service))), nil
 	}
 	lines := []string{}
 	for _, r := range list {
-		lines = append(lines, fmt.Sprintf("%s %s%s: %s, %s\n  %s: %s", workOf(r), escape(r.Service), in(r.Environment), stateOf(r), r.CreatedAt.UTC().Format("2006-01-02 15:04 UTC"), escape(r.Actor), escape(r.Reason)),
+		lines = append(lines, fmt.Sprintf("%s: %s, %s\n  %s: %s", titleOf(l, r), stateOf(l, r), r.CreatedAt.UTC().Format("2006-01-02 15:04 UTC"), escape(r.Actor), escape(r.Reason)),
 			"  /status "+r.ID)
 	}
 	return bounded(strings.Join(lines, "\n")), nil
-}
-
-func of(service string) string {
-	if service == "" {
-		return ""
-	}
-	return " of " + restart.Quote(service)
 }
 
 // status shows a run in a message that follows it.
@@ -134,7 +119,7 @@ func (b *Bot) status(ctx context.Context, v *visit) (string, error) {
 		return "", err
 	}
 	if run.State == restart.RunDraft {
-		return "", restart.Errorf(restart.CodeConflict, "run %s is a plan that nobody has started", run.ID).WithHint("%s", b.runPage(run).URL)
+		return "", restart.Errorf(restart.CodeConflict, "run %s is a plan that nobody has started", run.ID).WithHint("%s", b.runURL(run))
 	}
 	return "", b.show(ctx, v, run)
 }
@@ -150,27 +135,28 @@ func (b *Bot) approvals(ctx context.Context, v *visit) (string, error) {
 		return "", err
 	}
 	if len(list) == 0 {
-		return "Nothing waits for an approval.", nil
+		return v.say("approvals.none"), nil
 	}
-	var lines []string
+	l, lines := v.chat.language, []string{}
 	for _, a := range list {
-		line := fmt.Sprintf("%s%s, %d hosts, until %s\n  %s: %s", escape(a.Service), in(a.Environment), a.Hosts, a.Until.UTC().Format("15:04 UTC"), escape(a.Actor), escape(a.Reason))
+		lines = append(lines,
+			in(l, escape(a.Service), a.Environment)+", "+count(l, a.Hosts, "approvals.one", a.Hosts)+", "+v.say("approvals.till", a.Until.UTC().Format("15:04 UTC")),
+			"  "+escape(a.Actor)+": "+escape(a.Reason))
 		if a.MayDecide {
-			line += "\n  /approve " + a.Run + " WHAT YOU HAVE LOOKED AT"
+			lines = append(lines, "  "+v.say("approvals.do", a.Run))
 		} else {
-			line += "\n  may approve: " + escape(a.Who)
+			lines = append(lines, "  "+v.say("approvals.who", said.In(l, a.Who)))
 		}
-		lines = append(lines, line)
 	}
 	return bounded(strings.Join(lines, "\n")), nil
 }
 
 func (b *Bot) approve(ctx context.Context, v *visit) (string, error) {
-	return b.decide(ctx, v, choice{actApprove, "Approve", ToneGo})
+	return b.decide(ctx, v, choice{actApprove, ToneGo})
 }
 
 func (b *Bot) reject(ctx context.Context, v *visit) (string, error) {
-	return b.decide(ctx, v, choice{actReject, "Reject", ToneStop})
+	return b.decide(ctx, v, choice{actReject, ToneStop})
 }
 
 // decide shows the plan that waits for an approval to somebody who may decide
@@ -192,7 +178,7 @@ func (b *Bot) decide(ctx context.Context, v *visit, do choice) (string, error) {
 		return "", restart.Errorf(restart.CodeConflict, "run %s is %s: it waits for no approval", run.ID, run.State)
 	}
 	if do.act == actApprove && b.onPage(run) {
-		_, err := v.chat.Post(ctx, v.Place, Message{Text: planText(run, onPageOnly(run)), Link: Link{"Approve it on the page", b.runPage(run).URL}})
+		_, err := v.chat.Post(ctx, v.Place, Message{Text: planText(v.chat.language, run, onPageOnly(v, run)), Link: Link{v.say("link.approve"), b.runURL(run)}})
 		return "", err
 	}
 	if err := b.cfg.Control.MustDecideApproval(ctx, actor, run); err != nil {
@@ -202,6 +188,7 @@ func (b *Bot) decide(ctx context.Context, v *visit, do choice) (string, error) {
 		return "", err
 	}
 	until := b.cfg.Now().Add(confirmLife)
-	m := Message{Text: planText(run, "Asked for by "+escape(run.Actor)+". You say: "+note+"\nGood for two minutes, for "+actor.Name+" alone."), Link: b.runPage(run)}
+	tail := v.say("plan.opinion", escape(run.Actor), escape(note)) + "\n" + v.say("plan.life", escape(actor.Name))
+	m := Message{Text: planText(v.chat.language, run, tail), Link: b.runPage(v.chat, run)}
 	return "", b.offer(ctx, v, m, run, note, until, do)
 }

@@ -38,30 +38,30 @@ type mattermost struct {
 	id string // of the bot's account, once it was asked for
 }
 
-func openMattermost(s Settings, o Options) (Chat, []string, error) {
+func openMattermost(s Settings, o Options) (Chat, Place, error) {
 	const key = "chat.mattermost"
 	if s.Mattermost == nil {
-		return nil, nil, nil
+		return nil, Place{}, nil
 	}
 	c := *s.Mattermost
 	if _, err := token(key+".token_file", c.TokenFile); err != nil {
-		return nil, nil, err
+		return nil, Place{}, err
 	}
 	if _, err := token(key+".command_token_file", c.CommandTokenFile); err != nil {
-		return nil, nil, err
+		return nil, Place{}, err
 	}
 	reach, err := c.reach(key, "", callTime)
 	if err != nil {
-		return nil, nil, err
+		return nil, Place{}, err
 	}
 	if _, err := outgoing.CheckURL(o.URL, true); err != nil {
-		return nil, nil, restart.Errorf(restart.CodeInvalid, "%s: url of this server is not usable: %v", key, err).WithHint("Mattermost posts to it")
+		return nil, Place{}, restart.Errorf(restart.CodeInvalid, "%s: url of this server is not usable: %v", key, err).WithHint("Mattermost posts to it")
 	}
 	made, err := client(key, reach)
 	if err != nil {
-		return nil, nil, err
+		return nil, Place{}, err
 	}
-	return &mattermost{cfg: c, url: reach.URL.String(), own: strings.TrimRight(o.URL, "/"), client: made}, c.Channels, nil
+	return &mattermost{cfg: c, url: reach.URL.String(), own: strings.TrimRight(o.URL, "/"), client: made}, c.Place, nil
 }
 
 func (*mattermost) Name() string { return "mattermost" }

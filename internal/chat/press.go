@@ -17,7 +17,7 @@ func (b *Bot) press(ctx context.Context, v *visit) (string, error) {
 	}
 	switch button.Act {
 	case actPause, actAbort, actResume:
-		return b.steer(ctx, actor, button)
+		return b.steer(ctx, v, actor, button)
 	}
 	// One of the message's buttons is used up, and so the others are over.
 	if err := b.cfg.Desk.PutChatButtons(ctx, button.Chat, button.Place, button.Message, nil); err != nil {
@@ -28,7 +28,7 @@ func (b *Bot) press(ctx context.Context, v *visit) (string, error) {
 		return "", b.notDone(ctx, v, button, err)
 	}
 	if button.Act == actLeave {
-		return "", v.chat.Edit(ctx, v.Place, v.Message, Message{Text: "Not started: " + escape(actor.Name) + " has left it."})
+		return "", v.chat.Edit(ctx, v.Place, v.Message, Message{Text: v.say("undone.leave", escape(actor.Name))})
 	}
 	return "", b.follow(ctx, v, v.Message, run)
 }
@@ -46,7 +46,7 @@ func (b *Bot) settle(ctx context.Context, actor restart.Actor, button store.Chat
 		return run, err
 	}
 	if b.onPage(run) { // the configuration may say so since the button was made
-		return run, restart.Errorf(restart.CodeForbidden, "nothing is started in %s from a chat", run.Environment).WithHint("%s", b.runPage(run).URL)
+		return run, restart.Errorf(restart.CodeForbidden, "nothing is started in %s from a chat", run.Environment).WithHint("%s", b.runURL(run))
 	}
 	if button.Act == actApprove {
 		return b.cfg.Control.Approve(ctx, actor, button.Run, wire.ApprovalRequest{Reason: button.Note, Seen: wire.Seen{Version: button.Seen}})
@@ -57,8 +57,8 @@ func (b *Bot) settle(ctx context.Context, actor restart.Actor, button store.Chat
 // notDone takes the buttons from a message whose button was used up for nothing,
 // and says why there.
 func (b *Bot) notDone(ctx context.Context, v *visit, button store.ChatButton, why error) error {
-	text := map[string]string{actStart: "Not started.", actApprove: "Not approved.", actReject: "Not rejected."}[button.Act]
-	if err := v.chat.Edit(ctx, v.Place, v.Message, Message{Text: text + "\n" + b.sentence(ctx, v, why)}); err != nil {
+	text := v.say("undone."+button.Act) + "\n" + b.sentence(ctx, v, why)
+	if err := v.chat.Edit(ctx, v.Place, v.Message, Message{Text: text}); err != nil {
 		b.cfg.Logger.WarnContext(ctx, "change a message in a chat", "chat", v.chat.Name(), "error", err)
 	}
 	return why
@@ -66,7 +66,7 @@ func (b *Bot) notDone(ctx context.Context, v *visit, button store.ChatButton, wh
 
 // steer stops a run or has it go on. Its buttons stay until the message shows
 // what has come of it: pressed twice they do the same once.
-func (b *Bot) steer(ctx context.Context, actor restart.Actor, button store.ChatButton) (string, error) {
+func (b *Bot) steer(ctx context.Context, v *visit, actor restart.Actor, button store.ChatButton) (string, error) {
 	var run restart.Run
 	var err error
 	switch button.Act {
@@ -79,13 +79,12 @@ func (b *Bot) steer(ctx context.Context, actor restart.Actor, button store.ChatB
 			return "", err
 		}
 		if b.onPage(run) {
-			return "", restart.Errorf(restart.CodeForbidden, "in %s a run goes on from the page alone", run.Environment).WithHint("%s", b.runPage(run).URL)
+			return "", restart.Errorf(restart.CodeForbidden, "in %s a run goes on from the page alone", run.Environment).WithHint("%s", b.runURL(run))
 		}
 		run, err = b.cfg.Control.Resume(ctx, actor, button.Run, button.Seen)
 	}
 	if err != nil {
 		return "", err
 	}
-	done := map[string]string{actPause: "Pause asked for", actAbort: "Abort asked for", actResume: "Resumed"}[button.Act]
-	return done + ": run " + run.ID + ", by " + actor.Name + ".", nil
+	return v.say("done."+button.Act, run.ID, escape(actor.Name)), nil
 }

@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -11,24 +12,26 @@ import (
 
 	"github.com/restartilka/restartilka/internal/outgoing"
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/said"
 	"github.com/restartilka/restartilka/internal/secret"
 )
 
 // Settings are the chats in which the bot works: the section chat of server.yaml.
 type Settings struct {
-	PageOnly   []string    `yaml:"page_only,omitempty"`  // environments in which a chat starts nothing that changes a service; default production and prod
+	PageOnly   []string    `yaml:"page_only"`            // environments in which a chat starts nothing that changes a service; default production and prod
 	Telegram   *Telegram   `yaml:"telegram,omitempty"`   //
 	Slack      *Slack      `yaml:"slack,omitempty"`      //
 	Mattermost *Mattermost `yaml:"mattermost,omitempty"` //
 }
 
-// Place is where a chat is found and in which of its channels the bot works, as
-// every kind has it.
+// Place is where a chat is found, in which of its channels the bot works and how
+// it speaks, as every kind has it.
 type Place struct {
 	URL           string   `yaml:"url,omitempty"`            // of the API; "" = the service's own
 	CAFile        string   `yaml:"ca_file,omitempty"`        // PEM certificates to believe; "" = the system's
 	AllowNetworks []string `yaml:"allow_networks,omitempty"` // that may be asked although they are refused otherwise
 	Channels      []string `yaml:"channels,omitempty"`       // ids of groups in which it answers; it always does to one person alone
+	Language      string   `yaml:"language,omitempty"`       // en (default) | ru
 }
 
 // Telegram is a bot of Telegram, which asks for what people send.
@@ -73,15 +76,17 @@ func (c Chats) Names() []string {
 	return out
 }
 
-// opened is a chat with the channels in which the bot works there.
+// opened is a chat with the channels in which the bot works there, and how it
+// speaks.
 type opened struct {
 	Chat
 	channels []string
+	language said.Language
 }
 
 // kinds is the table of the kinds of chats: each gives the one that the settings
 // name, or nil. Nothing is connected to.
-var kinds = []func(Settings, Options) (Chat, []string, error){
+var kinds = []func(Settings, Options) (Chat, Place, error){
 	openTelegram, openSlack, openMattermost,
 }
 
@@ -94,26 +99,47 @@ func (s Settings) Open(o Options) (Chats, error) {
 	if o.Poll == 0 {
 		o.Poll = 50 * time.Second
 	}
-	out := Chats{pageOnly: s.PageOnly}
-	if out.pageOnly == nil {
-		out.pageOnly = []string{"production", "prod"}
-	}
+	out := Chats{pageOnly: s.Whole().PageOnly}
 	for _, open := range kinds {
-		chat, channels, err := open(s, o)
+		chat, place, err := open(s, o)
 		if err != nil {
 			return Chats{}, err
 		}
 		if chat == nil {
 			continue
 		}
-		for _, c := range channels {
+		language, err := said.Setting("chat."+chat.Name()+".language", place.Language)
+		if err != nil {
+			return Chats{}, err
+		}
+		for _, c := range place.Channels {
 			if c == "" || strings.ContainsAny(c, " #@") || restart.Escape(c) != c {
 				return Chats{}, restart.Errorf(restart.CodeInvalid, "chat.%s.channels: %s is not the id of a channel", chat.Name(), restart.Quote(c)).WithHint("not its name, which may change: the bot says the id where it is not allowed")
 			}
 		}
-		out.all = append(out.all, opened{chat, slices.Clone(channels)})
+		out.all = append(out.all, opened{chat, slices.Clone(place.Channels), language})
 	}
 	return out, nil
+}
+
+// Whole is s with every default filled in; s stays as it is.
+func (s Settings) Whole() Settings {
+	if s.PageOnly == nil {
+		s.PageOnly = []string{"production", "prod"}
+	}
+	if s.Telegram != nil {
+		s.Telegram = new(*s.Telegram)
+		s.Telegram.Language = cmp.Or(s.Telegram.Language, string(said.English))
+	}
+	if s.Slack != nil {
+		s.Slack = new(*s.Slack)
+		s.Slack.Language = cmp.Or(s.Slack.Language, string(said.English))
+	}
+	if s.Mattermost != nil {
+		s.Mattermost = new(*s.Mattermost)
+		s.Mattermost.Language = cmp.Or(s.Mattermost.Language, string(said.English))
+	}
+	return s
 }
 
 // Files are the paths that the settings name.

@@ -3,6 +3,7 @@ package chat_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -36,6 +37,17 @@ func TestSettingsAreChecked(t *testing.T) {
 	if n := len(s.Files()); n != 8 {
 		t.Errorf("%d files", n)
 	}
+	s.Slack.Language = "ru"
+	if _, err := s.Open(o); err != nil {
+		t.Error(err)
+	}
+	shown := s.Whole()
+	if got := []string{shown.Telegram.Language, shown.Slack.Language, shown.Mattermost.Language}; !slices.Equal(got, []string{"en", "ru", "en"}) || s.Telegram.Language != "" || !slices.Equal(shown.PageOnly, []string{"production", "prod"}) {
+		t.Errorf("with every default: %q, %q", got, shown.PageOnly)
+	}
+	if shown := (chat.Settings{PageOnly: []string{}}).Whole(); shown.PageOnly == nil || len(shown.PageOnly) != 0 || shown.Slack != nil {
+		t.Errorf("of none: %+v", shown)
+	}
 	for name, c := range map[string]struct {
 		change func(s *chat.Settings)
 		says   string
@@ -51,6 +63,7 @@ func TestSettingsAreChecked(t *testing.T) {
 		"a password":        {func(s *chat.Settings) { s.Telegram.URL = "https://u:hunter2@example.com" }, "does not belong there"},
 		"every network":     {func(s *chat.Settings) { s.Telegram.AllowNetworks = []string{"0.0.0.0/0"} }, "chat.telegram.allow_networks"},
 		"no CA":             {func(s *chat.Settings) { s.Slack.CAFile = "/nonexistent" }, "chat.slack.ca_file"},
+		"a language":        {func(s *chat.Settings) { s.Mattermost.Language = "de" }, `chat.mattermost.language: "de" is neither en nor ru`},
 		"name of a channel": {func(s *chat.Settings) { s.Slack.Channels = []string{"#ops"} }, `chat.slack.channels: "#ops" is not the id of a channel`},
 	} {
 		s := whole()

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf16"
 
 	"github.com/gorilla/websocket"
 	slackapi "github.com/slack-go/slack"
@@ -25,7 +26,7 @@ import (
 
 const (
 	slackURL     = "https://slack.com/api"
-	longestBlock = 2950                    // characters of a block, once escaped: Slack takes 3000
+	longestBlock = 2950                    // UTF-16 units of a block, once escaped: Slack takes 3000 characters
 	ackWithin    = 1500 * time.Millisecond // Slack gives up a command after three seconds
 )
 
@@ -39,27 +40,27 @@ type slack struct {
 	log    *slog.Logger
 }
 
-func openSlack(s Settings, o Options) (Chat, []string, error) {
+func openSlack(s Settings, o Options) (Chat, Place, error) {
 	const key = "chat.slack"
 	if s.Slack == nil {
-		return nil, nil, nil
+		return nil, Place{}, nil
 	}
 	c := *s.Slack
 	if _, err := token(key+".app_token_file", c.AppTokenFile); err != nil {
-		return nil, nil, err
+		return nil, Place{}, err
 	}
 	if _, err := token(key+".bot_token_file", c.BotTokenFile); err != nil {
-		return nil, nil, err
+		return nil, Place{}, err
 	}
 	reach, err := c.reach(key, slackURL, callTime)
 	if err != nil {
-		return nil, nil, err
+		return nil, Place{}, err
 	}
 	made, err := client(key, reach)
 	if err != nil {
-		return nil, nil, err
+		return nil, Place{}, err
 	}
-	return &slack{cfg: c, url: reach.URL.String() + "/", reach: reach, client: made, log: o.Logger}, c.Channels, nil
+	return &slack{cfg: c, url: reach.URL.String() + "/", reach: reach, client: made, log: o.Logger}, c.Place, nil
 }
 
 func (*slack) Name() string { return "slack" }
@@ -262,12 +263,14 @@ func plain(err error) error {
 // signs are escaped.
 func slackText(text string) string {
 	var b strings.Builder
+	units := 0
 	for _, r := range text {
 		sign := map[rune]string{'&': "&amp;", '<': "&lt;", '>': "&gt;", '`': "'"}[r]
+		size := len(sign)
 		if sign == "" {
-			sign = string(r)
+			sign, size = string(r), utf16.RuneLen(r)
 		}
-		if b.Len()+len(sign) > longestBlock-20 {
+		if units += size; units > longestBlock-20 {
 			b.WriteString("…")
 			break
 		}

@@ -35,24 +35,24 @@ type telegram struct {
 	log    *slog.Logger
 }
 
-func openTelegram(s Settings, o Options) (Chat, []string, error) {
+func openTelegram(s Settings, o Options) (Chat, Place, error) {
 	const key = "chat.telegram"
 	if s.Telegram == nil {
-		return nil, nil, nil
+		return nil, Place{}, nil
 	}
 	c := *s.Telegram
 	if _, err := token(key+".token_file", c.TokenFile); err != nil {
-		return nil, nil, err
+		return nil, Place{}, err
 	}
 	reach, err := c.reach(key, telegramURL, o.Poll+callTime)
 	if err != nil {
-		return nil, nil, err
+		return nil, Place{}, err
 	}
 	made, err := client(key, reach)
 	if err != nil {
-		return nil, nil, err
+		return nil, Place{}, err
 	}
-	return &telegram{cfg: c, url: reach.URL.String(), client: made, poll: o.Poll, log: o.Logger}, c.Channels, nil
+	return &telegram{cfg: c, url: reach.URL.String(), client: made, poll: o.Poll, log: o.Logger}, c.Place, nil
 }
 
 func (*telegram) Name() string { return "telegram" }

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/said"
 )
 
 const (
@@ -34,6 +35,9 @@ func cutOff(s string, most int) string {
 // line gives foreign text as a bounded line.
 func line(s string) string { return cutOff(escape(s), mostLine) }
 
+// told gives a sentence of the program as a bounded line.
+func told(l said.Language, sentence string) string { return cutOff(said.In(l, sentence), mostLine) }
+
 // upper begins a sentence.
 func upper(s string) string {
 	r, n := utf8.DecodeRuneInString(s)
@@ -43,92 +47,98 @@ func upper(s string) string {
 	return string(unicode.ToUpper(r)) + s[n:]
 }
 
-// workOf says what a run does.
-func workOf(r restart.Run) string {
-	switch {
+// titleOf says what a run does, and where.
+func titleOf(l said.Language, r restart.Run) string {
+	var title string
+	switch service := escape(r.Service); {
 	case r.Work != restart.WorkWhole:
-		return upper(escape(string(r.Work))) + " of"
+		title = say(l, "title."+string(r.Work), service)
 	case r.Kind == restart.KindThreadDump:
-		return "Thread dump of"
+		title = say(l, "title.thread-dump", service)
 	case r.Kind == restart.KindCustom:
-		return upper(escape(r.Scenario)) + " on"
+		title = say(l, "title.custom", upper(escape(r.Scenario)), service)
+	default:
+		title = say(l, "title.restart", service)
 	}
-	return "Restart of"
+	return in(l, title, r.Environment)
 }
 
-func in(environment string) string {
+func in(l said.Language, what, environment string) string {
 	if environment == "" {
-		return ""
+		return what
 	}
-	return " in " + escape(environment)
+	return say(l, "title.in", what, escape(environment))
 }
 
 // planText shows what would be done, with a line below.
-func planText(run restart.Run, tail string) string {
+func planText(l said.Language, run restart.Run, tail string) string {
 	p := run.Plan
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s%s\n", workOf(run), escape(run.Service), in(run.Environment))
-	fmt.Fprintf(&b, "Scenario: %s", escape(p.Scenario))
+	write := func(key string, values ...any) { b.WriteString(say(l, key, values...) + "\n") }
+	b.WriteString(titleOf(l, run) + "\n")
+	scenario := escape(p.Scenario)
 	if p.Description != "" {
-		fmt.Fprintf(&b, ": %s", line(p.Description))
+		scenario += ": " + line(p.Description)
 	}
-	fmt.Fprintf(&b, "\nReason: %s\n", escape(run.Reason))
+	write("plan.scenario", scenario)
+	write("plan.reason", escape(run.Reason))
 	if run.Ticket != "" {
-		fmt.Fprintf(&b, "Ticket: %s\n", escape(run.Ticket))
+		write("plan.ticket", escape(run.Ticket))
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.Params)) {
 		fmt.Fprintf(&b, "%s=%s\n", escape(name), line(p.Params[name]))
 	}
 	chosen := p.Chosen()
-	fmt.Fprintf(&b, "Hosts: %d of group %s, %s\n", len(chosen), escape(run.Group), batchesOf(p.Batches))
+	write("plan.hosts", len(chosen), escape(run.Group), batchesOf(l, p.Batches))
 	for _, h := range chosen[:min(len(chosen), mostHosts)] {
 		fmt.Fprintf(&b, "  %s", escape(h.Name))
 		if h.Health != "" && h.Health != restart.HealthUnknown {
-			fmt.Fprintf(&b, " %s", escape(h.Health))
+			b.WriteString(" " + word(l, "health", h.Health))
 		}
 		b.WriteByte('\n')
 	}
 	if n := len(chosen) - mostHosts; n > 0 {
-		fmt.Fprintf(&b, "  and %d more\n", n)
+		b.WriteString("  ")
+		write("plan.more", n)
 	}
-	writeLeftOut(&b, *p)
+	leftOut(l, *p, write)
 	warnings := p.Warnings
 	if p.Resolved != nil {
 		warnings = slices.Concat(warnings, p.Resolved.Warnings)
 	}
 	const most = 6
 	for _, w := range warnings[:min(len(warnings), most)] {
-		fmt.Fprintf(&b, "Warning: %s\n", line(w))
+		write("plan.warning", told(l, w))
 	}
 	if n := len(warnings) - most; n > 0 {
-		fmt.Fprintf(&b, "and %d more warnings, on the page\n", n)
+		b.WriteString(count(l, n, "plan.warnings", n) + "\n")
 	}
 	return cutOff(b.String(), mostText-utf8.RuneCountInString(tail)-2) + "\n" + tail
 }
 
-// writeLeftOut names the hosts that are not touched, and why.
-func writeLeftOut(b *strings.Builder, p restart.Plan) {
+// leftOut names the hosts that are not touched, and why.
+func leftOut(l said.Language, p restart.Plan, write func(key string, values ...any)) {
 	out := slices.DeleteFunc(p.Asked(), func(h restart.PlannedHost) bool { return !h.LeftOut })
 	const most = 5
 	for _, h := range out[:min(len(out), most)] {
-		fmt.Fprintf(b, "Left out: %s", escape(h.Name))
+		host := escape(h.Name)
 		if why := strings.TrimPrefix(h.Why, h.Name+": "); why != "" {
-			fmt.Fprintf(b, ": %s", line(why))
+			host += ": " + told(l, why)
 		}
-		b.WriteByte('\n')
+		write("plan.out", host)
 	}
 	if n := len(out) - most; n > 0 {
-		fmt.Fprintf(b, "Left out: %d more\n", n)
+		write("plan.out.more", n)
 	}
 }
 
 // batchesOf says how hosts come one after another.
-func batchesOf(sizes []int) string {
+func batchesOf(l said.Language, sizes []int) string {
 	switch {
 	case len(sizes) <= 1:
-		return "all at once"
+		return say(l, "batches.all")
 	case slices.Max(sizes) == 1:
-		return "one after another"
+		return say(l, "batches.one")
 	}
 	var out []string
 	for i, n := range sizes {
@@ -138,23 +148,23 @@ func batchesOf(sizes []int) string {
 		}
 		out = append(out, fmt.Sprint(n))
 	}
-	return "in batches of " + strings.Join(out, ", ")
+	return say(l, "batches.sizes", strings.Join(out, ", "))
 }
 
 // stateOf says how a run stands.
-func stateOf(r restart.Run) string {
-	text := strings.ReplaceAll(string(r.State), "_", " ")
+func stateOf(l said.Language, r restart.Run) string {
+	text := word(l, "state", string(r.State))
 	if r.Cause != "" {
-		text += " (" + strings.ReplaceAll(escape(string(r.Cause)), "_", " ") + ")"
+		text += " (" + word(l, "cause", string(r.Cause)) + ")"
 	}
 	if r.Control != restart.ControlNone && !r.State.Final() {
-		text += ", " + strings.ReplaceAll(string(r.Control), "_", " ") + " asked for"
+		text += ", " + word(l, "asked", string(r.Control))
 	}
 	return text
 }
 
 // runText shows how a run stands, host by host where they are few.
-func runText(r restart.Run) string {
+func runText(l said.Language, r restart.Run) string {
 	var b strings.Builder
 	tasks := restart.Latest(r.Tasks)
 	done := 0
@@ -163,24 +173,24 @@ func runText(r restart.Run) string {
 			done++
 		}
 	}
-	fmt.Fprintf(&b, "%s %s%s: %s", workOf(r), escape(r.Service), in(r.Environment), stateOf(r))
+	b.WriteString(titleOf(l, r) + ": " + stateOf(l, r))
 	if len(tasks) > 0 {
-		fmt.Fprintf(&b, ", %d of %d hosts done", done, len(tasks))
+		b.WriteString(", " + count(l, len(tasks), "run.done", done, len(tasks)))
 	}
 	if r.StartedAt != nil && r.FinishedAt != nil {
-		fmt.Fprintf(&b, " in %s", r.FinishedAt.Sub(*r.StartedAt).Round(time.Second))
+		b.WriteString(" " + say(l, "run.took", said.In(l, r.FinishedAt.Sub(*r.StartedAt).Round(time.Second).String())))
 	}
 	if r.Explanation != "" {
-		fmt.Fprintf(&b, "\n%s", line(r.Explanation))
+		b.WriteString("\n" + told(l, r.Explanation))
 	}
 	fmt.Fprintf(&b, "\n%s: %s\n", escape(r.Actor), escape(r.Reason))
-	writeTasks(&b, tasks)
+	writeTasks(l, &b, tasks)
 	return bounded(strings.TrimRight(b.String(), "\n"))
 }
 
 // writeTasks names each of few hosts, and of many those that have come to grief
 // or are in hand.
-func writeTasks(b *strings.Builder, tasks []restart.Task) {
+func writeTasks(l said.Language, b *strings.Builder, tasks []restart.Task) {
 	worth := func(t restart.Task) bool { return true }
 	if len(tasks) > mostHosts {
 		worth = func(t restart.Task) bool { return t.Counts() || t.State.Active() }
@@ -193,25 +203,25 @@ func writeTasks(b *strings.Builder, tasks []restart.Task) {
 			more++
 		default:
 			named++
-			fmt.Fprintf(b, "  %s %s", escape(t.Host), taskOf(t))
+			fmt.Fprintf(b, "  %s %s", escape(t.Host), taskOf(l, t))
 			if t.Error != "" {
-				fmt.Fprintf(b, ": %s", line(strings.TrimPrefix(t.Error, t.Host+": ")))
+				b.WriteString(": " + told(l, strings.TrimPrefix(t.Error, t.Host+": ")))
 			}
 			b.WriteByte('\n')
 		}
 	}
 	if more > 0 {
-		fmt.Fprintf(b, "  and %d more like these\n", more)
+		b.WriteString("  " + say(l, "run.more", more) + "\n")
 	}
 }
 
-func taskOf(t restart.Task) string {
-	text := strings.ReplaceAll(string(t.State), "_", " ")
+func taskOf(l said.Language, t restart.Task) string {
+	text := word(l, "task", string(t.State))
 	if t.State == restart.TaskRunning && t.Phase != "" {
-		text += ", " + escape(t.Phase)
+		text += ", " + word(l, "phase", t.Phase)
 	}
 	if t.Decision != nil {
-		text += ", decided: " + escape(string(t.Decision.Verdict))
+		text += ", " + say(l, "decided", word(l, "verdict", string(t.Decision.Verdict)))
 	}
 	return text
 }

@@ -10,6 +10,7 @@ import (
 	"unicode/utf16"
 
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/said"
 	"github.com/restartilka/restartilka/internal/wire"
 )
 
@@ -42,7 +43,7 @@ const (
 
 // teller makes cards for a receiver.
 type teller struct {
-	language language
+	language said.Language
 	zone     *time.Location
 }
 

@@ -1,12 +1,14 @@
 package notify
 
 import (
+	"cmp"
 	"path"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/said"
 	"github.com/restartilka/restartilka/internal/wire"
 )
 
@@ -62,12 +64,7 @@ func (c Choice) sort(n wire.Notification) bool {
 }
 
 // language is how the receiver is spoken to.
-func (c Choice) language() language {
-	if c.Language == "" {
-		return english
-	}
-	return language(c.Language)
-}
+func (c Choice) language() said.Language { return cmp.Or(said.Language(c.Language), said.English) }
 
 const longestLabel = 64
 
@@ -92,10 +89,8 @@ func (c Choice) check(key string) error {
 			return restart.Errorf(restart.CodeInvalid, "%s.kinds: there is no kind %s", key, restart.Quote(string(k))).WithHint("restart, thread-dump, custom")
 		}
 	}
-	if l := c.language(); !slices.Contains(languages, l) {
-		return restart.Errorf(restart.CodeInvalid, "%s.language: %s is neither en nor ru", key, restart.Quote(string(l)))
-	}
-	return nil
+	_, err := said.Setting(key+".language", c.Language)
+	return err
 }
 
 // checkUpdates gives how messages about one run lie, of those that a kind can do.

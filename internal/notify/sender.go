@@ -185,11 +185,11 @@ func (s *Sender) deliver(ctx context.Context, c Channel, d store.Delivery) (take
 		log.InfoContext(ctx, "message delivered")
 		err = s.cfg.Outbox.MessageDelivered(noting, d)
 	case s.cfg.Now().Sub(d.CreatedAt) >= s.cfg.For:
-		why := said(failed)
+		why := shown(failed)
 		log.ErrorContext(ctx, "message given up", "error", why)
 		err = s.cfg.Outbox.MessageFailed(noting, d, why, -1, s.givenUp(d, c.String(), why))
 	default:
-		why, again := said(failed), s.pause(d.Attempts)
+		why, again := shown(failed), s.pause(d.Attempts)
 		if later, ok := errors.AsType[*Later](failed); ok {
 			again = max(again, min(later.After, latest))
 		}
@@ -228,8 +228,8 @@ func (s *Sender) pause(attempts int) time.Duration {
 	return d + time.Duration(rand.Int64N(int64(d)/10+1)) //nolint:gosec // jitter is no secret
 }
 
-// said bounds and escapes what comes from outside.
-func said(err error) string {
+// shown bounds and escapes what comes from outside.
+func shown(err error) string {
 	text := restart.Escape(err.Error())
 	if len(text) > mostSaid {
 		text = restart.Escape(text[:mostSaid]) + "…"

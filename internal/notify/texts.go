@@ -4,18 +4,9 @@ import (
 	"fmt"
 
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/said"
 	"github.com/restartilka/restartilka/internal/wire"
 )
-
-// language is how a receiver is spoken to.
-type language string
-
-const (
-	english language = "en"
-	russian language = "ru"
-)
-
-var languages = []language{english, russian}
 
 // texts are all that messages say by themselves, in English and Russian.
 var texts = map[string][2]string{
@@ -112,13 +103,13 @@ var texts = map[string][2]string{
 
 // say gives a text; a key that is not there is its own text, so that what a
 // later version calls something is readable all the same.
-func say(l language, key string, args ...any) string {
+func say(l said.Language, key string, args ...any) string {
 	text, ok := texts[key]
 	if !ok {
 		return key
 	}
 	format := text[0]
-	if l == russian {
+	if l == said.Russian {
 		format = text[1]
 	}
 	if len(args) == 0 {
@@ -128,7 +119,7 @@ func say(l language, key string, args ...any) string {
 }
 
 // causeOf tells of a pause.
-func causeOf(l language, c restart.Cause) string {
+func causeOf(l said.Language, c restart.Cause) string {
 	if _, known := texts["cause."+string(c)]; known {
 		return say(l, "cause."+string(c))
 	}

@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/said"
 	"github.com/restartilka/restartilka/internal/wire"
 )
 
@@ -47,7 +48,7 @@ func TestTextsAreComplete(t *testing.T) {
 func TestEveryEventIsTold(t *testing.T) {
 	leftover := regexp.MustCompile(`%!|\b(state|title|fact|list|link|task|cause)\.[a-z]`)
 	now := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
-	for _, l := range languages {
+	for _, l := range said.Languages() {
 		for _, event := range append(Events(), wire.EventTest) {
 			for _, kind := range restart.Kinds() {
 				for _, verdict := range restart.ApprovalVerdicts() {

@@ -197,6 +197,7 @@ func (c Config) Show() ([]byte, error) {
 	if need, err := c.Audit.Need(); err == nil {
 		shown.Audit.Require = string(need.Level)
 	}
+	shown.Chat = c.Chat.Whole()
 	b, err := yaml.Dump(&shown)
 	if err != nil {
 		return nil, fmt.Errorf("show the configuration: %w", err)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/restartilka/restartilka/internal/control"
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/said"
 )
 
 // The names of the files in templates/pages.
@@ -185,10 +186,10 @@ func needs(l language, o control.Overview) []attention {
 		out = append(out, attention{Tone: toneFail, Text: say(l, "overview.trail"), URL: "/admin/delivery"})
 	}
 	if o.Rules != "" {
-		out = append(out, attention{Tone: toneFail, Text: say(l, "overview.rules"), URL: "/admin/rules", Note: said(l, o.Rules)})
+		out = append(out, attention{Tone: toneFail, Text: say(l, "overview.rules"), URL: "/admin/rules", Note: said.In(l, o.Rules)})
 	}
 	if o.Inventory != "" {
-		out = append(out, attention{Tone: toneFail, Text: say(l, "overview.inventory"), URL: "/admin/hosts", Note: said(l, o.Inventory)})
+		out = append(out, attention{Tone: toneFail, Text: say(l, "overview.inventory"), URL: "/admin/hosts", Note: said.In(l, o.Inventory)})
 	}
 	add(toneUnknown, o.Unknown, "unknown", "/runs?state=paused")
 	add(toneHold, o.Paused, "paused", "/runs?state=paused")

@@ -11,6 +11,7 @@ import (
 
 	"github.com/restartilka/restartilka/internal/control"
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/said"
 	"github.com/restartilka/restartilka/internal/version"
 	"github.com/restartilka/restartilka/internal/wire"
 )
@@ -81,7 +82,7 @@ func (s *site) agentsPage(v *visit, ask bool) (agentsPage, error) {
 	page := agentsPage{Query: restart.Escape(q.Text), Show: q.Show}
 	found, err := s.cfg.Control.AdministeredHosts(v.Context(), v.actor, q)
 	if e, ok := asProblem(err); ok && e.Code == restart.CodeUnavailable {
-		page.Down, err = said(v.lang, e.Message), nil
+		page.Down, err = said.In(v.lang, e.Message), nil
 	}
 	if err == nil && ask {
 		err = s.cfg.Control.AskHosts(v.Context(), v.actor, found.Hosts)
@@ -90,7 +91,7 @@ func (s *site) agentsPage(v *visit, ask bool) (agentsPage, error) {
 		return page, err
 	}
 	page.adminPage = s.adminLayout(v, say(v.lang, "adminhosts.title"))
-	page.Total, page.Stale, page.Program, page.HasCA = found.Total, said(v.lang, found.Stale), toldVersion(found.Program), found.HasCA
+	page.Total, page.Stale, page.Program, page.HasCA = found.Total, said.In(v.lang, found.Stale), toldVersion(found.Program), found.HasCA
 	for _, h := range found.Hosts {
 		page.Hosts = append(page.Hosts, s.administeredLine(v, h))
 	}
@@ -142,7 +143,7 @@ func (s *site) administeredLine(v *visit, h control.AdministeredHost) administer
 	now := s.cfg.Now()
 	n := h.Note
 	line := administeredLine{
-		Name: h.Name, DataCentre: restart.Escape(h.DataCentre), State: say(v.lang, "hoststate.unasked"), Tone: toneSkip, Why: said(v.lang, n.Why),
+		Name: h.Name, DataCentre: restart.Escape(h.DataCentre), State: say(v.lang, "hoststate.unasked"), Tone: toneSkip, Why: said.In(v.lang, n.Why),
 		Program: toldVersion(n.Program), Review: restart.Escape(n.Review), Asked: lined(n.Asked, now), Contact: lined(n.Contact, now),
 	}
 	if n.State != "" {
@@ -152,7 +153,7 @@ func (s *site) administeredLine(v *visit, h control.AdministeredHost) administer
 		line.Tone = toneDone
 	}
 	if h.Version != nil {
-		line.Version = said(v.lang, h.Version.Message)
+		line.Version = said.In(v.lang, h.Version.Message)
 	}
 	ends := n.Ends
 	for _, x := range h.Certificates {
@@ -162,7 +163,7 @@ func (s *site) administeredLine(v *visit, h control.AdministeredHost) administer
 		if x.State != wire.CertificateRevoked {
 			line.Certificates++
 		}
-		line.Failure = said(v.lang, x.RenewalFailure)
+		line.Failure = said.In(v.lang, x.RenewalFailure)
 	}
 	line.Revoked = len(h.Certificates) > 0 && line.Certificates == 0
 	line.Ends, line.Soon = lined(ends, now), !ends.IsZero() && ends.Sub(now) < 30*24*time.Hour

@@ -1,7 +1,6 @@
 package web
 
 import (
-	"cmp"
 	"encoding/csv"
 	"fmt"
 	"net/http"
@@ -13,6 +12,7 @@ import (
 	"github.com/restartilka/restartilka/internal/authz"
 	"github.com/restartilka/restartilka/internal/control"
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/said"
 	"github.com/restartilka/restartilka/internal/wire"
 )
 
@@ -74,13 +74,13 @@ func (s *site) adminRules(w http.ResponseWriter, v *visit) error {
 	}
 	query := v.URL.Query()
 	page := rulesPage{
-		adminPage: s.adminLayout(v, say(v.lang, "adminrules.title")), File: restart.Escape(now.File), Digest: now.Digest, Refused: said(v.lang, now.Refused), Loaded: momentOf(now.Loaded, s.cfg.Now()),
+		adminPage: s.adminLayout(v, say(v.lang, "adminrules.title")), File: restart.Escape(now.File), Digest: now.Digest, Refused: said.In(v.lang, now.Refused), Loaded: momentOf(now.Loaded, s.cfg.Now()),
 		Asked: wire.WhyQuery{Who: query.Get("who"), Action: query.Get("action"), Service: query.Get("service"), Environment: query.Get("environment"), Group: query.Get("group")},
 	}
 	for _, a := range authz.Actions() {
-		page.Actions = append(page.Actions, option{string(a), actionName(v.lang, string(a)), string(a) == page.Asked.Action})
+		page.Actions = append(page.Actions, option{string(a), said.Action(v.lang, string(a)), string(a) == page.Asked.Action})
 	}
-	page.AskedAction = actionName(v.lang, page.Asked.Action)
+	page.AskedAction = said.Action(v.lang, page.Asked.Action)
 	status := http.StatusOK
 	switch query.Get("ask") {
 	case "why":
@@ -115,14 +115,10 @@ func (s *site) answerWhy(v *visit, page *rulesPage) error {
 		return err
 	}
 	page.Answer = &whyAnswer{
-		Allowed: d.Allowed, Why: said(v.lang, d.Why), Rule: said(v.lang, d.Rule), Ask: said(v.lang, d.Ask), Line: lineOfRule(d.Rule),
-		Roles: strings.Join(roleNames(d.Roles), ", "), Teams: restart.Escape(strings.Join(d.Teams, ", ")), Approval: said(v.lang, d.Approval),
+		Allowed: d.Allowed, Why: said.In(v.lang, d.Why), Rule: said.In(v.lang, d.Rule), Ask: said.In(v.lang, d.Ask), Line: lineOfRule(d.Rule),
+		Roles: strings.Join(roleNames(d.Roles), ", "), Teams: restart.Escape(strings.Join(d.Teams, ", ")), Approval: said.In(v.lang, d.Approval),
 	}
-	does := d.Action
-	if v.lang == russian {
-		does = cmp.Or(actionsSaid[authz.Action(d.Action)], does)
-	}
-	what := strings.TrimSpace(restart.Escape(does + " " + d.Service))
+	what := strings.TrimSpace(restart.Escape(said.Does(v.lang, d.Action) + " " + d.Service))
 	page.Answer.Verdict = say(v.lang, "adminrules.no", restart.Escape(d.Who), what)
 	if d.Allowed {
 		page.Answer.Verdict = say(v.lang, "adminrules.yes", restart.Escape(d.Who), what)
@@ -140,7 +136,7 @@ func (s *site) answerWho(v *visit, page *rulesPage) error {
 	for _, line := range list {
 		shown := whoLine{Service: line.Service, Environment: line.Environment, Group: line.Group}
 		for _, g := range line.Who {
-			shown.Grants = append(shown.Grants, grantLine{said(v.lang, g.Say), string(g.Needs), said(v.lang, g.Rule), lineOfRule(g.Rule)})
+			shown.Grants = append(shown.Grants, grantLine{said.In(v.lang, g.Say), string(g.Needs), said.In(v.lang, g.Rule), lineOfRule(g.Rule)})
 		}
 		page.Who = append(page.Who, shown)
 	}

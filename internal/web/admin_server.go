@@ -6,6 +6,7 @@ import (
 
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/said"
 )
 
 type (
@@ -71,7 +72,7 @@ func (s *site) locksPage(v *visit) (locksPage, error) {
 			line.Where += " · " + l.Group
 		}
 		if e, ok := asProblem(l.Why); ok {
-			line.Why = said(v.lang, e.Message)
+			line.Why = said.In(v.lang, e.Message)
 		}
 		page.Locks = append(page.Locks, line)
 	}
@@ -111,7 +112,7 @@ func (s *site) adminDelivery(w http.ResponseWriter, v *visit) error {
 	}
 	now := s.cfg.Now()
 	page := deliveryPage{
-		adminPage: s.adminLayout(v, say(v.lang, "admindelivery.title")), Source: d.Trail.Source, Failure: said(v.lang, d.Trail.Error), Require: restart.Escape(d.Server.Require),
+		adminPage: s.adminLayout(v, say(v.lang, "admindelivery.title")), Source: d.Trail.Source, Failure: said.In(v.lang, d.Trail.Error), Require: restart.Escape(d.Server.Require),
 		NoRemote: d.Server.NoRemoteLog, Unplaced: int(d.Unplaced), Messages: int(d.Messages),
 	}
 	if d.Log.Level != audit.LevelSpool {
@@ -122,7 +123,7 @@ func (s *site) adminDelivery(w http.ResponseWriter, v *visit) error {
 	}
 	for i, x := range d.Trail.Sinks {
 		line := sinkLine{
-			Place: restart.Escape(x.Name), Level: say(v.lang, "auditlevel."+string(x.Level)), Error: said(v.lang, x.Error), Tone: toneDone, Settled: x.Settled, Backlog: x.Backlog,
+			Place: restart.Escape(x.Name), Level: say(v.lang, "auditlevel."+string(x.Level)), Error: said.In(v.lang, x.Error), Tone: toneDone, Settled: x.Settled, Backlog: x.Backlog,
 			Oldest: x.Oldest.Round(time.Second), Since: lined(x.Since, now), Shipped: lined(x.Shipped, now),
 		}
 		if i < len(d.Server.Sinks) {

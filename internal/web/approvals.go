@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/said"
 )
 
 // approvalView says what was asked for before a run starts, and what became of it.
@@ -61,7 +62,7 @@ func approvedHosts(l language, plan *restart.Plan) (lines []approvedLine, more i
 			continue
 		}
 		lines = append(lines, approvedLine{
-			Batch: batch, Host: h.Name, Centre: restart.Escape(h.DataCentre), Health: known(l, "planned."+h.Health, h.Health), Version: restart.Escape(h.Version), Agent: said(l, h.Agent),
+			Batch: batch, Host: h.Name, Centre: restart.Escape(h.DataCentre), Health: known(l, "planned."+h.Health, h.Health), Version: restart.Escape(h.Version), Agent: said.In(l, h.Agent),
 		})
 	}
 	return lines, more
@@ -76,7 +77,7 @@ func approvalOf(l language, run restart.Run, now time.Time) *approvalView {
 	}
 	switch a.Verdict {
 	case restart.ApprovalPending:
-		return &approvalView{Text: say(l, "approval.pending", said(l, restart.Quote(a.Rule))), Until: new(momentOf(a.Until, now))}
+		return &approvalView{Text: say(l, "approval.pending", said.In(l, restart.Quote(a.Rule))), Until: new(momentOf(a.Until, now))}
 	case restart.ApprovalExpired:
 		return &approvalView{Text: say(l, "approval.expired")}
 	case restart.ApprovalWaived:
@@ -104,7 +105,7 @@ func (s *site) stepsOn(v *visit, run restart.Run, host string) (*stepsView, erro
 	if err != nil {
 		return nil, err
 	}
-	out := &stepsView{Run: run.ID, Host: found.Host, RunAs: found.RunAs, Shell: restart.Escape(found.Shell), Note: said(v.lang, found.Note)}
+	out := &stepsView{Run: run.ID, Host: found.Host, RunAs: found.RunAs, Shell: restart.Escape(found.Shell), Note: said.In(v.lang, found.Note)}
 	out.Hosts, out.More = approvedHosts(v.lang, run.Plan)
 	for _, name := range slices.Sorted(maps.Keys(found.Variables)) {
 		out.Variables = append(out.Variables, param{restart.Escape(name), restart.Escape(found.Variables[name])})
@@ -138,7 +139,7 @@ func (s *site) listApprovals(w http.ResponseWriter, v *visit) error {
 	page.Scripts = true
 	for _, a := range list {
 		page.Runs = append(page.Runs, awaitingLine{
-			ID: a.Run, URL: "/runs/" + a.Run, Service: a.Service, Environment: a.Environment, Scenario: a.Scenario, By: a.Actor, Reason: restart.Escape(a.Reason), Who: said(v.lang, a.Who),
+			ID: a.Run, URL: "/runs/" + a.Run, Service: a.Service, Environment: a.Environment, Scenario: a.Scenario, By: a.Actor, Reason: restart.Escape(a.Reason), Who: said.In(v.lang, a.Who),
 			Hosts: a.Hosts, AskedAt: momentOf(a.AskedAt, now), Until: momentOf(a.Until, now), Mine: a.MayDecide,
 		})
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/said"
 	"github.com/restartilka/restartilka/internal/store"
 	"github.com/restartilka/restartilka/internal/story"
 	"github.com/restartilka/restartilka/internal/wire"
@@ -87,7 +88,7 @@ func auditLineOf(l language, e store.AuditEntry, now time.Time) auditLine {
 	line := auditLine{
 		URL: recordURL(e.ID), Phrase: story.Phrase(r.Action).In(string(l)), Action: restart.Escape(string(r.Action)), Actor: restart.Escape(r.Actor), Origin: restart.Escape(r.Origin),
 		Service: restart.Escape(r.Service), Environment: restart.Escape(r.Environment), Host: restart.Escape(r.Host), At: momentOf(r.Time, now),
-		Reason: restart.Escape(r.Reason), Detail: said(l, shorten(r.Detail, mostDetail)), Refused: story.Refused(r), Unplaced: r.Seq == 0,
+		Reason: restart.Escape(r.Reason), Detail: said.In(l, shorten(r.Detail, mostDetail)), Refused: story.Refused(r), Unplaced: r.Seq == 0,
 	}
 	if restart.CheckID(r.Run) == nil {
 		line.Run = r.Run
@@ -121,7 +122,7 @@ func (s *site) listAudit(w http.ResponseWriter, v *visit) error {
 	if err != nil {
 		return err
 	}
-	page.Alone, page.Failure = trail.Server.NoRemoteLog, said(v.lang, trail.Trail.Error)
+	page.Alone, page.Failure = trail.Server.NoRemoteLog, said.In(v.lang, trail.Trail.Error)
 	page.Ways = waysOf(v.lang, trail.Trail.Sinks, trail.Server.Sinks)
 	page.Filter.Environments = environmentChoices(v.lang, s.environments(v), query.Environment)
 	if len(filter.Sent.Wrongs) > 0 {
@@ -154,7 +155,7 @@ func (s *site) listAudit(w http.ResponseWriter, v *visit) error {
 func waysOf(l language, sinks []audit.SinkStats, names []string) (out []wayLine) {
 	for i, x := range sinks {
 		line := wayLine{
-			Place: restart.Escape(x.Name), Level: say(l, "auditlevel."+string(x.Level)), Error: said(l, x.Error), Tone: toneDone, Settled: x.Settled, Backlog: x.Backlog, Oldest: x.Oldest.Round(time.Second),
+			Place: restart.Escape(x.Name), Level: say(l, "auditlevel."+string(x.Level)), Error: said.In(l, x.Error), Tone: toneDone, Settled: x.Settled, Backlog: x.Backlog, Oldest: x.Oldest.Round(time.Second),
 		}
 		if i < len(names) {
 			line.Place = restart.Escape(names[i])

@@ -43,7 +43,7 @@ func recordURL(id int64) string { return "/audit/records/" + strconv.FormatInt(i
 func (s *site) showRecord(w http.ResponseWriter, v *visit) error {
 	id, err := strconv.ParseInt(v.PathValue("number"), 10, 64)
 	if err != nil || id < 1 {
-		return restart.Errorf(restart.CodeNotFound, "%s", say(v.lang, "auditrecord.none", named(v.lang, v.PathValue("number"))))
+		return restart.Errorf(restart.CodeNotFound, "%s", say(v.lang, "auditrecord.none", v.lang.Quote(v.PathValue("number"))))
 	}
 	r, err := s.cfg.Control.AuditRecord(v.Context(), v.actor, id)
 	if err != nil {

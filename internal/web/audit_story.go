@@ -8,6 +8,7 @@ import (
 
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/said"
 	"github.com/restartilka/restartilka/internal/story"
 )
 
@@ -59,7 +60,7 @@ func (s *site) showStory(w http.ResponseWriter, v *visit) error {
 	told, now := story.Of(records), s.cfg.Now()
 	page := storyPage{
 		layout: s.layout(v, say(v.lang, "recorded.title")), Run: v.PathValue("id"), Service: restart.Escape(told.Service), Environment: restart.Escape(told.Environment),
-		Actor: restart.Escape(told.Actor), Origin: restart.Escape(told.Origin), Reason: restart.Escape(told.Reason), Digest: restart.Escape(told.Digest), Why: said(v.lang, told.Why),
+		Actor: restart.Escape(told.Actor), Origin: restart.Escape(told.Origin), Reason: restart.Escape(told.Reason), Digest: restart.Escape(told.Digest), Why: said.In(v.lang, told.Why),
 		Asked: lined(told.Asked, now), Started: lined(told.Started, now), Ended: lined(told.Ended, now), More: more, File: "/audit.jsonl?run=" + v.PathValue("id"),
 	}
 	if told.Outcome != "" {
@@ -93,7 +94,7 @@ func (s *site) showStory(w http.ResponseWriter, v *visit) error {
 }
 
 func toldHostOf(l language, h story.Host) toldHost {
-	out := toldHost{Name: restart.Escape(h.Name), Detail: said(l, shorten(h.Detail, mostDetail)), Attempts: h.Attempts, Took: h.Took, Tone: toneHold, Outcome: say(l, "recorded.open")}
+	out := toldHost{Name: restart.Escape(h.Name), Detail: said.In(l, shorten(h.Detail, mostDetail)), Attempts: h.Attempts, Took: h.Took, Tone: toneHold, Outcome: say(l, "recorded.open")}
 	if h.Outcome != "" {
 		out.Tone, out.Outcome, _ = outcomeOf(l, audit.Record{Action: audit.TaskOutcome, Outcome: h.Outcome})
 	}

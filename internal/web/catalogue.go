@@ -39,22 +39,5 @@ func count(l language, key string, n int) string {
 		return "{" + key + "}"
 	}
 	forms := strings.Split(t.in(l), "|")
-	return fmt.Sprintf(forms[min(plural(l, n), len(forms)-1)], n)
-}
-
-// plural gives which form of a word goes with a number (CLDR's rules).
-func plural(l language, n int) int {
-	if l != russian {
-		if n == 1 {
-			return 0
-		}
-		return 1
-	}
-	switch tens, ones := n%100, n%10; {
-	case ones == 1 && tens != 11:
-		return 0
-	case ones >= 2 && ones <= 4 && (tens < 12 || tens > 14):
-		return 1
-	}
-	return 2
+	return fmt.Sprintf(forms[min(l.Plural(n), len(forms)-1)], n)
 }

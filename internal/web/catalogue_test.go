@@ -10,6 +10,7 @@ import (
 
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/said"
 )
 
 var verb = regexp.MustCompile(`%(\[[0-9]+\])?[a-z]`)
@@ -18,7 +19,7 @@ func TestCatalogueHasBothLanguages(t *testing.T) {
 	for key, text := range catalogue {
 		forms := map[language]int{}
 		var verbs [2][]string
-		for i, l := range languages() {
+		for i, l := range said.Languages() {
 			s := text.in(l)
 			if strings.TrimSpace(s) == "" {
 				t.Errorf("%s: nothing in %s", key, l)
@@ -179,7 +180,7 @@ func FuzzPreferred(f *testing.F) {
 	f.Add("ru-RU,ru;q=0.9,en-US;q=0.8")
 	f.Add(strings.Repeat("ru;q=0.1,", 1000))
 	f.Fuzz(func(t *testing.T, header string) {
-		if l := preferred(header); !slices.Contains(languages(), l) {
+		if l := preferred(header); !slices.Contains(said.Languages(), l) {
 			t.Errorf("%q gives %q", header, l)
 		}
 	})

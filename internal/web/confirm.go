@@ -9,6 +9,7 @@ import (
 
 	"github.com/restartilka/restartilka/internal/control"
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/said"
 	"github.com/restartilka/restartilka/internal/wire"
 )
 
@@ -106,7 +107,7 @@ func (s *site) confirm(w http.ResponseWriter, v *visit, run restart.Run, req wir
 	page := confirmPage{
 		layout: s.layout(v, say(v.lang, "confirm.title")), ID: run.ID, Service: run.Service, Environment: run.Environment, Heading: heading(v.lang, run),
 		Reason: restart.Escape(run.Reason), Ticked: req.Hosts, More: max(len(chosen)-namesShown, 0), LeftOut: len(plan.Asked()) - len(chosen),
-		Version: run.Version, Warnings: allSaid(v.lang, warningsOf(&plan)),
+		Version: run.Version, Warnings: said.All(v.lang, warningsOf(&plan)),
 	}
 	for _, h := range chosen[:min(len(chosen), namesShown)] {
 		page.Hosts = append(page.Hosts, h.Name)
@@ -126,7 +127,7 @@ func (s *site) confirm(w http.ResponseWriter, v *visit, run restart.Run, req wir
 func placeNotes(l language, p control.Place, now moments) []noteLine {
 	var out []noteLine
 	if e := personalOf(p.Refused); e != nil {
-		out = append(out, noteLine{Tone: toneFail, Text: said(l, e.Message), Hint: sentences(l, e.Hint)})
+		out = append(out, noteLine{Tone: toneFail, Text: said.In(l, e.Message), Hint: said.Lines(l, e.Hint)})
 	}
 	if p.Frozen != nil {
 		out = append(out, noteLine{Tone: toneHold, Text: say(l, "start.frozen", now(p.Frozen.Ends).Short, restart.Escape(p.Frozen.Reason))})

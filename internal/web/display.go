@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/said"
 )
 
 // theme is how pages look.
@@ -29,7 +30,7 @@ const (
 
 // languageOf gives the language that was chosen, or the one that the browser asks for.
 func languageOf(r *http.Request) language {
-	if c, err := r.Cookie(cookieLanguage); err == nil && slices.Contains(languages(), language(c.Value)) {
+	if c, err := r.Cookie(cookieLanguage); err == nil && slices.Contains(said.Languages(), language(c.Value)) {
 		return language(c.Value)
 	}
 	return preferred(r.Header.Get("Accept-Language"))
@@ -58,7 +59,7 @@ type displayChoice struct {
 
 func displayOf(v *visit, back string) displayView {
 	d := displayView{Back: back}
-	for _, l := range languages() {
+	for _, l := range said.Languages() {
 		d.Languages = append(d.Languages, displayChoice{Value: string(l), Text: say(l, "display.name"), Lang: string(l), Chosen: l == v.lang})
 	}
 	for _, t := range themes() {
@@ -77,7 +78,7 @@ func (s *site) setDisplay(w http.ResponseWriter, v *visit) error {
 		cookie, value string
 		known         bool
 	}{
-		{cookieLanguage, v.PostForm.Get("language"), slices.Contains(languages(), language(v.PostForm.Get("language")))},
+		{cookieLanguage, v.PostForm.Get("language"), slices.Contains(said.Languages(), language(v.PostForm.Get("language")))},
 		{cookieTheme, v.PostForm.Get("theme"), slices.Contains(themes(), theme(v.PostForm.Get("theme")))},
 	} {
 		if c.value == "" {

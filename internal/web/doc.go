@@ -67,7 +67,7 @@
 // Thread dumps: every page of them is let in and recorded by package control once
 // (see lookAt); a page that only asks whether there is more is not. Pictures are
 // SVG drawn here, each with a table that says the same. English sentences of
-// findings are analyse's own, Russian ones are in sentences_ru.go.
+// findings are analyse's own, Russian ones are those of package said.
 //
 // Nothing is inline, neither script nor style, so that the strictest content
 // security policy holds: see csp. Everything that comes from a host is shown

@@ -11,6 +11,7 @@ import (
 
 	"github.com/restartilka/restartilka/internal/intake"
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/said"
 	"github.com/restartilka/restartilka/internal/wire"
 )
 
@@ -46,7 +47,7 @@ type dumpLine struct {
 func (s *site) dumpLineOf(l language, d wire.Dump) dumpLine {
 	line := dumpLine{
 		URL: "/dumps/" + d.ID, Host: restart.Escape(d.Host), Service: d.Service, Environment: d.Environment, Run: d.Run, Name: restart.Escape(shorten(d.Name, 100)), Size: size(d.Size),
-		When: say(l, "dumporigin."+d.Origin), Runtime: runtimeWord(l, d.Runtime), At: momentOf(d.TakenAt, s.cfg.Now()), Error: said(l, shorten(d.Error, maxFrameRow)),
+		When: say(l, "dumporigin."+d.Origin), Runtime: runtimeWord(l, d.Runtime), At: momentOf(d.TakenAt, s.cfg.Now()), Error: said.In(l, shorten(d.Error, maxFrameRow)),
 	}
 	if d.Summary != nil {
 		line.Threads = d.Summary.Threads

@@ -8,6 +8,7 @@ import (
 	"github.com/restartilka/restartilka/internal/dump"
 	"github.com/restartilka/restartilka/internal/dump/analyse"
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/said"
 	"github.com/restartilka/restartilka/internal/wire"
 )
 
@@ -151,10 +152,6 @@ func changeOf(l language, c analyse.Change) findingView {
 			view.Tone = toneOfSeverity(*c.Finding)
 		}
 	}
-	text := c.String()
-	if l == russian {
-		text = ruChange(c)
-	}
-	view.Text, view.More = saidParts(text)
+	view.Text, view.More = saidParts(said.Change(l, c))
 	return view
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/restartilka/restartilka/internal/dump"
 	"github.com/restartilka/restartilka/internal/dump/analyse"
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/said"
 	"github.com/restartilka/restartilka/internal/wire"
 )
 
@@ -272,10 +273,10 @@ func (x *looked) facts() (out []param) {
 // notes gives what the agent, and the dump itself, say of what is missing.
 func (x *looked) notes() (out []string) {
 	for _, n := range x.view.Notes {
-		out = append(out, said(x.lang, shorten(n, maxFrameRow)))
+		out = append(out, said.In(x.lang, shorten(n, maxFrameRow)))
 	}
 	if x.dump.Cut != "" {
-		out = append(out, say(x.lang, "dump.cut")+": "+said(x.lang, shorten(x.dump.Cut, maxFrameRow)))
+		out = append(out, say(x.lang, "dump.cut")+": "+said.In(x.lang, shorten(x.dump.Cut, maxFrameRow)))
 	}
 	return out
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/restartilka/restartilka/internal/dump/analyse"
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/said"
 )
 
 // Sizes and bounds of the picture of locks, in pixels.
@@ -211,7 +212,7 @@ func (x *looked) saidOfNode(n analyse.LockNode) (text, address string) {
 	}
 	text = say(x.lang, "locks.thread")
 	if n.Does != nil {
-		text = doingOf(x.lang, *n.Does)
+		text = said.Doing(x.lang, *n.Does)
 	}
 	return text, x.find(n.Thread, n.Name).URL
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/restartilka/restartilka/internal/control"
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/said"
 	"github.com/restartilka/restartilka/internal/store"
 	"github.com/restartilka/restartilka/internal/wire"
 )
@@ -26,12 +27,12 @@ func (s *site) showMissing(w http.ResponseWriter, v *visit, view *control.DumpVi
 		if e, ok := errors.AsType[*restart.Error](unread); ok {
 			why = cmp.Or(why, e.Message)
 		}
-		page.Missing = say(v.lang, "dump.notread", said(v.lang, shorten(cmp.Or(why, "–"), maxFrameRow)))
+		page.Missing = say(v.lang, "dump.notread", said.In(v.lang, shorten(cmp.Or(why, "–"), maxFrameRow)))
 		page.Head.Tabs = tabsOf(v.lang, view.ID, 1, tabSummary, tabSummary, tabText)
 		page.Downloads = downloadsOf(v.lang, view.ID, "raw")
 	}
 	for _, n := range view.Notes {
-		page.Notes = append(page.Notes, said(v.lang, shorten(n, maxFrameRow)))
+		page.Notes = append(page.Notes, said.In(v.lang, shorten(n, maxFrameRow)))
 	}
 	page.beside(v.lang, view)
 	view.Close()
@@ -40,7 +41,7 @@ func (s *site) showMissing(w http.ResponseWriter, v *visit, view *control.DumpVi
 
 // notTaken says why there is no text at all.
 func notTaken(l language, view *control.DumpView) string {
-	return say(l, "dump.unread", said(l, shorten(cmp.Or(view.Error, "–"), maxFrameRow)))
+	return say(l, "dump.unread", said.In(l, shorten(cmp.Or(view.Error, "–"), maxFrameRow)))
 }
 
 func isUpload(view *control.DumpView) bool { return view.Origin == string(store.DumpUpload) }

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/restartilka/restartilka/internal/dump"
+	"github.com/restartilka/restartilka/internal/said"
 )
 
 // stateMark is a thread's state as pages show it: a word, and a swatch that has
@@ -12,10 +13,8 @@ import (
 type stateMark struct{ State, Word string }
 
 func stateOf(l language, s dump.State) stateMark {
-	return stateMark{State: swatchOf(s), Word: stateWord(l, s)}
+	return stateMark{State: swatchOf(s), Word: said.ThreadState(l, s)}
 }
-
-func stateWord(l language, s dump.State) string { return known(l, "threadstate."+string(s), string(s)) }
 
 // swatchOf names the swatch of a state: of what comes from a host, nothing but
 // what is known becomes part of a page's names.

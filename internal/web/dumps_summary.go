@@ -5,13 +5,13 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/control"
 	"github.com/restartilka/restartilka/internal/dump"
 	"github.com/restartilka/restartilka/internal/dump/analyse"
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/said"
 )
 
 // Bounds of the page that sums a dump up.
@@ -313,7 +313,7 @@ func (x *looked) chains(most int) (out []chainView) {
 		}
 		if c.Root != nil {
 			root := x.find(c.Root.ID, c.Root.Name)
-			view.Root, view.RootDoes = &root, doingOf(x.lang, c.Does)
+			view.Root, view.RootDoes = &root, said.Doing(x.lang, c.Does)
 		}
 		out = append(out, view)
 	}
@@ -341,12 +341,7 @@ func lockName(l analyse.LockRef) string {
 
 // lockClass gives what people call a lock of a class.
 func lockClass(name string) string {
-	name = shorten(name, maxFrameRow)
-	name = name[strings.LastIndexByte(name, '.')+1:]
-	for _, inner := range []string{"$NonfairSync", "$FairSync", "$Sync"} {
-		name = strings.TrimSuffix(name, inner)
-	}
-	return name
+	return analyse.LockClass(shorten(name, maxFrameRow))
 }
 
 // topOf gives the frame that says most about what a thread does: its own code, or
@@ -364,7 +359,7 @@ func topOf(d analyse.Doing) (frameLine, bool) {
 // percentOfCore says how much of one processor was used.
 func percentOfCore(l language, p float64) string {
 	if p < 10 {
-		return decimal(l, p, 1) + " %"
+		return l.Decimal(p, 1) + " %"
 	}
 	return strconv.Itoa(int(p+.5)) + " %"
 }

@@ -14,8 +14,6 @@ import (
 
 	"github.com/restartilka/restartilka/internal/api/apitest"
 	"github.com/restartilka/restartilka/internal/audit"
-	"github.com/restartilka/restartilka/internal/dump"
-	"github.com/restartilka/restartilka/internal/dump/analyse"
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/store"
@@ -346,45 +344,6 @@ func TestEvidenceIsShown(t *testing.T) {
 	f.says("/dumps/"+d.ID, cookie, "ru", "Этот дамп снять не удалось", "Журнал", "не удалось снять: gone")
 	if res := f.do("GET", "/dumps/"+d.ID+"/threads", "", "Cookie", cookie); res.StatusCode != http.StatusNotFound {
 		t.Errorf("threads of no dump: %s", res.Status)
-	}
-}
-
-// Every finding has a Russian sentence with the names and numbers of the English one.
-func TestFindingsInRussian(t *testing.T) {
-	cyrillic := regexp.MustCompile(`[а-яё]`)
-	for _, kind := range analyse.FindingKinds() {
-		for _, n := range []int{1, 2, 5, 21} {
-			f := analyse.Finding{
-				Kind: kind, Severity: analyse.Alarm, Threads: n, Of: 640, Subject: "sub.ject", Holder: "holder-1", Lock: "a.b.Lock$FairSync", Frame: "x.y.Frame.call", Does: analyse.Doing{Kind: analyse.SocketRead, Peer: analyse.Database, Own: "o.w.n.Code"},
-				At: n, Depth: n, Behind: n, Grown: n, Names: []string{"one", "two"}, Percent: 98, Span: 12 * time.Second, Dumps: 3, Text: "words of the runtime", Looked: analyse.Aspects(), Missed: analyse.Aspects()[:1],
-				Deviation: &analyse.Deviation{Kind: analyse.ByState, State: dump.Blocked, Threads: n, Median: 1.5},
-			}
-			english, text := f.String(), findingInRussian(f)
-			if !cyrillic.MatchString(text) || strings.Contains(text, "{") || strings.Contains(text, "%!") || text == english {
-				t.Errorf("%s: %s", kind, text)
-			}
-			for _, name := range regexp.MustCompile("`[^`]*`").FindAllString(english, -1) {
-				if !strings.Contains(text, name) {
-					t.Errorf("%s has %s in English:\n%s\n%s", kind, name, english, text)
-				}
-			}
-			t.Log(text)
-		}
-	}
-	for n, want := range map[int]string{1: "1 поток ждёт", 2: "2 потока ждут", 5: "5 потоков ждут", 11: "11 потоков ждут", 21: "21 поток ждёт", 104: "104 потока ждут"} {
-		if got := ruOfAll(analyse.Finding{Threads: n}, "ждёт", "ждут", "ждут"); got != want {
-			t.Errorf("%d: %q, want %q", n, got, want)
-		}
-	}
-	for _, k := range analyse.FindingKinds() {
-		if _, ok := catalogue["findingname."+string(k)]; !ok {
-			t.Errorf("there is no name of the finding %s", k)
-		}
-	}
-	for _, s := range dump.States() {
-		if _, ok := catalogue["threadstate."+string(s)]; !ok {
-			t.Errorf("there is no word for the state %s", s)
-		}
 	}
 }
 

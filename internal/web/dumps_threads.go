@@ -12,6 +12,7 @@ import (
 	"github.com/restartilka/restartilka/internal/dump"
 	"github.com/restartilka/restartilka/internal/dump/analyse"
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/said"
 )
 
 // threadsPerPage is how many threads one page of the table has.
@@ -237,7 +238,7 @@ func (p *threadsPage) choices(x *looked, f threadFilter) {
 	p.States = []option{{"", say(x.lang, "threads.any"), f.State == ""}}
 	for _, state := range dump.States() {
 		if counts[state] > 0 || state == f.State {
-			p.States = append(p.States, option{string(state), stateWord(x.lang, state) + " (" + strconv.Itoa(counts[state]) + ")", state == f.State})
+			p.States = append(p.States, option{string(state), said.ThreadState(x.lang, state) + " (" + strconv.Itoa(counts[state]) + ")", state == f.State})
 		}
 	}
 	for _, sort := range threadSorts() {
@@ -279,7 +280,7 @@ func (x *looked) row(i int) threadRow {
 	t := x.dump.Threads[i]
 	view := x.lens.Thread(&t)
 	r := threadRow{
-		threadLink: x.link(i), State: stateOf(x.lang, t.State), Detail: restart.Escape(shorten(t.Detail, maxFrameRow)), Pool: restart.Escape(view.Pool), Does: doingOf(x.lang, view.Does), Number: t.Number(),
+		threadLink: x.link(i), State: stateOf(x.lang, t.State), Detail: restart.Escape(shorten(t.Detail, maxFrameRow)), Pool: restart.Escape(view.Pool), Does: said.Doing(x.lang, view.Does), Number: t.Number(),
 		Virtual: t.Virtual, Daemon: t.Daemon, Internal: t.Internal, CPU: cpuOf(x.lang, t.CPU),
 	}
 	if frame, ok := topOf(view.Does); ok {

@@ -1,13 +1,13 @@
 package web
 
 import (
-	"cmp"
 	"net/url"
 	"strconv"
 	"strings"
 
 	"github.com/restartilka/restartilka/internal/dump/analyse"
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/said"
 )
 
 // maxSentence bounds what a page says of one finding, in bytes: names in it come
@@ -50,18 +50,10 @@ func severityWord(l language, f analyse.Finding) string {
 	return known(l, "severity."+string(f.Severity), string(f.Severity))
 }
 
-// sentenceOf gives what a finding says.
-func sentenceOf(l language, f analyse.Finding) string {
-	if l == russian {
-		return findingInRussian(f)
-	}
-	return f.String()
-}
-
 // findingOf gives a finding in words.
 func findingOf(l language, f analyse.Finding) findingView {
 	view := findingView{Tone: toneOfSeverity(f), Word: severityWord(l, f)}
-	view.Text, view.More = saidParts(sentenceOf(l, f))
+	view.Text, view.More = saidParts(said.Finding(l, f))
 	return view
 }
 
@@ -109,35 +101,14 @@ func (x *looked) finding(number int, f analyse.Finding) findingView {
 
 // deviationOf says in what a host differs from its neighbours.
 func deviationOf(l language, d analyse.Deviation) []saidPart {
-	text := d.String()
-	if l == russian {
-		text = ruDeviation(d)
-	}
-	first, others := saidParts(text)
+	first, others := saidParts(said.Deviation(l, d))
 	return append(first, others...)
-}
-
-// doingOf says what threads do, and with whom.
-func doingOf(l language, d analyse.Doing) string {
-	verb := known(l, "doing."+string(cmp.Or(d.Kind, analyse.NotTold)), string(d.Kind))
-	if d.Peer == "" {
-		return verb
-	}
-	switch d.Kind {
-	case analyse.SocketRead, analyse.Polls:
-		return known(l, "peeranswer."+string(d.Peer), verb)
-	case analyse.SocketWrite:
-		return known(l, "peersend."+string(d.Peer), verb)
-	case analyse.Connects:
-		return known(l, "peerconnect."+string(d.Peer), verb)
-	}
-	return verb
 }
 
 // eachDoes says what each of some threads does.
 func eachDoes(l language, threads int, d analyse.Doing) string {
 	if threads < 2 {
-		return doingOf(l, d)
+		return said.Doing(l, d)
 	}
-	return say(l, "dump.each", doingOf(l, d))
+	return say(l, "dump.each", said.Doing(l, d))
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/said"
 )
 
 // filled is a form that is shown again: what was typed into it, and what is
@@ -46,7 +47,7 @@ func readForm(w http.ResponseWriter, v *visit, limit int64) error {
 
 // wrongOf says an error beside the field that it is about.
 func wrongOf(l language, e *restart.Error) wrong {
-	return wrong{Field: restart.FieldOf(e), Message: said(l, e.Message), Hint: sentences(l, e.Hint)}
+	return wrong{Field: restart.FieldOf(e), Message: said.In(l, e.Message), Hint: said.Lines(l, e.Hint)}
 }
 
 // refill gives a form that was refused, to be shown again. Errors that are not

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/restartilka/restartilka/internal/said"
 	"github.com/restartilka/restartilka/internal/wire"
 )
 
@@ -34,7 +35,7 @@ func (s *site) freezeForm(v *visit) (*freezeForm, error) {
 	var err error
 	f.Environments, f.Zone, err = s.cfg.Control.FreezePlaces(v.Context(), v.actor)
 	if e, ok := asProblem(err); ok {
-		f.Down, err = said(v.lang, e.Message), nil
+		f.Down, err = said.In(v.lang, e.Message), nil
 	}
 	for _, day := range []string{"mon", "tue", "wed", "thu", "fri", "sat", "sun"} {
 		f.Days = append(f.Days, dayChoice{day, say(v.lang, "day."+day)})

@@ -7,6 +7,7 @@ import (
 
 	"github.com/restartilka/restartilka/internal/control"
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/said"
 	"github.com/restartilka/restartilka/internal/wire"
 )
 
@@ -177,8 +178,8 @@ func (s *site) showGlass(w http.ResponseWriter, v *visit, status int, sent fille
 	page := glassPage{layout: s.layout(v, say(v.lang, "glass.title"))}
 	for _, b := range list {
 		page.Runs = append(page.Runs, glassLine{
-			ID: b.Run, Service: b.Service, Environment: b.Environment, By: b.By, Reason: restart.Escape(b.Reason), Waived: said(v.lang, b.Waived),
-			Outcome: said(v.lang, b.Outcome), At: momentOf(b.At, now), MayReview: s.cfg.Control.MayReview(v.Context(), v.actor, b), Form: sent.For("note-" + b.Run),
+			ID: b.Run, Service: b.Service, Environment: b.Environment, By: b.By, Reason: restart.Escape(b.Reason), Waived: said.In(v.lang, b.Waived),
+			Outcome: said.In(v.lang, b.Outcome), At: momentOf(b.At, now), MayReview: s.cfg.Control.MayReview(v.Context(), v.actor, b), Form: sent.For("note-" + b.Run),
 		})
 	}
 	return s.show(w, v, status, pageGlass, page)

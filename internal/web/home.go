@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/said"
 	"github.com/restartilka/restartilka/internal/store"
 )
 
@@ -32,7 +33,7 @@ func (s *site) home(w http.ResponseWriter, v *visit) error {
 	for _, a := range list {
 		if a.MayDecide && len(page.Approvals) < homeRuns {
 			page.Approvals = append(page.Approvals, awaitingLine{
-				ID: a.Run, URL: "/runs/" + a.Run, Service: a.Service, Environment: a.Environment, Scenario: a.Scenario, By: a.Actor, Reason: restart.Escape(a.Reason), Who: said(v.lang, a.Who),
+				ID: a.Run, URL: "/runs/" + a.Run, Service: a.Service, Environment: a.Environment, Scenario: a.Scenario, By: a.Actor, Reason: restart.Escape(a.Reason), Who: said.In(v.lang, a.Who),
 				Hosts: a.Hosts, AskedAt: momentOf(a.AskedAt, now), Until: momentOf(a.Until, now), Mine: true,
 			})
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/said"
 )
 
 // maxText bounds the text of one output, and of one piece of evidence, that a
@@ -81,7 +82,7 @@ func (s *site) showHost(w http.ResponseWriter, v *visit) error {
 		}
 	}
 	if len(tasks) == 0 {
-		return restart.Errorf(restart.CodeNotFound, "%s", say(v.lang, "problem.nohost", named(v.lang, host)))
+		return restart.Errorf(restart.CodeNotFound, "%s", say(v.lang, "problem.nohost", v.lang.Quote(host)))
 	}
 	slices.SortFunc(tasks, func(a, b restart.Task) int { return b.Attempt - a.Attempt })
 	view := hostView{Run: run.ID, Service: run.Service, Environment: run.Environment, Host: host, Tone: toneOf(tasks[0]), State: say(v.lang, "taskstate."+string(tasks[0].State))}
@@ -119,7 +120,7 @@ func (s *site) attempt(v *visit, run restart.Run, t restart.Task) (attempt, erro
 	status := detail.Status
 	a := attempt{
 		Number: t.Attempt, Run: run.ID, Task: t.ID, Tone: toneOf(t), State: say(v.lang, "taskstate."+string(t.State)),
-		Error: said(v.lang, t.Error), ExitCode: t.ExitCode, Drained: t.Drained && t.State.Final(), Containment: said(v.lang, status.Containment),
+		Error: said.In(v.lang, t.Error), ExitCode: t.ExitCode, Drained: t.Drained && t.State.Final(), Containment: said.In(v.lang, status.Containment),
 		Samples: len(status.Health), Started: t.StartedAt != nil, Withheld: detail.Withheld,
 	}
 	if t.Decision != nil {
@@ -133,10 +134,10 @@ func (s *site) attempt(v *visit, run restart.Run, t restart.Task) (attempt, erro
 	}
 	if n := len(status.Health); n > 0 && (!t.State.Final() || t.State == restart.TaskSucceeded) { // otherwise the error says it
 		h := status.Health[n-1]
-		a.Sample = &sample{At: momentOf(h.At, now), Healthy: h.Healthy, Detail: said(v.lang, h.Detail)}
+		a.Sample = &sample{At: momentOf(h.At, now), Healthy: h.Healthy, Detail: said.In(v.lang, h.Detail)}
 	}
 	for _, w := range status.Warnings {
-		a.Warnings = append(a.Warnings, said(v.lang, w))
+		a.Warnings = append(a.Warnings, said.In(v.lang, w))
 	}
 	for _, e := range status.Evidence {
 		a.Evidence = append(a.Evidence, evidenceOf(v.lang, e))
@@ -149,7 +150,7 @@ func phaseLineOf(l language, p protocol.PhaseReport, state restart.TaskState, no
 	line := phaseLine{Name: phaseName(l, string(p.Phase)), Began: momentOf(p.StartedAt, now), Took: lasted(&p.StartedAt, p.FinishedAt, now), Tone: toneDone, Result: say(l, "host.ok")}
 	switch {
 	case p.Error != "":
-		line.Tone, line.Result = toneFail, said(l, p.Error)
+		line.Tone, line.Result = toneFail, said.In(l, p.Error)
 	case p.ExitCode != nil && *p.ExitCode != 0:
 		line.Tone, line.Result = toneFail, ""
 	case p.FinishedAt == nil && state.Final():
@@ -170,7 +171,7 @@ func evidenceOf(l language, e protocol.EvidenceItem) evidence {
 	text, cut := tail([]byte(e.Text), maxText)
 	x := evidence{Title: known(l, "evidence."+e.Kind, e.Kind), Text: plain(text), Cut: cut + max(e.Truncated, 0)}
 	if e.Error != "" {
-		x.Error = say(l, "evidence.error", said(l, e.Error))
+		x.Error = say(l, "evidence.error", said.In(l, e.Error))
 	}
 	return x
 }

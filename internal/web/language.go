@@ -3,17 +3,17 @@ package web
 import (
 	"strconv"
 	"strings"
+
+	"github.com/restartilka/restartilka/internal/said"
 )
 
 // language is one that the pages are written in.
-type language string
+type language = said.Language
 
 const (
-	english language = "en"
-	russian language = "ru"
+	english = said.English
+	russian = said.Russian
 )
-
-func languages() []language { return []language{english, russian} }
 
 // preferred gives the language that an Accept-Language header (RFC 9110,
 // 12.5.4) likes best among ours; English where it names none of them.
@@ -30,7 +30,7 @@ func preferred(header string) language {
 			weight = w
 		}
 		primary, _, _ := strings.Cut(strings.ToLower(strings.TrimSpace(tag)), "-")
-		for _, l := range languages() {
+		for _, l := range said.Languages() {
 			if primary == string(l) && weight > bestWeight {
 				best, bestWeight = l, weight
 			}

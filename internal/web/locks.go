@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/said"
 	"github.com/restartilka/restartilka/internal/store"
 	"github.com/restartilka/restartilka/internal/wire"
 )
@@ -39,7 +40,7 @@ func (s *site) listLocks(w http.ResponseWriter, v *visit) error {
 		}
 		for _, o := range l.Outside {
 			line.Outside = append(line.Outside, outsideLine{
-				Name: o.Name, Place: o.Place, State: say(v.lang, "outsidelock."+o.State), Note: said(v.lang, o.Note),
+				Name: o.Name, Place: o.Place, State: say(v.lang, "outsidelock."+o.State), Note: said.In(v.lang, o.Note),
 				Tone: toneOfOutside(store.OutsideLockState(o.State)), Since: momentOf(o.Since, s.cfg.Now()),
 			})
 		}

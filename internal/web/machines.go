@@ -9,6 +9,7 @@ import (
 
 	"github.com/restartilka/restartilka/internal/inventory"
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/said"
 	"github.com/restartilka/restartilka/internal/wire"
 )
 
@@ -36,7 +37,7 @@ func sourcesOf(l language, now wire.InventoryState, clock time.Time) (out []sour
 		return nil
 	}
 	for _, x := range now.Sources {
-		line := sourceLine{Name: x.Name, Kind: x.Kind, Problem: said(l, x.Problem), Hosts: x.Hosts, State: say(l, "source.good"), Tone: toneDone}
+		line := sourceLine{Name: x.Name, Kind: x.Kind, Problem: said.In(l, x.Problem), Hosts: x.Hosts, State: say(l, "source.good"), Tone: toneDone}
 		switch {
 		case x.Missing:
 			line.State, line.Tone = say(l, "source.missing"), toneFail
@@ -167,7 +168,7 @@ func (s *site) showMachine(w http.ResponseWriter, v *visit) error {
 		return err
 	}
 	if page.Gone && len(page.Runs) == 0 {
-		return restart.Errorf(restart.CodeNotFound, "%s", say(v.lang, "machine.none", named(v.lang, name)))
+		return restart.Errorf(restart.CodeNotFound, "%s", say(v.lang, "machine.none", v.lang.Quote(name)))
 	}
 	if page.Certificates, err = s.certificates(v, name); err != nil {
 		return err
@@ -204,7 +205,7 @@ func (s *site) certificates(v *visit, host string) (out []certificateLine, err e
 	}
 	now := s.cfg.Now()
 	for _, c := range list {
-		line := certificateLine{Serial: c.Serial, State: say(v.lang, "certificate."+c.State), Tone: toneDone, Why: said(v.lang, c.Revocation), Issued: momentOf(c.IssuedAt, now), Ends: momentOf(c.NotAfter, now)}
+		line := certificateLine{Serial: c.Serial, State: say(v.lang, "certificate."+c.State), Tone: toneDone, Why: said.In(v.lang, c.Revocation), Issued: momentOf(c.IssuedAt, now), Ends: momentOf(c.NotAfter, now)}
 		switch c.State {
 		case wire.CertificateRevoked, wire.CertificateOver:
 			line.Tone = toneFail
@@ -212,7 +213,7 @@ func (s *site) certificates(v *visit, host string) (out []certificateLine, err e
 			line.Tone = toneWait
 		}
 		if c.RenewalFailure != "" {
-			line.Tone, line.Why = toneHold, said(v.lang, c.RenewalFailure)
+			line.Tone, line.Why = toneHold, said.In(v.lang, c.RenewalFailure)
 		}
 		out = append(out, line)
 	}
@@ -225,18 +226,18 @@ func machineAgentOf(l language, check wire.HostCheck, now time.Time) *machineAge
 		a.Tone = toneFail
 	}
 	if check.Error != nil {
-		a.Message, a.Hint = said(l, check.Error.Message), sentences(l, check.Error.Hint)
+		a.Message, a.Hint = said.In(l, check.Error.Message), said.Lines(l, check.Error.Hint)
 	}
 	for _, f := range check.Also {
 		if f.Error != nil {
-			a.Also = append(a.Also, said(l, f.Error.Message))
+			a.Also = append(a.Also, said.In(l, f.Error.Message))
 		}
 	}
 	for _, w := range check.Warnings {
-		a.Warnings = append(a.Warnings, said(l, w.Message))
+		a.Warnings = append(a.Warnings, said.In(l, w.Message))
 	}
 	if r := check.Report; r != nil {
-		a.Program, a.Review, a.Containment = said(l, r.Program), restart.Escape(r.Review), said(l, r.Containment)
+		a.Program, a.Review, a.Containment = said.In(l, r.Program), restart.Escape(r.Review), said.In(l, r.Containment)
 		if r.Certificate != nil {
 			a.Certificate = r.Certificate.NotAfter.UTC().Format(time.DateOnly)
 		}

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/restartilka/restartilka/internal/said"
 )
 
 //go:embed templates
@@ -204,7 +206,7 @@ const (
 // few of them, in one language.
 func parsePages(a *assets) pages {
 	p := pages{}
-	for _, l := range languages() {
+	for _, l := range said.Languages() {
 		base := template.New("layout.html").Option("missingkey=error").Funcs(template.FuncMap{
 			"asset": a.url,
 			"t":     func(key string, values ...any) string { return say(l, key, values...) },

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/restartilka/restartilka/internal/said"
 )
 
 // hostile is text as an attacker would like to see it in a page. What comes
@@ -65,7 +67,7 @@ func TestPagesWithHostileValues(t *testing.T) {
 			if full {
 				fill(v)
 			}
-			for _, l := range languages() {
+			for _, l := range said.Languages() {
 				file, root := name, "layout.html"
 				if in, ok := map[string]string{"frame": pageRun, "replay": pageRun, "offers": pageStart, "checks": pagePlan}[name]; ok { // a part of a page
 					file, root = in, name
@@ -97,7 +99,7 @@ func unquoted(html string) string {
 
 func TestLayoutSaysWhatThePageIs(t *testing.T) {
 	p := parsePages(embeddedAssets())
-	for _, l := range languages() {
+	for _, l := range said.Languages() {
 		var b bytes.Buffer
 		if err := p[l][pageProblem]().ExecuteTemplate(&b, "layout.html", problemPage{layout: layout{Lang: l, Title: "Gone", Theme: themeDark}}); err != nil {
 			t.Fatal(err)

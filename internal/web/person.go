@@ -56,7 +56,7 @@ func (s *site) showPerson(w http.ResponseWriter, v *visit) error {
 	}
 	slices.Sort(page.Services)
 	if len(page.Runs) == 0 && len(page.Services) == 0 && len(page.Roles) == 0 && name != v.actor.Name {
-		return restart.Errorf(restart.CodeNotFound, "%s", say(v.lang, "person.none", named(v.lang, name)))
+		return restart.Errorf(restart.CodeNotFound, "%s", say(v.lang, "person.none", v.lang.Quote(name)))
 	}
 	return s.show(w, v, http.StatusOK, pagePerson, page)
 }

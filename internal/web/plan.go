@@ -9,6 +9,7 @@ import (
 
 	"github.com/restartilka/restartilka/internal/control"
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/said"
 	"github.com/restartilka/restartilka/internal/store"
 	"github.com/restartilka/restartilka/internal/wire"
 )
@@ -144,7 +145,7 @@ func (s *site) standsInTheWay(v *visit, page *planPage, d drawing, now time.Time
 	a := s.acts(v.Context(), v.actor, d.run, page.Frozen != nil || s.logHolds() || page.NoTicket != nil, now)
 	page.Start, page.MayBreak = a.Start, a.MayBreak
 	if page.Frozen != nil {
-		page.FrozenHow = sentences(v.lang, s.cfg.Control.PastFreeze(v.Context(), v.actor, d.run))
+		page.FrozenHow = said.Lines(v.lang, s.cfg.Control.PastFreeze(v.Context(), v.actor, d.run))
 	}
 	if e := personalOf(s.cfg.Control.MayStart(v.Context(), v.actor, d.run)); e != nil && page.Mine {
 		page.Denied = troubleOf(v.lang, e)
@@ -152,7 +153,7 @@ func (s *site) standsInTheWay(v *visit, page *planPage, d drawing, now time.Time
 	for _, w := range warningsOf(d.run.Plan) {
 		ticket := page.noTicket != "" && strings.HasPrefix(w, page.noTicket)
 		if !ticket && (page.Frozen == nil || !strings.Contains(w, d.run.Environment+" is frozen until ")) { // is said by itself
-			page.Warnings = append(page.Warnings, said(v.lang, w))
+			page.Warnings = append(page.Warnings, said.In(v.lang, w))
 		}
 	}
 	return nil
@@ -183,7 +184,7 @@ func (s *site) planChanged(v *visit, page *planPage, d drawing, _ time.Time) err
 	list := control.Differences(*before.Plan, *d.run.Plan)
 	page.Changed.More = max(len(list)-mostDifferences, 0)
 	for _, x := range list[:min(len(list), mostDifferences)] {
-		page.Changed.Differences = append(page.Changed.Differences, said(v.lang, x))
+		page.Changed.Differences = append(page.Changed.Differences, said.In(v.lang, x))
 	}
 	return nil
 }
@@ -222,7 +223,7 @@ func (s *site) plannedHosts(v *visit, page *planPage, d drawing, now time.Time) 
 			line.Batch = restart.BatchOf(plan.Batches, position) + 1
 			position++
 		} else if h.Why != h.Agent {
-			line.Why = said(v.lang, h.Why)
+			line.Why = said.In(v.lang, h.Why)
 		}
 		if l, ok := last[h.Name]; ok {
 			line.last(v.lang, l, now)
@@ -246,7 +247,7 @@ func plannedAgent(l language, position int, h restart.PlannedHost) agentView {
 	case "":
 		a.Tone, a.State = toneWait, say(l, "hoststate.unasked")
 	default:
-		a.Tone, a.State, a.Message = toneFail, say(l, "hoststate.not"), said(l, h.Agent)
+		a.Tone, a.State, a.Message = toneFail, say(l, "hoststate.not"), said.In(l, h.Agent)
 	}
 	return a
 }
@@ -297,13 +298,13 @@ func agentOf(l language, position int, c wire.HostCheck) agentView {
 		a.Tone = toneFail
 	}
 	if c.Error != nil {
-		a.Message, a.Hint = said(l, c.Error.Message), sentences(l, c.Error.Hint)
+		a.Message, a.Hint = said.In(l, c.Error.Message), said.Lines(l, c.Error.Hint)
 	}
 	for _, f := range c.Also {
-		a.Notes = append(a.Notes, said(l, f.Error.Message))
+		a.Notes = append(a.Notes, said.In(l, f.Error.Message))
 	}
 	for _, w := range c.Warnings {
-		a.Notes = append(a.Notes, said(l, w.Message))
+		a.Notes = append(a.Notes, said.In(l, w.Message))
 	}
 	return a
 }
@@ -334,7 +335,7 @@ func (s *site) planSteps(v *visit, page *planPage, d drawing, _ time.Time) error
 		if restart.CodeOf(err) == restart.CodeInternal {
 			return err
 		}
-		page.Warnings = append(page.Warnings, said(v.lang, personalOf(err).Message))
+		page.Warnings = append(page.Warnings, said.In(v.lang, personalOf(err).Message))
 		return nil
 	}
 	for _, h := range chosen[:min(len(chosen), control.MaxLooked)] {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/said"
 	"github.com/restartilka/restartilka/internal/wire"
 )
 
@@ -41,7 +42,7 @@ var plannedTones = map[restart.ScheduleState]tone{
 func plannedEntryOf(l language, p wire.Planned, now time.Time) plannedEntry {
 	e := plannedEntry{
 		ID: p.ID, Service: p.Service, Environment: p.Environment, By: p.Actor, Reason: restart.Escape(p.Request.Reason), Window: p.Window,
-		Tone: plannedTones[p.State], State: say(l, "laterstate."+string(p.State)), Why: said(l, p.Why), Hosts: p.Hosts, At: momentOf(p.At, now),
+		Tone: plannedTones[p.State], State: say(l, "laterstate."+string(p.State)), Why: said.In(l, p.Why), Hosts: p.Hosts, At: momentOf(p.At, now),
 	}
 	if p.State == restart.ScheduleStarted {
 		e.Run = p.Run
@@ -52,7 +53,7 @@ func plannedEntryOf(l language, p wire.Planned, now time.Time) plannedEntry {
 // awaitingPlanned is a planned run in the list of what waits for an approval.
 func awaitingPlanned(l language, p wire.Planned, now time.Time) awaitingLine {
 	return awaitingLine{
-		ID: p.ID, URL: "/planned/" + p.ID, Service: p.Service, Environment: p.Environment, Scenario: p.Scenario, By: p.Actor, Reason: restart.Escape(p.Request.Reason), Who: said(l, p.Who),
+		ID: p.ID, URL: "/planned/" + p.ID, Service: p.Service, Environment: p.Environment, Scenario: p.Scenario, By: p.Actor, Reason: restart.Escape(p.Request.Reason), Who: said.In(l, p.Who),
 		Hosts: p.Hosts, AskedAt: momentOf(p.CreatedAt, now), Until: momentOf(p.Until, now), Mine: p.MayDecide, For: new(momentOf(p.At, now)),
 	}
 }
@@ -89,7 +90,7 @@ func (s *site) drawPlanned(w http.ResponseWriter, v *visit, status int, sent fil
 	}
 	page := plannedOnePage{
 		layout: s.layout(v, say(v.lang, "later.one", p.Service)), plannedEntry: plannedEntryOf(v.lang, p, now), Heading: heading(v.lang, run), Scenario: p.Scenario, Group: p.Group, Zone: p.Zone,
-		Created: momentOf(p.CreatedAt, now), Until: momentOf(p.Until, now), EndedAt: maybeMoment(p.EndedAt, now), EndedBy: p.EndedBy, Who: said(v.lang, p.Who),
+		Created: momentOf(p.CreatedAt, now), Until: momentOf(p.Until, now), EndedAt: maybeMoment(p.EndedAt, now), EndedBy: p.EndedBy, Who: said.In(v.lang, p.Who),
 		Approval: approvalOf(v.lang, run, now), MayCancel: p.MayCancel, MayDecide: p.MayDecide, Sent: sent,
 	}
 	if zone, err := time.LoadLocation(p.Zone); err == nil && p.Zone != "UTC" {

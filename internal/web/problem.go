@@ -6,6 +6,7 @@ import (
 
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/said"
 )
 
 const pageProblem = "problem"
@@ -30,7 +31,7 @@ func (s *site) problem(w http.ResponseWriter, v *visit, e *restart.Error) {
 	}
 	status := protocol.StatusOf(e.Code)
 	page := problemPage{
-		layout: s.layout(v, say(v.lang, key)), Tone: toneFail, Heading: say(v.lang, key), Message: said(v.lang, e.Message), Hint: sentences(v.lang, e.Hint), Ours: e.Code == restart.CodeInternal,
+		layout: s.layout(v, say(v.lang, key)), Tone: toneFail, Heading: say(v.lang, key), Message: said.In(v.lang, e.Message), Hint: said.Lines(v.lang, e.Hint), Ours: e.Code == restart.CodeInternal,
 	}
 	if e.Code == restart.CodeNotFound {
 		page.Tone = toneUnknown

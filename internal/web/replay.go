@@ -12,6 +12,7 @@ import (
 
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/said"
 )
 
 // Bounds of a replay, which somebody may send by mail.
@@ -99,7 +100,7 @@ func (s *site) showReplay(w http.ResponseWriter, v *visit) error {
 }
 
 func (s *site) replayHost(v *visit, t restart.Task, status protocol.TaskStatus, now time.Time) (replayHost, error) {
-	h := replayHost{Host: t.Host, State: say(v.lang, "taskstate."+string(t.State)), Tone: toneOf(t), Error: said(v.lang, t.Error), Decision: decisionOf(v.lang, t)}
+	h := replayHost{Host: t.Host, State: say(v.lang, "taskstate."+string(t.State)), Tone: toneOf(t), Error: said.In(v.lang, t.Error), Decision: decisionOf(v.lang, t)}
 	for _, p := range status.Phases {
 		line := phaseLineOf(v.lang, p, t.State, now)
 		line.Ticking = false
@@ -161,7 +162,7 @@ func (b *board) taskStory(t restart.Task, status protocol.TaskStatus, add func(t
 	if t.FinishedAt != nil {
 		text := say(b.lang, "taskstate."+string(t.State))
 		if t.Error != "" {
-			text += ": " + said(b.lang, t.Error)
+			text += ": " + said.In(b.lang, t.Error)
 		}
 		add(*t.FinishedAt, t.Host, text, toneOfTask(t.State))
 	}

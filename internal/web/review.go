@@ -9,6 +9,7 @@ import (
 	"github.com/restartilka/restartilka/internal/diff"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/review"
+	"github.com/restartilka/restartilka/internal/said"
 	"github.com/restartilka/restartilka/internal/scenario"
 	"github.com/restartilka/restartilka/internal/wire"
 )
@@ -104,10 +105,10 @@ func (s *site) review(v *visit, r wire.ScenarioReview) reviewPage {
 	}
 	page.compare(before, r.Version.Body)
 	for _, f := range scenario.Lint([]byte(r.Version.Body)) {
-		page.Findings = append(page.Findings, findingLine{Error: f.Level == scenario.LevelError, Message: said(v.lang, f.Message), Hint: said(v.lang, f.Hint), Line: f.Line})
+		page.Findings = append(page.Findings, findingLine{Error: f.Level == scenario.LevelError, Message: said.In(v.lang, f.Message), Hint: said.In(v.lang, f.Hint), Line: f.Line})
 	}
 	for _, sig := range r.Version.Signatures {
-		page.Signatures = append(page.Signatures, signature{sig.Principal, sig.Fingerprint, said(v.lang, sig.Why), sig.Counts, momentOf(sig.AddedAt, now)})
+		page.Signatures = append(page.Signatures, signature{sig.Principal, sig.Fingerprint, said.In(v.lang, sig.Why), sig.Counts, momentOf(sig.AddedAt, now)})
 	}
 	page.render(r)
 	return page
@@ -159,19 +160,19 @@ func (p *reviewPage) render(r wire.ScenarioReview) {
 	}
 	s, err := scenario.Parse([]byte(r.Version.Body))
 	if err != nil {
-		p.Unrendered = said(p.Lang, err.Error())
+		p.Unrendered = said.In(p.Lang, err.Error())
 		return
 	}
 	parts, err := review.Parts(s, scenario.Facts{
 		Service: e.Service, Package: e.Package, Unit: e.Unit, User: e.User, Host: e.Host, Group: e.Group, Environment: e.Environment, Project: e.Project,
 	})
 	if err != nil {
-		p.Unrendered = said(p.Lang, err.Error())
+		p.Unrendered = said.In(p.Lang, err.Error())
 	}
 	for _, part := range parts {
 		text := part.Text
 		if part.Name == "run_as" || part.Name == "health" { // the others are scripts
-			text = strings.Join(sentences(p.Lang, text), "\n")
+			text = strings.Join(said.Lines(p.Lang, text), "\n")
 		}
 		p.Parts = append(p.Parts, partLine{part.Name, plain([]byte(text))})
 	}

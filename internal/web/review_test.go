@@ -15,6 +15,7 @@ import (
 	"github.com/restartilka/restartilka/internal/api/apitest"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/review"
+	"github.com/restartilka/restartilka/internal/said"
 	"github.com/restartilka/restartilka/internal/scenario"
 	"github.com/restartilka/restartilka/internal/wire"
 )
@@ -150,7 +151,7 @@ func TestReviewsAreBounded(t *testing.T) {
 // Every standing has a word in both languages, and a tone.
 func TestStandings(t *testing.T) {
 	for _, s := range review.Standings() {
-		for _, l := range languages() {
+		for _, l := range said.Languages() {
 			if word := say(l, "standing."+string(s)); strings.HasPrefix(word, "{") {
 				t.Errorf("%s in %s: %s", s, l, word)
 			}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/said"
 )
 
 // Bounds of a run's page: a run may have 10,000 hosts.
@@ -157,7 +158,7 @@ func (s *site) drawRun(w http.ResponseWriter, v *visit, run restart.Run, refused
 // as little there as one that no run has.
 func (s *site) run(v *visit) (restart.Run, error) {
 	id := v.PathValue("id")
-	absent := restart.Errorf(restart.CodeNotFound, "%s", say(v.lang, "problem.norun", named(v.lang, id)))
+	absent := restart.Errorf(restart.CodeNotFound, "%s", say(v.lang, "problem.norun", v.lang.Quote(id)))
 	if restart.CheckID(id) != nil {
 		return restart.Run{}, absent
 	}
@@ -223,7 +224,7 @@ func (b *board) view(run restart.Run, now time.Time) runView {
 	x := runView{
 		ID: run.ID, Service: run.Service, Environment: run.Environment,
 		Tone: toneOfRun(run.State), State: say(b.lang, "runstate."+string(run.State)),
-		Cause: causeOf(b.lang, run), Explanation: said(b.lang, run.Explanation),
+		Cause: causeOf(b.lang, run), Explanation: said.In(b.lang, run.Explanation),
 		Created: momentOf(run.CreatedAt, now), Started: maybeMoment(run.StartedAt, now), Finished: maybeMoment(run.FinishedAt, now),
 		Took: lasted(run.StartedAt, run.FinishedAt, now), Ticking: run.StartedAt != nil && run.FinishedAt == nil,
 		Done: counts[toneDone], Total: b.total,
@@ -306,7 +307,7 @@ func (b *board) facts(run restart.Run) facts {
 		warnings = slices.Concat(warnings, r.Warnings)
 	}
 	for _, w := range warnings {
-		f.Warnings = append(f.Warnings, said(b.lang, w))
+		f.Warnings = append(f.Warnings, said.In(b.lang, w))
 	}
 	silent, untold := silenced(b.lang, run)
 	f.Silent, f.Warnings = silent, append(f.Warnings, untold...)
@@ -315,7 +316,7 @@ func (b *board) facts(run restart.Run) facts {
 		case h.Beside:
 			f.Beside++
 		case h.LeftOut:
-			f.LeftOut = append(f.LeftOut, leftOut{h.Name, said(b.lang, h.Why)})
+			f.LeftOut = append(f.LeftOut, leftOut{h.Name, said.In(b.lang, h.Why)})
 		}
 	}
 	return f
@@ -416,11 +417,11 @@ func (b *board) row(t restart.Task, note string, now time.Time) hostRow {
 	r := hostRow{
 		Run: t.RunID, Position: t.Position, Host: t.Host, Label: strings.TrimSuffix(t.Host, b.domain), DataCentre: restart.Escape(b.hosts[t.Host].DataCentre),
 		Tone: toneOf(t), State: say(b.lang, "taskstate."+string(t.State)), Attempt: t.Attempt, Drained: t.Drained && t.State.Final(), Decision: decisionOf(b.lang, t),
-		Note: said(b.lang, t.Error), Took: lasted(t.StartedAt, t.FinishedAt, now), Ticking: t.State.Active() && t.StartedAt != nil, Version: t.Version,
+		Note: said.In(b.lang, t.Error), Took: lasted(t.StartedAt, t.FinishedAt, now), Ticking: t.State.Active() && t.StartedAt != nil, Version: t.Version,
 	}
 	r.Domain = strings.TrimPrefix(t.Host, r.Label)
 	if !t.State.Final() {
-		r.Note = said(b.lang, note)
+		r.Note = said.In(b.lang, note)
 	}
 	if t.State.Final() && t.FinishedAt == nil {
 		r.Took = 0

@@ -8,6 +8,7 @@ import (
 
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/review"
+	"github.com/restartilka/restartilka/internal/said"
 	"github.com/restartilka/restartilka/internal/wire"
 )
 
@@ -47,7 +48,7 @@ func toneOfStanding(s string) tone {
 
 func versionOf(l language, v wire.ScenarioVersion, now time.Time) versionLine {
 	line := versionLine{
-		Name: v.Name, Digest: v.Digest, Short: v.Digest[:min(12, len(v.Digest))], Serial: v.Serial, Author: restart.Escape(v.Author), Proposed: v.ProposedBy, Why: said(l, v.Why),
+		Name: v.Name, Digest: v.Digest, Short: v.Digest[:min(12, len(v.Digest))], Serial: v.Serial, Author: restart.Escape(v.Author), Proposed: v.ProposedBy, Why: said.In(l, v.Why),
 		Tone: toneOfStanding(v.Standing), Standing: say(l, "standing."+v.Standing), Mine: v.Mine, At: momentOf(v.ProposedAt, now),
 	}
 	if v.Standing == string(review.Waiting) {
@@ -77,7 +78,7 @@ func (s *site) listScenarios(w http.ResponseWriter, v *visit) error {
 	now := s.cfg.Now()
 	page := scenariosPage{layout: s.layout(v, say(v.lang, "scenarios.title")), Signed: s.cfg.Control.ReviewSigned()}
 	for _, p := range problems {
-		page.Problems = append(page.Problems, problemLine{p.File, said(v.lang, p.Why)})
+		page.Problems = append(page.Problems, problemLine{p.File, said.In(v.lang, p.Why)})
 	}
 	for from := 0; from < len(list); { // by name
 		to := from

@@ -11,6 +11,7 @@ import (
 	"github.com/restartilka/restartilka/internal/control"
 	"github.com/restartilka/restartilka/internal/inventory"
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/said"
 	"github.com/restartilka/restartilka/internal/wire"
 )
 
@@ -28,9 +29,9 @@ type sourceNotice struct {
 
 func sourceOf(l language, now inventory.Snapshot, err error, clock time.Time) *sourceNotice {
 	if err != nil {
-		n := &sourceNotice{Down: true, Message: said(l, err.Error())}
+		n := &sourceNotice{Down: true, Message: said.In(l, err.Error())}
 		if e, ok := errors.AsType[*restart.Error](err); ok {
-			n.Message, n.Hint = said(l, e.Message), sentences(l, e.Hint)
+			n.Message, n.Hint = said.In(l, e.Message), said.Lines(l, e.Hint)
 		}
 		return n
 	}
@@ -38,7 +39,7 @@ func sourceOf(l language, now inventory.Snapshot, err error, clock time.Time) *s
 		return nil
 	}
 	at := momentOf(now.FetchedAt, clock)
-	return &sourceNotice{Message: said(l, now.Problem), At: &at}
+	return &sourceNotice{Message: said.In(l, now.Problem), At: &at}
 }
 
 // ownerLine is somebody who owns a service.
@@ -204,7 +205,7 @@ func (s *site) showService(w http.ResponseWriter, v *visit) error {
 		return err
 	}
 	if page.Gone && len(page.Runs) == 0 {
-		return restart.Errorf(restart.CodeNotFound, "%s", say(v.lang, "service.none", named(v.lang, name)))
+		return restart.Errorf(restart.CodeNotFound, "%s", say(v.lang, "service.none", v.lang.Quote(name)))
 	}
 	if err := s.standing(v, &page, environmentsOfService(now, name)); err != nil {
 		return err
@@ -221,7 +222,7 @@ func (s *site) groupsOf(v *visit, name string, now inventory.Snapshot) (out []se
 	}
 	for _, line := range list {
 		for _, g := range line.Who {
-			who[line.Group] = append(who[line.Group], rightLine{said(v.lang, g.Say), string(g.Needs)})
+			who[line.Group] = append(who[line.Group], rightLine{said.In(v.lang, g.Say), string(g.Needs)})
 		}
 	}
 	for _, g := range now.Groups {

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/said"
 )
 
 // silent is what of a run's alerts woke nobody.
@@ -25,7 +26,7 @@ func silenced(l language, run restart.Run) (s *silent, untold []string) {
 		switch {
 		case x.State == restart.SilenceRefused, x.State.Open() && x.Failure != "":
 			if len(untold) < mostUntold {
-				untold = append(untold, x.Host+": "+said(l, x.Failure))
+				untold = append(untold, x.Host+": "+said.In(l, x.Failure))
 			}
 		case x.State.Open():
 			open[x.Host] = true

@@ -9,6 +9,7 @@ import (
 	"github.com/restartilka/restartilka/internal/control"
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/said"
 )
 
 // Bounds of what the form offers.
@@ -25,7 +26,7 @@ func personalOf(err error) *restart.Error {
 }
 
 func troubleOf(l language, e *restart.Error) *troubleView {
-	return &troubleView{Message: said(l, e.Message), Hint: sentences(l, e.Hint)}
+	return &troubleView{Message: said.In(l, e.Message), Hint: said.Lines(l, e.Hint)}
 }
 
 // startForm shows the form, with what the address says filled in. It changes
@@ -41,7 +42,7 @@ func (s *site) startForm(w http.ResponseWriter, v *visit) error {
 	}
 	var wrongs []wrong
 	if a.scenario != "" && a.recipe(choice) == nil {
-		wrongs = append(wrongs, wrong{Field: control.FieldScenario, Label: say(v.lang, "start.scenario"), Message: say(v.lang, "start.scenario.none", named(v.lang, a.scenario), a.service)})
+		wrongs = append(wrongs, wrong{Field: control.FieldScenario, Label: say(v.lang, "start.scenario"), Message: say(v.lang, "start.scenario.none", v.lang.Quote(a.scenario), a.service)})
 	}
 	return s.showStart(w, v, http.StatusOK, a, choice, wrongs, nil)
 }
@@ -66,7 +67,7 @@ func (s *site) chooseService(w http.ResponseWriter, v *visit, a asking, refused 
 	}
 	chooser.Focus = true
 	if e := personalOf(refused); e != nil && page.Trouble == nil {
-		chooser.Sent, chooser.Query = filled{Name: "find", Wrongs: []wrong{{Field: "q", Message: said(v.lang, e.Message), Hint: sentences(v.lang, e.Hint)}}}, a.service
+		chooser.Sent, chooser.Query = filled{Name: "find", Wrongs: []wrong{{Field: "q", Message: said.In(v.lang, e.Message), Hint: said.Lines(v.lang, e.Hint)}}}, a.service
 	}
 	if page.Trouble != nil {
 		chooser.Trouble = nil // it is said already
@@ -104,7 +105,7 @@ func ageOf(l language, stale bool, problem string) *troubleView {
 	if !stale {
 		return nil
 	}
-	return &troubleView{Message: say(l, "start.stale"), Hint: sentences(l, problem), Mild: true}
+	return &troubleView{Message: say(l, "start.stale"), Hint: said.Lines(l, problem), Mild: true}
 }
 
 func (s *site) offers(v *visit, a asking, text string) (offersView, error) {

@@ -3,7 +3,7 @@ package web
 import "maps"
 
 // catalogue is every text of the pages, each file of texts with its own keys.
-// Sentences that are made below the pages have a table of their own: saidTexts.
+// Sentences that are made below the pages are told by package said.
 var catalogue = merged(frameTexts, wordTexts, signInTexts, runTexts, reviewTexts, startTexts, laterTexts, adminTexts, historyTexts, dumpTexts, findingTexts, auditTexts, lockTexts, chatTexts)
 
 func merged[T any](parts ...map[string]T) map[string]T {

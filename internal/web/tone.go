@@ -107,23 +107,13 @@ func took(l language, d time.Duration) string {
 	case d < time.Second:
 		return say(l, "time.ms", d.Milliseconds())
 	case d < 10*time.Second:
-		return say(l, "time.s", decimal(l, d.Seconds(), 1))
+		return say(l, "time.s", l.Decimal(d.Seconds(), 1))
 	case d < time.Minute:
 		return say(l, "time.s", strconv.Itoa(int(d.Seconds())))
 	case d < time.Hour:
 		return say(l, "time.m", int(d.Minutes()), int(d.Seconds())%60)
 	}
 	return say(l, "time.h", int(d.Hours()), int(d.Minutes())%60)
-}
-
-// decimal writes a number with so many digits behind the point, or the comma; -1 =
-// as many as it has.
-func decimal(l language, x float64, digits int) string {
-	text := strconv.FormatFloat(x, 'f', digits, 64)
-	if l == russian {
-		text = strings.Replace(text, ".", ",", 1)
-	}
-	return text
 }
 
 // lasted is the time between two moments; where the second is not there yet,

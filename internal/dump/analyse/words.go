@@ -43,14 +43,17 @@ func named(name string) string {
 }
 
 // lockWord makes a lock's class, or its ID, fit a sentence.
-func lockWord(class string) string {
+func lockWord(class string) string { return "the lock `" + LockClass(class) + "`" }
+
+// LockClass gives what people call a lock of a class.
+func LockClass(class string) string {
 	if i := strings.LastIndexByte(class, '.'); i >= 0 {
 		class = class[i+1:]
 	}
 	for _, inner := range []string{"$NonfairSync", "$FairSync", "$Sync"} {
 		class = strings.TrimSuffix(class, inner)
 	}
-	return "the lock `" + class + "`"
+	return class
 }
 
 func listed(names []string) string {

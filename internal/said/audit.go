@@ -1,7 +1,7 @@
-package web
+package said
 
-// saidAudit are sentences of reading the audit trail.
-var saidAudit = map[string]string{
+// auditTexts are sentences of reading the audit trail.
+var auditTexts = map[string]string{
 	"%s is no area of the audit trail":                                        "такой области в журнале аудита нет: %s",
 	"there is no form %s of an export":                                        "выгрузки в виде %s нет",
 	"there are more than %d such records, the most that one file has":         "таких записей больше %d, а больше в один файл не входит",

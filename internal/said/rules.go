@@ -1,8 +1,8 @@
-package web
+package said
 
-// saidRules is what the program says of rights: who may what, by which rule,
+// ruleTexts is what the program says of rights: who may what, by which rule,
 // and why not.
-var saidRules = map[string]string{
+var ruleTexts = map[string]string{
 	"%s denies it to %s":               "%w запрещает это (%w)",
 	"rule %d of the shipped rules":     "правило %d из поставки",
 	"%s, line %d":                      "%s, строка %d",

@@ -1,7 +1,7 @@
-package web
+package said
 
-// saidMonitoring is what the program says of the systems that watch hosts.
-var saidMonitoring = map[string]string{
+// monitoringTexts is what the program says of the systems that watch hosts.
+var monitoringTexts = map[string]string{
 	"monitoring system %s answers with %d":                                                   "система мониторинга %s отвечает кодом %d",
 	"monitoring system %s answers with %d: %s":                                               "система мониторинга %s отвечает кодом %d: %s",
 	"monitoring system %s answers with something else than was asked for":                    "система мониторинга %s отвечает не то, о чём её спросили",

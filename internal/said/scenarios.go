@@ -1,8 +1,8 @@
-package web
+package said
 
-// saidScenarios is what the program says of scenarios, their versions,
+// scenarioTexts is what the program says of scenarios, their versions,
 // signatures and reviews.
-var saidScenarios = map[string]string{
+var scenarioTexts = map[string]string{
 	"%s: there is no file %s":                                                                           "%s: файла %s нет",
 	"where nothing stands in it, it is there and empty: touch %s":                                       "если в нём ничего нет, он всё равно лежит на месте, пустой: touch %s",
 	"scenario %s serial %d may be used no more since the end of %s":                                     "сценарий %s, версия %d: срок истёк в конце %s",

@@ -1,8 +1,8 @@
-package web
+package said
 
-// saidCaptures is what taking a thread dump on a host says, why one could not be
+// captureTexts is what taking a thread dump on a host says, why one could not be
 // taken, and why a file is none.
-var saidCaptures = map[string]string{
+var captureTexts = map[string]string{
 	// which process
 	"there is no process to take a dump of: %s":                               "снимать дамп не с чего: %w",
 	"the processes of this host can't be listed: %v":                          "список процессов этого хоста не читается: %w",

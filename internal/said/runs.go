@@ -1,8 +1,8 @@
-package web
+package said
 
-// saidRuns is what the program says of runs: what stopped them, what a person
+// runTexts is what the program says of runs: what stopped them, what a person
 // may do to them, and why not.
-var saidRuns = map[string]string{
+var runTexts = map[string]string{
 	"%s; nobody could approve it any more, and no host was touched":                                       "%w; одобрить его уже никто не мог, ни один хост не затронут",
 	"say what stands in the way, such as: the sale runs until six, ask again then":                        "напишите, что мешает, например: распродажа до шести, попросите после",
 	"say what you have looked at, such as: the graphs of the other hosts are fine, and dana watches them": "напишите, что вы проверили, например: графики остальных хостов в порядке, за ними следит dana",

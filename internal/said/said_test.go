@@ -1,4 +1,4 @@
-package web
+package said
 
 import (
 	"maps"
@@ -40,16 +40,16 @@ func TestSaid(t *testing.T) {
 		"web1 can't be reached: dial tcp: no such door": "web1 недоступен: dial tcp: no such door",
 		"<b> & \u202e":                                  `<b> & \u{202e}`,
 	} {
-		if got := said(russian, english); got != want {
+		if got := In(Russian, english); got != want {
 			t.Errorf("%q\n\tis told as %q\n\twant       %q", english, got, want)
 		}
 	}
-	if got := said(english, "run 01m is over: aborted"); got != "run 01m is over: aborted" {
+	if got := In(English, "run 01m is over: aborted"); got != "run 01m is over: aborted" {
 		t.Errorf("in English: %q", got)
 	}
 	hint := "wait until then; or an admin lifts it: restartilka freeze remove 01f --reason TEXT\nwhere it can't wait: --break-glass, by vera or an admin; others are told, and look at it afterwards"
 	want := []string{"подождите до этого времени; или снимите заморозку (это может администратор): restartilka freeze remove 01f --reason ТЕКСТ", "если ждать нельзя: --break-glass (это может vera или администратор); остальные узнают и потом это разберут"}
-	if got := sentences(russian, hint); !slices.Equal(got, want) {
+	if got := Lines(Russian, hint); !slices.Equal(got, want) {
 		t.Errorf("%q", got)
 	}
 }
@@ -58,7 +58,7 @@ func TestSaid(t *testing.T) {
 func TestSayingsAreWhole(t *testing.T) {
 	cyrillic, forms := regexp.MustCompile(`\p{Cyrillic}`), regexp.MustCompile(`\{[^{}|]*\|[^{}]*\}`)
 	of := 0
-	for english, russian := range saidTexts {
+	for english, russian := range texts {
 		of++
 		var had, has []int
 		for _, p := range piecesOf(english) {
@@ -94,8 +94,8 @@ func TestSayingsAreWhole(t *testing.T) {
 			}
 		}
 	}
-	for _, part := range []map[string]string{saidRuns, saidPlan, saidLater, saidPeople, saidRules, saidActions, saidScenarios, saidStored, saidHosts, saidAgent, saidDumps, saidCaptures, saidInventory, saidFiles, saidLint, saidPages, saidAudit, saidMonitoring, saidLocks} {
-		of -= len(part)
+	for _, area := range areas {
+		of -= len(area)
 	}
 	if of != 0 {
 		t.Errorf("%d sentences stand in two files", -of)
@@ -113,7 +113,7 @@ func value(t *rapid.T, verb byte) string {
 // TestEverySayingIsFound makes a sentence by each format and finds the format
 // again, or one that has more of it.
 func TestEverySayingIsFound(t *testing.T) {
-	formats := slices.Sorted(maps.Keys(saidTexts))
+	formats := slices.Sorted(maps.Keys(texts))
 	rapid.Check(t, func(t *rapid.T) {
 		format := rapid.SampledFrom(formats).Draw(t, "format")
 		pieces, weight := piecesOf(format), 0
@@ -126,7 +126,7 @@ func TestEverySayingIsFound(t *testing.T) {
 			}
 			b.WriteString(p.text + values[p.value])
 		}
-		x, got := sentencesSaid().find(b.String())
+		x, got := table().find(b.String())
 		if x == nil || x.weight < weight {
 			t.Fatalf("%q is not found", b.String())
 		}
@@ -137,7 +137,7 @@ func TestEverySayingIsFound(t *testing.T) {
 				}
 			}
 		}
-		if told := said(russian, b.String()); told == b.String() && saidTexts[format] != format {
+		if told := In(Russian, b.String()); told == b.String() && texts[format] != format {
 			t.Fatalf("%q stays as it is", told)
 		}
 	})
@@ -149,11 +149,11 @@ func FuzzSaid(f *testing.F) {
 	f.Add(strings.Repeat("(", 200) + strings.Repeat(")", 200))
 	f.Add("the plan is not true any more: web1 is not in the group any more; web2 has joined the group")
 	f.Fuzz(func(t *testing.T, text string) {
-		told := said(russian, text)
+		told := In(Russian, text)
 		if len(text) > longestSaid && !strings.ContainsAny(told, text[:1]) && told == "" {
 			t.Errorf("%q is lost", text)
 		}
-		for _, line := range sentences(russian, text) {
+		for _, line := range Lines(Russian, text) {
 			if strings.ContainsAny(line, "\n\x1b") {
 				t.Errorf("%q is not escaped", line)
 			}
@@ -171,7 +171,7 @@ func BenchmarkSaid(b *testing.B) {
 	} {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
-				said(russian, text)
+				In(Russian, text)
 			}
 		})
 	}

@@ -1,8 +1,8 @@
-package web
+package said
 
-// saidPlan is what the program says while a plan is made: of reasons,
+// planTexts is what the program says while a plan is made: of reasons,
 // parameters, hosts, and how many stay healthy.
-var saidPlan = map[string]string{
+var planTexts = map[string]string{
 	// what a plan was and is
 	"the plan is not true any more: %s":                                           "план больше не верен: %w",
 	"look at it again: plan anew":                                                 "посмотрите снова: составьте план заново",

@@ -1,7 +1,7 @@
-package web
+package said
 
-// saidLocks is what is said of locks that are shared with others.
-var saidLocks = map[string]string{
+// lockTexts is what is said of locks that are shared with others.
+var lockTexts = map[string]string{
 	"the lock %s, which is shared with others, is taken: %s":                                 "общая с другими блокировка %s занята: %w",
 	"the lock %s, which is shared with others, can't be taken: %s":                           "общую с другими блокировку %s не удаётся взять: %w",
 	"the lock %s, which is shared with others, is lost: %s":                                  "общая с другими блокировка %s потеряна: %w",

@@ -1,4 +1,4 @@
-package web
+package said
 
 import (
 	"fmt"
@@ -17,20 +17,21 @@ import (
 	"github.com/restartilka/restartilka/internal/authz"
 )
 
-// told are the packages whose sentences get to pages: of some every sentence,
-// of others (which have words for databases, files and systemctl, too) those of
-// their errors alone.
+// told are the packages whose sentences get to pages or into chats: of some every
+// sentence, of others (which have words for databases, files and systemctl, too)
+// those of their errors alone.
 var told = map[string]bool{ // whether every text that reads like a sentence counts
 	"control": true, "restart": true, "authz": true, "review": true, "orchestrator": true, "dispatch": true, "health": true, "agent/supervisor": true, "evidence": true,
 	"hostwork": true, "store": false, "authn": false, "authn/ldap": false, "authn/oidc": false, "protocol": true, "inventory": true, "strict": false,
 	"scenario": true, "silence": false, "scenario/signing": false, "pki": false, "agent": true, "agent/host": true, "agent/units": true, "agent/spool": true, "web": false, "archive": true, "dump/capture": false, "dump/parse": false, "dump/redact": false, "dump/pack": false, "tracker": false, "lock": true,
+	"chat": false,
 }
 
 // wrapped are packages whose plain errors get to pages as they are: an agent
 // says by them how a task, its evidence or a dump went.
 var wrapped = map[string]bool{"agent/supervisor": true, "evidence": true, "dump/capture": true, "health": true, "dispatch": true, "agent/host": true, "tracker": true}
 
-// untold are files, or folders, of which no sentence gets to a page of the web.
+// untold are files, or folders, of which no sentence gets to a page or into a chat.
 var untold = map[string]string{
 	"agent/join.go": atTheHost, "agent/join_ask.go": atTheHost, "agent/local_process.go": atTheHost, "agent/local_record.go": atTheHost,
 	"agent/onhost.go": atTheHost, "agent/socket.go": atTheHost, "agent/settings.go": atTheHost, "agent/serve.go": atTheHost, "agent/refresh.go": atTheHost,
@@ -46,20 +47,19 @@ var untold = map[string]string{
 	"scenario/new.go": inTerminal, "scenario/signing/sign.go": inTerminal, "authz/cases.go": inTerminal,
 	"lock/settings.go":        atStart,
 	"evidence/descriptors.go": evident, "evidence/process.go": evident,
-	"control/chat.go": inChat, "store/chatlinks.go": inChat,
+	"chat/settings.go": atStart, "chat/telegram.go": atStart, "chat/slack.go": atStart, "chat/mattermost.go": atStart,
 	"restart/dumpstep.go": "goes into the output of a rehearsal", "agent/local_dump.go": recorded,
 	"control/calendar.go": "goes to programs that read calendars", "restart/maintenance.go": atStart,
 	"silence/settings.go": atStart, "silence/caller.go": atStart,
 	"restart/freeze.go": "says where in a word or two, of which pages have their own",
 }
 
-// Why a sentence gets to no page.
+// Why a sentence gets neither to a page nor into a chat.
 const (
 	atStart    = "a program that starts says it to who runs it, or to restartilka config check"
 	finding    = "is for restartilka hosts discover"
 	atTheHost  = "an agent says it at its start, or to root on its host"
 	inTerminal = "the command line alone says it"
-	inChat     = "a chat alone says it, in English"
 	evident    = "is evidence, kept and shown as it was taken"
 	recorded   = "goes into the audit trail, which is in English"
 	printed    = "goes into the output of a task, as what a script says does"
@@ -68,7 +68,7 @@ const (
 	compared   = "is compared with, and said by nobody"
 )
 
-// untoldSentences are sentences that read like one and get to no page.
+// untoldSentences are sentences that read like one and get neither to a page nor into a chat.
 var untoldSentences = map[string]string{
 	"%d of %s did not succeed": itsForms, "%s not well, %d allowed": itsForms, "%s is %s": itsForms, "%s is not %s": itsForms, "an %s": itsForms, "%s or %s": "is told as a list",
 	"%s runs": itsForms, "%s is new": itsForms, "set package: in /etc/restartilka/services.d/SERVICE.yaml on the host, or in the reviewed scenario": itsForms,
@@ -117,8 +117,8 @@ var untoldSentences = map[string]string{
 	"no version of scenario %s was accepted on this host": atTheHost, "this host keeps no serials: it trusts the files that lie on it (review: files)": atTheHost,
 }
 
-// TestEverySentenceIsSaid reads the program: each sentence that can get to a
-// page has its Russian, and none is left over.
+// TestEverySentenceIsSaid reads the program: each sentence that can get to a page
+// or into a chat has its Russian, and none is left over.
 func TestEverySentenceIsSaid(t *testing.T) {
 	found := map[string]string{}
 	for _, folder := range slices.Sorted(maps.Keys(told)) {
@@ -128,35 +128,35 @@ func TestEverySentenceIsSaid(t *testing.T) {
 		t.Fatalf("only %d sentences were found", len(found))
 	}
 	// Sentences that the program puts together, so that no one place has them.
-	b, err := os.ReadFile("testdata/said-forms.txt")
+	b, err := os.ReadFile("testdata/forms.txt")
 	if err != nil {
 		t.Fatal(err)
 	}
 	forms := strings.Split(strings.TrimSuffix(string(b), "\n"), "\n")
 	for _, format := range forms {
-		if saidTexts[format] == "" || found[format] != "" {
-			t.Errorf("testdata/said-forms.txt: %q has no Russian, or stands in the program and need not be here", format)
+		if texts[format] == "" || found[format] != "" {
+			t.Errorf("testdata/forms.txt: %q has no Russian, or stands in the program and need not be here", format)
 		}
 	}
 	for _, action := range authz.Actions() {
-		if actionsSaid[action] == "" {
+		if actionsDone[action] == "" {
 			t.Errorf("the action %s has no Russian", action)
 		}
 	}
-	forms = slices.AppendSeq(forms, maps.Keys(saidActions))
-	for format := range saidTexts {
+	forms = slices.AppendSeq(forms, maps.Keys(actionTexts))
+	for format := range texts {
 		if found[format] == "" && !slices.Contains(forms, format) {
-			t.Errorf("%q is said by nobody; if it is put together of parts, it goes into testdata/said-forms.txt", format)
+			t.Errorf("%q is said by nobody; if it is put together of parts, it goes into testdata/forms.txt", format)
 		}
 	}
 	for format, why := range untoldSentences {
-		if found[format] == "" || why == "" || saidTexts[format] != "" {
+		if found[format] == "" || why == "" || texts[format] != "" {
 			t.Errorf("%q is said by nobody, or has its Russian, and need not be left out", format)
 		}
 	}
 	for _, format := range slices.Sorted(maps.Keys(found)) {
-		if saidTexts[format] == "" && saidWords[format] == "" && untoldSentences[format] == "" {
-			t.Errorf("%s: no Russian. Into a file said_*.go:\n\t%q: \"…\",", found[format], format)
+		if texts[format] == "" && words[format] == "" && untoldSentences[format] == "" {
+			t.Errorf("%s: no Russian. Into the table of its area:\n\t%q: \"…\",", found[format], format)
 		}
 	}
 }
@@ -164,7 +164,8 @@ func TestEverySentenceIsSaid(t *testing.T) {
 var (
 	reads    = regexp.MustCompile(`[\p{L},:;)%"] ?[\p{L}%("–—]*[\p{L}s)"%] [\p{L}%("]`)
 	isFormat = regexp.MustCompile(`%(\[[0-9]\])?[sdvq]`)
-	words    = regexp.MustCompile(`\p{L}{2}`)
+	lettered = regexp.MustCompile(`\p{L}{2}`)
+	verb     = regexp.MustCompile(`%(\[[0-9]+\])?[a-z]`)
 	layouts  = regexp.MustCompile(`2006|15:04`)
 )
 
@@ -339,7 +340,7 @@ func (r *reader) note(n ast.Node, format string) {
 // sure keeps what is one by its place, but for what has no words.
 func (r *reader) sure(n ast.Node, format string) {
 	format = strings.TrimRight(strings.TrimLeft(format, " ;,:("), " ;,:(")
-	if strings.Contains(format, " ") && words.MatchString(verb.ReplaceAllString(format, "")) {
+	if strings.Contains(format, " ") && lettered.MatchString(verb.ReplaceAllString(format, "")) {
 		r.found[format] = r.fset.Position(n.Pos()).String()
 	}
 }

@@ -1,8 +1,8 @@
-package web
+package said
 
-// saidDumps is what is said of thread dumps: what a scenario may want of one,
+// dumpTexts is what is said of thread dumps: what a scenario may want of one,
 // how taking one went, and why one can't be looked at.
-var saidDumps = map[string]string{
+var dumpTexts = map[string]string{
 	// in a scenario
 	"%s must have exactly one of unit, pid_file, port and command":                                    "в %s должно быть ровно одно из unit, pid_file, port и command",
 	"they are four ways to find the one process":                                                      "это четыре способа найти один процесс",

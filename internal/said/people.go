@@ -1,8 +1,8 @@
-package web
+package said
 
-// saidPeople is what the program says of people: sign-in, tokens, sessions,
+// peopleTexts is what the program says of people: sign-in, tokens, sessions,
 // passwords, and what those need who change such things.
-var saidPeople = map[string]string{
+var peopleTexts = map[string]string{
 	"the token's name is not 1 to 64 printable characters":                            "имя токена — от 1 до 64 печатных символов",
 	"say what it is for, such as: deploy pipeline":                                    "напишите, для чего он, например: deploy pipeline",
 	"a token can't live for %s":                                                       "токен не может действовать %s",
@@ -155,8 +155,8 @@ var saidPeople = map[string]string{
 	"begin again with: restartilka login URL":                                           "начните заново: restartilka login URL",
 }
 
-// saidPages is what the pages themselves refuse.
-var saidPages = map[string]string{
+// pageTexts is what the pages themselves refuse.
+var pageTexts = map[string]string{
 	"that is no window of a join token":                  "такого срока у токена подключения не бывает",
 	"that is no life of a token":                         "такого срока у токена не бывает",
 	"there is no such file":                              "такого файла нет",

@@ -1,6 +1,7 @@
-package web
+package said
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -13,9 +14,35 @@ import (
 	"github.com/restartilka/restartilka/internal/dump/analyse"
 )
 
-// findingInRussian gives the sentences of a finding as its String gives the English
-// ones, of the same typed words. Names stand between backquotes, as there.
-func findingInRussian(f analyse.Finding) string {
+// Finding gives what a finding says: its own sentences in English, and in Russian
+// others of the same typed words. Names stand between backquotes. Nothing is
+// escaped: they come from dumps.
+func Finding(l Language, f analyse.Finding) string {
+	if l == Russian {
+		return ruFinding(f)
+	}
+	return f.String()
+}
+
+// Deviation says in what a host differs from its neighbours, without the host; as
+// Finding does.
+func Deviation(l Language, d analyse.Deviation) string {
+	if l == Russian {
+		return ruDeviation(d)
+	}
+	return d.String()
+}
+
+// Change says what became of the gravest finding from one dump to another; as
+// Finding does.
+func Change(l Language, c analyse.Change) string {
+	if l == Russian {
+		return ruChange(c)
+	}
+	return c.String()
+}
+
+func ruFinding(f analyse.Finding) string {
 	say, known := russianSentences()[f.Kind]
 	if !known {
 		return f.String() // of a later version
@@ -50,7 +77,7 @@ func ruFatal(f analyse.Finding) string {
 func ruDeadlock(f analyse.Finding) string {
 	text := "Взаимная блокировка: " + ruListed(f.Names) + " ждут друг друга по кругу"
 	if f.Lock != "" {
-		text += ", первый из них — блокировку `" + lockClass(f.Lock) + "`"
+		text += ", первый из них — блокировку `" + analyse.LockClass(f.Lock) + "`"
 	}
 	if f.Frame != "" {
 		text += " в " + ruQuoted(f.Frame)
@@ -101,7 +128,7 @@ func ruLockHeld(f analyse.Finding) string {
 	}
 	text += ", а он " + ruDoes(f.Does)
 	if f.Lock != "" {
-		text += " и держит блокировку `" + lockClass(f.Lock) + "`"
+		text += " и держит блокировку `" + analyse.LockClass(f.Lock) + "`"
 	}
 	return text + ". Смотрите " + holder + "."
 }
@@ -109,7 +136,7 @@ func ruLockHeld(f analyse.Finding) string {
 func ruLockUntold(f analyse.Finding) string {
 	text := ruOfAll(f, "ждёт", "ждут", "ждут") + " одной и той же блокировки"
 	if f.Lock != "" {
-		text += ", `" + lockClass(f.Lock) + "`,"
+		text += ", `" + analyse.LockClass(f.Lock) + "`,"
 	}
 	if f.Frame != "" {
 		text += " в " + ruQuoted(f.Frame)
@@ -237,25 +264,23 @@ func ruOdd(f analyse.Finding) string {
 	return ruName(f.Subject) + " отличается от соседей: " + ruDeviation(*f.Deviation) + "."
 }
 
-// ruDeviation says in what a host differs, without the host.
 func ruDeviation(d analyse.Deviation) string {
 	where := "всего"
 	switch d.Kind {
 	case analyse.ByFinding:
-		return "только здесь — " + say(russian, "findingname."+string(d.Finding))
+		return "только здесь — " + findingNames[d.Finding]
 	case analyse.ByState:
-		where = "в состоянии «" + stateWord(russian, d.State) + "»"
+		where = "в состоянии «" + ThreadState(Russian, d.State) + "»"
 	case analyse.ByCluster:
 		where = "в " + ruQuoted(d.Frame)
 	}
-	return forms(d.Threads, "%d поток", "%d потока", "%d потоков") + " " + where + ", медиана остальных — " + decimal(russian, d.Median, -1)
+	return forms(d.Threads, "%d поток", "%d потока", "%d потоков") + " " + where + ", медиана остальных — " + Russian.Decimal(d.Median, -1)
 }
 
-// ruChange says what became of the gravest finding from one dump to another.
 func ruChange(c analyse.Change) string {
 	switch {
 	case c.Kind == analyse.ChangeFixed && c.Finding != nil:
-		text := "Прошло: " + say(russian, "findingname."+string(c.Finding.Kind))
+		text := "Прошло: " + findingNames[c.Finding.Kind]
 		if c.Still > 0 {
 			text += "; " + forms(c.Still, "осталось ещё %d", "осталось ещё %d", "осталось ещё %d")
 		}
@@ -264,9 +289,9 @@ func ruChange(c analyse.Change) string {
 		}
 		return text + "."
 	case c.Kind == analyse.ChangeNew && c.Finding != nil:
-		return "Появилось: " + lowered(findingInRussian(*c.Finding))
+		return "Появилось: " + lowered(ruFinding(*c.Finding))
 	case c.Kind == analyse.ChangeStill && c.Finding != nil:
-		return "Осталось: " + lowered(findingInRussian(*c.Finding))
+		return "Осталось: " + lowered(ruFinding(*c.Finding))
 	case c.Kind == analyse.ChangeMoved:
 		return fmt.Sprintf("Заметного не было и нет; в другом месте %d из %s.", c.Moved, forms(c.Threads, "%d потока", "%d потоков", "%d потоков"))
 	}
@@ -285,7 +310,7 @@ func ruDoes(d analyse.Doing) string {
 	return ruVerb(d) + " в " + ruQuoted(where)
 }
 
-func ruVerb(d analyse.Doing) string { return doingOf(russian, d) }
+func ruVerb(d analyse.Doing) string { return Doing(Russian, d) }
 
 // ruWith gives a peer in the instrumental case.
 func ruWith(p analyse.Peer) string {
@@ -302,7 +327,7 @@ func ruWith(p analyse.Peer) string {
 func ruAspects(list []analyse.Aspect) string {
 	words := make([]string, len(list))
 	for i, a := range list {
-		words[i] = known(russian, "aspect."+string(a), string(a))
+		words[i] = cmp.Or(aspects[a], string(a))
 	}
 	return strings.Join(words, ", ")
 }
@@ -366,7 +391,7 @@ func ruOfAll(f analyse.Finding, single, few, many string) string {
 // forms gives the form of a phrase that fits a number, with the number in it
 // where %d stands, or else before it.
 func forms(n int, single, few, many string) string {
-	form := [3]string{single, few, many}[plural(russian, n)]
+	form := [3]string{single, few, many}[Russian.Plural(n)]
 	if !strings.Contains(form, "%d") {
 		return strconv.Itoa(n) + " " + form
 	}
@@ -374,7 +399,7 @@ func forms(n int, single, few, many string) string {
 }
 
 func one(n int, single, many string) string {
-	if plural(russian, n) == 0 {
+	if Russian.Plural(n) == 0 {
 		return single
 	}
 	return many
@@ -383,7 +408,7 @@ func one(n int, single, many string) string {
 func ruPercent(p float64) string { return strconv.FormatFloat(math.Round(p), 'f', -1, 64) }
 
 func ruDuration(d time.Duration) string {
-	number := func(x float64) string { return decimal(russian, x, -1) }
+	number := func(x float64) string { return Russian.Decimal(x, -1) }
 	switch {
 	case d < 10*time.Second:
 		return number(math.Round(d.Seconds()*10)/10) + " с"

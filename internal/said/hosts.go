@@ -1,8 +1,8 @@
-package web
+package said
 
-// saidHosts is what the server says of hosts and their agents: how they are
+// hostTexts is what the server says of hosts and their agents: how they are
 // reached, their certificates, clocks and versions.
-var saidHosts = map[string]string{
+var hostTexts = map[string]string{
 	"its agent is of a version that can't look for services":                                                               "агент этой версии не умеет искать сервисы",
 	"upgrade restartilka-agent there":                                                                                      "обновите на нём restartilka-agent",
 	"the agent calls itself %s":                                                                                            "агент называет себя %s",

@@ -1,8 +1,8 @@
-package web
+package said
 
-// saidLint is what lint says of a scenario, and why one is not read. Where it
+// lintTexts is what lint says of a scenario, and why one is not read. Where it
 // begins with a value, that is the key which it is about.
-var saidLint = map[string]string{
+var lintTexts = map[string]string{
 	"there is no description": "нет описания",
 	"say in one line what it does, for the person who confirms the plan":                        "одной строкой напишите, что он делает, — для того, кто подтверждает план",
 	"nothing checks that a host is healthy: the next one is touched as soon as the script ends": "ничто не проверяет, что хост здоров: следующий будет затронут сразу, как кончится скрипт",

@@ -1,8 +1,8 @@
-package web
+package said
 
-// saidInventory is what the program says of the inventory and of expressions
+// inventoryTexts is what the program says of the inventory and of expressions
 // of hosts.
-var saidInventory = map[string]string{
+var inventoryTexts = map[string]string{
 	"%s %s is not in the inventory":                                              "нет в инвентаре: %w %s",
 	"service %s is not in the inventory":                                         "сервиса %s нет в инвентаре",
 	"host %s is not in the inventory":                                            "хоста %s нет в инвентаре",

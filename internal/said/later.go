@@ -1,8 +1,8 @@
-package web
+package said
 
-// saidLater is what the program says of runs that are planned for a time to
+// laterTexts is what the program says of runs that are planned for a time to
 // come.
-var saidLater = map[string]string{
+var laterTexts = map[string]string{
 	"%s has %d planned runs already; at most %d may wait":               "%s уже запланировал %d {запуск|запуска|запусков}; ждать могут не больше %d",
 	"cancel some: restartilka planned cancel ID":                        "отмените лишние: restartilka planned cancel ID",
 	"%s has no address of a calendar":                                   "у %s нет адреса календаря",

@@ -1,8 +1,8 @@
-package web
+package said
 
-// saidAgent is what agents say: why they refuse a task, what became of it, what
+// agentTexts is what agents say: why they refuse a task, what became of it, what
 // their checks find, and of what they warn.
-var saidAgent = map[string]string{
+var agentTexts = map[string]string{
 	"%s: refused here would be %s":                     "%s: здесь будет отказано: %w",
 	"add user: to %s.yaml in services.d on the host":   "добавьте user: в %s.yaml в services.d на хосте",
 	"this host does not say as whom service %s runs":   "этот хост не говорит, от какого пользователя работает сервис %s",

@@ -1,7 +1,7 @@
-package web
+package said
 
-// saidStored is what the program says when the database does not take a change.
-var saidStored = map[string]string{
+// storedTexts is what the program says when the database does not take a change.
+var storedTexts = map[string]string{
 	"run %s is held by %s at epoch %d, no longer by %s at epoch %d": "запуск %s ведёт %s (эпоха %d), а не %s (эпоха %d)",
 	"run %s does not go on: it is %s, or is to be stopped":          "запуск %s не продолжается: он %w или должен остановиться",
 	"run %s is %s, not %s":   "запуск %s — %w, а не %w",

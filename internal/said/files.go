@@ -1,8 +1,8 @@
-package web
+package said
 
-// saidFiles is what the program says of files that people write: the rules, the
+// fileTexts is what the program says of files that people write: the rules, the
 // inventory, scenarios. What stands in them is English in any language.
-var saidFiles = map[string]string{
+var fileTexts = map[string]string{
 	"a person as he signs in, or a team: anna, team:shop": "человек, как он входит, или команда: anna, team:shop",
 	"user names have no capitals: %s; a team: team:%s":    "имена пользователей — без заглавных букв: %s; команда: team:%s",
 	// any of them

@@ -1,7 +1,8 @@
-package web
+package said
 
 import (
 	"cmp"
+	"maps"
 	"regexp"
 	"strconv"
 	"strings"
@@ -11,11 +12,7 @@ import (
 	"github.com/restartilka/restartilka/internal/restart"
 )
 
-// Sentences that are made below the pages (refusals, warnings, the why of a
-// rule, what a host says) are English text by the time that they get here:
-// they come from this process, from the database, where another version may
-// have put them, and from agents. A sentence is told in another language by
-// finding the format that it was made by. What fits none stays as it is.
+// What telling one sentence may take.
 const (
 	longestSaid = 2 << 10 // bytes; what is longer stays
 	deepestSaid = 6       // sentences within sentences
@@ -24,29 +21,29 @@ const (
 	fittingSaid = 500     // tries to fit one sentence into one format
 )
 
-// said gives a sentence of the program in a language, escaped to be shown.
-func said(l language, sentence string) string {
-	if l != russian || sentence == "" {
+// In gives a sentence of the program in a language, escaped to be shown.
+func In(l Language, sentence string) string {
+	if l != Russian || sentence == "" {
 		return restart.Escape(sentence)
 	}
-	told, _ := sentencesSaid().begin().word(sentence, deepestSaid)
+	told, _ := table().begin().word(sentence, deepestSaid)
 	return restart.Escape(told)
 }
 
-// allSaid is said of each.
-func allSaid(l language, list []string) []string {
+// All is In of each.
+func All(l Language, list []string) []string {
 	var out []string
 	for _, x := range list {
-		out = append(out, said(l, x))
+		out = append(out, In(l, x))
 	}
 	return out
 }
 
-// sentences gives a hint's lines, escaped.
-func sentences(l language, hint string) []string {
+// Lines gives a hint's lines, escaped.
+func Lines(l Language, hint string) []string {
 	var out []string
-	if l == russian {
-		hint, _ = sentencesSaid().begin().tell(hint, deepestSaid)
+	if l == Russian {
+		hint, _ = table().begin().tell(hint, deepestSaid)
 	}
 	for line := range strings.Lines(hint) {
 		out = append(out, restart.Escape(strings.TrimSuffix(line, "\n")))
@@ -54,7 +51,7 @@ func sentences(l language, hint string) []string {
 	return out
 }
 
-// saidTexts is every sentence, by the format that it is made by: as package
+// areas are all sentences, each by the format that it is made by: as package
 // fmt's, but for %s, %d and %q alone, and such that stand for them. The Russian
 // one has
 //
@@ -63,11 +60,25 @@ func sentences(l language, hint string) []string {
 //	{час|часа|часов}  the form that fits the number before it, or else the first one
 //
 // TestEverySentenceIsSaid compares them with the program.
-var saidTexts = merged(saidRuns, saidPlan, saidLater, saidPeople, saidRules, saidActions, saidScenarios, saidStored, saidHosts, saidAgent, saidDumps, saidCaptures, saidInventory, saidFiles, saidLint, saidPages, saidAudit, saidMonitoring, saidLocks)
+var areas = []map[string]string{
+	runTexts, planTexts, laterTexts, peopleTexts, ruleTexts, actionTexts, scenarioTexts, storedTexts, hostTexts, agentTexts, dumpTexts, captureTexts, inventoryTexts, fileTexts, lintTexts, pageTexts, auditTexts,
+	monitoringTexts, lockTexts, chatTexts,
+}
 
-// sentencesSaid is made when the first sentence is told: the command line is the
-// same program, and tells none.
-var sentencesSaid = sync.OnceValue(func() *sayings { return newSayings(saidTexts, saidWords) })
+// texts is all of them together.
+var texts = together(areas)
+
+func together(areas []map[string]string) map[string]string {
+	all := map[string]string{}
+	for _, area := range areas {
+		maps.Copy(all, area)
+	}
+	return all
+}
+
+// table is made when the first sentence is told: the command line is the same
+// program, and tells none.
+var table = sync.OnceValue(func() *sayings { return newSayings(texts, words) })
 
 // part is a part of a sentence, so deep in it; inRussian is what it becomes,
 // and whether anything of it is known.
@@ -252,7 +263,7 @@ func (c *telling) render(x *saying, values []string, depth int) string {
 		case p.value < 0:
 			b.WriteString(p.text)
 		case p.forms != nil:
-			b.WriteString(p.forms[plural(russian, leadingNumber(values[p.value]))])
+			b.WriteString(p.forms[Russian.Plural(leadingNumber(values[p.value]))])
 		case p.verb == 'w':
 			told, _ := c.word(values[p.value], depth-1)
 			b.WriteString(told)
@@ -283,19 +294,11 @@ func spanSaid(value string) string {
 	add(strconv.Itoa(int(d.Hours())), "ч")
 	add(strconv.Itoa(int(d.Minutes())%60), "мин")
 	if rest := d % time.Minute; rest >= time.Second || d == 0 {
-		parts = append(parts, decimal(russian, rest.Seconds(), -1)+" с")
+		parts = append(parts, Russian.Decimal(rest.Seconds(), -1)+" с")
 	} else {
 		add(strconv.FormatInt(rest.Milliseconds(), 10), "мс")
 	}
 	return strings.Join(parts, " ")
-}
-
-// named puts a name in quotes, escaped, as a language does.
-func named(l language, name string) string {
-	if l == russian {
-		return quoted(restart.Quote(name))
-	}
-	return restart.Quote(name)
 }
 
 // leadingNumber reads the number that a value is, or begins with.

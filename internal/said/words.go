@@ -1,7 +1,7 @@
-package web
+package said
 
-// saidWords are the words that stand in the sentences as values.
-var saidWords = map[string]string{
+// words are the words that stand in the sentences as values.
+var words = map[string]string{
 	"draft": "черновик", "awaiting_approval": "ждёт одобрения", "rejected": "отклонён", "queued": "в очереди", "running": "идёт", "paused": "на паузе",
 	"waiting": "ждёт", "started": "начат", "missed": "пропущен",
 	"completed": "выполнен", "failed": "не выполнен", "aborted": "прерван",
