@@ -191,6 +191,7 @@ const (
 	pageMachine    = "machine"
 	pagePerson     = "person"
 	pageStatistics = "statistics"
+	pageSlowest    = "slowest"
 
 	pageApprovals = "approvals"
 	pageScenarios = "scenarios"
