@@ -176,6 +176,7 @@ func pagesOver(h storetest.History) []pageOver {
 		{"statistics of an environment", func(i int) string {
 			return "/statistics?env=" + h.Environment(i*500) + "&window=" + windows[i%4]
 		}},
+		{"statistics of hosts", func(i int) string { return "/statistics/hosts?window=" + windows[i%4] }},
 		{"statistics of a service", func(i int) string {
 			return "/statistics?service=" + h.Service(i*7) + "&window=" + windows[i%4]
 		}},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/restartilka/restartilka/internal/authz"
 	"github.com/restartilka/restartilka/internal/protocol"
@@ -43,6 +44,15 @@ func (c *Control) Figures(ctx context.Context, actor restart.Actor, f store.Figu
 	}
 	f.Now = c.now()
 	return c.cfg.Store.Figures(ctx, f)
+}
+
+// SlowestHosts tells on which hosts restarts take longest, and since when.
+func (c *Control) SlowestHosts(ctx context.Context, actor restart.Actor, f store.FiguresFilter) ([]store.HostTally, time.Time, error) {
+	if err := c.rights().Require(actor, authz.See, authz.Object{}); err != nil {
+		return nil, time.Time{}, err
+	}
+	f.Now = c.now()
+	return c.cfg.Store.SlowestHosts(ctx, f)
 }
 
 // Owns tells whether a service is the actor's own, or a team's of his.

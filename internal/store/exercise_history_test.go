@@ -206,16 +206,28 @@ func exerciseFigures(t *testing.T, newDSN storetest.NewDSN) {
 	}
 }
 
-func figures(t *testing.T, s *store.Store, p past) map[store.FiguresFilter]store.Figures {
+// allFigures are the statistics of one filter, the slowest hosts among them.
+type allFigures struct {
+	store.Figures
+
+	Hosts      []store.HostTally
+	HostsSince time.Time
+}
+
+func figures(t *testing.T, s *store.Store, p past) map[store.FiguresFilter]allFigures {
 	t.Helper()
-	out := map[store.FiguresFilter]store.Figures{}
+	out := map[store.FiguresFilter]allFigures{}
 	for _, w := range store.Windows() {
 		for _, service := range []string{"", "nginx", "none"} {
 			for _, environment := range []string{"", "production"} {
 				for _, kind := range []restart.Kind{"", restart.KindRestart} {
 					f := store.FiguresFilter{Window: w, Now: p.now, Service: service, Environment: environment, Kind: kind}
-					x, err := s.Figures(t.Context(), f)
-					if err != nil {
+					var x allFigures
+					var err error
+					if x.Figures, err = s.Figures(t.Context(), f); err != nil {
+						t.Fatal(err)
+					}
+					if x.Hosts, x.HostsSince, err = s.SlowestHosts(t.Context(), f); err != nil {
 						t.Fatal(err)
 					}
 					out[f] = x
@@ -265,10 +277,10 @@ func (p past) times(w store.Window) (p50, p95 time.Duration) {
 }
 
 // figures is what Figures should give, by loops.
-func (p past) figures(t *testing.T, f store.FiguresFilter) store.Figures {
+func (p past) figures(t *testing.T, f store.FiguresFilter) allFigures {
 	t.Helper()
 	first := p.first(f.Window)
-	out := store.Figures{Since: first, Environments: []store.Tally{}, Services: []store.Tally{}}
+	out := allFigures{Figures: store.Figures{Since: first, Environments: []store.Tally{}, Services: []store.Tally{}}}
 	for at := first; !at.After(p.now); {
 		out.Points = append(out.Points, store.Point{From: at})
 		if at = at.AddDate(0, 0, 1); f.Window == store.WindowYear {
@@ -316,9 +328,7 @@ func (p past) figures(t *testing.T, f store.FiguresFilter) store.Figures {
 	slices.SortFunc(out.Reasons, func(a, b store.Recurrence) int {
 		return cmp.Or(cmp.Compare(b.Runs, a.Runs), strings.Compare(b.Run, a.Run))
 	})
-	if f.Service == "" {
-		p.hosts(f, &out)
-	}
+	p.hosts(f, &out)
 	return out
 }
 
@@ -356,7 +366,7 @@ func (p past) tally(n *store.Tally, run restart.Run) {
 	}
 }
 
-func (p past) hosts(f store.FiguresFilter, out *store.Figures) {
+func (p past) hosts(f store.FiguresFilter, out *allFigures) {
 	since := p.first(store.WindowMonth)
 	if f.Window == store.WindowWeek {
 		since = p.first(store.WindowWeek)

@@ -85,8 +85,6 @@ type Figures struct {
 	Environments []Tally
 	Services     []Tally // those with most runs first, all of them
 	Reasons      []Recurrence
-	Hosts        []HostTally // the slowest first; none where a service is asked for
-	HostsSince   time.Time   // at most four weeks back
 }
 
 // Tally is how the runs of something went.
@@ -126,15 +124,15 @@ const (
 	fewTasks    = 3  // a host with fewer restarts is not compared
 )
 
-// Figures reads statistics from what was counted as runs ended. Reasons and hosts
-// together take as long as all the rest, and are read beside it: a run that ends
-// between the two may be in one and not yet in the other.
+// Figures reads statistics from what was counted as runs ended. Reasons are
+// read beside the rest: a run that ends between the two may be in one and not yet in
+// the other.
 func (s *Store) Figures(ctx context.Context, f FiguresFilter) (Figures, error) {
 	_, first := f.Window.since(f.Now)
 	out := Figures{Since: dayTime(first)}
 	parts, ctx := errgroup.WithContext(ctx)
 	for what, these := range map[string][]func(context.Context, tx, *Figures) error{
-		"read statistics": {f.series, f.services, f.times}, "read statistics of reasons and hosts": {f.reasons, f.hosts},
+		"read statistics": {f.series, f.services, f.times}, "read statistics of reasons": {f.reasons},
 	} {
 		parts.Go(func() error {
 			return s.read(ctx, what, func(ctx context.Context, t tx) error {
@@ -336,11 +334,10 @@ func (f FiguresFilter) reasons(ctx context.Context, t tx, out *Figures) error {
 	return err
 }
 
-// hosts tells which were slowest; not of one service.
-func (f FiguresFilter) hosts(ctx context.Context, t tx, out *Figures) error {
-	if f.Service != "" {
-		return nil
-	}
+// SlowestHosts tells on which hosts restarts take longest, by their mean, the
+// slowest first, whatever service and kind are asked for; and since when: at most
+// four weeks back.
+func (s *Store) SlowestHosts(ctx context.Context, f FiguresFilter) (slowest []HostTally, since time.Time, err error) {
 	week := periodOf(grainWeek, f.Now.UnixMicro())
 	if f.Window != WindowWeek {
 		week -= 21
@@ -350,18 +347,20 @@ func (f FiguresFilter) hosts(ctx context.Context, t tx, out *Figures) error {
 		conditions = append(conditions, condition{"environment = ?", []any{f.Environment}})
 	}
 	where, args := allOf(conditions)
-	rows, err := t.rows(ctx, "SELECT host, "+sums("tasks", "failed", "took")+" FROM host_counts WHERE "+where+
-		" GROUP BY host HAVING SUM(tasks) >= ? ORDER BY SUM(took) / SUM(tasks) DESC, host LIMIT ?", append(args, fewTasks, mostHosts)...)
-	out.HostsSince = dayTime(week)
-	out.Hosts, err = collect(rows, err, func(r *sql.Rows) (x HostTally, err error) {
-		var took int64
-		err = r.Scan(&x.Host, &x.Tasks, &x.Failed, &took)
-		if x.Tasks > 0 {
-			x.Mean = time.Duration(took/x.Tasks) * time.Microsecond
-		}
-		return x, err
+	err = s.read(ctx, "read statistics of hosts", func(ctx context.Context, t tx) error {
+		rows, err := t.rows(ctx, "SELECT host, "+sums("tasks", "failed", "took")+" FROM host_counts WHERE "+where+
+			" GROUP BY host HAVING SUM(tasks) >= ? ORDER BY SUM(took) / SUM(tasks) DESC, host LIMIT ?", append(args, fewTasks, mostHosts)...)
+		slowest, err = collect(rows, err, func(r *sql.Rows) (x HostTally, err error) {
+			var took int64
+			err = r.Scan(&x.Host, &x.Tasks, &x.Failed, &took)
+			if x.Tasks > 0 {
+				x.Mean = time.Duration(took/x.Tasks) * time.Microsecond
+			}
+			return x, err
+		})
+		return err
 	})
-	return err
+	return slowest, dayTime(week), err
 }
 
 // Join adds another tally up into this one, but for the times, which can't be.

@@ -187,8 +187,16 @@ func TestStatistics(t *testing.T) {
 	}
 	body := f.do("GET", "/statistics?window=week", "", "Cookie", cookie).body
 	wants(t, body, `value="week" selected`, "Runs</dt><dd>3", "100 %", `<svg class="plot"`, `role="img"`, "Bars over time: 3 restarts and 0 thread dumps", "The same as a table", "<th scope=\"row\">", "Most restarted services", "/statistics?service=nginx&amp;window=week",
-		"Reasons that came back", "memory leak &lt;b&gt;after", `class="n">2<`)
+		"Reasons that came back", "memory leak &lt;b&gt;after", `class="n">2<`, `hx-get="/statistics/hosts?window=week"`, `<a href="/statistics/hosts?window=week">`)
 	lacks(t, body, "<b>after")
+	lacks(t, f.do("GET", "/statistics?service=nginx", "", "Cookie", cookie).body, "/statistics/hosts")
+	for range 3 { // so many, and a host is compared
+		run := f.running(1)
+		f.task(run, 0, restart.TaskSucceeded, store.TaskChange{}, nil)
+		f.to(run, restart.RunCompleted, "", "")
+	}
+	wants(t, f.do("GET", "/statistics/hosts?window=week", "", "Cookie", cookie).body, `value="week" selected`, `<section id="slowest"`, "/hosts/web1.nginx.example.com", `class="n">3<`)
+	wants(t, f.do("GET", "/statistics/hosts?env=%22%3E%3Cb%3E", "", "Cookie", cookie, "Accept-Language", "ru").body, "Самые медленные хосты", "не было трёх перезапусков")
 	wants(t, f.do("GET", "/statistics?window=12months&service=nginx&env=production&kind=restart", "", "Cookie", cookie, "Accept-Language", "ru").body, "Статистика", `value="nginx"`, "Повторяющиеся причины")
 	if res := f.do("GET", "/statistics?service=%3Cb%3E", "", "Cookie", cookie); res.StatusCode != http.StatusUnprocessableEntity || strings.Contains(res.body, "<b>") {
 		t.Errorf("%s", res.Status)

@@ -193,6 +193,7 @@ const (
 	pageMachine    = "machine"
 	pagePerson     = "person"
 	pageStatistics = "statistics"
+	pageSlowest    = "slowest"
 
 	pageApprovals = "approvals"
 	pageScenarios = "scenarios"

@@ -55,7 +55,7 @@ func TestPagesWithHostileValues(t *testing.T) {
 	for name, page := range map[string]any{
 		pageHome: &homePage{}, pageStart: &startPage{}, pagePlan: &planPage{}, pageConfirm: &confirmPage{}, pageAdmin: &overviewPage{}, pageAdminUsers: &usersPage{}, pageAdminUser: &userPage{}, pageAdminTokens: &tokensPage{},
 		pageAdminSessions: &sessionsPage{}, pageAdminRules: &rulesPage{}, pageAdminHosts: &agentsPage{}, pageAdminLocks: &locksPage{}, pageAdminDelivery: &deliveryPage{}, pageAdminConfig: &configurationPage{}, pageSignIn: &signInPage{}, pageRuns: &runsPage{},
-		pageServices: &servicesPage{}, pageService: &servicePage{}, pageHosts: &hostsPage{}, pageMachine: &machinePage{}, pagePerson: &personPage{}, pageStatistics: &statisticsPage{}, pageRun: &runPage{}, pageHost: &hostPage{},
+		pageServices: &servicesPage{}, pageService: &servicePage{}, pageHosts: &hostsPage{}, pageMachine: &machinePage{}, pagePerson: &personPage{}, pageStatistics: &statisticsPage{}, pageSlowest: &slowestPage{}, pageRun: &runPage{}, pageHost: &hostPage{},
 		pagePlanned: &plannedPage{}, pagePlannedOne: &plannedOnePage{}, pageLater: &laterPage{}, pageHeldLocks: &heldPage{}, pageFreezes: &freezesPage{}, pageGlass: &glassPage{}, pageBreak: &breakPage{}, pageApprovals: &approvalsPage{}, pageProfile: &profilePage{}, pageLogin: &loginPage{}, pageScenarios: &scenariosPage{}, pageVersions: &versionsPage{},
 		pageQueue: &queuePage{}, pageReview: &reviewPage{}, pageProblem: &problemPage{}, "frame": &frames, "offers": &offersView{}, "checks": &checksPage{}, pageChart: &chartPage{},
 		pageDumps: &dumpsPage{}, pageDump: &dumpPage{}, pageThreads: &threadsPage{}, pageThread: &threadPage{}, pageDumpLocks: &dumpLocksPage{}, pageDumpFlame: &dumpFlamePage{}, pageDumpText: &dumpTextPage{},

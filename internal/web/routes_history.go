@@ -11,5 +11,6 @@ func (s *site) historyRoutes() []route {
 		{pattern: "GET /hosts/{name}", policy: signedIn, handle: s.showMachine},
 		{pattern: "GET /people/{name}", policy: signedIn, handle: s.showPerson},
 		{pattern: "GET /statistics", policy: signedIn, handle: s.showStatistics},
+		{pattern: "GET /statistics/hosts", policy: signedIn, handle: s.showSlowest},
 	}
 }

@@ -28,8 +28,16 @@ type statisticsPage struct {
 	ByService, ByTeam            []tallyLine
 	Services                     int // in all, where not all are listed
 	Reasons                      []recurrenceLine
-	Hosts                        []hostTallyLine
-	HostsSince                   string
+	Slowest                      string // where the slowest hosts are; "" = a service is asked for
+}
+
+// slowestPage is on which hosts restarts take longest: a page of its own, which
+// that of statistics asks for once it is shown, as it costs as much again.
+type slowestPage struct {
+	layout
+	Windows, Environments []option
+	Since                 string
+	Hosts                 []hostTallyLine
 }
 
 // tallyLine is how the runs of something went, in words and numbers.
@@ -56,8 +64,9 @@ type hostTallyLine struct {
 // rowsShown is how many lines a table of statistics has.
 const rowsShown = 20
 
-func (s *site) showStatistics(w http.ResponseWriter, v *visit) error {
-	q := v.URL.Query()
+// figuresFilter reads what statistics are asked for. What is no window is four
+// weeks, and what is no kind any.
+func figuresFilter(q url.Values) store.FiguresFilter {
 	f := store.FiguresFilter{Window: store.Window(q.Get("window")), Environment: q.Get("env"), Kind: restart.Kind(q.Get("kind")), Service: strings.TrimSpace(q.Get("service"))}
 	if !slices.Contains(store.Windows(), f.Window) {
 		f.Window = store.WindowMonth
@@ -65,10 +74,20 @@ func (s *site) showStatistics(w http.ResponseWriter, v *visit) error {
 	if !slices.Contains(restart.Kinds(), f.Kind) {
 		f.Kind = ""
 	}
-	page := statisticsPage{layout: s.layout(v, say(v.lang, "stats.title")), Service: f.Service, Kinds: kindChoices(v.lang, f.Kind)}
+	return f
+}
+
+func windowChoices(l language, chosen store.Window) (out []option) {
 	for _, x := range store.Windows() {
-		page.Windows = append(page.Windows, option{string(x), say(v.lang, "window."+string(x)), x == f.Window})
+		out = append(out, option{string(x), say(l, "window."+string(x)), x == chosen})
 	}
+	return out
+}
+
+func (s *site) showStatistics(w http.ResponseWriter, v *visit) error {
+	q := v.URL.Query()
+	f := figuresFilter(q)
+	page := statisticsPage{layout: s.layout(v, say(v.lang, "stats.title")), Service: f.Service, Kinds: kindChoices(v.lang, f.Kind), Windows: windowChoices(v.lang, f.Window)}
 	now, err := s.cfg.Control.Inventory(v.Context(), v.actor)
 	if err != nil {
 		s.unread(v.Context(), v, err)
@@ -84,6 +103,27 @@ func (s *site) showStatistics(w http.ResponseWriter, v *visit) error {
 	}
 	page.fill(v.lang, f, figures, now)
 	return s.show(w, v, http.StatusOK, pageStatistics, page)
+}
+
+// showSlowest is of restarts whatever their kind: dumps are not counted by host.
+func (s *site) showSlowest(w http.ResponseWriter, v *visit) error {
+	f := figuresFilter(v.URL.Query())
+	now, err := s.cfg.Control.Inventory(v.Context(), v.actor)
+	if err != nil {
+		s.unread(v.Context(), v, err)
+	}
+	hosts, since, err := s.cfg.Control.SlowestHosts(v.Context(), v.actor, f)
+	if err != nil {
+		return err
+	}
+	page := slowestPage{
+		layout: s.layout(v, say(v.lang, "stats.slowest")), Since: dayOf(since),
+		Windows: windowChoices(v.lang, f.Window), Environments: environmentChoices(v.lang, statisticsEnvironments(now), f.Environment),
+	}
+	for _, h := range hosts {
+		page.Hosts = append(page.Hosts, hostTallyLine{h.Host, h.Tasks, h.Failed, h.Mean})
+	}
+	return s.show(w, v, http.StatusOK, pageSlowest, page)
 }
 
 func statisticsEnvironments(now inventory.Snapshot) (out []string) {
@@ -122,11 +162,9 @@ func (p *statisticsPage) fill(l language, f store.FiguresFilter, x store.Figures
 			URL: withQuery("/runs", url.Values{"service": {r.Service}, "since": {since}, "q": {wordsOf(r.Reason)}}),
 		})
 	}
-	for _, h := range x.Hosts {
-		p.Hosts = append(p.Hosts, hostTallyLine{h.Host, h.Tasks, h.Failed, h.Mean})
-	}
-	if !x.HostsSince.IsZero() {
-		p.HostsSince = dayOf(x.HostsSince)
+	if f.Service == "" {
+		of := store.FiguresFilter{Window: f.Window}
+		p.Slowest = withQuery("/statistics/hosts", narrowedTo(of, "", f.Environment))
 	}
 }
 

@@ -163,6 +163,8 @@ var historyTexts = map[string]text{
 	"stats.latest":        {"Newest", "Последний"},
 	"stats.run":           {"Run", "Запуск"},
 	"stats.slowest":       {"Slowest hosts", "Самые медленные хосты"},
+	"stats.all":           {"All statistics", "Вся статистика"},
+	"stats.slowest.show":  {"Show them", "Показать"},
 	"stats.slowest.about": {"Restarts on one host since %s, by their mean time; hosts with fewer than three are left out.", "Перезапуски на одном хосте с %s, по среднему времени; хосты, где их меньше трёх, не показаны."},
 	"stats.nohosts":       {"No host had three restarts in this time.", "Ни на одном хосте не было трёх перезапусков за это время."},
 	"stats.mean":          {"Mean", "Среднее"},

@@ -97,6 +97,7 @@ var historyPlaces = []place{
 	{name: "host", as: admin, path: at("/hosts/" + shopHosts[0])},
 	{name: "person", as: developer, path: at("/people/" + developer)},
 	{name: "statistics", as: developer, path: at("/statistics")},
+	{name: "slowest-hosts", as: developer, path: at("/statistics/hosts")},
 }
 
 var adminPlaces = []place{
