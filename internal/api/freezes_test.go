@@ -124,7 +124,7 @@ func TestBadFreezes(t *testing.T) {
 // until asks for a run until it is in a state.
 func until(t *testing.T, s *apitest.Server, token, id string, state restart.RunState) restart.Run {
 	t.Helper()
-	deadline := time.NewTimer(20 * time.Second)
+	deadline := time.NewTimer(time.Minute)
 	defer deadline.Stop()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()

@@ -1,6 +1,8 @@
 package api_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -18,17 +20,16 @@ import (
 	"github.com/restartilka/restartilka/internal/wire"
 )
 
-// windowed are a window that is always open but for a minute, one that is open
-// for no long, and one of another service.
+// windowed are a window that is always open but for a minute, which is days away,
+// one that is not open for the next days, and one of another service.
 func windowed(c *control.Config) {
-	yesterday := time.Now().UTC().AddDate(0, 0, -1)
-	always := fmt.Sprintf("%s %s-%s %s", strings.ToLower(yesterday.Weekday().String()), yesterday.Format("15:04"), strings.ToLower(yesterday.Weekday().String()), yesterday.Add(-time.Minute).Format("15:04"))
-	if yesterday.Format("15:04") == "00:00" {
-		always = "mon 00:01-mon 00:00"
+	on := func(days int, times string) string {
+		day := strings.ToLower(time.Now().UTC().AddDate(0, 0, days).Weekday().String())[:3]
+		return strings.ReplaceAll(times, "day", day)
 	}
 	c.Windows = []restart.MaintenanceWindow{
-		{Name: "open", Weekly: []string{always}, Environments: []string{"production"}},
-		{Name: "nightly", Weekly: []string{"mon 03:00-mon 03:01", "thu 03:00-thu 03:01"}, Zone: "Europe/Berlin", Services: []string{"sho*"}},
+		{Name: "open", Weekly: []string{on(-1, "day 12:00-day 11:59")}, Environments: []string{"production"}},
+		{Name: "nightly", Weekly: []string{on(2, "day 03:00-day 03:01"), on(5, "day 03:00-day 03:01")}, Zone: "Europe/Berlin", Services: []string{"sho*"}},
 		{Name: "others", Weekly: []string{"mon 03:00-mon 03:01"}, Services: []string{"other"}},
 	}
 }
@@ -220,7 +221,7 @@ func TestInWindow(t *testing.T) {
 	p := later(t, s, anna, `{"window":"nightly"}`)
 	berlin, err := time.LoadLocation("Europe/Berlin")
 	must(t, err)
-	if at := p.At.In(berlin); at.Format("15:04") != "03:00" || at.Weekday() != time.Monday && at.Weekday() != time.Thursday || p.Until.Sub(p.At) != time.Minute || time.Until(p.At) > 4*24*time.Hour {
+	if at := p.At.In(berlin); at.Format("15:04") != "03:00" || p.Until.Sub(p.At) != time.Minute || time.Until(p.At) < 24*time.Hour || time.Until(p.At) > 3*24*time.Hour {
 		t.Errorf("%s to %s", p.At, p.Until)
 	}
 	p = later(t, s, anna, `{"window":"open"}`) // it is: now
@@ -236,7 +237,7 @@ func TestInWindow(t *testing.T) {
 		other.Windows = windows
 		now := due(t, s, p.ID, nil)
 		must(t, control.New(other).StartDue(t.Context()))
-		if got := happened(t, s, now.ID); name == "gone" && !strings.HasPrefix(got, "refused plan_changed maintenance window open is not open now") {
+		if got := happened(t, s, now.ID); !strings.HasPrefix(got, "refused plan_changed maintenance window open is not open now") {
 			t.Errorf("%s: %s", name, got)
 		}
 	}
@@ -418,6 +419,33 @@ func TestServerDiesWhileItStarts(t *testing.T) {
 	}
 	s.Log.Stand(audit.Standing{})
 	must(t, s.Store.DelaySchedule(t.Context(), now.ID, "", "", 0))
+	must(t, s.Control.StartDue(t.Context()))
+	until(t, s, anna, now.Run, restart.RunCompleted)
+}
+
+// leaving is a directory that is asked as its server is told to stop.
+type leaving struct {
+	control.Directory
+	stop context.CancelFunc
+}
+
+func (l leaving) Person(ctx context.Context, _ string) (restart.Actor, error) {
+	l.stop()
+	return restart.Actor{}, ctx.Err()
+}
+
+// TestServerStopsWhileItStarts: what a server that stops has in hand is the next
+// one's at once, and not too late by then.
+func TestServerStopsWhileItStarts(t *testing.T) {
+	var config control.Config
+	s := apitest.StartReviewed(t, control.Review{}, func(c *control.Config) { config = *c })
+	anna := s.Token("anna", developer)
+	now := due(t, s, later(t, s, anna, tomorrow("")).ID, nil)
+	ctx, stop := context.WithCancel(t.Context())
+	config.People = leaving{config.People, stop}
+	if err := control.New(config).StartDue(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("as it stops: %v", err)
+	}
 	must(t, s.Control.StartDue(t.Context()))
 	until(t, s, anna, now.Run, restart.RunCompleted)
 }

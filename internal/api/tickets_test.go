@@ -39,7 +39,7 @@ func startTicketed(t *testing.T, recurs ...control.Recurrence) *ticketed {
 	if err := os.WriteFile(file, []byte(jira.Token), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	trackers, err := tracker.Settings{{Kind: "jira", URL: x.jira.URL, TokenFile: file, Projects: []string{"WEB"}, WhenDown: "strict"}}.Open(tracker.Options{Now: x.clock})
+	trackers, err := tracker.Settings{{Kind: "jira", URL: x.jira.URL, TokenFile: file, Projects: []string{"WEB"}, WhenDown: "strict"}}.Open(tracker.Options{Now: x.clock, Timeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -45,7 +45,7 @@ func TestLoginByPage(t *testing.T) {
 	login := func(confirm bool) (code int, out, talk string) {
 		t.Helper()
 		var stdout, stderr said
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		defer cancel()
 		done := make(chan int, 1)
 		go func() {

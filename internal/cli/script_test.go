@@ -83,7 +83,7 @@ func TestScripts(t *testing.T) {
 			},
 			"until": func(ts *testscript.TestScript, _ bool, args []string) {
 				s := ts.Value(serverKey{}).(*apitest.Server)
-				for late := time.Now().Add(20 * time.Second); ; {
+				for late := time.Now().Add(time.Minute); ; {
 					run, err := s.Store.Run(context.Background(), args[0])
 					ts.Check(err)
 					if slices.ContainsFunc(run.Tasks, func(t restart.Task) bool { return string(t.State) == args[1] }) {

@@ -61,8 +61,11 @@ func (c *Control) startDue(ctx context.Context, s restart.Schedule, now time.Tim
 		return c.notStarted(ctx, s, restart.ScheduleMissed, whyMissed(s))
 	}
 	err := c.begin(ctx, s, now)
-	if err == nil || ctx.Err() != nil {
-		return err
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil { // the server stops: the next one is not to wait for the end of its hold
+		return errors.Join(err, c.cfg.Store.DelaySchedule(context.WithoutCancel(ctx), s.ID, s.Code, s.Why, 0))
 	}
 	code := restart.CodeOf(err)
 	if !passes(code) {

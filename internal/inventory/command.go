@@ -30,25 +30,31 @@ func output(ctx context.Context, dir string, argv []string, most int) ([]byte, e
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 2 * time.Second
 	err := cmd.Run()
+	if stdout.over {
+		return nil, restart.Errorf(restart.CodeTooLarge, "%s writes more than %d MiB", restart.Quote(strings.Join(argv, " ")), most>>20)
+	}
+	if err != nil {
+		return nil, failure(ctx, argv, err, stderr.String())
+	}
+	return stdout.bytes, nil // whatever has become of ctx since
+}
 
+// failure says why a program has not succeeded, which has said something last.
+func failure(ctx context.Context, argv []string, err error, said string) error {
 	name := strings.Join(argv, " ")
 	switch {
-	case stdout.over:
-		return nil, restart.Errorf(restart.CodeTooLarge, "%s writes more than %d MiB", restart.Quote(name), most>>20)
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return nil, restart.Errorf(restart.CodeUnavailable, "%s takes too long", restart.Quote(name)).Because(err).
+		return restart.Errorf(restart.CodeUnavailable, "%s takes too long", restart.Quote(name)).Because(err).
 			WithHint("run it by hand as the server's user; raise inventory.timeout where it is slow by nature")
 	case errors.Is(err, exec.ErrNotFound), errors.Is(err, os.ErrNotExist):
-		return nil, restart.Errorf(restart.CodeUnavailable, "program %s is not installed", restart.Quote(argv[0])).Because(err).
+		return restart.Errorf(restart.CodeUnavailable, "program %s is not installed", restart.Quote(argv[0])).Because(err).
 			WithHint("install it, or give its full path in inventory.command")
-	case err != nil:
-		e := restart.Errorf(restart.CodeUnavailable, "%s does not succeed: %s", restart.Quote(name), restart.Escape(err.Error())).Because(err)
-		if said := strings.TrimSpace(stderr.String()); said != "" {
-			return nil, e.WithHint("it says: %s", restart.Escape(said))
-		}
-		return nil, e.WithHint("run it by hand as the server's user")
 	}
-	return stdout.bytes, nil
+	e := restart.Errorf(restart.CodeUnavailable, "%s does not succeed: %s", restart.Quote(name), restart.Escape(err.Error())).Because(err)
+	if said = strings.TrimSpace(said); said != "" {
+		return e.WithHint("it says: %s", restart.Escape(said))
+	}
+	return e.WithHint("run it by hand as the server's user")
 }
 
 // environment is the exact environment of an inventory command.

@@ -39,7 +39,7 @@ func claim(n int) Claim {
 }
 
 func soon(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -58,8 +58,8 @@ func wantCode(t *testing.T, what string, err error, code restart.Code) {
 func eventually(t *testing.T, what string, code restart.Code, ask func(context.Context) error) {
 	t.Helper()
 	var err error
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		err = ask(ctx)
 		cancel()
 		if restart.CodeOf(err) == code {
@@ -135,7 +135,7 @@ func exclude(t *testing.T, servers ...Lock) {
 		l, c := servers[n%len(servers)], claim(10+n)
 		all.Go(func() {
 			for range 500 {
-				ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 				err := l.Take(ctx, c)
 				if err == nil {
 					most.Store(max(most.Load(), inside.Add(1)))

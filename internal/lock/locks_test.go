@@ -12,6 +12,7 @@ import (
 	"github.com/restartilka/restartilka/internal/store"
 	"github.com/restartilka/restartilka/internal/store/storetest"
 	slotserver "github.com/restartilka/restartilka/test/foreign/fleetlock"
+	zooserver "github.com/restartilka/restartilka/test/foreign/zookeeper"
 )
 
 // company is a store with runs, and servers of ours that share locks with others.
@@ -230,11 +231,42 @@ func TestNothingStaysTaken(t *testing.T) {
 	c.rows()
 }
 
+// lagging is a ledger beside which something happens as soon as it was read.
+type lagging struct {
+	Ledger
+	then func()
+}
+
+func (l lagging) OutsideLocks(ctx context.Context) ([]store.OutsideLock, error) {
+	rows, err := l.Ledger.OutsideLocks(ctx)
+	l.then()
+	return rows, err
+}
+
+// What a run does while the ledger is looked through is not forgotten: it goes on
+// without a lock that it was to go on without.
+func TestTakenWhileTheLedgerIsRead(t *testing.T) {
+	t.Parallel()
+	c := newCompany(t)
+	l := c.server("one", Setting{Name: "reboots", Kind: "fleetlock", URL: c.slots.URL, WhenDown: lenient})
+	run := c.run("shop", nil)
+	back := (&slots{t: t, server: c.slots}).away()
+	l.cfg.Ledger = lagging{c.store, func() { wantCode(t, "gone without", l.Take(soon(t), run), "") }}
+	if err := l.Tend(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	back()
+	c.slots.Take("default", "host7")
+	if cause, why := l.Held(t.Context(), run); cause != "" {
+		t.Error(cause, why)
+	}
+}
+
 // A paused run whose server is gone says that its lock is lost.
 func TestALockThatEndedWithItsServer(t *testing.T) {
 	t.Parallel()
 	z, c := newZoo(t), newCompany(t)
-	setting := Setting{Name: "cluster", Kind: "zookeeper", Servers: []string{z.server.Address}, Path: z.root + "/#service#"}
+	setting := Setting{Name: "cluster", Kind: "zookeeper", Servers: []string{z.server.Address}, Path: z.root + "/#service#", Session: zooserver.Session}
 	gone, alive := c.server("one", setting), c.server("two", setting)
 	run := c.run("shop", nil)
 	wantCode(t, "take", gone.Take(soon(t), run), "")
@@ -244,9 +276,16 @@ func TestALockThatEndedWithItsServer(t *testing.T) {
 	}
 	c.rows("cluster held one")
 	gone.Close()
-	if err := alive.Tend(t.Context()); err != nil {
-		t.Error(err)
-	}
+	eventually(t, "the end of its session to be seen", "", func(ctx context.Context) error {
+		if err := alive.Tend(ctx); err != nil {
+			return err
+		}
+		rows, err := c.store.OutsideLocks(ctx)
+		if err == nil && rows[0].State == store.OutsideHeld {
+			err = restart.Errorf(restart.CodeConflict, "it is held")
+		}
+		return err
+	})
 	c.rows("cluster lost two its node has gone, with the session or by somebody's hand; nobody has taken the lock since")
 	run.Epoch++
 	wantCode(t, "taken by the next server", alive.Take(soon(t), run), "")
@@ -263,5 +302,9 @@ func TestRunEnds(t *testing.T) {
 		c.server("one").Run(ctx)
 	}()
 	stop()
-	<-done
+	select {
+	case <-done:
+	case <-time.After(time.Minute):
+		t.Fatal("it goes on")
+	}
 }

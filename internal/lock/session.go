@@ -139,6 +139,10 @@ func (s *session) dial(network, address string, timeout time.Duration) (net.Conn
 	wire, err := s.reach(network, address, timeout)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err == nil && s.closed { // close has nothing to do with this one, and waits for the library's end
+		wire.Close()
+		err = net.ErrClosed
+	}
 	s.trouble = err
 	if err != nil {
 		return nil, err

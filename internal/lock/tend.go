@@ -36,11 +36,12 @@ func (l *Locks) Run(ctx context.Context) {
 
 // Tend looks once.
 func (l *Locks) Tend(ctx context.Context) error {
+	before := l.keys()
 	rows, err := l.cfg.Ledger.OutsideLocks(ctx) // first: whoever has a row has had its service before
 	if err != nil || ctx.Err() != nil {
 		return err
 	}
-	l.forget(rows)
+	l.forget(before, rows)
 	if len(rows) == 0 {
 		return nil
 	}
@@ -59,13 +60,23 @@ func (l *Locks) Tend(ctx context.Context) error {
 	return nil
 }
 
-// forget drops what is known of runs that another server has ended.
-func (l *Locks) forget(rows []store.OutsideLock) {
+// keys are the locks of which something is known.
+func (l *Locks) keys() []key {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	maps.DeleteFunc(l.known, func(k key, _ store.OutsideLock) bool {
-		return !slices.ContainsFunc(rows, func(r store.OutsideLock) bool { return r.RunID == k.run && r.Name == k.lock })
-	})
+	return slices.Collect(maps.Keys(l.known))
+}
+
+// forget drops what was known, before the rows were read, of runs that another
+// server has ended. What has come to be known since is of rows that are younger.
+func (l *Locks) forget(before []key, rows []store.OutsideLock) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, k := range before {
+		if !slices.ContainsFunc(rows, func(r store.OutsideLock) bool { return r.RunID == k.run && r.Name == k.lock }) {
+			delete(l.known, k)
+		}
+	}
 }
 
 func (l *Locks) tendOne(ctx context.Context, row store.OutsideLock, holds bool) error {

@@ -3,10 +3,12 @@ package lock
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -74,11 +76,10 @@ func (z *zoo) open() Lock { return z.openAt(z.way.Address) }
 
 func (z *zoo) openAt(address string) Lock {
 	z.t.Helper()
-	l, err := openZooKeeper(Setting{Servers: []string{address}, Path: z.root + "/#service#/#environment#", AuthFile: z.auth}, slog.New(slog.DiscardHandler))
+	l, err := openZooKeeper(Setting{Servers: []string{address}, Path: z.root + "/#service#/#environment#", AuthFile: z.auth, Session: zooserver.Session}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		z.t.Fatal(err)
 	}
-	l.(*zookeeper).session.timeout = zooserver.Session // shorter than is allowed: nobody waits here
 	z.t.Cleanup(l.Close)
 	return l
 }
@@ -86,7 +87,7 @@ func (z *zoo) openAt(address string) Lock {
 // client is a session of somebody else.
 func (z *zoo) client() *zk.Conn {
 	z.t.Helper()
-	conn, events, err := zk.Connect([]string{z.server.Address}, 5*time.Second, zk.WithLogger(log.New(io.Discard, "", 0)))
+	conn, events, err := zk.Connect([]string{z.server.Address}, zooserver.Session, zk.WithLogger(log.New(io.Discard, "", 0)))
 	if err != nil {
 		z.t.Fatal(err)
 	}
@@ -102,13 +103,28 @@ func (z *zoo) place(c Claim) string { return z.root + "/" + c.Service + "/" + c.
 
 func (z *zoo) hold(c Claim) func() {
 	z.t.Helper()
-	l := zk.NewLock(z.client(), z.place(c), zk.WorldACL(zk.PermAll))
-	if err := l.LockWithData([]byte("deploy-7\n\x1b[2Jof the shop")); err != nil {
-		z.t.Fatal(err)
-	}
-	return func() {
-		if err := l.Unlock(); err != nil {
-			z.t.Error(err)
+	return z.contend(c)()
+}
+
+// contend has somebody else queue up for a lock; got waits until he has it.
+func (z *zoo) contend(c Claim) (got func() (release func())) {
+	z.t.Helper()
+	l, taken := zk.NewLock(z.client(), z.place(c), zk.WorldACL(zk.PermAll)), make(chan error, 1)
+	go func() { taken <- l.LockWithData([]byte("deploy-7\n\x1b[2Jof the shop")) }()
+	return func() func() {
+		z.t.Helper()
+		select {
+		case err := <-taken:
+			if err != nil {
+				z.t.Fatal(err)
+			}
+		case <-time.After(time.Minute):
+			z.t.Fatal("who has queued up never gets the lock")
+		}
+		return func() {
+			if err := l.Unlock(); err != nil {
+				z.t.Error(err)
+			}
 		}
 	}
 }
@@ -121,21 +137,20 @@ func (z *zoo) away() func() {
 // steal removes the run's node by hand, while somebody waits for it.
 func (z *zoo) steal(c Claim) func() {
 	z.t.Helper()
-	conn, got := z.client(), make(chan func(), 1)
-	go func() { got <- z.hold(c) }()
+	conn, got := z.client(), z.contend(c)
 	names := z.names(conn, c, 2)
 	for _, name := range names[:1] {
 		if err := conn.Delete(z.place(c)+"/"+name.name, -1); err != nil {
 			z.t.Error(err)
 		}
 	}
-	return <-got
+	return got()
 }
 
 // names waits until so many contend.
 func (z *zoo) names(conn *zk.Conn, c Claim, many int) []contender {
 	z.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		names, _, err := conn.Children(z.place(c))
 		if line := inLine(names); err == nil && len(line) == many {
 			return line
@@ -165,7 +180,9 @@ func newKazoo(z *zoo, auth ...string) *kazoo {
 		}
 		z.t.Skip("there is no python3-kazoo here: scripts/deps.sh")
 	}
-	cmd := exec.Command("/usr/bin/python3", append([]string{filepath.Join("testdata", "kazoo_lock.py"), z.server.Address}, auth...)...)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(z.t.Context()), 3*time.Minute) // so that nobody reads from it for ever
+	z.t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, "/usr/bin/python3", append([]string{filepath.Join("testdata", "kazoo_lock.py"), z.server.Address}, auth...)...)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -180,8 +197,6 @@ func newKazoo(z *zoo, auth ...string) *kazoo {
 	}
 	z.t.Cleanup(func() {
 		in.Close()
-		kill := time.AfterFunc(5*time.Second, func() { cmd.Process.Kill() })
-		defer kill.Stop()
 		if err := cmd.Wait(); err != nil {
 			z.t.Errorf("kazoo: %v", err)
 		}
@@ -274,11 +289,13 @@ func TestSessionsThatComeAndGo(t *testing.T) {
 	z.way.Hear()
 	eventually(t, "heard again", "", func(ctx context.Context) error { return ours.Take(ctx, c) })
 
-	next := make(chan func(), 1)
-	go func() { next <- z.hold(c) }()
+	next := z.contend(c)
 	z.names(z.client(), c, 2)
 	z.way.Cut()
-	release := <-next // the session is over
+	if err := z.way.EndSession(); err != nil {
+		t.Fatal(err)
+	}
+	release := next()
 	wantCode(t, "interrupted", ours.Held(soon(t), c), restart.CodeUnavailable)
 	z.way.Mend()
 	var err error
@@ -353,6 +370,29 @@ func TestCredentials(t *testing.T) {
 	}
 	if _, err := openZooKeeper(Setting{Servers: []string{"127.0.0.1:1"}, AuthFile: file}, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "USER:PASSWORD") {
 		t.Error(err)
+	}
+}
+
+// A server that answers after the end is left: nobody would end that session.
+func TestReachedAfterTheEnd(t *testing.T) {
+	t.Parallel()
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	s := &session{timeout: zooserver.Session, log: slog.New(slog.DiscardHandler)}
+	s.close()
+	if wire, err := s.dial("tcp", listener.Addr().String(), time.Minute); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("%v, %v", wire, err)
+	}
+	in, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	if n, err := in.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("%d bytes, %v", n, err)
 	}
 }
 

@@ -28,7 +28,7 @@ func (s *served) recorded(action audit.Action) []audit.Record {
 // end stops the server and waits for it.
 func (s *served) end() {
 	s.stop()
-	err := <-s.ended
+	err := s.over()
 	s.ended <- err
 }
 

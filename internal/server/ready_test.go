@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -64,11 +65,22 @@ func serveAgain(t *testing.T, r server.InitResult, edit func(cfg *server.Config)
 	go func() { out.ended <- s.Run(ctx) }()
 	t.Cleanup(func() {
 		stop()
-		if err := <-out.ended; err != nil {
+		if err := out.over(); err != nil {
 			t.Errorf("the server ended with %v", err)
 		}
 	})
 	return out
+}
+
+// over waits until the server has ended.
+func (s *served) over() error {
+	s.t.Helper()
+	select {
+	case err := <-s.ended:
+		return err
+	case <-time.After(2 * time.Minute):
+		return errors.New("no end within two minutes")
+	}
 }
 
 func (s *served) get(path, token string) (int, string) {
@@ -95,7 +107,7 @@ func (s *served) get(path, token string) (int, string) {
 // becomes waits for an answer of /readyz.
 func (s *served) becomes(status int, line string) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), 15*time.Second)
+	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -191,7 +203,7 @@ func TestStoppingServerDrains(t *testing.T) {
 	if status, _ := s.get("/ping", ""); status != 200 {
 		t.Errorf("ping: %d", status)
 	}
-	err := <-s.ended
+	err := s.over()
 	if took := time.Since(began); err != nil || took < 1500*time.Millisecond {
 		t.Errorf("it ended after %v with %v", took, err)
 	}

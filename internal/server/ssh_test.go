@@ -87,7 +87,7 @@ func TestBySSH(t *testing.T) {
 		t.Error(err)
 	}
 	s.stop()
-	if err := <-s.ended; err != nil {
+	if err := s.over(); err != nil {
 		t.Error(err)
 	}
 	s.ended <- nil // for the end of the test

@@ -108,6 +108,7 @@ func Exercise(t *testing.T, newDSN storetest.NewDSN) {
 		"lock scope":                  exerciseLockScope,
 		"schedules":                   exerciseSchedules,
 		"schedule race":               exerciseScheduleRace,
+		"draft race":                  exerciseDraftRace,
 		"restored schedules":          exerciseRestoredSchedules,
 		"calendar tokens":             exerciseCalendarTokens,
 		"outside locks":               exerciseOutsideLocks,

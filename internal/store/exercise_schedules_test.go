@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -217,6 +218,45 @@ func exerciseScheduleRace(t *testing.T, newDSN storetest.NewDSN) {
 		if got := scheduleOf(t, s, p.ID).State; taken > 1 || won != 1 || started != (got == restart.ScheduleStarted) || got.Open() {
 			t.Fatalf("taken %d times, won by %d; %s, run started: %v", taken, won, got, started)
 		}
+	}
+}
+
+// exerciseDraftRace: of many who plan one draft at a time, one does, and the
+// others are given what he has planned.
+func exerciseDraftRace(t *testing.T, newDSN storetest.NewDSN) {
+	s := storetest.Open(t, newDSN(t))
+	for range 5 {
+		draft, beginning := newID(), make(chan struct{})
+		var racing sync.WaitGroup
+		var mu sync.Mutex
+		made, given := map[string]bool{}, map[string]bool{}
+		for range 8 {
+			racing.Go(func() {
+				p := newSchedule(time.Now())
+				p.Draft = draft
+				<-beginning
+				before, err := s.AddSchedule(t.Context(), p, 100, nil, audit.Record{Action: audit.ScheduleMade, Run: p.Run})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				if before == nil {
+					made[p.ID] = true
+				} else {
+					given[before.ID] = true
+				}
+			})
+		}
+		close(beginning)
+		racing.Wait()
+		if len(made) != 1 || !maps.Equal(made, given) {
+			t.Errorf("made %v, given %v", made, given)
+		}
+	}
+	if n := countRecords(t, s, audit.ScheduleMade); n != 5 {
+		t.Errorf("%d records of 5 schedules", n)
 	}
 }
 

@@ -86,13 +86,17 @@ func (s *Store) Release(ctx context.Context, runID string, fence Fence) error {
 	})
 }
 
-// endLeases ends every lease, keeping the owners' names, and every chat's turn.
+// endLeases ends every lease, keeping the owners' names, every chat's turn and
+// every hold of what is planned.
 // It is for a database that one process has to itself: whoever held them is gone.
 func (s *Store) endLeases(ctx context.Context) error {
 	return s.write(ctx, "end leases", func(ctx context.Context, t tx) error {
 		_, err := t.exec(ctx, "UPDATE runs SET lease_until = 0 WHERE owner <> '' AND lease_until <> 0")
 		if err == nil {
 			_, err = t.exec(ctx, "UPDATE chat_turns SET until_at = 0")
+		}
+		if err == nil {
+			_, err = t.exec(ctx, "UPDATE schedules SET held_until = 0 WHERE ended_at = 0 AND held_until <> 0")
 		}
 		return err
 	})

@@ -71,6 +71,15 @@ func (s *Store) AddSchedule(ctx context.Context, p restart.Schedule, most int, m
 		}
 		return insertRecords(ctx, t, records, micros(p.CreatedAt))
 	})
+	if faultOf(err) == faultUnique { // the same draft, by two servers at once
+		var before restart.Schedule
+		if lookup := s.read(ctx, "read schedule", func(ctx context.Context, t tx) (err error) {
+			before, err = loadSchedule(ctx, t, "draft", p.Draft)
+			return err
+		}); lookup == nil {
+			return &before, nil
+		}
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -104,6 +104,10 @@ func TestSQLiteLeasesEndWithTheServer(t *testing.T) {
 	run := mustCreate(t, first, newRun(1))
 	claimOne(t, first, "a", time.Hour, run.ID)
 	mustApply(t, first, store.Change{RunID: run.ID, Run: &store.RunChange{To: restart.RunRunning}})
+	planned := mustAddSchedule(t, first, newSchedule(time.Now().Add(-time.Minute)))
+	if due, _, err := first.DueSchedules(t.Context(), time.Hour, 10); err != nil || len(due) != 1 {
+		t.Fatalf("due %+v, error %v", due, err)
+	}
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -111,6 +115,9 @@ func TestSQLiteLeasesEndWithTheServer(t *testing.T) {
 	claims, err := second.Claim(t.Context(), "b", time.Hour, 10) // an owner is one life of a server
 	if err != nil || len(claims) != 1 || claims[0] != (store.Claim{RunID: run.ID, Epoch: 2, Interrupted: true}) {
 		t.Fatalf("claims %+v, error %v", claims, err)
+	}
+	if due, _, err := second.DueSchedules(t.Context(), time.Hour, 10); err != nil || len(due) != 1 || due[0].ID != planned.ID {
+		t.Fatalf("due %+v, error %v", due, err)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/restartilka/restartilka/internal/demo"
 	"github.com/restartilka/restartilka/internal/restart"
@@ -31,13 +32,18 @@ type caller struct {
 	runs *int // that were to be
 }
 
+// callTime bounds one call: one that waits for what never comes is to fail alone.
+const callTime = 5 * time.Minute
+
 // run gives what a program prints, and its exit code.
 func (w caller) run(dir, program string, args ...string) (out string, code int) {
 	w.t.Helper()
 	file := filepath.Join(w.t.TempDir(), "token")
 	must(w.t, os.WriteFile(file, []byte(w.c.DevToken+"\n"), 0o600))
-	cmd := exec.CommandContext(w.t.Context(), program, args...)
-	cmd.Dir = dir
+	ctx, cancel := context.WithTimeout(w.t.Context(), callTime)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Dir, cmd.WaitDelay = dir, 10*time.Second // what it has started may hold its output
 	cmd.Env = append(os.Environ(), "RESTARTILKA_URL="+w.c.URL, "RESTARTILKA_CA="+w.c.CA, "RESTARTILKA_TOKEN="+w.c.DevToken, "RESTARTILKA_TOKEN_FILE="+file, "RESTARTILKA_POLL=0.1",
 		"PATH="+filepath.Dir(w.c.Programs.Server)+":"+os.Getenv("PATH"), "ANSIBLE_NOCOWS=1", "ANSIBLE_LOCALHOST_WARNING=False", "ANSIBLE_INVENTORY_UNPARSED_WARNING=False")
 	var b bytes.Buffer
@@ -45,6 +51,9 @@ func (w caller) run(dir, program string, args ...string) (out string, code int) 
 	err := cmd.Run()
 	if cmd.ProcessState == nil {
 		w.t.Fatalf("%s: %v", program, err)
+	}
+	if ctx.Err() != nil {
+		w.t.Fatalf("%s has not ended within %s\n%s", program, callTime, b.String())
 	}
 	if strings.Contains(b.String(), w.c.DevToken) {
 		w.t.Errorf("%s prints the token:\n%s", program, b.String())

@@ -175,7 +175,7 @@ author: test@restartilka.invalid
 kind: restart
 services: [%s]
 description: Appends its task to a file, and syncs it
-strategy: {batches: [1], task_timeout: 30s}
+strategy: {batches: [1], task_timeout: 3m}
 steps:
   run:
     script: |
@@ -383,7 +383,7 @@ func hostNames(hosts []demo.Host) []string {
 
 func tail(b []byte, n int) []byte { return b[max(0, len(b)-n):] }
 
-// Eventually waits for a condition, asking every 20 ms for at most 30 s.
+// Eventually waits for a condition, asking every 20 ms for at most 90 s.
 func (c *Company) Eventually(what string, ok func() bool) {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(c.t.Context(), 90*time.Second)

@@ -2,6 +2,7 @@ package company
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -141,10 +142,16 @@ func (c *Company) Program(args ...string) (stdout, stderr string, code int) {
 	return c.command("", args...)
 }
 
+// commandTime bounds a command line: one that waits for what never comes is to fail
+// alone.
+const commandTime = 5 * time.Minute
+
 // command runs the command line as the developer.
 func (c *Company) command(url string, args ...string) (stdout, stderr string, code int) {
 	c.t.Helper()
-	cmd := exec.CommandContext(c.t.Context(), c.Programs.Server, args...)
+	ctx, cancel := context.WithTimeout(c.t.Context(), commandTime)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, c.Programs.Server, args...)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + c.Dir}
 	if url != "" {
 		cmd.Env = append(cmd.Env, "RESTARTILKA_URL="+url, "RESTARTILKA_CA="+c.CA, "RESTARTILKA_TOKEN="+c.DevToken)
@@ -152,6 +159,9 @@ func (c *Company) command(url string, args ...string) (stdout, stderr string, co
 	var out, talk bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &talk
 	err := cmd.Run()
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		c.t.Errorf("%v has not ended within %s\n%s\n%s", args, commandTime, out.String(), talk.String())
+	}
 	if _, exit := errors.AsType[*exec.ExitError](err); err != nil && !exit {
 		c.t.Fatal(err)
 	}

@@ -65,7 +65,7 @@ author: test@restartilka.invalid
 kind: thread-dump
 services: [%s]
 description: Thread dumps of the process
-strategy: {batches: [50], task_timeout: 1m, on_failure: continue}
+strategy: {batches: [50], task_timeout: 3m, on_failure: continue}
 dump:
   runtime: auto
   process: {pid_file: %s}
@@ -85,7 +85,7 @@ author: test@restartilka.invalid
 kind: restart
 services: [%s]
 description: Keeps evidence
-strategy: {batches: [1], task_timeout: 30s}
+strategy: {batches: [1], task_timeout: 3m}
 evidence: [process, thread-dump]
 steps:
   run: {script: "setsid sleep 60 > /dev/null 2>&1 & echo $! > %[2]s"}

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/go-zookeeper/zk"
 
@@ -42,7 +41,7 @@ func newSharedLocks(t *testing.T) *sharedLocks {
 	l.zoo, err = zookeeper.Start(t.TempDir())
 	must(t, err)
 	t.Cleanup(l.zoo.Stop)
-	conn, events, err := zk.Connect([]string{l.zoo.Address}, 5*time.Second, zk.WithLogger(log.New(io.Discard, "", 0)))
+	conn, events, err := zk.Connect([]string{l.zoo.Address}, zookeeper.Session, zk.WithLogger(log.New(io.Discard, "", 0)))
 	must(t, err)
 	l.conn = conn
 	t.Cleanup(func() {
@@ -57,7 +56,7 @@ const lockPlace = "/locks/" + demo.ServiceName
 
 // settings are the lines of server.yaml that name them.
 func (l *sharedLocks) settings() string {
-	return fmt.Sprintf("locks:\n  - {name: deploys, kind: zookeeper, servers: [%q], path: '/locks/#service#', session: 4s}\n  - {name: reboots, kind: fleetlock, url: %s}\n", l.zoo.Address, l.slots.URL)
+	return fmt.Sprintf("locks:\n  - {name: deploys, kind: zookeeper, servers: [%q], path: '/locks/#service#', session: 1m}\n  - {name: reboots, kind: fleetlock, url: %s}\n", l.zoo.Address, l.slots.URL)
 }
 
 // contenders are the nodes of the lock.

@@ -42,7 +42,7 @@ type Postgres struct {
 }
 
 // startLimit is how long a cluster may take to be made or to answer.
-const startLimit = time.Minute
+const startLimit = 3 * time.Minute
 
 // StartPostgres makes and starts a server from the programs of Debian's
 // package. Where they are missing the test fails if CI is set, else it is

@@ -5,6 +5,7 @@ package zookeeper
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -21,10 +23,11 @@ import (
 const (
 	jar  = "/usr/share/java/zookeeper.jar"
 	main = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
-	// Session is the shortest that this server allows; it looks every Tick.
-	Session = 600 * time.Millisecond
-	// Tick is how exactly it knows when a session is over.
-	Tick = 100 * time.Millisecond
+	// Session is the longest that this server allows. Tests take it, and end
+	// sessions by Way.EndSession: one that ends by itself ends, too, where the
+	// machine has no time for a while.
+	Session = time.Minute
+	tick    = 100 * time.Millisecond
 )
 
 // Server is a ZooKeeper.
@@ -61,8 +64,8 @@ func Start(dir string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	config := fmt.Sprintf("tickTime=%d\ndataDir=%s\nclientPortAddress=%s\nclientPort=%s\nminSessionTimeout=%d\nadmin.enableServer=false\n4lw.commands.whitelist=ruok\nmaxClientCnxns=0\n",
-		Tick.Milliseconds(), filepath.Join(dir, "data"), host, port, Session.Milliseconds())
+	config := fmt.Sprintf("tickTime=%d\ndataDir=%s\nclientPortAddress=%s\nclientPort=%s\nmaxSessionTimeout=%d\nadmin.enableServer=false\n4lw.commands.whitelist=ruok\nmaxClientCnxns=0\n",
+		tick.Milliseconds(), filepath.Join(dir, "data"), host, port, Session.Milliseconds())
 	logging := "log4j.rootLogger=WARN, OUT\nlog4j.appender.OUT=org.apache.log4j.ConsoleAppender\nlog4j.appender.OUT.layout=org.apache.log4j.PatternLayout\nlog4j.appender.OUT.layout.ConversionPattern=%d %p %m%n\n"
 	for name, text := range map[string]string{"zoo.cfg": config, "log4j.properties": logging} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
@@ -127,6 +130,7 @@ type Way struct {
 	mu       sync.Mutex
 	cut      bool
 	mute     chan struct{} // closed = bytes go through
+	greeting []byte        // the newest: what ZooKeeper has told of a session
 	conns    map[net.Conn]bool
 	all      sync.WaitGroup
 }
@@ -161,8 +165,16 @@ func (w *Way) accept() {
 			in.Close()
 			continue
 		}
-		w.all.Go(func() { w.carry(in, out) })
-		w.all.Go(func() { w.carry(out, in) })
+		var greeting []byte
+		w.all.Go(func() { w.carry(in, out, nil) })
+		w.all.Go(func() {
+			w.carry(out, in, func(b []byte) {
+				if len(greeting) < greeted {
+					greeting = append(greeting, b...)
+					w.greet(greeting)
+				}
+			})
+		})
 	}
 }
 
@@ -178,7 +190,8 @@ func (w *Way) add(in, out net.Conn) bool {
 	return true
 }
 
-func (w *Way) carry(from, to net.Conn) {
+// carry carries what comes, once seen has seen it; nil = nobody looks.
+func (w *Way) carry(from, to net.Conn, seen func([]byte)) {
 	defer func() {
 		from.Close()
 		to.Close()
@@ -194,6 +207,9 @@ func (w *Way) carry(from, to net.Conn) {
 		w.mu.Unlock()
 		<-mute
 		if n > 0 {
+			if seen != nil {
+				seen(b[:n])
+			}
 			if _, err := to.Write(b[:n]); err != nil {
 				return
 			}
@@ -237,4 +253,63 @@ func (w *Way) Hear() {
 	default:
 		close(w.mute)
 	}
+}
+
+// greeted is the length of ZooKeeper's greeting: its own length, the protocol's
+// version, then timeout, session and password, which say what session it is.
+const greeted = 4 + 4 + 4 + 8 + 20
+
+func (w *Way) greet(b []byte) {
+	if len(b) < greeted {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.greeting = slices.Clone(b[:greeted])
+}
+
+// closeSession is the number of that request.
+const closeSession = -11
+
+// EndSession ends the newest session that was begun this way, as its own client
+// does that takes leave; the way must be cut. When it returns, all that the session
+// kept is gone.
+func (w *Way) EndSession() error {
+	w.mu.Lock()
+	greeting := w.greeting
+	w.mu.Unlock()
+	if greeting == nil {
+		return errors.New("nobody has begun a session")
+	}
+	conn, err := (&net.Dialer{Timeout: time.Minute}).DialContext(context.Background(), "tcp", w.to)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+		return err
+	}
+	which := greeting[8:]
+	begin := binary.BigEndian.AppendUint32(nil, uint32(4+8+len(which)))
+	begin = append(append(begin, make([]byte, 4+8)...), which...) // of version 0, having seen nothing
+	answer := make([]byte, greeted)
+	if err := exchange(conn, begin, answer); err != nil {
+		return err
+	}
+	if !slices.Equal(answer[8:], which) {
+		return errors.New("ZooKeeper does not know that session any more")
+	}
+	op := int32(closeSession)
+	end := binary.BigEndian.AppendUint32(nil, 8)
+	end = binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(end, 1), uint32(op))
+	return exchange(conn, end, make([]byte, 4+16))
+}
+
+// exchange sends a question and reads an answer of a length that is known.
+func exchange(conn net.Conn, question, answer []byte) error {
+	if _, err := conn.Write(question); err != nil {
+		return err
+	}
+	_, err := io.ReadFull(conn, answer)
+	return err
 }
