@@ -60,7 +60,7 @@ func (b *Bot) hold(ctx context.Context, chat opened) {
 	var walking sync.WaitGroup
 	walking.Go(func() { b.listen(ctx, held, chat) })
 	walking.Go(func() { b.keep(held, chat) })
-	sure := time.Now()
+	sure := time.Now() // until two thirds of a turn from then nobody else has it
 	tick := time.NewTicker(b.cfg.Turn / 3)
 	defer tick.Stop()
 	for held.Err() == nil {
@@ -69,11 +69,14 @@ func (b *Bot) hold(ctx context.Context, chat opened) {
 			continue
 		case <-tick.C:
 		}
-		taken, err := b.cfg.Desk.TakeChatTurn(held, chat.Name(), b.cfg.Owner, b.cfg.Turn)
+		asked := time.Now()
+		asking, cancel := context.WithTimeout(held, b.cfg.Turn/4) // a database that does not answer keeps no turn
+		taken, err := b.cfg.Desk.TakeChatTurn(asking, chat.Name(), b.cfg.Owner, b.cfg.Turn)
+		cancel()
 		switch {
 		case err == nil && taken:
-			sure = time.Now()
-		case err == nil, time.Since(sure) > b.cfg.Turn*2/3: // another may have it
+			sure = asked
+		case err == nil, time.Since(sure) >= b.cfg.Turn*2/3: // another may have it
 			lose()
 		}
 	}
@@ -86,7 +89,8 @@ func (b *Bot) hold(ctx context.Context, chat opened) {
 }
 
 // listen takes what a chat sends while held, and does it beside, a few at once.
-// What was taken is done even when the turn is lost meanwhile.
+// What was taken is done even when the turn is lost meanwhile: no other server
+// gets it.
 func (b *Bot) listen(ctx, held context.Context, chat opened) {
 	var working sync.WaitGroup
 	defer working.Wait()
@@ -94,7 +98,7 @@ func (b *Bot) listen(ctx, held context.Context, chat opened) {
 	each := func(_ context.Context, e Event) {
 		select {
 		case places <- struct{}{}:
-		case <-held.Done():
+		case <-ctx.Done(): // not held: the chat may know already that we have it
 			return
 		}
 		working.Go(func() {

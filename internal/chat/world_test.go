@@ -88,6 +88,9 @@ type serves interface {
 	url() string
 }
 
+// patience bounds each wait, so that what never comes is told of.
+const patience = time.Minute
+
 func newWorld(t *testing.T, r rival) *world {
 	t.Helper()
 	return &world{Server: apitest.Start(t, nil), t: t, chat: r, log: &logged{}}
@@ -112,7 +115,7 @@ func (w *world) run(s chat.Settings, change ...func(*chat.Config)) (stop func())
 	w.must(err)
 	cfg := chat.Config{
 		Chats: chats, Control: w.Control, Desk: w.Store, Owner: restart.NewID(time.Now()), URL: "https://restartilka.example.com", Logger: logger,
-		Every: 40 * time.Millisecond, Turn: 300 * time.Millisecond,
+		Every: 40 * time.Millisecond, Turn: 3 * time.Second,
 	}
 	for _, c := range change {
 		c(&cfg)
@@ -131,7 +134,11 @@ func (w *world) run(s chat.Settings, change ...func(*chat.Config)) (stop func())
 	stop = func() {
 		once.Do(func() {
 			cancel()
-			<-ended
+			select {
+			case <-ended:
+			case <-time.After(patience):
+				w.t.Error("the bot does not end")
+			}
 		})
 	}
 	w.t.Cleanup(stop)
@@ -179,7 +186,7 @@ func (w *world) name() string {
 
 func (w *world) until(what string, ok func() bool) {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
 	defer cancel()
 	tick := time.NewTicker(3 * time.Millisecond)
 	defer tick.Stop()

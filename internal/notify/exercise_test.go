@@ -117,7 +117,11 @@ func (b *bench) send(to notify.Receivers, change func(*notify.Config)) (s *notif
 	stop = func() {
 		once.Do(func() {
 			cancel()
-			<-ended
+			select {
+			case <-ended:
+			case <-time.After(time.Minute):
+				b.t.Error("the sender does not end")
+			}
 		})
 	}
 	b.t.Cleanup(stop)

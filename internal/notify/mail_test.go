@@ -404,8 +404,12 @@ func TestASilentMailServer(t *testing.T) {
 	b.must(err)
 	_, stop := b.send(to, nil)
 	b.leave(time.Time{}, "x", to)
-	conn := <-called
-	defer conn.Close()
+	select {
+	case conn := <-called:
+		defer conn.Close()
+	case <-time.After(time.Minute):
+		t.Fatal("nobody has called the server")
+	}
 	began := time.Now()
 	stop()
 	if took := time.Since(began); took > 5*time.Second {

@@ -18,8 +18,6 @@ const (
 	// farewell is how long the other end may take to leave once its command is
 	// done, so that the last bytes arrive.
 	farewell = 2 * time.Second
-	// brief is the same for a key that is good no more.
-	brief = 300 * time.Millisecond
 	// silences are how many questions whether the other end is there may go
 	// without an answer.
 	silences = 3
@@ -70,7 +68,7 @@ func (s *Server) attend(ctx context.Context, who visitor, channels <-chan ssh.Ne
 				begun = true
 				tending.Go(func() {
 					defer close(ended)
-					s.session(ctx, cancel, who, asked)
+					s.session(ctx, cancel, who, asked, &tending)
 				})
 			}
 		case <-ended:
@@ -129,6 +127,11 @@ func (s *Server) guard(ctx context.Context, end context.CancelCauseFunc, who vis
 				return
 			}
 		case <-alive.C:
+			select {
+			case <-answers: // it was there before the next question
+				asked = 0
+			default:
+			}
 			if asked++; asked > silences {
 				end(errAway)
 				who.conn.Close()
@@ -146,8 +149,10 @@ func (s *Server) guard(ctx context.Context, end context.CancelCauseFunc, who vis
 	}
 }
 
-// session runs the one command of a connection.
-func (s *Server) session(ctx context.Context, end context.CancelCauseFunc, who visitor, asked ssh.NewChannel) {
+// session runs the one command of a connection. What else is asked of it is heard
+// for as long as there is the connection, which tending outlives: the other end
+// need not say that it has understood the end.
+func (s *Server) session(ctx context.Context, end context.CancelCauseFunc, who visitor, asked ssh.NewChannel, tending *sync.WaitGroup) {
 	channel, requests, err := asked.Accept()
 	if err != nil {
 		return
@@ -156,16 +161,10 @@ func (s *Server) session(ctx context.Context, end context.CancelCauseFunc, who v
 	ctx, interrupt := context.WithCancelCause(ctx)
 	defer interrupt(nil)
 	listening := &listener{interrupt: interrupt, begin: make(chan string, 1)}
-	var hearing sync.WaitGroup
-	defer hearing.Wait()
-	defer channel.Close()
-	hearing.Go(func() { listening.hear(requests) })
-	select {
-	case line := <-listening.begin:
+	tending.Go(func() { listening.hear(requests) })
+	if line, ok := listening.command(ctx, s.cfg.Limits.SignIn); ok {
 		code := s.run(ctx, who, channel, listening.terminal(channel, interrupt), line)
 		channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Code uint32 }{uint32(code)})) //nolint:errcheck // it has gone
-	case <-time.After(s.cfg.Limits.SignIn): // who opens a session has something to do
-	case <-ctx.Done():
 	}
 	end(nil)
 }
@@ -173,44 +172,60 @@ func (s *Server) session(ctx context.Context, end context.CancelCauseFunc, who v
 // run runs a command and gives its exit code.
 func (s *Server) run(ctx context.Context, who visitor, channel ssh.Channel, screen *screen, line string) int {
 	var in io.Reader = channel
-	var out, talk io.Writer = channel, channel.Stderr()
+	var out, talk io.Writer = channel, &turns{w: channel.Stderr()}
 	if screen != nil {
 		in, out, talk = screen, screen, screen
 	}
 	shell := cli.Shell{URL: s.cfg.URL, Transport: inside{handler: s.cfg.Handler, shown: who.shown, log: s.cfg.Logger}}
 	code := make(chan int, 1)
 	go func() { code <- shell.Run(ctx, line, in, out, talk) }() // it is waited for on each way out
+	var c int
+	ended := false
 	select {
-	case c := <-code:
-		return c
+	case c = <-code:
+		ended = true
 	case <-ctx.Done():
 	}
-	// The command says how it has come off. A reader who does not read must not
-	// hold that up.
-	why, patience := reasonOf(ctx), farewell
+	if ctx.Err() == nil {
+		return c
+	}
+	// The command says how it has come off, and we say why; also where it was the
+	// quicker. A reader who does not read must not hold that up.
+	why, patience := reasonOf(ctx), s.cfg.Limits.Farewell
 	if errors.Is(why, errRevoked) {
-		patience = brief
+		patience = s.cfg.Limits.Revoked
 	}
 	cut := time.AfterFunc(patience, func() { who.conn.Close() })
 	defer cut.Stop()
 	if !errors.Is(why, errCtrlC) && !errors.Is(why, errAway) {
 		fmt.Fprintf(talk, "\nrestartilka: %s\n", why)
 	}
-	c := <-code
+	if !ended {
+		c = <-code
+	}
 	if errors.Is(why, errRevoked) {
 		return cli.ExitRefused
 	}
 	return c
 }
 
+// turns lets one write after another: a stream of SSH takes one at a time.
+type turns struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (t *turns) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.w.Write(b)
+}
+
 // reasonOf says why a connection ends.
 func reasonOf(ctx context.Context) error {
-	switch why := context.Cause(ctx); {
-	case errors.Is(why, context.DeadlineExceeded):
-		return errTooLong
-	case errors.Is(why, context.Canceled):
+	why := context.Cause(ctx)
+	if errors.Is(why, context.Canceled) {
 		return errStopping
-	default:
-		return why
 	}
+	return why
 }

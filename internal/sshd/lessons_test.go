@@ -63,7 +63,7 @@ func TestTerrapin(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, sshd.Limits{})
 	conn := w.tcp()
-	w.must(conn.SetDeadline(time.Now().Add(10 * time.Second)))
+	w.must(conn.SetDeadline(time.Now().Add(patience)))
 	_, err := io.WriteString(conn, "SSH-2.0-test\r\n")
 	w.must(err)
 	offered := firstPacket(t, conn)
@@ -134,7 +134,8 @@ func TestEmptyCommand(t *testing.T) {
 }
 
 // TestRevokedInMidSession: a key that is removed, or whose owner is disabled,
-// ends what goes on with it in less than a second; the run goes on.
+// ends what goes on with it, in less than a second by
+// TestRevokedInLessThanASecond; the run goes on.
 func TestRevokedInMidSession(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, sshd.Limits{})
@@ -145,12 +146,8 @@ func TestRevokedInMidSession(t *testing.T) {
 	s.Stdout, s.Stderr = said, said
 	w.must(s.Start(`restart shop --hosts web1,web2 --yes --reason "workers hang since noon"`))
 	said.until(t, "web1: running")
-	began := time.Now()
 	w.must(w.Store.RemoveKey(t.Context(), w.people["anna"].id, audit.Record{Action: audit.KeyRemoved}))
 	code := exitCode(t, s.Wait())
-	if took := time.Since(began); took > time.Second {
-		t.Errorf("it took %s", took)
-	}
 	if code != cli.ExitRefused || !strings.Contains(said.String(), "the key is good no more") {
 		t.Errorf("exit code %d: %s", code, said)
 	}

@@ -3,6 +3,7 @@ package sshd
 import (
 	"context"
 	"sync"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -49,9 +50,9 @@ func (l *listener) take(r *ssh.Request) bool {
 	switch r.Type {
 	case "exec":
 		var m execRequest
-		return ssh.Unmarshal(r.Payload, &m) == nil && l.command(m.Command)
+		return ssh.Unmarshal(r.Payload, &m) == nil && l.start(m.Command)
 	case "shell":
-		return l.command("")
+		return l.start("")
 	case "pty-req":
 		var m ptyRequest
 		return ssh.Unmarshal(r.Payload, &m) == nil && l.pty(m)
@@ -72,8 +73,27 @@ func (l *listener) take(r *ssh.Request) bool {
 	return false
 }
 
-// command takes the one command that a session is for; "" is none.
-func (l *listener) command(line string) bool {
+// command waits for the command: false where none has come in time. One that has
+// come before ctx ended is run, so that it says how it has come off.
+func (l *listener) command(ctx context.Context, patience time.Duration) (line string, ok bool) {
+	late := time.NewTimer(patience) // who opens a session has something to do
+	defer late.Stop()
+	select {
+	case line = <-l.begin:
+		return line, true
+	case <-late.C:
+	case <-ctx.Done():
+	}
+	select {
+	case line = <-l.begin:
+		return line, true
+	default:
+		return "", false
+	}
+}
+
+// start takes the one command that a session is for; "" is none.
+func (l *listener) start(line string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.begun {

@@ -1,7 +1,6 @@
 package sshd_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -38,13 +37,16 @@ func (w *world) socketFor(account string) string {
 	l, err := socket.Listen(w.t.Context())
 	w.must(err)
 	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan error)
-	go func() { ended <- socket.Serve(ctx, l) }()
-	w.t.Cleanup(func() {
-		stop()
-		if err := <-ended; err != nil {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := socket.Serve(ctx, l); err != nil {
 			w.t.Error(err)
 		}
+	}()
+	w.t.Cleanup(func() {
+		stop()
+		w.gone(ended)
 		if _, err := os.Lstat(path); err == nil {
 			w.t.Error("the socket is left behind")
 		}
@@ -55,7 +57,7 @@ func (w *world) socketFor(account string) string {
 // forced runs the forced command itself, as sshd would.
 func (w *world) forced(command, from string, args ...string) done {
 	w.t.Helper()
-	cmd := exec.CommandContext(w.t.Context(), os.Args[0], append([]string{"shell"}, args...)...)
+	cmd := exec.CommandContext(w.soon(), os.Args[0], append([]string{"shell"}, args...)...)
 	cmd.Env = append(os.Environ(), "SSH_ORIGINAL_COMMAND="+command, "SSH_CONNECTION="+from+" 50022 192.0.2.2 22", "GORACE=atexit_sleep_ms=0")
 	return w.run(cmd)
 }
@@ -199,11 +201,23 @@ func (w *world) behindSSHD(socket string) string {
 	if os.Getuid() == 0 { // sshd wants it there, and its unit makes it
 		w.must(os.MkdirAll("/run/sshd", 0o755))
 	}
-	free, err := (&net.ListenConfig{}).Listen(w.t.Context(), "tcp", "127.0.0.1:0")
-	w.must(err)
-	_, port, err := net.SplitHostPort(free.Addr().String())
-	w.must(err)
-	free.Close()
+	for range 5 { // somebody else may take a port that is free
+		free, err := (&net.ListenConfig{}).Listen(w.t.Context(), "tcp", "127.0.0.1:0")
+		w.must(err)
+		_, port, err := net.SplitHostPort(free.Addr().String())
+		w.must(err)
+		free.Close()
+		if w.startSSHD(program, socket, port) {
+			return port
+		}
+	}
+	w.t.Fatal("sshd does not come up")
+	return ""
+}
+
+// startSSHD tells whether sshd listens at a port.
+func (w *world) startSSHD(program, socket, port string) bool {
+	w.t.Helper()
 	me, config := myself(w.t), filepath.Join(w.dir, "sshd_config")
 	w.must(os.WriteFile(config, []byte(strings.Join([]string{
 		"ListenAddress 127.0.0.1:" + port, "HostKey " + filepath.Join(w.dir, "host_key"), "PidFile none", "UsePAM no", "StrictModes no", "LogLevel VERBOSE",
@@ -212,27 +226,33 @@ func (w *world) behindSSHD(socket string) string {
 		"AuthorizedKeysCommand /usr/bin/env GORACE=atexit_sleep_ms=0 " + os.Args[0] + " shell keys --pty --socket " + socket + " %u %t %k", "AuthorizedKeysCommandUser " + me,
 		"SetEnv GORACE=atexit_sleep_ms=0",
 	}, "\n")), 0o600))
-	cmd := exec.CommandContext(w.t.Context(), program, "-D", "-e", "-f", config)
-	var log bytes.Buffer
-	cmd.Stderr = &log
+	cmd := exec.CommandContext(context.WithoutCancel(w.t.Context()), program, "-D", "-e", "-f", config)
+	log := newSpoken()
+	cmd.Stderr = log
 	w.must(cmd.Start())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		cmd.Wait() // it is ended by a signal
+	}()
 	w.t.Cleanup(func() {
 		cmd.Process.Kill()
-		cmd.Wait()
+		<-ended
 		if w.t.Failed() {
-			w.t.Logf("sshd: %s", log.String())
+			w.t.Logf("sshd: %s", log)
 		}
 	})
-	for late := time.Now().Add(10 * time.Second); ; {
-		conn, err := (&net.Dialer{}).DialContext(w.t.Context(), "tcp", "127.0.0.1:"+port)
-		if err == nil {
-			conn.Close()
-			return port
-		}
-		if time.Now().After(late) {
-			w.t.Fatalf("sshd does not come up: %v", err)
+	late := time.After(patience)
+	for !strings.Contains(log.String(), "Server listening on") {
+		select {
+		case <-log.more:
+		case <-ended:
+			return false
+		case <-late:
+			w.t.Fatalf("sshd says nothing of listening, but: %s", log)
 		}
 	}
+	return true
 }
 
 // TestBehindRealSSHD: OpenSSH on both sides, with our forced command.

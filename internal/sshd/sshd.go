@@ -53,6 +53,8 @@ type Limits struct {
 	Longest     time.Duration // of a connection; 12h
 	Keepalive   time.Duration // between two questions whether the other end is there; 30s
 	Look        time.Duration // between two looks whether the key is still good; 400ms
+	Farewell    time.Duration // that a command may take to end, once its connection does; 2s
+	Revoked     time.Duration // the same for a key that is good no more; 300ms
 }
 
 func (l Limits) filled() Limits {
@@ -60,6 +62,7 @@ func (l Limits) filled() Limits {
 		Connections: cmp.Or(l.Connections, 256), Strangers: cmp.Or(l.Strangers, 64), Address: cmp.Or(l.Address, 32), Newcomers: cmp.Or(l.Newcomers, 8),
 		SignIn: cmp.Or(l.SignIn, 20*time.Second), Pause: cmp.Or(l.Pause, time.Second), Longest: cmp.Or(l.Longest, 12*time.Hour),
 		Keepalive: cmp.Or(l.Keepalive, 30*time.Second), Look: cmp.Or(l.Look, 400*time.Millisecond),
+		Farewell: cmp.Or(l.Farewell, farewell), Revoked: cmp.Or(l.Revoked, 300*time.Millisecond),
 	}
 }
 
@@ -187,13 +190,15 @@ func (s *Server) serve(ctx context.Context, conn net.Conn, from string) {
 	fresh := true
 	defer func() { s.leave(address, fresh) }()
 
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Limits.Longest)
-	defer cancel()
-	unblock := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Now().Add(2 * farewell)) }) //nolint:errcheck // it has gone
-	defer unblock()
+	// Not a deadline, which commands would take for one of their own.
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer time.AfterFunc(s.cfg.Limits.Longest, func() { cancel(errTooLong) }).Stop()
 	if err := conn.SetDeadline(time.Now().Add(s.cfg.Limits.SignIn)); err != nil {
 		return
 	}
+	unblock := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Now().Add(2 * s.cfg.Limits.Farewell)) }) //nolint:errcheck // it has gone
+	defer unblock()
 	who, channels, requests, err := s.signIn(ctx, conn, from)
 	if err != nil {
 		wait(ctx, s.cfg.Limits.Pause) //nolint:errcheck // then it is over earlier

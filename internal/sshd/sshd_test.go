@@ -226,36 +226,29 @@ func TestStop(t *testing.T) {
 		t.Errorf("exit code %d: %s", code, said)
 	}
 	c.Close()
-	<-w.stopped
+	w.gone(w.stopped)
 }
 
-// TestLimits: strangers, and who does nothing, hold little for a short while.
+// TestLimits: strangers of one address take a few places and no more.
 func TestLimits(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, sshd.Limits{Newcomers: 2, Address: 3, SignIn: 500 * time.Millisecond})
-	began := time.Now()
-	var strangers []io.ReadCloser
+	w := newWorld(t, sshd.Limits{Newcomers: 2, Address: 3, SignIn: time.Hour})
+	var strangers []io.Closer
 	for range 2 {
 		strangers = append(strangers, w.tcp())
 	}
 	if _, err := w.dial(sshd.Login, w.people["anna"].signer); err == nil {
 		t.Error("a third stranger of one address was let in")
 	}
-	for _, s := range strangers { // who says nothing is cut off
-		io.Copy(io.Discard, s)
+	for _, s := range strangers {
 		s.Close()
 	}
-	var idle *ssh.Client
-	for idle == nil && time.Since(began) < 10*time.Second {
-		idle, _ = w.dial(sshd.Login, w.people["anna"].signer)
+	var known *ssh.Client
+	for late := time.Now().Add(patience); known == nil && time.Now().Before(late); {
+		known, _ = w.dial(sshd.Login, w.people["anna"].signer)
 	}
-	if idle == nil {
+	if known == nil {
 		t.Fatal("nobody gets in after the strangers have gone")
-	}
-	// Who has signed in and does nothing is cut off, too.
-	idle.Wait()
-	if took := time.Since(began); took > 10*time.Second {
-		t.Errorf("it took %s", took)
 	}
 	// Of one address only so many are there at a time, whoever they are.
 	w2 := newWorld(t, sshd.Limits{Address: 2})
@@ -264,20 +257,6 @@ func TestLimits(t *testing.T) {
 		if (err == nil) != (i < 2) {
 			t.Errorf("connection %d: %v", i+1, err)
 		}
-	}
-}
-
-// TestLongest: no connection is for ever.
-func TestLongest(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, sshd.Limits{Longest: 700 * time.Millisecond})
-	w.Agents.Set("web1", apitest.Hangs)
-	s, err := w.dialAs("anna").NewSession()
-	w.must(err)
-	said := newSpoken()
-	s.Stdout, s.Stderr = said, said
-	if code := exitCode(t, s.Run(`restart shop --hosts web1 --yes --reason "workers hang since noon"`)); code != cli.ExitInterrupted || !strings.Contains(said.String(), "as long as one may") {
-		t.Errorf("exit code %d: %s", code, said)
 	}
 }
 
@@ -303,7 +282,7 @@ func TestDeadPeer(t *testing.T) {
 	go func() { ended <- c.Wait() }()
 	select {
 	case <-ended:
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Error("the connection is still there")
 	}
 }

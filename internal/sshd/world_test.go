@@ -48,6 +48,9 @@ type person struct {
 	signer ssh.Signer
 }
 
+// patience bounds each wait, so that what never comes is told of.
+const patience = time.Minute
+
 func newWorld(t *testing.T, limits sshd.Limits) *world {
 	t.Helper()
 	over := storetest.Open(t, storetest.SQLite(t))
@@ -67,6 +70,7 @@ func newWorld(t *testing.T, limits sshd.Limits) *world {
 	if limits.Pause == 0 {
 		limits.Pause = time.Millisecond
 	}
+	limits.Farewell, limits.Revoked = patience, patience // however busy the machine is
 	w.sshd = sshd.New(sshd.Config{
 		Handler: w.HTTP.Config.Handler, URL: "https://restartilka.example.com", Keys: w.keys, HostKeys: signers, Limits: limits,
 		Record: func(ctx context.Context, rec audit.Record) error { return over.AppendAudit(ctx, rec) },
@@ -84,9 +88,19 @@ func newWorld(t *testing.T, limits sshd.Limits) *world {
 	}()
 	t.Cleanup(func() {
 		stop()
-		<-w.stopped
+		w.gone(w.stopped)
 	})
 	return w
+}
+
+// gone waits for the end of a server.
+func (w *world) gone(stopped <-chan struct{}) {
+	w.t.Helper()
+	select {
+	case <-stopped:
+	case <-time.After(patience):
+		w.t.Error("the server does not end")
+	}
 }
 
 func (w *world) must(err error) {
@@ -130,10 +144,17 @@ func (w *world) openSSH(who string, args ...string) *exec.Cmd {
 	w.must(err)
 	known := filepath.Join(w.dir, "known_hosts")
 	w.must(os.WriteFile(known, append([]byte("["+host+"]:"+port+" "), ssh.MarshalAuthorizedKey(w.host.PublicKey())...), 0o600))
-	return exec.CommandContext(w.t.Context(), program, append([]string{
+	return exec.CommandContext(w.soon(), program, append([]string{
 		"-F", "/dev/null", "-p", port, "-i", w.people[who].file, "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none", "-o", "BatchMode=yes",
 		"-o", "StrictHostKeyChecking=yes", "-o", "UserKnownHostsFile=" + known, "-o", "LogLevel=ERROR",
 	}, args...)...)
+}
+
+// soon is a context that ends in time.
+func (w *world) soon() context.Context {
+	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
+	w.t.Cleanup(cancel)
+	return ctx
 }
 
 // done is what came of a command.
@@ -166,10 +187,17 @@ func (w *world) run(cmd *exec.Cmd) done {
 func (w *world) dial(login string, signers ...ssh.Signer) (*ssh.Client, error) {
 	w.t.Helper()
 	c, err := ssh.Dial("tcp", w.address, &ssh.ClientConfig{
-		User: login, Auth: []ssh.AuthMethod{ssh.PublicKeys(signers...)}, HostKeyCallback: ssh.FixedHostKey(w.host.PublicKey()), Timeout: 10 * time.Second,
+		User: login, Auth: []ssh.AuthMethod{ssh.PublicKeys(signers...)}, HostKeyCallback: ssh.FixedHostKey(w.host.PublicKey()), Timeout: patience,
 	})
 	if err == nil {
-		w.t.Cleanup(func() { c.Close() })
+		late := time.AfterFunc(patience, func() {
+			w.t.Error("a connection has no end: it is cut")
+			c.Close()
+		})
+		w.t.Cleanup(func() {
+			late.Stop()
+			c.Close()
+		})
 	}
 	return c, err
 }
@@ -210,7 +238,7 @@ func (s *spoken) String() string {
 // until waits for a text.
 func (s *spoken) until(t *testing.T, text string) {
 	t.Helper()
-	late := time.After(20 * time.Second)
+	late := time.After(patience)
 	for !strings.Contains(s.String(), text) {
 		select {
 		case <-s.more:
@@ -243,7 +271,7 @@ func (w *world) records(action audit.Action) []audit.Record {
 // tcp opens a bare connection.
 func (w *world) tcp() net.Conn {
 	w.t.Helper()
-	conn, err := (&net.Dialer{Timeout: 10 * time.Second}).DialContext(w.t.Context(), "tcp", w.address)
+	conn, err := (&net.Dialer{Timeout: patience}).DialContext(w.t.Context(), "tcp", w.address)
 	w.must(err)
 	w.t.Cleanup(func() { conn.Close() })
 	return conn

@@ -53,7 +53,7 @@ func newBench(t *testing.T, f foreign, change ...func(*tracker.Config)) *bench {
 	b.add(17, "Workers hang <b>at</b> noon\n\x1b[2J\u202e", false)
 	b.add(18, strings.Repeat("длинный ", 100), true)
 	var err error
-	b.all, err = tracker.Settings{b.cfg}.Open(tracker.Options{Now: func() time.Time { return b.now }, Timeout: time.Second})
+	b.all, err = tracker.Settings{b.cfg}.Open(tracker.Options{Now: func() time.Time { return b.now }, Timeout: time.Minute})
 	b.must(err)
 	return b
 }

@@ -49,13 +49,25 @@ func Start(t testing.TB) *Server {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "alertmanager.yml")
 	must(t, os.WriteFile(file, []byte(config), 0o600))
-	free, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	must(t, err)
-	address := free.Addr().String()
-	must(t, free.Close())
+	for range 5 { // somebody else may take a port that is free
+		free, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+		must(t, err)
+		address := free.Addr().String()
+		must(t, free.Close())
+		s := &Server{t: t, URL: "http://" + address}
+		if s.run(path, "--config.file="+file, "--storage.path="+filepath.Join(dir, "data"), "--web.listen-address="+address, "--cluster.listen-address=", "--log.level=warn") {
+			return s
+		}
+	}
+	t.Fatal("Alertmanager does not come up")
+	return nil
+}
+
+// run starts it, and tells whether it is ready: else it has ended.
+func (s *Server) run(path string, args ...string) (ready bool) {
+	s.t.Helper()
 	var log bytes.Buffer
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), path, "--config.file="+file, "--storage.path="+filepath.Join(dir, "data"),
-		"--web.listen-address="+address, "--cluster.listen-address=", "--log.level=warn")
+	cmd := exec.CommandContext(context.WithoutCancel(s.t.Context()), path, args...)
 	cmd.Stdout, cmd.Stderr = &log, &log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	started, ended := make(chan error, 1), make(chan struct{})
@@ -69,17 +81,29 @@ func Start(t testing.TB) *Server {
 			_ = cmd.Wait() // it is ended by a signal
 		}
 	}()
-	must(t, <-started)
-	t.Cleanup(func() {
+	must(s.t, <-started)
+	s.t.Cleanup(func() {
 		_ = cmd.Process.Kill() // it has nothing to keep
 		<-ended
-		if t.Failed() {
-			t.Logf("Alertmanager says:\n%s", log.String())
+		if s.t.Failed() {
+			s.t.Logf("Alertmanager says:\n%s", log.String())
 		}
 	})
-	s := &Server{t: t, URL: "http://" + address}
-	s.until(func() bool { return s.call(http.MethodGet, "/-/ready", nil, nil) == http.StatusOK })
-	return s
+	s.until(func() bool {
+		select {
+		case <-ended:
+			return true
+		default:
+		}
+		ready = s.call(http.MethodGet, "/-/ready", nil, nil) == http.StatusOK
+		return ready
+	})
+	select {
+	case <-ended: // whoever answered was another
+		return false
+	default:
+		return ready
+	}
 }
 
 func must(t testing.TB, err error) {
@@ -91,7 +115,7 @@ func must(t testing.TB, err error) {
 
 func (s *Server) until(ok func() bool) {
 	s.t.Helper()
-	giveUp := time.NewTimer(20 * time.Second)
+	giveUp := time.NewTimer(time.Minute)
 	defer giveUp.Stop()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
