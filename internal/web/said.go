@@ -63,7 +63,7 @@ func sentences(l language, hint string) []string {
 //	{час|часа|часов}  the form that fits the number before it, or else the first one
 //
 // TestEverySentenceIsSaid compares them with the program.
-var saidTexts = merged(saidRuns, saidPlan, saidLater, saidPeople, saidRules, saidActions, saidScenarios, saidStored, saidHosts, saidAgent, saidDumps, saidCaptures, saidInventory, saidFiles, saidLint, saidPages, saidAudit, saidMonitoring, saidLocks)
+var saidTexts = merged(saidRuns, saidPlan, saidLater, saidPeople, saidRules, saidActions, saidScenarios, saidStored, saidHosts, saidAgent, saidDumps, saidCaptures, saidInventory, saidFiles, saidLint, saidPages, saidAudit, saidMonitoring, saidLocks, saidMessages)
 
 // sentencesSaid is made when the first sentence is told: the command line is the
 // same program, and tells none.

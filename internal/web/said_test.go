@@ -94,7 +94,7 @@ func TestSayingsAreWhole(t *testing.T) {
 			}
 		}
 	}
-	for _, part := range []map[string]string{saidRuns, saidPlan, saidLater, saidPeople, saidRules, saidActions, saidScenarios, saidStored, saidHosts, saidAgent, saidDumps, saidCaptures, saidInventory, saidFiles, saidLint, saidPages, saidAudit, saidMonitoring, saidLocks} {
+	for _, part := range []map[string]string{saidRuns, saidPlan, saidLater, saidPeople, saidRules, saidActions, saidScenarios, saidStored, saidHosts, saidAgent, saidDumps, saidCaptures, saidInventory, saidFiles, saidLint, saidPages, saidAudit, saidMonitoring, saidLocks, saidMessages} {
 		of -= len(part)
 	}
 	if of != 0 {
