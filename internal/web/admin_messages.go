@@ -60,6 +60,9 @@ func receiverLineOf(l language, r wire.Receiver, now time.Time) receiverLine {
 		ID: r.ID, Name: restart.Escape(r.Name), Kind: restart.Escape(r.Kind), Address: restart.Escape(r.Address), Failure: said(l, r.Failure), Waiting: int(r.Waiting), Since: maybeMoment(r.Since, now),
 		Services: listed(r.Services), Environments: listed(r.Environments), Owners: listed(r.Teams),
 	}
+	if strings.HasPrefix(r.Address, r.Kind+" ") { // which says it
+		line.Kind = ""
+	}
 	for _, e := range r.Events {
 		line.Events = append(line.Events, restart.Escape(e))
 	}
