@@ -143,6 +143,7 @@ func TestAdministeringTakesARecentSignIn(t *testing.T) {
 		{"DELETE", "/api/v1/sessions/" + session.ID, ""}, {"POST", "/api/v1/join-tokens", `{"host":"web1.example.com"}`}, {"DELETE", "/api/v1/join-tokens/" + session.ID, ""},
 		{"POST", "/api/v1/certificates", `{"host":"web1.example.com","csr":"x"}`}, {"POST", "/api/v1/certificates/revoke", `{"host":"web1.example.com","reason":"the disk was stolen"}`},
 		{"DELETE", "/api/v1/users/boris/sessions", ""}, {"DELETE", "/api/v1/locks/" + session.ID + "?reason=anna+is+on+a+plane", ""},
+		{"POST", "/api/v1/receivers/ops-chat/test", ""},
 		{"POST", "/api/v1/freezes", freeze}, {"DELETE", "/api/v1/freezes/" + session.ID + "?reason=the+sale+is+over", ""},
 	}
 	ask := func(act struct{ method, path, body string }, token string, header http.Header) apitest.Answer {

@@ -8,7 +8,7 @@ import (
 )
 
 func (a *api) listReceivers(ctx context.Context, actor restart.Actor, _ *none) (wire.List[wire.Receiver], error) {
-	list, err := a.cfg.Control.Receivers(ctx, actor)
+	list, _, err := a.cfg.Control.Receivers(ctx, actor)
 	return wire.ListOf(list, ""), err
 }
 

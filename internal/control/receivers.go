@@ -25,32 +25,39 @@ type Receivers interface {
 const tryLimit = 20 * time.Second
 
 // Receivers lists whom this server tells, and what they have not taken yet; for
-// admins.
-func (c *Control) Receivers(ctx context.Context, actor restart.Actor) ([]wire.Receiver, error) {
+// admins. left counts the messages that wait for others, whom its settings do
+// not name.
+func (c *Control) Receivers(ctx context.Context, actor restart.Actor) (list []wire.Receiver, left int64, err error) {
 	if err := c.rights().Require(actor, authz.Administer, authz.Object{}); err != nil {
-		return nil, err
-	}
-	if c.cfg.Receivers == nil {
-		return []wire.Receiver{}, nil
+		return nil, 0, err
 	}
 	waiting, err := c.cfg.Store.WaitingMessages(ctx)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	list := c.cfg.Receivers.List()
+	list = []wire.Receiver{}
+	if c.cfg.Receivers != nil {
+		list = c.cfg.Receivers.List()
+	}
 	for i := range list {
-		w := waiting[list[i].ID]
-		list[i].Waiting, list[i].Failure = w.Messages, w.Failure
+		if w, ok := waiting[list[i].ID]; ok {
+			list[i].Waiting, list[i].Since, list[i].Failure = w.Messages, &w.Since, w.Failure
+			delete(waiting, list[i].ID)
+		}
 	}
-	return list, nil
+	for _, w := range waiting {
+		left += w.Messages
+	}
+	return list, left, nil
 }
 
-// TestReceiver sends a message to a receiver now, and tells what became of it;
-// for admins. A receiver that does not take it is no error of the request.
+// TestReceiver sends a message to a receiver now, by its name or id, and tells
+// what became of it; for admins, who in a browser have signed in lately. A
+// receiver that does not take it is no error of the request.
 func (c *Control) TestReceiver(ctx context.Context, actor restart.Actor, name string) (wire.ReceiverTest, error) {
 	rec := c.record(actor, audit.MessageTested)
 	rec.Detail = clip(name)
-	err := c.rights().Require(actor, authz.Administer, authz.Object{})
+	err := c.requireNow(actor, authz.Administer)
 	var receiver wire.Receiver
 	if err == nil && c.cfg.Receivers == nil {
 		err = restart.Errorf(restart.CodeNotFound, "this server tells nobody")
@@ -71,8 +78,8 @@ func (c *Control) TestReceiver(ctx context.Context, actor restart.Actor, name st
 	out := wire.ReceiverTest{Receiver: receiver.Name, Taken: failed == nil, Took: time.Since(began).Round(time.Millisecond).String()}
 	rec.Detail = receiver.Name + ", " + receiver.Address + ": taken"
 	if failed != nil {
-		out.Said = restart.Escape(failed.Error())
-		rec.Detail = receiver.Name + ", " + receiver.Address + ": not taken: " + clip(out.Said)
+		out.Said = clip(failed.Error()) // some repeat what a receiver answers, at any length
+		rec.Detail = receiver.Name + ", " + receiver.Address + ": not taken: " + out.Said
 	}
 	if err := c.cfg.Store.AppendAudit(context.WithoutCancel(ctx), rec); err != nil {
 		return wire.ReceiverTest{}, err

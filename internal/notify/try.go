@@ -32,7 +32,7 @@ func (r Receivers) Find(name string) (wire.Receiver, error) {
 	}
 	err := restart.Errorf(restart.CodeNotFound, "there is no receiver %s", restart.Quote(name))
 	if len(names) == 0 {
-		return wire.Receiver{}, err.WithHint("server.yaml names none, with notify:")
+		return wire.Receiver{}, err.WithHint("notify in server.yaml names none")
 	}
 	return wire.Receiver{}, err.WithHint("there are: %s", strings.Join(names[:min(len(names), 20)], ", "))
 }
@@ -54,5 +54,9 @@ func (r Receivers) Try(ctx context.Context, id string, n wire.Notification) erro
 // told is the receiver for people.
 func (o opened) told() wire.Receiver {
 	kind, _, _ := strings.Cut(o.Channel.Name(), ":")
-	return wire.Receiver{Name: o.label(), ID: o.Channel.Name(), Kind: kind, Address: o.String(), Events: slices.Clone(o.choice.Events)}
+	c := o.choice
+	return wire.Receiver{
+		Name: o.label(), ID: o.Channel.Name(), Kind: kind, Address: o.String(),
+		Events: slices.Clone(c.Events), Services: slices.Clone(c.Services), Environments: slices.Clone(c.Environments), Teams: slices.Clone(c.Teams), Kinds: slices.Clone(c.Kinds),
+	}
 }

@@ -62,7 +62,7 @@ func Lines(l Language, hint string) []string {
 // TestEverySentenceIsSaid compares them with the program.
 var areas = []map[string]string{
 	runTexts, planTexts, laterTexts, peopleTexts, ruleTexts, actionTexts, scenarioTexts, storedTexts, hostTexts, agentTexts, dumpTexts, captureTexts, inventoryTexts, fileTexts, lintTexts, pageTexts, auditTexts,
-	monitoringTexts, lockTexts, chatTexts,
+	monitoringTexts, lockTexts, chatTexts, messageTexts,
 }
 
 // texts is all of them together.

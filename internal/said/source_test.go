@@ -24,12 +24,12 @@ var told = map[string]bool{ // whether every text that reads like a sentence cou
 	"control": true, "restart": true, "authz": true, "review": true, "orchestrator": true, "dispatch": true, "health": true, "agent/supervisor": true, "evidence": true,
 	"hostwork": true, "store": false, "authn": false, "authn/ldap": false, "authn/oidc": false, "protocol": true, "inventory": true, "strict": false,
 	"scenario": true, "silence": false, "scenario/signing": false, "pki": false, "agent": true, "agent/host": true, "agent/units": true, "agent/spool": true, "web": false, "archive": true, "dump/capture": false, "dump/parse": false, "dump/redact": false, "dump/pack": false, "tracker": false, "lock": true,
-	"chat": false,
+	"chat": false, "notify": false, "outgoing": false, "secret": false,
 }
 
 // wrapped are packages whose plain errors get to pages as they are: an agent
 // says by them how a task, its evidence or a dump went.
-var wrapped = map[string]bool{"agent/supervisor": true, "evidence": true, "dump/capture": true, "health": true, "dispatch": true, "agent/host": true, "tracker": true}
+var wrapped = map[string]bool{"agent/supervisor": true, "evidence": true, "dump/capture": true, "health": true, "dispatch": true, "agent/host": true, "tracker": true, "notify": true, "outgoing": true}
 
 // untold are files, or folders, of which no sentence gets to a page or into a chat.
 var untold = map[string]string{
@@ -51,6 +51,7 @@ var untold = map[string]string{
 	"restart/dumpstep.go": "goes into the output of a rehearsal", "agent/local_dump.go": recorded,
 	"control/calendar.go": "goes to programs that read calendars", "restart/maintenance.go": atStart,
 	"silence/settings.go": atStart, "silence/caller.go": atStart,
+	"notify/settings.go": atStart, "notify/choice.go": atStart, "notify/channel.go": atStart, "notify/digest.go": "is logged",
 	"restart/freeze.go": "says where in a word or two, of which pages have their own",
 }
 
@@ -115,6 +116,17 @@ var untoldSentences = map[string]string{
 	"another task": "is a word of another", "choose one with --digest: %s or %s": atTheHost, "choose one with --scenario NAME": atTheHost, "lay the reviewed file into %s, owned by root": atTheHost, "lay the reviewed file into %s, owned by root; not looked at: %s": atTheHost,
 	"more than one scenario of kind %s fits service %s: %s": atTheHost, "reviewed here for it: %s": atTheHost, "scenario %s": atTheHost, "scenario of kind %s": atTheHost, "this host has no reviewed %s for service %s": atTheHost, "two files in %s are scenario %s with serial %d": atTheHost,
 	"no version of scenario %s was accepted on this host": atTheHost, "this host keeps no serials: it trusts the files that lie on it (review: files)": atTheHost,
+	// of package notify and what it is made of
+	"%s has mode %04o: others can reach it": itsForms, "the message is not there any more": compared, "openssl rand -hex 32 > %s": "is a command", "dial %s: %w": itsOwn, "encode a message: %w": itsOwn, "more than %d redirects": itsOwn, "read a message: %w": itsOwn, "read the message: %w": itsOwn, "redirect to another origin": itsOwn, "set up mail: %w": itsOwn, "write a mail: %w": itsOwn,
+	"%s holds no PEM certificate": atStart, "%s is every address there is": atStart, "%s is neither a network nor an address": atStart, "%s is not given: the receiver could not tell our messages from others'": atStart, "%s is not given: without a token nothing can be said there": atStart, "%s is not the name of a credential": atStart,
+	"%s.%s: %s is not a name": atStart, "%s.allow_networks: %v": atStart, "%s.ca_file: %v": atStart, "%s.channel is neither the id nor the name of a channel": atStart, "%s.channel is not the id of a channel": atStart, "%s.chat is neither the number of a chat nor the name of a channel": atStart,
+	"%s.dashboard: %s is not the UID of a dashboard": atStart, "%s.health: %s is not from %s to %s": atStart, "%s.token_file: it does not hold a bot's token": atStart, "%s.url is not usable: %v": atStart, "%sNAME, as in the unit's LoadCredential=NAME:FILE": atStart, "26 letters and digits: the channel's menu shows them under \"View Info\"": atStart,
+	"a file with the bot's token, mode 600": atStart, "a mailing list is one": atStart, "a name or password does not belong there": atStart, "allow_networks: %v": atStart, "ca_file: %v": atStart, "from is no address of mail": atStart,
+	"it is not given": atStart, "it is not the address of a page on a host": atStart, "its address has it, behind /d/": atStart, "its scheme is not https": atStart, "name the network that is meant": atStart, "openssl rand -hex 32 > FILE, mode 600": atStart,
+	"server is not HOST:PORT": atStart, "such as -1001234567890, or @name": atStart, "such as 110201543:AAHd…, as BotFather gives it": atStart, "such as 169.254.0.0/16": atStart, "such as C0123456789: the channel's details show it": atStart, "such as https://chat.example.com": atStart,
+	"such as https://chat.example.com/hooks/restartilka": atStart, "such as restartilka.example.com": atStart, "such as restartilka@example.com": atStart, "such as smtp.example.com:587": atStart, "tls: %s is none of starttls, tls, none": atStart, "tls: none is for a server on this machine alone: anybody on the way could read and change mail, and the password": atStart,
+	"tls: starttls": atStart, "to has more than %d addresses": atStart, "to is empty, and owners is not set: nobody would get mail": atStart, "to: %s is no address of mail": atStart, "to: [ops@example.com], or owners: true": atStart, "user and password_file belong together": atStart,
+	"without TLS anybody on the way could read and change what is sent; http is for a loopback address alone": atStart,
 }
 
 // TestEverySentenceIsSaid reads the program: each sentence that can get to a page

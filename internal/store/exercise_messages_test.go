@@ -77,7 +77,7 @@ func exerciseMessageOrder(t *testing.T, newDSN storetest.NewDSN) {
 		t.Errorf("told another: %q, %s, %v", post, earlier, err)
 	}
 	waiting, err := s.WaitingMessages(t.Context())
-	if want := map[string]store.Waiting{"one": {Messages: 1}, "two": {Messages: 4}}; err != nil || gocmp.Diff(want, waiting) != "" {
+	if want := map[string]store.Waiting{"one": {Messages: 1, Since: epochStart}, "two": {Messages: 4, Since: epochStart}}; err != nil || gocmp.Diff(want, waiting) != "" {
 		t.Errorf("waiting: %v, %v", waiting, err)
 	}
 	if err := s.MessageFailed(t.Context(), last, "no answer", time.Hour); err != nil {

@@ -206,7 +206,8 @@ func (s *Store) MessageFailed(ctx context.Context, d Delivery, why string, again
 // Waiting is what a channel has not taken yet.
 type Waiting struct {
 	Messages int64
-	Failure  string // why the last try of the oldest failed; "" = it was not tried
+	Since    time.Time // when the oldest was left
+	Failure  string    // why the last try of the oldest failed; "" = it was not tried
 }
 
 // WaitingMessages tells what waits for each channel; one with nothing is not
@@ -214,7 +215,7 @@ type Waiting struct {
 func (s *Store) WaitingMessages(ctx context.Context) (out map[string]Waiting, err error) {
 	err = s.read(ctx, "count messages", func(ctx context.Context, t tx) error {
 		out = map[string]Waiting{}
-		rows, err := t.rows(ctx, `SELECT channel, count(*), (SELECT failure FROM messages AS oldest WHERE oldest.channel = messages.channel
+		rows, err := t.rows(ctx, `SELECT channel, count(*), MIN(created_at), (SELECT failure FROM messages AS oldest WHERE oldest.channel = messages.channel
 			AND oldest.delivered_at = 0 AND oldest.given_up_at = 0 ORDER BY oldest.created_at, oldest.id LIMIT 1)
 			FROM messages WHERE delivered_at = 0 AND given_up_at = 0 GROUP BY channel`)
 		type one struct {
@@ -222,7 +223,9 @@ func (s *Store) WaitingMessages(ctx context.Context) (out map[string]Waiting, er
 			Waiting
 		}
 		all, err := collect(rows, err, func(r *sql.Rows) (x one, err error) {
-			err = r.Scan(&x.channel, &x.Messages, &x.Failure)
+			var since int64
+			err = r.Scan(&x.channel, &x.Messages, &since, &x.Failure)
+			x.Since = fromMicros(since)
 			return x, err
 		})
 		for _, x := range all {

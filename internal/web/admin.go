@@ -24,6 +24,7 @@ const (
 	pageAdminHosts    = "admin-hosts"
 	pageAdminLocks    = "admin-locks"
 	pageAdminDelivery = "admin-delivery"
+	pageAdminMessages = "admin-messages"
 	pageAdminConfig   = "admin-configuration"
 )
 
@@ -68,6 +69,8 @@ func (s *site) adminRoutes() []route {
 		{pattern: "GET /admin/locks", policy: signedIn, handle: s.adminLocks},
 		{pattern: "POST /admin/locks/release", policy: signedIn, handle: s.releaseLock},
 		{pattern: "GET /admin/delivery", policy: signedIn, handle: s.adminDelivery},
+		{pattern: "GET /admin/messages", policy: signedIn, handle: s.adminMessages},
+		{pattern: "POST /admin/messages/test", policy: signedIn, handle: s.testReceiver},
 		{pattern: "GET /admin/configuration", policy: signedIn, handle: s.adminConfiguration},
 		{pattern: "POST /freezes/add", policy: signedIn, handle: s.addFreeze},
 		{pattern: "POST /freezes/end", policy: signedIn, handle: s.endFreeze},
@@ -102,7 +105,7 @@ func (s *site) adminLayout(v *visit, title string) adminPage {
 		here = pressedOn(v.URL.Path)
 	}
 	p.Again = "/sign-in?again=1&next=" + url.QueryEscape(here)
-	for _, name := range []string{"", "users", "tokens", "sessions", "rules", "hosts", "locks", "delivery", "configuration"} {
+	for _, name := range []string{"", "users", "tokens", "sessions", "rules", "hosts", "locks", "delivery", "messages", "configuration"} {
 		tab := adminTab{URL: strings.TrimSuffix("/admin/"+name, "/"), Name: say(v.lang, "admintab.overview")}
 		if name != "" {
 			tab.Name = say(v.lang, "admintab."+name)
@@ -202,6 +205,6 @@ func needs(l language, o control.Overview) []attention {
 	add(toneHold, o.Scenarios.Expiring, "expiring", "/scenarios")
 	add(toneFail, o.Scenarios.Expired+o.Scenarios.Lost, "lost", "/scenarios")
 	add(toneFail, o.Scenarios.Problems, "problems", "/scenarios")
-	add(toneHold, o.Messages, "messages", "/admin/delivery")
+	add(toneHold, o.Messages, "messages", "/admin/messages")
 	return out
 }

@@ -62,6 +62,7 @@ func adminForms(f *fixture) map[string]url.Values {
 		"/admin/hosts/end-token":         {"id": {tokens[0].ID}},
 		"/admin/hosts/revoke":            {"host": {"web1"}, "reason": reason},
 		"/admin/locks/release":           {"run": {tokens[0].ID}, "reason": reason},
+		"/admin/messages/test":           {"receiver": {"ops-chat"}},
 		"/freezes/add":                   {"environments": {"production"}, "to": {time.Now().UTC().Add(time.Hour).Format("2006-01-02T15:04")}, "zone": {"UTC"}, "reason": reason},
 		"/freezes/end":                   {"id": {tokens[0].ID}, "reason": reason},
 	}
@@ -124,7 +125,7 @@ func TestFormsOfAdministrationAreGuarded(t *testing.T) {
 func TestPagesOfAdministrationAreForAdmins(t *testing.T) {
 	f, _, root := administered(t)
 	stranger := f.as("anna", developer)
-	for _, path := range []string{"/admin", "/admin/users", "/admin/users/root", "/admin/tokens", "/admin/sessions", "/admin/sessions?of=root", "/admin/rules", "/admin/rules/who.csv?action=restart", "/admin/hosts", "/admin/hosts?ask=1", "/admin/locks", "/admin/delivery", "/admin/configuration"} {
+	for _, path := range []string{"/admin", "/admin/users", "/admin/users/root", "/admin/tokens", "/admin/sessions", "/admin/sessions?of=root", "/admin/rules", "/admin/rules/who.csv?action=restart", "/admin/hosts", "/admin/hosts?ask=1", "/admin/locks", "/admin/delivery", "/admin/messages", "/admin/configuration"} {
 		if res := f.do("GET", path, "", "Cookie", root); res.StatusCode != http.StatusOK {
 			t.Errorf("%s: %s\n%s", path, res.Status, res.body)
 		}

@@ -54,7 +54,7 @@ func TestPagesWithHostileValues(t *testing.T) {
 	frames, replays := frame{}, replay{}
 	for name, page := range map[string]any{
 		pageHome: &homePage{}, pageStart: &startPage{}, pagePlan: &planPage{}, pageConfirm: &confirmPage{}, pageAdmin: &overviewPage{}, pageAdminUsers: &usersPage{}, pageAdminUser: &userPage{}, pageAdminTokens: &tokensPage{},
-		pageAdminSessions: &sessionsPage{}, pageAdminRules: &rulesPage{}, pageAdminHosts: &agentsPage{}, pageAdminLocks: &locksPage{}, pageAdminDelivery: &deliveryPage{}, pageAdminConfig: &configurationPage{}, pageSignIn: &signInPage{}, pageRuns: &runsPage{},
+		pageAdminSessions: &sessionsPage{}, pageAdminRules: &rulesPage{}, pageAdminHosts: &agentsPage{}, pageAdminLocks: &locksPage{}, pageAdminDelivery: &deliveryPage{}, pageAdminMessages: &messagesPage{}, pageAdminConfig: &configurationPage{}, pageSignIn: &signInPage{}, pageRuns: &runsPage{},
 		pageServices: &servicesPage{}, pageService: &servicePage{}, pageHosts: &hostsPage{}, pageMachine: &machinePage{}, pagePerson: &personPage{}, pageStatistics: &statisticsPage{}, pageSlowest: &slowestPage{}, pageRun: &runPage{}, pageHost: &hostPage{},
 		pagePlanned: &plannedPage{}, pagePlannedOne: &plannedOnePage{}, pageLater: &laterPage{}, pageHeldLocks: &heldPage{}, pageFreezes: &freezesPage{}, pageGlass: &glassPage{}, pageBreak: &breakPage{}, pageApprovals: &approvalsPage{}, pageProfile: &profilePage{}, pageLogin: &loginPage{}, pageScenarios: &scenariosPage{}, pageVersions: &versionsPage{},
 		pageQueue: &queuePage{}, pageReview: &reviewPage{}, pageProblem: &problemPage{}, "frame": &frames, "offers": &offersView{}, "checks": &checksPage{}, pageChart: &chartPage{},

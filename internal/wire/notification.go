@@ -126,8 +126,15 @@ type Receiver struct {
 	Kind    string   `json:"kind"`
 	Address string   `json:"address"` // without secrets
 	Events  []string `json:"events"`
-	Waiting int64    `json:"waiting"`           // messages that it has not taken yet
-	Failure string   `json:"failure,omitempty"` // of the oldest of them: why the last try failed
+	// What of these events it is told of: names or globs, owners, and kinds of
+	// what is done. A list that is not there does not narrow.
+	Services     []string       `json:"services,omitempty"`
+	Environments []string       `json:"environments,omitempty"`
+	Teams        []string       `json:"teams,omitempty"`
+	Kinds        []restart.Kind `json:"kinds,omitempty"`
+	Waiting      int64          `json:"waiting"`           // messages that it has not taken yet
+	Since        *time.Time     `json:"since,omitempty"`   // when the oldest of them was left
+	Failure      string         `json:"failure,omitempty"` // of the oldest of them: why the last try failed
 }
 
 // ReceiverTest is what became of a message that tries a receiver.

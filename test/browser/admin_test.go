@@ -62,9 +62,10 @@ func TestAnAdminAtWork(t *testing.T) {
 	}
 
 	f.freezeAndThaw(b)
+	f.triesReceivers(b)
 	f.endsASessionInMidRun(b)
 	b.show(390, "light")
-	for _, page := range []string{"tokens", "sessions", "rules?ask=who&action=restart", "rules?ask=why&action=restart&service=" + demo.ServiceName + "&who=vera", "locks", "delivery", "configuration"} {
+	for _, page := range []string{"tokens", "sessions", "rules?ask=who&action=restart", "rules?ask=why&action=restart&service=" + demo.ServiceName + "&who=vera", "locks", "delivery", "messages", "configuration"} {
 		b.visit("/admin/" + page)
 		if out := eval[string](b, wide); out != "" {
 			t.Errorf("/admin/%s sticks out: %s", page, out)

@@ -45,7 +45,7 @@ func newFixtureWith(t testing.TB, prepare func(c *company.Company)) *fixture {
 	program := chromium(t)
 	f := &fixture{t: t, gates: filepath.Join(t.TempDir(), "gates")}
 	must(t, os.Mkdir(f.gates, 0o700))
-	f.Company = company.New(t, company.Options{Scenario: f.scenario, Prepare: prepare, Server: "ssh: {listen: 127.0.0.1:0, host_keys: [ssh_host_ed25519_key]}\n" + withChat(t)})
+	f.Company = company.New(t, company.Options{Scenario: f.scenario, Prepare: prepare, Server: "ssh: {listen: 127.0.0.1:0, host_keys: [ssh_host_ed25519_key]}\n" + withChat(t) + withReceivers(t)})
 	t.Cleanup(func() { os.RemoveAll(f.gates) }) // scripts that still wait give up then
 	f.browser = start(t, program, publicKey(t, f.URL, f.CA))
 	return f

@@ -111,6 +111,7 @@ var adminPlaces = []place{
 	{name: "admin-hosts", as: admin, path: at("/admin/hosts?ask=1")},
 	{name: "admin-locks", as: admin, path: at("/admin/locks")},
 	{name: "admin-delivery", as: admin, path: at("/admin/delivery")},
+	{name: "admin-messages", as: admin, path: at("/admin/messages")},
 	{name: "admin-configuration", as: admin, path: at("/admin/configuration")},
 	{name: "freezes-admin", as: admin, path: at("/freezes"), open: "main details > summary"},
 }

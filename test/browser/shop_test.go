@@ -79,7 +79,7 @@ func newShop(t testing.TB) *shop {
 	s.Company = company.New(t, company.Options{
 		Names: shopHosts, Prepare: s.prepare,
 		Scenario: func(*company.Company) (string, string) { return "checkout-restart", s.checkoutRecipe() },
-		Server:   fmt.Sprintf("review: signed\nscenario_signers: %s\nscenario_revoked: %s\nssh: {listen: 127.0.0.1:0, host_keys: [ssh_host_ed25519_key]}\nschedules: {windows: [{name: nightly, zone: Europe/Amsterdam, weekly: [mon 03:00-mon 05:00, thu 03:00-thu 05:00]}]}\n", s.reviewers.Signers, s.reviewers.Revoked) + withChat(t),
+		Server:   fmt.Sprintf("review: signed\nscenario_signers: %s\nscenario_revoked: %s\nssh: {listen: 127.0.0.1:0, host_keys: [ssh_host_ed25519_key]}\nschedules: {windows: [{name: nightly, zone: Europe/Amsterdam, weekly: [mon 03:00-mon 05:00, thu 03:00-thu 05:00]}]}\n", s.reviewers.Signers, s.reviewers.Revoked) + withChat(t) + withReceivers(t),
 	})
 	t.Cleanup(func() { os.RemoveAll(s.gates) }) // scripts that still wait give up then
 	s.browser = start(t, program, publicKey(t, s.URL, s.CA))
@@ -286,6 +286,10 @@ func (s *shop) present() {
 	must(s.t, err)
 	s.runs["frozen"] = draft("search", "answers come twice since the index was moved")
 	s.Until(glass.ID, restart.RunFailed, restart.RunPaused)
+	s.Eventually("messages that are not taken", func() bool {
+		list, err := s.Admin.Receivers(s.t.Context())
+		return err == nil && list[0].Failure != ""
+	})
 	s.Eventually("the second host to be worked on", func() bool {
 		run, err := s.Dev.Run(s.t.Context(), s.runs["running"].ID)
 		return err == nil && restart.Latest(run.Tasks)[1].State == restart.TaskRunning
