@@ -27,6 +27,7 @@ func Exercise(t *testing.T, fresh func(t *testing.T) rival) {
 		"looking":                    exerciseLooking,
 		"two servers":                exerciseTwoServers,
 		"a chat that is away":        exerciseAway,
+		"how commands end":           exerciseCounted,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
