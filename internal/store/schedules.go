@@ -199,7 +199,7 @@ func (s *Store) CountSchedules(ctx context.Context) (out ScheduleCounts, err err
 			out.Open[g.state] = g.n
 		}
 		var late int64
-		err = t.row(ctx, "SELECT COALESCE($now - MIN(start_at), 0) FROM schedules WHERE ended_at = 0 AND state = 'waiting' AND start_at <= $now").Scan(&late)
+		err = t.row(ctx, "SELECT COALESCE($now - MIN(start_at), 0) FROM schedules WHERE ended_at = 0 AND state = 'waiting'").Scan(&late)
 		out.Late = time.Duration(max(late, 0)) * time.Microsecond
 		return err
 	})
