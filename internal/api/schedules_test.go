@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -156,6 +157,37 @@ func TestLater(t *testing.T) {
 	over := decode[wire.List[wire.Planned]](t, s.Request("GET", "/api/v1/planned?over=true", anna, nil, nil), 200)
 	if len(over.Items) != 1 || over.Items[0].Run != run.ID {
 		t.Errorf("%+v", over.Items)
+	}
+}
+
+// How each schedule ends is told, once, by the server that ends it.
+func TestEndsOfSchedulesAreTold(t *testing.T) {
+	var mu sync.Mutex
+	ended := map[restart.ScheduleState]int{}
+	s := apitest.StartReviewed(t, control.Review{}, func(c *control.Config) {
+		c.Scheduled = func(to restart.ScheduleState) {
+			mu.Lock()
+			defer mu.Unlock()
+			ended[to]++
+		}
+	})
+	anna := s.Token("anna", developer)
+	p := later(t, s, anna, tomorrow(""))
+	started := due(t, s, p.ID, nil)
+	due(t, s, p.ID, func(x *restart.Schedule) { x.At, x.Until = x.At.Add(-time.Hour), x.At })
+	due(t, s, p.ID, func(x *restart.Schedule) { x.Plan.Group = "another" })
+	for range 2 {
+		must(t, s.Control.StartDue(t.Context()))
+	}
+	until(t, s, anna, started.Run, restart.RunCompleted)
+	for range 2 {
+		decode[wire.Planned](t, s.Request("POST", "/api/v1/planned/"+p.ID+"/cancel", anna, nil, nil), 200)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	want := map[restart.ScheduleState]int{restart.ScheduleStarted: 1, restart.ScheduleMissed: 1, restart.ScheduleRefused: 1, restart.ScheduleCancelled: 1}
+	if !maps.Equal(ended, want) {
+		t.Errorf("told: %v, want %v", ended, want)
 	}
 }
 

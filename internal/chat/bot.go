@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/control"
@@ -45,6 +47,24 @@ type Config struct {
 
 	Every time.Duration // 0 = 2 s; between two changes of one message
 	Turn  time.Duration // 0 = 15 s; how soon another server listens when this one is gone
+
+	Observe func(chat string, r Result) // is told how each command and each press ended; nil = nobody is
+}
+
+// Result is how a command, or the press of a button, ended.
+type Result string
+
+// The results.
+const (
+	ResultOK         Result = "ok"
+	ResultRefused    Result = "refused"    // the person is told why
+	ResultFailed     Result = "failed"     // for a reason of our own, which the log has
+	ResultUnanswered Result = "unanswered" // whatever became of it, the chat did not take the answer
+)
+
+// Results lists them all.
+func Results() []Result {
+	return []Result{ResultOK, ResultRefused, ResultFailed, ResultUnanswered}
 }
 
 // Bot answers people in chats.
@@ -52,6 +72,9 @@ type Bot struct {
 	cfg    Config
 	limits *limits
 	wakes  map[string]chan struct{} // by chat: a message is to follow a run
+
+	mu        sync.Mutex
+	connected map[string]bool // by chat: it answers this server, which has its turn
 }
 
 // New returns a Bot; Run has it listen.
@@ -62,17 +85,35 @@ func New(cfg Config) *Bot {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if cfg.Observe == nil {
+		cfg.Observe = func(string, Result) {}
+	}
 	cfg.Every = cmp.Or(cfg.Every, 2*time.Second)
 	cfg.Turn = cmp.Or(cfg.Turn, 15*time.Second)
-	b := &Bot{cfg: cfg, limits: &limits{now: cfg.Now}, wakes: map[string]chan struct{}{}}
+	b := &Bot{cfg: cfg, limits: &limits{now: cfg.Now}, wakes: map[string]chan struct{}{}, connected: map[string]bool{}}
 	for _, c := range cfg.Chats.all {
 		b.wakes[c.Name()] = make(chan struct{}, 1)
+		b.connected[c.Name()] = false
 	}
 	return b
 }
 
 // Names lists the kinds of chats that it is in.
 func (b *Bot) Names() []string { return b.cfg.Chats.Names() }
+
+// Connected tells of each chat whether it answers this server. Of several
+// servers only the one whose turn it is asks.
+func (b *Bot) Connected() map[string]bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return maps.Clone(b.connected)
+}
+
+func (b *Bot) setConnected(chat string, is bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.connected[chat] = is
+}
 
 // visit is one event with what is known of it.
 type visit struct {
@@ -98,18 +139,35 @@ func (b *Bot) handle(ctx context.Context, chat opened, e Event) {
 	fresh, err := b.cfg.Desk.NewInChat(ctx, chat.Name(), e.ID)
 	if err != nil {
 		b.cfg.Logger.ErrorContext(ctx, "take an update of a chat", "chat", chat.Name(), "error", err)
+		b.cfg.Observe(chat.Name(), ResultFailed)
 		return
 	}
 	if !fresh {
 		return
 	}
 	text, err := b.answer(ctx, v)
+	result := ResultOK
 	if err != nil {
-		text = b.sentence(ctx, v, err)
+		text, result = b.sentence(ctx, v, err), resultOf(err)
 	}
 	if err := e.Answer(ctx, text); err != nil {
 		b.cfg.Logger.WarnContext(ctx, "answer in a chat", "chat", chat.Name(), "error", err)
+		result = ResultUnanswered
 	}
+	b.cfg.Observe(chat.Name(), result)
+}
+
+// ours is an error that is no answer to a person.
+func ours(err error) bool {
+	e, ok := errors.AsType[*restart.Error](err)
+	return !ok || e.Code == restart.CodeInternal
+}
+
+func resultOf(err error) Result {
+	if ours(err) {
+		return ResultFailed
+	}
+	return ResultRefused
 }
 
 // answer does it, and gives what is to be said to this person alone; "" =
@@ -151,11 +209,11 @@ func (b *Bot) who(ctx context.Context, v *visit) (restart.Actor, error) {
 
 // sentence says an error to a person.
 func (b *Bot) sentence(ctx context.Context, v *visit, err error) string {
-	e, ok := errors.AsType[*restart.Error](err)
-	if !ok || e.Code == restart.CodeInternal {
+	if ours(err) {
 		b.cfg.Logger.ErrorContext(ctx, "answer in a chat", "chat", v.chat.Name(), "actor", v.actor.Name, "error", err)
 		return v.say("failed")
 	}
+	e, _ := errors.AsType[*restart.Error](err)
 	return refusal(v.chat.language, e)
 }
 

@@ -10,8 +10,9 @@ type Chat interface {
 	// Name is its kind, by which its accounts are linked: telegram.
 	Name() string
 	// Listen gives what people send and press to each, until ctx ends. An error
-	// is for the log: it is called again.
-	Listen(ctx context.Context, each Handle) error
+	// is for the log: it is called again. It tells connected whenever the chat
+	// begins to answer, and when it does no more.
+	Listen(ctx context.Context, each Handle, connected func(bool)) error
 	// Handler takes what the chat itself sends to this server; nil where it sends
 	// nothing, and Listen asks it.
 	Handler(each Handle) http.Handler

@@ -29,6 +29,7 @@ func Exercise(t *testing.T, fresh func(t *testing.T) rival) {
 		"a chat that is away":        exerciseAway,
 		"a restart in Russian":       exerciseRussian,
 		"looking in Russian":         exerciseLookingInRussian,
+		"how commands end":           exerciseCounted,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

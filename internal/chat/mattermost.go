@@ -33,6 +33,7 @@ type mattermost struct {
 	url    string // of its API
 	own    string // of this server
 	client *http.Client
+	poll   time.Duration
 
 	mu sync.Mutex
 	id string // of the bot's account, once it was asked for
@@ -61,15 +62,23 @@ func openMattermost(s Settings, o Options) (Chat, Place, error) {
 	if err != nil {
 		return nil, Place{}, err
 	}
-	return &mattermost{cfg: c, url: reach.URL.String(), own: strings.TrimRight(o.URL, "/"), client: made}, c.Place, nil
+	return &mattermost{cfg: c, url: reach.URL.String(), own: strings.TrimRight(o.URL, "/"), client: made, poll: o.Poll}, c.Place, nil
 }
 
 func (*mattermost) Name() string { return "mattermost" }
 
-// Listen has nothing to ask for.
-func (*mattermost) Listen(ctx context.Context, _ Handle) error {
-	<-ctx.Done()
-	return ctx.Err()
+// Listen has no line that could break: it asks now and then who we are.
+func (m *mattermost) Listen(ctx context.Context, _ Handle, connected func(bool)) error {
+	for {
+		if _, err := m.whoami(ctx); err != nil {
+			return err
+		}
+		connected(true)
+		wait(ctx, m.poll)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
 }
 
 // Handler implements Chat.
@@ -210,14 +219,20 @@ func (m *mattermost) self(ctx context.Context) (string, error) {
 	if m.id != "" {
 		return m.id, nil
 	}
+	id, err := m.whoami(ctx)
+	m.id = id
+	return id, err
+}
+
+// whoami asks for it.
+func (m *mattermost) whoami(ctx context.Context) (string, error) {
 	var me struct {
 		ID string `json:"id"`
 	}
 	if err := m.call(ctx, http.MethodGet, "/api/v4/users/me", nil, &me); err != nil {
 		return "", err
 	}
-	m.id = me.ID
-	return m.id, nil
+	return me.ID, nil
 }
 
 // Post implements Chat.

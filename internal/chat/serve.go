@@ -111,7 +111,8 @@ func (b *Bot) listen(ctx, held context.Context, chat opened) {
 	pause := time.Second
 	for held.Err() == nil {
 		began := time.Now()
-		err := chat.Listen(held, each)
+		err := chat.Listen(held, each, func(is bool) { b.setConnected(chat.Name(), is && held.Err() == nil) })
+		b.setConnected(chat.Name(), false)
 		if held.Err() != nil {
 			return
 		}

@@ -58,7 +58,7 @@ type Mattermost struct {
 type Options struct {
 	URL    string // of this server, which Mattermost posts to
 	Logger *slog.Logger
-	Poll   time.Duration // 0 = 50 s; how long a question for news waits for some
+	Poll   time.Duration // 0 = 50 s; how long a question for news waits for some, or until Mattermost is asked again whether it answers
 }
 
 // Chats are all that the settings name.

@@ -104,7 +104,7 @@ func (s *slack) dialer() (*websocket.Dialer, error) {
 }
 
 // Listen implements Chat.
-func (s *slack) Listen(ctx context.Context, each Handle) error {
+func (s *slack) Listen(ctx context.Context, each Handle, connected func(bool)) error {
 	api, err := s.connect()
 	if err != nil {
 		return err
@@ -123,6 +123,12 @@ func (s *slack) Listen(ctx context.Context, each Handle) error {
 			cancel()
 			return plain(err)
 		case e := <-line.Events:
+			switch e.Type {
+			case socketmode.EventTypeConnected:
+				connected(true)
+			case socketmode.EventTypeConnecting: // for the first time, or anew
+				connected(false)
+			}
 			s.take(ctx, api, line, e, each)
 		}
 	}

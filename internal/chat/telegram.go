@@ -8,6 +8,7 @@ import (
 	"html"
 	"log/slog"
 	"net/http"
+	"path"
 	"strconv"
 	"strings"
 	"sync"
@@ -70,9 +71,10 @@ func (t *telegram) connect(options ...bot.Option) (*bot.Bot, error) {
 
 // Listen asks for updates, one after another; what has been given to each is not
 // asked for again.
-func (t *telegram) Listen(ctx context.Context, each Handle) error {
+func (t *telegram) Listen(ctx context.Context, each Handle, connected func(bool)) error {
 	l := &telegramListener{t: t, each: each}
 	b, err := t.connect(
+		bot.WithHTTPClient(t.poll, watched{t.client, connected}),
 		bot.WithNotAsyncHandlers(), bot.WithUpdatesChannelCap(0), bot.WithErrorsHandler(l.failed), bot.WithDefaultHandler(l.take),
 		bot.WithAllowedUpdates(bot.AllowedUpdates{models.AllowedUpdateMessage, models.AllowedUpdateEditedMessage, models.AllowedUpdateCallbackQuery}),
 	)
@@ -88,6 +90,23 @@ func (t *telegram) Listen(ctx context.Context, each Handle) error {
 	l.name = me.Username
 	b.Start(ctx)
 	return ctx.Err()
+}
+
+// watched tells of each question for updates, and of the first one who we are,
+// whether it was answered.
+type watched struct {
+	bot.HttpClient
+
+	connected func(bool)
+}
+
+// Do makes a request. Answers to what others ask say nothing of the updates.
+func (w watched) Do(r *http.Request) (*http.Response, error) {
+	resp, err := w.HttpClient.Do(r)
+	if method := path.Base(r.URL.Path); method == "getUpdates" || method == "getMe" {
+		w.connected(err == nil && resp.StatusCode == http.StatusOK)
+	}
+	return resp, err
 }
 
 // telegramListener is one life of a Listen.

@@ -1,6 +1,7 @@
 package chat_test
 
 import (
+	"net/http"
 	"strconv"
 	"strings"
 	"sync"
@@ -136,6 +137,25 @@ func (o *onTelegram) away(is bool) {
 func TestTelegram(t *testing.T) {
 	t.Parallel()
 	Exercise(t, newTelegram)
+}
+
+// Who has asked does not learn what became of it.
+func TestAnAnswerThatIsNotTaken(t *testing.T) {
+	t.Parallel()
+	o := newTelegram(t).(*onTelegram)
+	w := newWorld(t, o)
+	w.usual()
+	w.link(anna)
+	o.server.Trouble.Next(trouble.Forever, func(rw http.ResponseWriter, r *http.Request, well http.Handler) {
+		if strings.HasSuffix(strings.ToLower(r.URL.Path), "/sendmessage") {
+			trouble.Status(http.StatusBadGateway)(rw, r, well)
+			return
+		}
+		well.ServeHTTP(rw, r)
+	})
+	w.chat.say(anna, w.chat.direct(anna), "/whoami")
+	w.ended(map[chat.Result]int{chat.ResultUnanswered: 1})
+	w.connected(true)
 }
 
 // What Telegram can send beside a message and a press of ours does nothing, and

@@ -2,7 +2,9 @@ package chat_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -62,7 +64,11 @@ type world struct {
 	t     *testing.T
 	chat  rival
 	stops []func()
+	bots  []*chat.Bot
 	log   *logged
+
+	mu      sync.Mutex
+	results map[chat.Result]int // of commands, of all bots
 }
 
 type logged struct {
@@ -93,7 +99,7 @@ const patience = time.Minute
 
 func newWorld(t *testing.T, r rival) *world {
 	t.Helper()
-	return &world{Server: apitest.Start(t, nil), t: t, chat: r, log: &logged{}}
+	return &world{Server: apitest.Start(t, nil), t: t, chat: r, log: &logged{}, results: map[chat.Result]int{}}
 }
 
 func (w *world) must(err error) {
@@ -115,12 +121,13 @@ func (w *world) run(s chat.Settings, change ...func(*chat.Config)) (stop func())
 	w.must(err)
 	cfg := chat.Config{
 		Chats: chats, Control: w.Control, Desk: w.Store, Owner: restart.NewID(time.Now()), URL: "https://restartilka.example.com", Logger: logger,
-		Every: 40 * time.Millisecond, Turn: 3 * time.Second,
+		Every: 40 * time.Millisecond, Turn: 3 * time.Second, Observe: w.observe,
 	}
 	for _, c := range change {
 		c(&cfg)
 	}
 	b := chat.New(cfg)
+	w.bots = append(w.bots, b)
 	if at, ok := w.chat.(serves); ok {
 		at.serve(b)
 	}
@@ -144,6 +151,37 @@ func (w *world) run(s chat.Settings, change ...func(*chat.Config)) (stop func())
 	w.t.Cleanup(stop)
 	w.stops = append(w.stops, stop)
 	return stop
+}
+
+func (w *world) observe(name string, r chat.Result) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if name != w.name() {
+		w.t.Errorf("a command in %s", name)
+	}
+	w.results[r]++
+}
+
+// ended waits until as many commands have ended in each way.
+func (w *world) ended(want map[chat.Result]int) {
+	w.t.Helper()
+	w.until(fmt.Sprintf("the commands to end as %v", want), func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return maps.Equal(w.results, want)
+	})
+}
+
+// connected waits until the chat answers those bots, in the order of their start.
+func (w *world) connected(want ...bool) {
+	w.t.Helper()
+	w.until(fmt.Sprintf("the chat to answer: %v", want), func() bool {
+		var got []bool
+		for _, b := range w.bots {
+			got = append(got, b.Connected()[w.name()])
+		}
+		return slices.Equal(got, want)
+	})
 }
 
 // usual is a bot that may work in the group, and start everything.

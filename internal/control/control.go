@@ -52,6 +52,7 @@ type Config struct {
 	Receivers Receivers                        // they themselves, for who tries them; nil = there are none
 	Announced func()                           // tells that there is a message to deliver; nil = nobody delivers
 	Ended     func(restart.Run)                // is told of a run that ended before it began; nil = nobody is
+	Scheduled func(restart.ScheduleState)      // is told how a schedule ended; nil = nobody is
 	Rights    func() *authz.Rules              // those in force; nil = the shipped ones
 	People    Directory                        // nil = users, and who has a token
 	Hasher    *authn.Hasher                    // of passwords; nil = one of its own
@@ -117,6 +118,9 @@ func New(cfg Config) *Control {
 	}
 	if cfg.Ended == nil {
 		cfg.Ended = func(restart.Run) {}
+	}
+	if cfg.Scheduled == nil {
+		cfg.Scheduled = func(restart.ScheduleState) {}
 	}
 	if cfg.Rights == nil {
 		cfg.Rights = authz.Default

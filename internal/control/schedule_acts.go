@@ -65,6 +65,9 @@ func (c *Control) changeSchedule(ctx context.Context, rec audit.Record, change s
 	if len(change.Messages) > 0 {
 		c.cfg.Announced()
 	}
+	if !change.To.Open() {
+		c.cfg.Scheduled(change.To)
+	}
 	return c.cfg.Store.Schedule(ctx, change.ID)
 }
 

@@ -150,7 +150,11 @@ func (c *Control) startPlanned(ctx context.Context, actor restart.Actor, run res
 		change.Approval = question
 		change.Records[0].Detail += ", approved by " + question.By
 	}
-	return c.applyStart(ctx, change)
+	if err := c.applyStart(ctx, change); err != nil {
+		return err
+	}
+	c.cfg.Scheduled(restart.ScheduleStarted)
+	return nil
 }
 
 // keepAs stores a draft under the id that its schedule has fixed, in the place
@@ -266,6 +270,7 @@ func (c *Control) notStarted(ctx context.Context, s restart.Schedule, to restart
 	if err == nil {
 		c.cfg.Committed()
 		c.cfg.Announced()
+		c.cfg.Scheduled(to)
 	}
 	return err
 }

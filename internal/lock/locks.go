@@ -27,9 +27,10 @@ type Ledger interface {
 type Config struct {
 	Settings  Settings
 	Ledger    Ledger
-	Server    string           // the name of this one, for people
-	Committed func()           // tells the audit trail that there is something to ship
-	Changed   func(run string) // is told of each run whose locks stand otherwise now
+	Server    string                      // the name of this one, for people
+	Committed func()                      // tells the audit trail that there is something to ship
+	Changed   func(run string)            // is told of each run whose locks stand otherwise now
+	Observe   func(lock string, a Answer) // is told what came of asking for a lock, or after it; nil = nobody is
 	Logger    *slog.Logger
 	Now       func() time.Time
 }
@@ -53,6 +54,24 @@ type key struct {
 
 func (c Claim) key(lock string) key { return key{c.Run, c.Epoch, lock} }
 
+// Answer is what came of asking for a lock, or whether a run still has it.
+type Answer string
+
+// The answers. That a run still has its lock is none: it is asked before each
+// host.
+const (
+	AnswerTaken      Answer = "taken"
+	AnswerLocked     Answer = "locked"     // another has it; asked again and again, as the run waits
+	AnswerLost       Answer = "lost"       // the run had it
+	AnswerUnanswered Answer = "unanswered" // nobody can say, and the run waits or is paused
+	AnswerBypassed   Answer = "bypassed"   // nobody can say, and the run goes on without
+)
+
+// Answers lists them all.
+func Answers() []Answer {
+	return []Answer{AnswerTaken, AnswerLocked, AnswerLost, AnswerUnanswered, AnswerBypassed}
+}
+
 // New opens the locks. An error is CodeInvalid, and about the settings; whether
 // anybody answers is found out when the first run wants one.
 func New(cfg Config) (*Locks, error) {
@@ -67,6 +86,9 @@ func New(cfg Config) (*Locks, error) {
 	}
 	if cfg.Changed == nil {
 		cfg.Changed = func(string) {}
+	}
+	if cfg.Observe == nil {
+		cfg.Observe = func(string, Answer) {}
 	}
 	all, err := cfg.Settings.open(cfg.Logger)
 	if err != nil {
@@ -110,15 +132,20 @@ func (l *Locks) takeOne(ctx context.Context, o opened, run restart.Run, claim Cl
 		if known, _ := l.last(claim.key(o.Name)); known.State == store.OutsideHeld {
 			return nil
 		}
+		l.cfg.Observe(o.Name, AnswerTaken)
 		return l.keep(ctx, o, claim, store.OutsideHeld, "")
 	case restart.CodeStaleEpoch:
 		return err
 	case restart.CodeLocked:
+		l.cfg.Observe(o.Name, AnswerLocked)
 		taken := restart.Errorf(restart.CodeLocked, "the lock %s, which is shared with others, is taken: %s", o.Name, sentence(err))
 		return errors.Join(taken, l.keep(ctx, o, claim, store.OutsideWaiting, sentence(err)))
 	}
 	if o.lenientFor(run) {
 		return l.bypass(ctx, o, run, claim, err)
+	}
+	if !errors.Is(ctx.Err(), context.Canceled) { // else it is us who did not wait
+		l.cfg.Observe(o.Name, AnswerUnanswered)
 	}
 	unknown := restart.Errorf(restart.CodeUnavailable, "the lock %s, which is shared with others, can't be taken: %s", o.Name, sentence(err))
 	return errors.Join(unknown, l.keep(ctx, o, claim, store.OutsideWaiting, sentence(err)))
@@ -133,6 +160,7 @@ func (s Setting) lenientFor(run restart.Run) bool {
 // bypass stores, with its record, that a run goes on without a lock.
 func (l *Locks) bypass(ctx context.Context, o opened, run restart.Run, claim Claim, cause error) error {
 	why := sentence(cause)
+	l.cfg.Observe(o.Name, AnswerBypassed)
 	l.cfg.Logger.Warn("a run goes on without a lock that is shared with others", "run_id", run.ID, "lock", o.Name, "error", cause)
 	rec := audit.Record{
 		Time: claim.Since, Actor: run.Actor, Origin: run.Via, Action: audit.LockBypassed, Run: run.ID, Service: run.Service, Environment: run.Environment,
@@ -154,12 +182,15 @@ func (l *Locks) Held(ctx context.Context, run restart.Run) (restart.Cause, strin
 		case code == "":
 			continue
 		case code == restart.CodeLocked:
+			l.cfg.Observe(o.Name, AnswerLost)
 			l.try(l.keep(ctx, o, claim, store.OutsideLost, sentence(err)), run.ID)
 			return restart.CauseLockLost, fmt.Sprintf("the lock %s, which is shared with others, is lost: %s", o.Name, sentence(err))
 		case o.lenientFor(run):
 			if err := l.bypass(ctx, o, run, claim, err); err == nil {
 				continue
 			}
+		case !errors.Is(ctx.Err(), context.Canceled):
+			l.cfg.Observe(o.Name, AnswerUnanswered)
 		}
 		return restart.CauseLockLost, fmt.Sprintf("whether the run still has the lock %s, which is shared with others, nobody can say: %s", o.Name, sentence(err))
 	}
@@ -221,6 +252,68 @@ func (l *Locks) keep(ctx context.Context, o opened, c Claim, state store.Outside
 	}
 	l.cfg.Changed(c.Run)
 	return nil
+}
+
+// Standing is how a lock stands: with the runs of the whole database, and with
+// this server.
+type Standing struct {
+	Runs map[store.OutsideLockState]int64 // that wait for it, have it, lost it or went on without; of each state
+	// Left are those that are over, and have not given it back: it is in the way of
+	// others.
+	Left int64
+	// Interrupted tells that this server's session with the keeper of the lock is
+	// without a connection. A kind that has no sessions never is.
+	Interrupted bool
+}
+
+// sessioned is a Lock whose keeper knows us by a session.
+type sessioned interface {
+	// Interrupted tells whether a session that was wanted is not there now.
+	Interrupted() bool
+}
+
+// Names lists the locks, in the order of the settings.
+func (l *Locks) Names() []string {
+	out := make([]string, 0, len(l.all))
+	for _, o := range l.all {
+		out = append(out, o.Name)
+	}
+	return out
+}
+
+// Standing tells how each lock of the settings stands, by its name.
+func (l *Locks) Standing(ctx context.Context) (map[string]Standing, error) {
+	out := map[string]Standing{}
+	for _, o := range l.all {
+		s := Standing{Runs: map[store.OutsideLockState]int64{store.OutsideWaiting: 0, store.OutsideHeld: 0, store.OutsideLost: 0, store.OutsideBypassed: 0}}
+		if z, ok := o.Lock.(sessioned); ok {
+			s.Interrupted = z.Interrupted()
+		}
+		out[o.Name] = s
+	}
+	if len(out) == 0 {
+		return out, nil
+	}
+	rows, err := l.cfg.Ledger.OutsideLocks(ctx) // first: whoever has a row has had its service before
+	if err != nil {
+		return nil, err
+	}
+	services, err := l.cfg.Ledger.Locks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, row := range rows {
+		s, named := out[row.Name]
+		switch {
+		case !named:
+		case holds(services, row.RunID):
+			s.Runs[row.State]++
+		default:
+			s.Left++
+			out[row.Name] = s
+		}
+	}
+	return out, nil
 }
 
 // try logs what can be done later as well.

@@ -2,10 +2,14 @@ package lock
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/restart"
@@ -20,10 +24,13 @@ type company struct {
 	t     *testing.T
 	store *store.Store
 	slots *slotserver.Server
+
+	mu      sync.Mutex
+	answers map[string]int // as servers have told
 }
 
 func newCompany(t *testing.T) *company {
-	c := &company{t, storetest.Open(t, storetest.SQLite(t)), slotserver.New(1)}
+	c := &company{t: t, store: storetest.Open(t, storetest.SQLite(t)), slots: slotserver.New(1), answers: map[string]int{}}
 	t.Cleanup(c.slots.Close)
 	return c
 }
@@ -33,7 +40,11 @@ func (c *company) server(name string, settings ...Setting) *Locks {
 	if len(settings) == 0 {
 		settings = []Setting{{Name: "reboots", Kind: "fleetlock", URL: c.slots.URL, Services: []string{"shop"}}}
 	}
-	l, err := New(Config{Settings: settings, Ledger: c.store, Server: name})
+	l, err := New(Config{Settings: settings, Ledger: c.store, Server: name, Observe: func(lock string, a Answer) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.answers[lock+" "+string(a)]++
+	}})
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -181,6 +192,98 @@ func TestNobodyAnswers(t *testing.T) {
 	if cause, why := strictly.Held(t.Context(), loud); cause != "" {
 		t.Error("broken glass:", cause, why)
 	}
+}
+
+// What came of asking is told, and how each lock stands: also one that a run
+// that is over has not given back.
+func TestStanding(t *testing.T) {
+	t.Parallel()
+	c := newCompany(t)
+	one := c.server("one", Setting{Name: "reboots", Kind: "fleetlock", URL: c.slots.URL, Services: []string{"shop"}}, Setting{Name: "carts", Kind: "fleetlock", URL: c.slots.URL, Services: []string{"cart"}})
+	mildly := c.server("two", Setting{Name: "reboots", Kind: "fleetlock", URL: c.slots.URL, WhenDown: lenient})
+	stands := func(want store.OutsideLockState, left int64) {
+		t.Helper()
+		runs := map[store.OutsideLockState]int64{store.OutsideWaiting: 0, store.OutsideHeld: 0, store.OutsideLost: 0, store.OutsideBypassed: 0}
+		idle := maps.Clone(runs)
+		if want != "" {
+			runs[want]++
+		}
+		got, err := one.Standing(t.Context())
+		if diff := cmp.Diff(map[string]Standing{"reboots": {Runs: runs, Left: left}, "carts": {Runs: idle}}, got); diff != "" || err != nil {
+			t.Errorf("%v (-want +got):\n%s", err, diff)
+		}
+	}
+	if names := one.Names(); !slices.Equal(names, []string{"reboots", "carts"}) {
+		t.Errorf("names: %q", names)
+	}
+	stands("", 0)
+	run := c.run("shop", nil)
+	c.slots.Take("default", "host7")
+	wantCode(t, "taken by others", one.Take(soon(t), run), restart.CodeLocked)
+	stands(store.OutsideWaiting, 0)
+	c.slots.Free("default", "host7")
+	for range 2 { // what is kept is told once
+		wantCode(t, "take", one.Take(soon(t), run), "")
+	}
+	stands(store.OutsideHeld, 0)
+	c.slots.Free("default", "restartilka-"+run.ID)
+	c.slots.Take("default", "host7")
+	one.Held(t.Context(), run)
+	stands(store.OutsideLost, 0)
+	c.slots.Free("default", "host7")
+	wantCode(t, "taken anew", one.Take(soon(t), run), "")
+
+	back := (&slots{t: t, server: c.slots}).away()
+	one.Held(t.Context(), run)
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	one.Held(stopped, run) // the server does not wait for the answer: that says nothing of the lock
+	if err := one.Take(stopped, run); err == nil {
+		t.Error("taken from nobody")
+	}
+	wantCode(t, "nobody answers", one.Take(soon(t), run), restart.CodeUnavailable)
+	c.apply(store.Change{RunID: run.ID, Run: &store.RunChange{To: restart.RunAborted}})
+	one.Release(t.Context(), run)
+	stands("", 1)
+	without := c.run("shop", nil)
+	wantCode(t, "gone without", mildly.Take(soon(t), without), "")
+	stands(store.OutsideBypassed, 1)
+	c.apply(store.Change{RunID: without.ID, Run: &store.RunChange{To: restart.RunAborted}})
+	back()
+	if err := one.Tend(t.Context()); err != nil {
+		t.Error(err)
+	}
+	stands("", 0)
+	want := map[string]int{"reboots locked": 1, "reboots taken": 2, "reboots lost": 1, "reboots unanswered": 2, "reboots bypassed": 1}
+	if diff := cmp.Diff(want, c.answers); diff != "" {
+		t.Errorf("told (-want +got):\n%s", diff)
+	}
+}
+
+// A session without a connection is seen before anybody asks for a lock.
+func TestAnInterruptedSession(t *testing.T) {
+	t.Parallel()
+	z, c := newZoo(t), newCompany(t)
+	l := c.server("one", Setting{Name: "cluster", Kind: "zookeeper", Servers: []string{z.way.Address}, Path: z.root + "/#service#"})
+	interrupted := func(want bool) func(context.Context) error {
+		return func(ctx context.Context) error {
+			got, err := l.Standing(ctx)
+			if err == nil && got["cluster"].Interrupted != want {
+				err = restart.Errorf(restart.CodeConflict, "interrupted: %v", !want)
+			}
+			return err
+		}
+	}
+	wantCode(t, "one that nobody has wanted yet", interrupted(false)(t.Context()), "")
+	run := c.run("shop", nil)
+	wantCode(t, "take", l.Take(soon(t), run), "")
+	wantCode(t, "a session", interrupted(false)(t.Context()), "")
+	z.way.Cut()
+	eventually(t, "to be interrupted", "", interrupted(true))
+	z.way.Mend()
+	eventually(t, "to be there again", "", interrupted(false))
+	l.Close()
+	wantCode(t, "one that has ended", interrupted(false)(t.Context()), "")
 }
 
 // broken ends the runs before, and breaks the glass of the next.

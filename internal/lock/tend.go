@@ -50,14 +50,18 @@ func (l *Locks) Tend(ctx context.Context) error {
 		return err
 	}
 	for _, row := range rows {
-		holds := slices.ContainsFunc(services, func(s store.Lock) bool { return s.RunID == row.RunID })
-		err := within(ctx, tendTime, func(ctx context.Context) error { return l.tendOne(ctx, row, holds) })
+		err := within(ctx, tendTime, func(ctx context.Context) error { return l.tendOne(ctx, row, holds(services, row.RunID)) })
 		if ctx.Err() != nil {
 			return nil
 		}
 		l.try(err, row.RunID)
 	}
 	return nil
+}
+
+// holds tells whether a run holds its service.
+func holds(services []store.Lock, run string) bool {
+	return slices.ContainsFunc(services, func(s store.Lock) bool { return s.RunID == run })
 }
 
 // keys are the locks of which something is known.

@@ -209,6 +209,13 @@ func (z *zookeeper) Check(ctx context.Context) error {
 // Close ends the session, and with it every node.
 func (z *zookeeper) Close() { z.session.close() }
 
+// Interrupted tells whether there is no session although one was begun.
+func (z *zookeeper) Interrupted() bool {
+	z.session.mu.Lock()
+	defer z.session.mu.Unlock()
+	return z.session.conn != nil && !z.session.closed && z.session.conn.State() != zk.StateHasSession
+}
+
 func (z *zookeeper) state() zk.State {
 	z.session.mu.Lock()
 	defer z.session.mu.Unlock()

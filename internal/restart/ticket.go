@@ -13,6 +13,11 @@ const (
 	TicketUnchecked TicketState = "unchecked" // its tracker could not be asked
 )
 
+// TicketStates lists them all.
+func TicketStates() []TicketState {
+	return []TicketState{TicketOpen, TicketClosed, TicketMissing, TicketUnchecked}
+}
+
 // Ticket is what a run is for, as its tracker says. Text from there is escaped.
 type Ticket struct {
 	Key       string      `json:"key"`

@@ -17,6 +17,7 @@ func (s *Server) newChats() (*chat.Bot, error) {
 	}
 	return chat.New(chat.Config{
 		Chats: chats, Control: s.control, Desk: s.store, Owner: s.cfg.Name + "/" + restart.NewID(time.Now()), URL: strings.TrimRight(s.cfg.URL, "/"), Logger: s.log,
+		Observe: s.meters.commanded,
 	}), nil
 }
 

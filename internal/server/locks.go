@@ -10,7 +10,7 @@ import (
 // before a run wants one.
 func (s *Server) newLocks(changed func(run string)) (*lock.Locks, error) {
 	return lock.New(lock.Config{
-		Settings: s.cfg.Locks, Ledger: s.store, Server: s.cfg.Name, Committed: s.trail.Wake, Changed: changed, Logger: s.log,
+		Settings: s.cfg.Locks, Ledger: s.store, Server: s.cfg.Name, Committed: s.trail.Wake, Changed: changed, Observe: s.meters.shared, Logger: s.log,
 	})
 }
 

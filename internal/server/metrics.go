@@ -9,15 +9,19 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/restartilka/restartilka/internal/chat"
 	"github.com/restartilka/restartilka/internal/dispatch"
 	"github.com/restartilka/restartilka/internal/dump"
+	"github.com/restartilka/restartilka/internal/lock"
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/silence"
 	"github.com/restartilka/restartilka/internal/store"
 )
 
 // meters count what happens in this process. What is a state, and not an event,
 // is asked of the parts when it is scraped: see collector. No label ever holds
-// a name from outside: a host, a person, a service or a run.
+// a name from outside: a host, a person, a service or a run. Names that the
+// configuration gives, of a sink or a lock, are few.
 type meters struct {
 	registry *prometheus.Registry
 
@@ -31,6 +35,12 @@ type meters struct {
 	refusals *prometheus.CounterVec   // code
 
 	dumps *prometheus.CounterVec // runtime, origin
+
+	schedules *prometheus.CounterVec // outcome
+	asked     *prometheus.CounterVec // system, verb, result
+	tickets   *prometheus.CounterVec // tracker, result
+	locks     *prometheus.CounterVec // lock, result
+	commands  *prometheus.CounterVec // chat, result
 
 	requests    *prometheus.CounterVec   // class, method, code
 	requestTime *prometheus.HistogramVec // class
@@ -77,6 +87,11 @@ func newMeters() *meters {
 	m.callTime = histogram("restartilka_dispatch_request_duration_seconds", "Time until an agent answered; the verbs status and output wait on purpose, and are left out.", callBounds, "verb")
 	m.refusals = counter("restartilka_dispatch_refusals_total", "Requests that agents refused, by code.", "code")
 	m.dumps = counter("restartilka_dumps_total", "Thread dumps that this server has stored, by runtime and origin.", "runtime", "origin")
+	m.schedules = counter("restartilka_schedules_ended_total", "Planned runs that this server brought to their end, by outcome.", "outcome")
+	m.asked = counter("restartilka_monitoring_requests_total", "Questions to monitoring systems, by verb and result.", "system", "verb", "result")
+	m.tickets = counter("restartilka_ticket_checks_total", "Looks at tickets, by what their tracker has said.", "tracker", "result")
+	m.locks = counter("restartilka_lock_attempts_total", "What came of asking for locks shared with others, and of asking whether runs still have them.", "lock", "result")
+	m.commands = counter("restartilka_chat_commands_total", "Commands and presses of buttons in chats, by how they ended.", "chat", "result")
 	m.requests = counter("restartilka_http_requests_total", "Requests answered, by class of route, method and status.", "class", "method", "code")
 	m.requestTime = histogram("restartilka_http_request_duration_seconds", "Time to answer a request; event streams are left out.", requestBounds, "class")
 	m.streams = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "restartilka_event_streams_open", Help: "Event streams that are open now, of the API and of pages."}, []string{"via"})
@@ -123,6 +138,37 @@ func (m *meters) start() {
 	for _, via := range []string{viaAPI, viaWeb} {
 		m.streams.WithLabelValues(via)
 	}
+	for _, state := range restart.ScheduleStates() {
+		if !state.Open() {
+			m.schedules.WithLabelValues(string(state))
+		}
+	}
+}
+
+// name shows the counts of what the configuration names as 0, as start does.
+func (m *meters) name(systems, trackers, locks, chats []string) {
+	for _, system := range systems {
+		for _, verb := range silence.Verbs() {
+			for _, result := range silence.Results() {
+				m.asked.WithLabelValues(system, string(verb), string(result))
+			}
+		}
+	}
+	for _, tracker := range trackers {
+		for _, state := range restart.TicketStates() {
+			m.tickets.WithLabelValues(tracker, string(state))
+		}
+	}
+	for _, name := range locks {
+		for _, answer := range lock.Answers() {
+			m.locks.WithLabelValues(name, string(answer))
+		}
+	}
+	for _, name := range chats {
+		for _, result := range chat.Results() {
+			m.commands.WithLabelValues(name, string(result))
+		}
+	}
 }
 
 // RunEnded implements orchestrator.Observer.
@@ -162,6 +208,29 @@ func (m *meters) called(c dispatch.Call) {
 		}
 		m.refusals.WithLabelValues(code).Inc()
 	}
+}
+
+// scheduled is told how a planned run ended.
+func (m *meters) scheduled(s restart.ScheduleState) { m.schedules.WithLabelValues(string(s)).Inc() }
+
+// monitored is told of each question to a monitoring system.
+func (m *meters) monitored(c silence.Call) {
+	m.asked.WithLabelValues(c.System, string(c.Verb), string(c.Result)).Inc()
+}
+
+// looked is told what a tracker has said of a ticket.
+func (m *meters) looked(tracker string, s restart.TicketState) {
+	m.tickets.WithLabelValues(tracker, string(s)).Inc()
+}
+
+// shared is told what came of asking for a lock that is shared with others.
+func (m *meters) shared(name string, a lock.Answer) {
+	m.locks.WithLabelValues(name, string(a)).Inc()
+}
+
+// commanded is told how a command in a chat ended.
+func (m *meters) commanded(name string, r chat.Result) {
+	m.commands.WithLabelValues(name, string(r)).Inc()
 }
 
 func timed(verb string) bool { return verb != dispatch.VerbStatus && verb != dispatch.VerbOutput }

@@ -42,8 +42,20 @@ var (
 	walkedRuns  = desc("leases_held", "Runs that this server walks now, each under a lease.")
 	unreviewed  = desc("break_glass_unreviewed", "Runs started past their safeguards that nobody has reviewed; of the whole database.")
 	messages    = desc("messages_waiting", "Messages that their receivers outside have not taken yet; of the whole database.")
+	waiting     = desc("receiver_messages_waiting", "Messages that a receiver outside has not taken yet; of the whole database.", "receiver")
+	undelivered = desc("receiver_failing", "1 while the last try to tell a receiver the oldest of what waits for it has failed; of the whole database.", "receiver")
 	dumpBytes   = desc("dump_store_bytes", "Bytes that stored thread dumps take, compressed; of the whole database.")
 	openSession = desc("sessions_open", "Sign-ins of browsers that still hold; of the whole database.")
+
+	openSchedules = desc("schedules_open", "Runs that are planned for a time to come, by state; of the whole database.", "state")
+	lateSchedule  = desc("schedules_late_seconds", "For how long the planned run that was to start first has been waiting past its time; 0 while none is.")
+
+	silences = desc("silences", "Silences of ours in monitoring systems: held for a task in hand; due to be removed, as their task is over; ended by themselves, and not dealt with yet; of the whole database.", "system", "state")
+
+	outsideLocks    = desc("outside_locks", "Runs by how they stand with a lock shared with others: waiting, held, lost, bypassed; left by a run that is over; of the whole database.", "lock", "state")
+	lockInterrupted = desc("lock_session_interrupted", "1 while the session with the keeper of a lock shared with others is without a connection.", "lock")
+
+	chatConnected = desc("chat_connected", "1 while the chat answers this server; of several servers one asks it.", "chat")
 
 	backlog       = desc("audit_backlog_records", "Audit records that a sink has not settled.", "sink")
 	backlogAge    = desc("audit_backlog_age_seconds", "Age of the oldest record that a sink has not settled; 0 for none.", "sink")
@@ -84,7 +96,7 @@ var (
 	rulesLoaded = desc("rules_loaded_timestamp_seconds", "When the rules of rights in force were read, as a Unix time.")
 
 	descriptions = []*prometheus.Desc{
-		buildInfo, readyCheck, openRuns, pausedRuns, pausedFor, walkedRuns, unreviewed, messages, openSession, dumpBytes, backlog, backlogAge, sinkFailing, sinkShipped, auditRecords, auditUnplaced, trailFailing, spoolBytes, spoolLimit, logLate,
+		buildInfo, readyCheck, openRuns, pausedRuns, pausedFor, walkedRuns, unreviewed, messages, waiting, undelivered, openSession, dumpBytes, openSchedules, lateSchedule, silences, outsideLocks, lockInterrupted, chatConnected, backlog, backlogAge, sinkFailing, sinkShipped, auditRecords, auditUnplaced, trailFailing, spoolBytes, spoolLimit, logLate,
 		databaseUp, databaseLatency, databaseSize, connections, maxConnections, poolWaits, poolWaited, freeBytes, notAfter, hostCertificates,
 		inventoryUp, inventoryGood, sourceUp, sourceGood, inventoryHosts, shelfScenarios, scenarioProblems, scenarioVersions, scenarioExpiring, scenarioExpiry, rulesGood, rulesLoaded,
 	}
@@ -140,6 +152,11 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	to.gauge(logLate, is(!standing.Late.IsZero()))
 	to.gauge(walkedRuns, float64(c.s.orch.Walked()))
 	to.gauge(databaseUp, is(c.fromDatabase(ctx, to) == nil))
+	if c.s.chats != nil {
+		for chat, connected := range c.s.chats.Connected() {
+			to.gauge(chatConnected, is(connected), chat)
+		}
+	}
 	c.pool(to)
 	c.certificates(to)
 	seen := c.s.inventory.look(ctx)
@@ -197,6 +214,9 @@ func (c collector) fromDatabase(ctx context.Context, to scrape) error {
 	to.gauge(unreviewed, float64(st.Unreviewed))
 	to.gauge(messages, float64(st.Messages))
 	to.gauge(openSession, float64(st.Sessions))
+	if err := c.outside(ctx, to); err != nil {
+		return err
+	}
 	kept, err := c.s.store.DumpBytes(ctx)
 	if err != nil {
 		return err
@@ -217,6 +237,48 @@ func (c collector) fromDatabase(ctx context.Context, to scrape) error {
 		to.gauge(backlogAge, sink.Oldest.Seconds(), sink.Name)
 		to.gauge(sinkFailing, is(sink.Error != ""), sink.Name)
 		to.gauge(sinkShipped, unixSeconds(sink.Shipped), sink.Name)
+	}
+	return nil
+}
+
+// outside tells how runs stand with what is not ours: times to come, monitoring,
+// locks and receivers.
+func (c collector) outside(ctx context.Context, to scrape) error {
+	planned, err := c.s.store.CountSchedules(ctx)
+	if err != nil {
+		return err
+	}
+	for state, n := range planned.Open {
+		to.gauge(openSchedules, float64(n), string(state))
+	}
+	to.gauge(lateSchedule, planned.Late.Seconds())
+	silent, err := c.s.keeper.Count(ctx)
+	if err != nil {
+		return err
+	}
+	for system, n := range silent {
+		to.gauge(silences, float64(n.Held), system, "held")
+		to.gauge(silences, float64(n.Due), system, "due")
+		to.gauge(silences, float64(n.Ended), system, "ended")
+	}
+	locks, err := c.s.locks.Standing(ctx)
+	if err != nil {
+		return err
+	}
+	for name, l := range locks {
+		for state, n := range l.Runs {
+			to.gauge(outsideLocks, float64(n), name, string(state))
+		}
+		to.gauge(outsideLocks, float64(l.Left), name, "left")
+		to.gauge(lockInterrupted, is(l.Interrupted), name)
+	}
+	left, err := c.s.store.WaitingMessages(ctx)
+	if err != nil {
+		return err
+	}
+	for _, r := range c.s.receivers.List() {
+		to.gauge(waiting, float64(left[r.ID].Messages), r.Name)
+		to.gauge(undelivered, is(left[r.ID].Failure != ""), r.Name)
 	}
 	return nil
 }

@@ -10,19 +10,20 @@ import (
 )
 
 // openMonitoring makes what keeps monitoring quiet about hosts in hand, the
-// gates of alerts, and who is told how the server is.
-func (s *Server) openMonitoring() error {
+// gates of alerts, and who is told how the server is. It gives the systems.
+func (s *Server) openMonitoring() (silence.Systems, error) {
 	systems, err := s.cfg.Monitoring.Open()
 	if err != nil {
-		return err
+		return systems, err
 	}
+	systems.Observe(s.meters.monitored)
 	s.gates = silence.NewGates(systems, s.log, nil)
 	// Also where no system is to be silenced any more: what was is lifted.
 	s.keeper = silence.New(silence.Config{
 		Store: s.store, Systems: systems, Server: s.cfg.Name, URL: strings.TrimRight(s.cfg.URL, "/"), Committed: s.trail.Wake, Logger: s.log,
 	})
 	s.told, err = s.cfg.Notify.Health()
-	return err
+	return systems, err
 }
 
 // tellHealth tells one receiver how the server is, until ctx ends. That a server

@@ -19,6 +19,7 @@ func (s *Server) openReceivers(inv *inventory.Inventory) (notify.Receivers, erro
 	if err != nil {
 		return notify.Receivers{}, err
 	}
+	s.receivers = receivers
 	s.notifier = notify.New(notify.Config{Outbox: s.store, Receivers: receivers, Server: s.cfg.Name, Logger: s.log})
 	s.digester = notify.NewDigester(notify.DigestConfig{
 		Weeks: s.store, Receivers: receivers, URL: strings.TrimRight(s.cfg.URL, "/"), Wake: s.notifier.Wake, Logger: s.log,

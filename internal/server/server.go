@@ -67,6 +67,7 @@ type Server struct {
 	door      door
 	ssh       sshDoor
 	inventory *inventoryWatch
+	receivers notify.Receivers // those outside who are told
 	meters    *meters
 	state     *readiness
 	opened    time.Time
@@ -174,7 +175,8 @@ func (s *Server) open(ctx context.Context) error {
 	if s.archive, err = s.newArchive(); err != nil {
 		return err
 	}
-	if err := s.openMonitoring(); err != nil {
+	systems, err := s.openMonitoring()
+	if err != nil {
 		return err
 	}
 	if s.locks, err = s.newLocks(hub.Changed); err != nil {
@@ -200,7 +202,7 @@ func (s *Server) open(ctx context.Context) error {
 		Wake: s.orch.Wake, Committed: s.trail.Wake, Logger: s.log,
 		Rights: s.rules.inForce, People: s.door.people, Hasher: s.door.hasher, Zone: localZone(), URL: strings.TrimRight(s.cfg.URL, "/"), Channels: receivers.For, Receivers: receivers, Announced: s.notifier.Wake,
 		Review: s.cfg.review(), Lays: s.cfg.review().Signed,
-		Ended: s.meters.neverBegan, Trail: s.trail, Server: self{s}, Outside: s.locks, Alerts: s.gates, Tickets: ticketsOf(trackers), Recurs: recurrencesOf(trackers),
+		Ended: s.meters.neverBegan, Scheduled: s.meters.scheduled, Trail: s.trail, Server: self{s}, Outside: s.locks, Alerts: s.gates, Tickets: ticketsOf(trackers), Recurs: recurrencesOf(trackers),
 		Windows: s.cfg.Schedules.Windows, Grace: s.cfg.Schedules.Grace,
 	})
 	if err := s.ssh.listen(ctx, s.cfg.SSH); err != nil {
@@ -209,6 +211,7 @@ func (s *Server) open(ctx context.Context) error {
 	if s.chats, err = s.newChats(); err != nil {
 		return err
 	}
+	s.meters.name(systems.Names(), trackers.Names(), s.locks.Names(), s.chatNames())
 	if s.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.Listen); err != nil {
 		return restart.Errorf(restart.CodeUnavailable, "can't listen on %s: %v", s.cfg.Listen, err).WithHint("another program may have the port; choose another with listen:").Because(err)
 	}

@@ -11,7 +11,7 @@ import (
 
 // openTickets opens the trackers, and has them told what is theirs.
 func (s *Server) openTickets() (*tracker.Trackers, error) {
-	trackers, err := s.cfg.Tickets.Open(tracker.Options{})
+	trackers, err := s.cfg.Tickets.Open(tracker.Options{Observe: s.meters.looked})
 	if err != nil {
 		return nil, err
 	}

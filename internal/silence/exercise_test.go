@@ -8,10 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
 	"github.com/restartilka/restartilka/internal/audit"
@@ -50,6 +52,9 @@ type bench struct {
 	store *store.Store
 	run   restart.Run
 	now   atomic.Int64 // how much later than the clock it is
+
+	mu    sync.Mutex
+	calls map[string]int // of its keepers: what was asked, and how that ended
 }
 
 var numbered atomic.Int64
@@ -58,7 +63,7 @@ var numbered atomic.Int64
 // alert named after the host.
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{t: t, store: storetest.Open(t, storetest.SQLite(t))}
+	b := &bench{t: t, store: storetest.Open(t, storetest.SQLite(t)), calls: map[string]int{}}
 	at := time.Now().UTC().Truncate(time.Microsecond)
 	n := numbered.Add(1)
 	b.run = restart.Run{
@@ -86,6 +91,11 @@ func (b *bench) keeper(systems ...silence.System) *silence.Keeper {
 	if err != nil {
 		b.t.Fatal(err)
 	}
+	opened.Observe(func(c silence.Call) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.calls[fmt.Sprintf("%s %s %s", c.System, c.Verb, c.Result)]++
+	})
 	return silence.New(silence.Config{
 		Store: b.store, Systems: opened, Server: "main", URL: "https://restartilka.example.com",
 		Now: func() time.Time { return time.Now().Add(time.Duration(b.now.Load())) },
@@ -104,6 +114,27 @@ func (b *bench) becomes(i int, path ...restart.TaskState) {
 	_, err := b.store.Apply(b.t.Context(), store.Change{RunID: b.run.ID, At: time.Now(), Tasks: []store.TaskChange{{ID: b.run.Tasks[i].ID, Path: path}}})
 	if err != nil {
 		b.t.Fatal(err)
+	}
+}
+
+// asked compares what was asked since the last time, and how that ended.
+func (b *bench) asked(want map[string]int) {
+	b.t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if diff := cmp.Diff(want, b.calls); diff != "" {
+		b.t.Errorf("asked (-want +got):\n%s", diff)
+	}
+	clear(b.calls)
+}
+
+// stands compares what a keeper counts in the system main.
+func (b *bench) stands(k *silence.Keeper, want store.SilenceCounts) {
+	b.t.Helper()
+	got, err := k.Count(b.t.Context())
+	b.must(err)
+	if diff := cmp.Diff(map[string]store.SilenceCounts{"main": want}, got); diff != "" {
+		b.t.Errorf("counted (-want +got):\n%s", diff)
 	}
 }
 
@@ -326,6 +357,28 @@ func Exercise(t *testing.T, fresh func(t *testing.T) watcher) {
 		if z := b.records(audit.TaskUnsilenced); len(z) != 2 { // that it could not be, once, and that it was
 			t.Errorf("on record: %q", z)
 		}
+	})
+	t.Run("what is asked is told, and what stands is counted", func(t *testing.T) {
+		b, w := newBench(t), fresh(t)
+		k := b.keeper(w.settings())
+		b.stands(k, store.SilenceCounts{})
+		b.must(b.begin(k, 0))
+		b.stands(k, store.SilenceCounts{Held: 1})
+		b.asked(map[string]int{"main place ok": 1})
+		b.becomes(0, restart.TaskNotStarted)
+		b.stands(k, store.SilenceCounts{Due: 1})
+		w.gate().Next(trouble.Forever, trouble.Down)
+		k.End(t.Context(), b.run, b.run.Tasks[0].ID)
+		b.must(b.begin(k, 1)) // it does not answer, and rests
+		b.stands(k, store.SilenceCounts{Due: 1})
+		b.asked(map[string]int{"main lift unanswered": 1, "main place skipped": 1})
+		w.gate().Next(trouble.Forever, trouble.Status(401))
+		b.sweep(k)
+		b.stands(k, store.SilenceCounts{Due: 1})
+		w.gate().Next(0, nil)
+		b.sweep(k)
+		b.stands(k, store.SilenceCounts{})
+		b.asked(map[string]int{"main lift refused": 1, "main lift ok": 1})
 	})
 	t.Run("the same task begins anew", func(t *testing.T) {
 		b, w := newBench(t), fresh(t)

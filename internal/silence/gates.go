@@ -98,7 +98,7 @@ func (g *gate) ask(ctx context.Context, run restart.Run, now func() time.Time) (
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), gatePatience)
 	defer cancel()
 	var firing []string
-	err := g.system.ask(ctx, now, func(ctx context.Context) (err error) {
+	err := g.system.ask(ctx, VerbFiring, now, func(ctx context.Context) (err error) {
 		firing, err = g.tells.Firing(ctx, g.Alerts, labels)
 		return err
 	})

@@ -22,6 +22,7 @@ type Store interface {
 	SilenceFailed(ctx context.Context, a restart.Silence, records ...audit.Record) error
 	OpenSilences(ctx context.Context, task string) ([]store.PlacedSilence, error)
 	LeftSilences(ctx context.Context, grace time.Duration, limit int) ([]store.PlacedSilence, error)
+	CountSilences(ctx context.Context, grace time.Duration) (map[string]store.SilenceCounts, error)
 }
 
 // Config of a Keeper. Store and Systems are needed.
@@ -136,8 +137,10 @@ func (k *Keeper) place(ctx context.Context, sys *system, run restart.Run, task r
 		return err
 	}
 	said := sys.resting(k.cfg.Now())
-	if said == nil || sys.Silence == silenceRequire {
-		said = sys.ask(ctx, k.cfg.Now, func(ctx context.Context) (err error) {
+	if said != nil && sys.Silence != silenceRequire {
+		sys.tell(VerbPlace, ResultSkipped)
+	} else {
+		said = sys.ask(ctx, VerbPlace, k.cfg.Now, func(ctx context.Context) (err error) {
 			if again { // the same task was about to begin before
 				if err := sys.monitor.Lift(ctx, a); err != nil {
 					return err
@@ -248,7 +251,7 @@ func (k *Keeper) liftOne(ctx context.Context, p store.PlacedSilence) {
 	default:
 		ctx, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
-		err = sys.ask(ctx, k.cfg.Now, func(ctx context.Context) error { return sys.monitor.Lift(ctx, p.Silence) })
+		err = sys.ask(ctx, VerbLift, k.cfg.Now, func(ctx context.Context) error { return sys.monitor.Lift(ctx, p.Silence) })
 	}
 	noting := context.WithoutCancel(ctx)
 	if err != nil {
@@ -274,6 +277,21 @@ func (k *Keeper) liftOne(ctx context.Context, p store.PlacedSilence) {
 		k.cfg.Logger.WarnContext(ctx, "note that a silence is over", "task_id", p.Task, "system", p.System, "error", err)
 	}
 	k.cfg.Committed()
+}
+
+// Count tells how many silences of ours stand, by system: each that the settings
+// name, and others where something stands still.
+func (k *Keeper) Count(ctx context.Context) (map[string]store.SilenceCounts, error) {
+	counts, err := k.cfg.Store.CountSilences(ctx, grace)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range k.cfg.Systems.Names() {
+		if _, stands := counts[name]; !stands {
+			counts[name] = store.SilenceCounts{}
+		}
+	}
+	return counts, nil
 }
 
 // Run lifts, at once and then every Sweep, what is left of tasks that are over:

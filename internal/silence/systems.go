@@ -62,6 +62,59 @@ func (s Systems) named(name string) *system {
 	return nil
 }
 
+// Verb is what a system is asked to do.
+type Verb string
+
+// The verbs.
+const (
+	VerbPlace  Verb = "place"
+	VerbLift   Verb = "lift"
+	VerbFiring Verb = "firing" // which alerts are
+)
+
+// Verbs lists them all.
+func Verbs() []Verb { return []Verb{VerbPlace, VerbLift, VerbFiring} }
+
+// Result is how a question to a system ended.
+type Result string
+
+// The results of questions.
+const (
+	ResultOK         Result = "ok"
+	ResultRefused    Result = "refused"    // it has said no
+	ResultUnanswered Result = "unanswered" // it was not reached, or nothing came that can be believed
+	ResultSkipped    Result = "skipped"    // it was not asked, as it did not answer a moment ago
+)
+
+// Results lists them all.
+func Results() []Result {
+	return []Result{ResultOK, ResultRefused, ResultUnanswered, ResultSkipped}
+}
+
+// Call is one question to a system, as observers are told of it.
+type Call struct {
+	System string
+	Verb   Verb
+	Result Result
+}
+
+// Names lists the systems, in the order of the settings.
+func (s Systems) Names() []string {
+	out := make([]string, 0, len(s.all))
+	for _, sys := range s.all {
+		out = append(out, sys.Name)
+	}
+	return out
+}
+
+// Observe has by told of every question from now on. It is called before the
+// systems are used.
+func (s Systems) Observe(by func(Call)) {
+	for _, sys := range s.all {
+		sys.observe = by
+	}
+}
+
 // Silent tells whether any of them is ever told to be silent.
 func (s Systems) Silent() bool {
 	return slices.ContainsFunc(s.all, func(sys *system) bool { return sys.Silence != silenceNone })
@@ -81,6 +134,7 @@ type system struct {
 
 	monitor monitor
 	slots   chan struct{}
+	observe func(Call) // nil = nobody is told
 
 	mu   sync.Mutex
 	down error     // why it did not answer the last time; nil = it did
@@ -105,14 +159,16 @@ func (s *system) nameOf(h restart.Host) string {
 
 // ask does something with the system, when it has a slot free, and notes whether
 // it answered.
-func (s *system) ask(ctx context.Context, now func() time.Time, do func(context.Context) error) error {
+func (s *system) ask(ctx context.Context, verb Verb, now func() time.Time, do func(context.Context) error) error {
 	select {
 	case s.slots <- struct{}{}:
 	case <-ctx.Done():
+		s.tell(verb, ResultUnanswered)
 		return s.notInTime()
 	}
 	defer func() { <-s.slots }()
 	err := do(ctx)
+	s.tell(verb, resultOf(err))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if silent(err) {
@@ -121,6 +177,22 @@ func (s *system) ask(ctx context.Context, now func() time.Time, do func(context.
 		s.down = nil
 	}
 	return err
+}
+
+func resultOf(err error) Result {
+	switch {
+	case err == nil:
+		return ResultOK
+	case silent(err):
+		return ResultUnanswered
+	}
+	return ResultRefused
+}
+
+func (s *system) tell(verb Verb, r Result) {
+	if s.observe != nil {
+		s.observe(Call{System: s.Name, Verb: verb, Result: r})
+	}
 }
 
 // resting gives why the system did not answer a moment ago and is not asked now;

@@ -91,6 +91,15 @@ func exerciseSchedules(t *testing.T, newDSN storetest.NewDSN) {
 	_, err = s.AddSchedule(t.Context(), restart.Schedule{ID: newID(), Run: newID(), Draft: newID(), State: restart.ScheduleWaiting}, 10, nil)
 	wantCode(t, err, restart.CodeInvalid)
 
+	planned := func(waiting, awaiting int64, late time.Duration) {
+		t.Helper()
+		got, err := s.CountSchedules(t.Context())
+		want := map[restart.ScheduleState]int64{restart.ScheduleWaiting: waiting, restart.ScheduleAwaiting: awaiting}
+		if diff := cmp.Diff(want, got.Open); diff != "" || err != nil || (got.Late-late).Abs() > time.Minute || late == 0 && got.Late != 0 {
+			t.Errorf("%s late, want %s; %v; planned (-want +got):\n%s", got.Late, late, err, diff)
+		}
+	}
+	planned(2, 0, time.Hour)
 	if got := due(); !slices.Equal(got, []string{past.ID}) {
 		t.Fatalf("due: %v", got)
 	}
@@ -116,6 +125,7 @@ func exerciseSchedules(t *testing.T, newDSN storetest.NewDSN) {
 	if p := scheduleOf(t, s, past.ID); p.State != restart.ScheduleStarted || p.EndedAt == nil || p.Why != "" || mustRun(t, s, past.Run).State != restart.RunQueued {
 		t.Fatalf("%+v", p)
 	}
+	planned(1, 0, 0)
 	cancel := store.ScheduleChange{ID: past.ID, To: restart.ScheduleCancelled, By: "root", At: epochStart, Records: []audit.Record{{Action: audit.ScheduleCancelled}}}
 	wantCode(t, s.ChangeSchedule(t.Context(), cancel), restart.CodeConflict)
 	cancel.ID = newID()

@@ -46,6 +46,19 @@ func exerciseSilences(t *testing.T, newDSN storetest.NewDSN) {
 		}
 		return out
 	}
+	counted := func(grace time.Duration, main, other store.SilenceCounts) {
+		t.Helper()
+		got, err := s.CountSilences(t.Context(), grace)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(map[string]store.SilenceCounts{"main": main, "other": other}, got); diff != "" {
+			t.Errorf("counted (-want +got):\n%s", diff)
+		}
+	}
+	if none, err := s.CountSilences(t.Context(), 0); len(none) != 0 || err != nil {
+		t.Errorf("%v, %v", none, err)
+	}
 	later := time.Now().Add(time.Hour)
 	a, again := ask(0, "main", later)
 	if again {
@@ -79,9 +92,11 @@ func exerciseSilences(t *testing.T, newDSN storetest.NewDSN) {
 	if diff := cmp.Diff([]string{run.Tasks[2].Host + " main"}, left(time.Hour)); diff != "" {
 		t.Errorf("left (-want +got):\n%s", diff)
 	}
+	counted(time.Hour, store.SilenceCounts{Held: 2, Ended: 1}, store.SilenceCounts{Held: 1})
 	if got := left(0); len(got) != 4 {
 		t.Errorf("without grace: %q", got)
 	}
+	counted(0, store.SilenceCounts{Due: 2, Ended: 1}, store.SilenceCounts{Due: 1})
 	mustApply(t, s, store.Change{RunID: run.ID, Tasks: []store.TaskChange{
 		{ID: run.Tasks[0].ID, Path: []restart.TaskState{restart.TaskNotStarted}},
 		{ID: run.Tasks[1].ID, Path: []restart.TaskState{restart.TaskIntentLogged, restart.TaskDispatching}},
@@ -90,9 +105,11 @@ func exerciseSilences(t *testing.T, newDSN storetest.NewDSN) {
 	if diff := cmp.Diff(want, left(0)); diff != "" {
 		t.Errorf("left (-want +got):\n%s", diff)
 	}
+	counted(0, store.SilenceCounts{Held: 1, Due: 1, Ended: 1}, store.SilenceCounts{Due: 1})
 	if err := settle(a, restart.SilenceLifted, "id-1"); err != nil {
 		t.Fatal(err)
 	}
+	counted(0, store.SilenceCounts{Held: 1, Ended: 1}, store.SilenceCounts{Due: 1})
 	wantCode(t, settle(a, restart.SilenceLifted, "id-1"), restart.CodeConflict)
 	if err := s.SilenceFailed(t.Context(), a, audit.Record{Action: audit.TaskUnsilenced}); err != nil {
 		t.Fatal(err)

@@ -174,6 +174,47 @@ func (s *Store) schedules(ctx context.Context, where string, limit int) (out []r
 	return out, err
 }
 
+// ScheduleCounts tell how many runs are planned for a time to come.
+type ScheduleCounts struct {
+	Open map[restart.ScheduleState]int64 // of every state that is open, and only of those
+	// Late is for how long the one that was to start first has been waiting past
+	// its time; 0 = none is.
+	Late time.Duration
+}
+
+// CountSchedules counts what is planned. What waits for an approval past its
+// time is late by its people, and not counted as Late.
+func (s *Store) CountSchedules(ctx context.Context) (out ScheduleCounts, err error) {
+	type group struct {
+		state restart.ScheduleState
+		n     int64
+	}
+	err = s.read(ctx, "count schedules", func(ctx context.Context, t tx) error {
+		out = ScheduleCounts{Open: map[restart.ScheduleState]int64{}}
+		for _, state := range restart.ScheduleStates() {
+			if state.Open() {
+				out.Open[state] = 0
+			}
+		}
+		rows, err := t.rows(ctx, "SELECT state, count(*) FROM schedules WHERE ended_at = 0 GROUP BY state")
+		groups, err := collect(rows, err, func(r *sql.Rows) (g group, err error) {
+			err = r.Scan(&g.state, &g.n)
+			return g, err
+		})
+		if err != nil {
+			return err
+		}
+		for _, g := range groups {
+			out.Open[g.state] = g.n
+		}
+		var late int64
+		err = t.row(ctx, "SELECT COALESCE($now - MIN(start_at), 0) FROM schedules WHERE ended_at = 0 AND state = 'waiting'").Scan(&late)
+		out.Late = time.Duration(max(late, 0)) * time.Microsecond
+		return err
+	})
+	return out, err
+}
+
 // dueSchedule is what has to be looked at now: whose time has come, or whose
 // approval is too late, or that came with a backup.
 const dueSchedule = "ended_at = 0 AND held_until <= $now AND (restored <> 0 OR state = 'waiting' AND start_at <= $now OR state = 'awaiting_approval' AND start_until <= $now)"

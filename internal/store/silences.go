@@ -96,17 +96,56 @@ func (s *Store) OpenSilences(ctx context.Context, task string) (out []PlacedSile
 // task is over, or has not begun within grace of being silenced, or they have
 // ended by themselves.
 func (s *Store) LeftSilences(ctx context.Context, grace time.Duration, limit int) (out []PlacedSilence, err error) {
-	var args []any
+	idle, args := idleSilence(grace)
+	where := openSilence + " AND (s.ends_at <= $now OR " + idle + ") ORDER BY s.asked_at LIMIT ?"
+	args = append(args, page(limit))
+	err = s.read(ctx, "list silences that are left", func(ctx context.Context, t tx) error {
+		out, err = placedSilences(ctx, t, where, args...)
+		return err
+	})
+	return out, err
+}
+
+// idleSilence is the condition that a silence s stands for nothing that its task
+// t does, with its arguments.
+func idleSilence(grace time.Duration) (where string, args []any) {
 	for _, state := range restart.TaskStates() {
 		if state.Final() {
 			args = append(args, string(state))
 		}
 	}
-	where := openSilence + " AND (t.id IS NULL OR t.state IN (" + marks(len(args)) + `) OR s.ends_at <= $now
-		OR (t.state = 'planned' AND s.asked_at <= $now - ?)) ORDER BY s.asked_at LIMIT ?`
-	args = append(args, grace.Microseconds(), page(limit))
-	err = s.read(ctx, "list silences that are left", func(ctx context.Context, t tx) error {
-		out, err = placedSilences(ctx, t, where, args...)
+	where = "(t.id IS NULL OR t.state IN (" + marks(len(args)) + ") OR (t.state = 'planned' AND s.asked_at <= $now - ?))"
+	return where, append(args, grace.Microseconds())
+}
+
+// SilenceCounts tell how many silences of ours stand in one system, or may.
+type SilenceCounts struct {
+	Held  int64 // for a task in hand, or about to begin
+	Due   int64 // of a task that is over: alerts are silent that should not be
+	Ended int64 // by themselves; that they have, or what they left behind, is to be dealt with still
+}
+
+// CountSilences counts them by system; one with none is not among them. grace is
+// that of LeftSilences.
+func (s *Store) CountSilences(ctx context.Context, grace time.Duration) (out map[string]SilenceCounts, err error) {
+	idle, args := idleSilence(grace)
+	err = s.read(ctx, "count silences", func(ctx context.Context, t tx) error {
+		out = map[string]SilenceCounts{}
+		rows, err := t.rows(ctx, `SELECT s.system, count(*), SUM(CASE WHEN s.ends_at <= $now THEN 1 ELSE 0 END), SUM(CASE WHEN s.ends_at > $now AND `+idle+` THEN 1 ELSE 0 END)
+			FROM silences s LEFT JOIN tasks t ON t.id = s.task_id WHERE `+openSilence+" GROUP BY s.system", args...)
+		type one struct {
+			system string
+			SilenceCounts
+		}
+		all, err := collect(rows, err, func(r *sql.Rows) (x one, err error) {
+			var open int64
+			err = r.Scan(&x.system, &open, &x.Ended, &x.Due)
+			x.Held = open - x.Ended - x.Due
+			return x, err
+		})
+		for _, x := range all {
+			out[x.system] = x.SilenceCounts
+		}
 		return err
 	})
 	return out, err

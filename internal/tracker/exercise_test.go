@@ -39,11 +39,13 @@ type bench struct {
 	cfg tracker.Config
 	now time.Time
 	all *tracker.Trackers
+
+	answers map[restart.TicketState]int // as its trackers have told
 }
 
 func newBench(t *testing.T, f foreign, change ...func(*tracker.Config)) *bench {
 	t.Helper()
-	b := &bench{t: t, foreign: f, now: time.Now()}
+	b := &bench{t: t, foreign: f, now: time.Now(), answers: map[restart.TicketState]int{}}
 	file := filepath.Join(t.TempDir(), "token")
 	b.must(os.WriteFile(file, []byte(f.token()+"\n"), 0o600))
 	b.cfg = f.config(file)
@@ -53,7 +55,15 @@ func newBench(t *testing.T, f foreign, change ...func(*tracker.Config)) *bench {
 	b.add(17, "Workers hang <b>at</b> noon\n\x1b[2J\u202e", false)
 	b.add(18, strings.Repeat("длинный ", 100), true)
 	var err error
-	b.all, err = tracker.Settings{b.cfg}.Open(tracker.Options{Now: func() time.Time { return b.now }, Timeout: time.Minute})
+	b.all, err = tracker.Settings{b.cfg}.Open(tracker.Options{
+		Now: func() time.Time { return b.now }, Timeout: time.Minute,
+		Observe: func(name string, state restart.TicketState) {
+			if want := b.all.Names(); len(want) != 1 || name != want[0] {
+				t.Errorf("told of %q, not of %q", name, want)
+			}
+			b.answers[state]++
+		},
+	})
 	b.must(err)
 	return b
 }
@@ -108,6 +118,9 @@ func Exercise(t *testing.T, fresh func(t *testing.T) foreign) {
 		if got := b.look(b.key(19), ""); got.State != restart.TicketMissing {
 			t.Errorf("%+v", got)
 		}
+		if b.answers[restart.TicketOpen] != 1 || b.answers[restart.TicketClosed] != 1 || b.answers[restart.TicketMissing] != 1 {
+			t.Errorf("told: %v", b.answers)
+		}
 		if got := b.look(b.look(b.key(17), "").URL, ""); got.Key != b.key(17) || got.State != restart.TicketOpen {
 			t.Errorf("by its address: %+v", got)
 		}
@@ -144,6 +157,15 @@ func Exercise(t *testing.T, fresh func(t *testing.T) foreign) {
 		b.now = b.now.Add(16 * time.Second)
 		if got := b.look(b.key(17), ""); got.State != restart.TicketOpen {
 			t.Errorf("%+v", got)
+		}
+		b.now = b.now.Add(time.Hour)
+		gone, leave := context.WithCancel(t.Context())
+		leave()
+		if _, err := b.all.Look(gone, b.key(17), ""); err != nil {
+			t.Error(err)
+		}
+		if b.answers[restart.TicketOpen] != 2 || b.answers[restart.TicketUnchecked] != 1 { // what was kept, and who left, say nothing of the tracker
+			t.Errorf("told: %v", b.answers)
 		}
 	})
 	t.Run("whatever goes wrong is told in a sentence, and never with the token", func(t *testing.T) {

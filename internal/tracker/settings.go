@@ -72,8 +72,9 @@ func (s Settings) Files() []*string {
 	return out
 }
 
-// Options are for tests; the zero value is for use.
+// Options of all trackers. Now and Timeout are for tests.
 type Options struct {
+	Observe func(tracker string, state restart.TicketState) // is told, by its name, what a tracker has said of a ticket; nil = nobody is
 	Now     func() time.Time
 	Timeout time.Duration // of a look; 0 = 3 s
 }
@@ -86,6 +87,9 @@ func (s Settings) Open(o Options) (*Trackers, error) {
 	}
 	if o.Timeout == 0 {
 		o.Timeout = lookTimeout
+	}
+	if o.Observe == nil {
+		o.Observe = func(string, restart.TicketState) {}
 	}
 	out := &Trackers{options: o, seen: map[string]kept{}}
 	if len(s) > mostTrackers {

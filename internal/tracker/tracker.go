@@ -91,6 +91,15 @@ type kept struct {
 // Each gives the trackers.
 func (t *Trackers) Each() []*Tracker { return t.all }
 
+// Names lists them as the settings call them.
+func (t *Trackers) Names() []string {
+	out := make([]string, 0, len(t.all))
+	for _, x := range t.all {
+		out = append(out, x.cfg.Name)
+	}
+	return out
+}
+
 // Look tells of the ticket that a request is for: the one whose key was given,
 // else the first that the reason names; nil = none. A key that was given and is
 // of no tracker is an error (CodeInvalid).
@@ -178,6 +187,7 @@ func (t *Trackers) look(ctx context.Context, x *Tracker, k key) restart.Ticket {
 	if ctx.Err() != nil {
 		return ticket // who asked has left: that says nothing of the tracker
 	}
+	t.options.Observe(x.cfg.Name, ticket.State)
 	keep := keepAnswer
 	if ticket.State == restart.TicketUnchecked {
 		keep = keepTrouble

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/said"
 	"github.com/restartilka/restartilka/internal/wire"
 )
 
@@ -57,7 +58,7 @@ func (s *site) messagesPage(v *visit) (messagesPage, error) {
 
 func receiverLineOf(l language, r wire.Receiver, now time.Time) receiverLine {
 	line := receiverLine{
-		ID: r.ID, Name: restart.Escape(r.Name), Kind: restart.Escape(r.Kind), Address: restart.Escape(r.Address), Failure: said(l, r.Failure), Waiting: int(r.Waiting), Since: maybeMoment(r.Since, now),
+		ID: r.ID, Name: restart.Escape(r.Name), Kind: restart.Escape(r.Kind), Address: restart.Escape(r.Address), Failure: said.In(l, r.Failure), Waiting: int(r.Waiting), Since: maybeMoment(r.Since, now),
 		Services: listed(r.Services), Environments: listed(r.Environments), Owners: listed(r.Teams),
 	}
 	if strings.HasPrefix(r.Address, r.Kind+" ") { // which says it
@@ -104,7 +105,7 @@ func (s *site) testReceiver(w http.ResponseWriter, v *visit) error {
 	}
 	for i := range page.Receivers {
 		if page.Receivers[i].Name == restart.Escape(result.Receiver) {
-			page.Receivers[i].Test = &receiverTest{Taken: result.Taken, Took: took, Said: said(v.lang, result.Said)}
+			page.Receivers[i].Test = &receiverTest{Taken: result.Taken, Took: took, Said: said.In(v.lang, result.Said)}
 		}
 	}
 	return s.show(w, v, http.StatusOK, pageAdminMessages, page)

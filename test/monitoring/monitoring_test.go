@@ -7,17 +7,24 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/restartilka/restartilka/internal/demo"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/wire"
 	"github.com/restartilka/restartilka/test/company"
+	"github.com/restartilka/restartilka/test/foreign/alertmanager"
+	"github.com/restartilka/restartilka/test/foreign/fleetlock"
+	"github.com/restartilka/restartilka/test/foreign/gitlab"
+	"github.com/restartilka/restartilka/test/foreign/telegram"
+	"github.com/restartilka/restartilka/test/foreign/trouble"
 )
 
 const reason = "workers hang since the 14:00 deploy"
@@ -28,6 +35,47 @@ type watched struct {
 	*prometheus
 	token string // a viewer's
 	fail  string // while this file is there, scripts fail
+
+	gate  *trouble.Gate // before the Alertmanager that is silenced
+	slots *fleetlock.Server
+	takes atomic.Bool // whether the receiver of messages takes any
+}
+
+// outside is what the server is told of others: one system of each sort. Secrets
+// go to files in dir.
+func (w *watched) outside(t *testing.T, dir string) string {
+	t.Helper()
+	alerts, gate := alertmanager.Start(t).Front()
+	lab, people := gitlab.Start(t), telegram.Start(t)
+	lab.Add(gitlab.Issue{Number: 17, Title: "Workers hang"})
+	w.gate, w.slots = gate, fleetlock.New(1)
+	t.Cleanup(w.slots.Close)
+	w.takes.Store(true)
+	hook := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		if !w.takes.Load() {
+			rw.WriteHeader(http.StatusBadGateway)
+		}
+	}))
+	t.Cleanup(hook.Close)
+	secret := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		must(t, os.WriteFile(path, []byte(text+"\n"), 0o600))
+		return path
+	}
+	return fmt.Sprintf(`monitoring:
+  systems:
+    - {name: main, kind: alertmanager, urls: [%q], credentials_file: %q}
+tickets:
+  - {name: lab, kind: gitlab, url: %q, token_file: %q, projects: [%s]}
+locks:
+  - {name: reboots, kind: fleetlock, url: %q}
+chat:
+  telegram: {token_file: %q, url: %q}
+notify:
+  webhooks:
+    - {name: on-call, url: %q, secret_file: %q, events: [run-paused]}
+`, alerts, secret("alertmanager", alertmanager.Authorization), lab.URL, secret("gitlab", gitlab.Token), gitlab.Project, w.slots.URL,
+		secret("telegram", telegram.Token), people.URL, hook.URL, secret("hook", strings.Repeat("k", 32)))
 }
 
 // merged has a company's inventory be one of several sources, each with its
@@ -49,7 +97,7 @@ func merged(t *testing.T, c *company.Company) {
 func watch(t *testing.T) *watched {
 	program(t, "prometheus")
 	w := &watched{fail: filepath.Join(t.TempDir(), "fail")}
-	w.Company = company.New(t, company.Options{Hosts: 2, Scenario: w.scenario, Prepare: func(c *company.Company) { merged(t, c) }})
+	w.Company = company.New(t, company.Options{Hosts: 2, Server: w.outside(t, t.TempDir()), Scenario: w.scenario, Prepare: func(c *company.Company) { merged(t, c) }})
 	var agents []string
 	for _, h := range w.Hosts {
 		file := filepath.Join(h.Dir, "agent.yaml")
@@ -91,9 +139,9 @@ func watch(t *testing.T) *watched {
 	return w
 }
 
-// hasty makes alerts fire at once.
+// hasty makes alerts fire soon: of what is so for more than a moment.
 func hasty(rules string) string {
-	return regexp.MustCompile(`(?m)^\s+for: \S+\n`).ReplaceAllString(rules, "")
+	return regexp.MustCompile(`(?m)^(\s+for:) \S+\n`).ReplaceAllString(rules, "$1 1s\n")
 }
 
 // scenario is one whose script fails while there is a file.
@@ -106,6 +154,7 @@ kind: restart
 services: [%s]
 description: Fails while a file is there
 strategy: {batches: [1], task_timeout: 30s, on_failure: pause}
+silence: [InstanceDown]
 steps:
   run:
     script: |
@@ -148,7 +197,7 @@ func TestPrometheusWatchesACompany(t *testing.T) {
 		return len(server) == 6 && len(agents) == 8 && !slices.Contains(append(values(server), values(agents)...), 0)
 	})
 
-	if _, talk, code := w.CLI("restart", demo.ServiceName, "--reason", reason, "--yes"); code != 0 {
+	if _, talk, code := w.CLI("restart", demo.ServiceName, "--reason", reason, "--ticket", gitlab.Project+"#17", "--yes"); code != 0 {
 		t.Fatalf("exit %d\n%s", code, talk)
 	}
 	for expr, want := range map[string]float64{
@@ -165,6 +214,18 @@ func TestPrometheusWatchesACompany(t *testing.T) {
 		`restartilka_scenario_problems`:                                        0,
 		`restartilka_runs_paused_oldest_seconds`:                               0,
 		`count(restartilka_certificate_not_after_timestamp_seconds > time())`:  3,
+
+		`restartilka_monitoring_requests_total{system="main",verb="place",result="ok"}`: 2,
+		`restartilka_monitoring_requests_total{system="main",verb="lift",result="ok"}`:  2,
+		`restartilka_monitoring_requests_total{result!="ok"}`:                           0,
+		`restartilka_silences{system="main"}`:                                           0,
+		`restartilka_ticket_checks_total{tracker="lab",result="open"} > bool 0`:         1,
+		`restartilka_lock_attempts_total{lock="reboots",result="taken"}`:                1,
+		`restartilka_outside_locks{lock="reboots"}`:                                     0,
+		`restartilka_lock_session_interrupted`:                                          0,
+		`restartilka_chat_connected{chat="telegram"}`:                                   1,
+		`restartilka_receiver_messages_waiting`:                                         0,
+		`restartilka_schedules_open`:                                                    0,
 	} {
 		w.Eventually(fmt.Sprintf("%s to be %v", expr, want), func() bool {
 			got, ok := w.one("sum(" + expr + ")")
@@ -190,14 +251,47 @@ func TestPrometheusWatchesACompany(t *testing.T) {
 
 	// What goes wrong is seen, and gone when it is over.
 	must(t, os.WriteFile(w.fail, nil, 0o600))
+	w.takes.Store(false)
+	w.gate.Next(trouble.Forever, func(rw http.ResponseWriter, r *http.Request, well http.Handler) { // nothing is lifted
+		if r.Method == http.MethodDelete {
+			trouble.Status(http.StatusForbidden)(rw, r, well)
+			return
+		}
+		well.ServeHTTP(rw, r)
+	})
 	run := w.Start(reason)
 	w.Until(run.ID, restart.RunPaused)
-	w.Eventually("the alert for a paused run", func() bool { return w.firing()["RestartilkaRunWaitsForPerson "] })
+	troubles := []string{"RestartilkaRunWaitsForPerson ", "RestartilkaSilenceLeft ", "RestartilkaReceiverFails "}
+	w.Eventually("the alerts for a paused run, an alert that is silent still, and a message that is not taken", func() bool {
+		fires := w.firing()
+		return !slices.ContainsFunc(troubles, func(name string) bool { return !fires[name] })
+	})
+	for expr, want := range map[string]float64{
+		`restartilka_silences{system="main",state="due"}`:                                            1,
+		`restartilka_monitoring_requests_total{system="main",verb="lift",result="refused"} > bool 0`: 1,
+		`restartilka_outside_locks{lock="reboots",state="held"}`:                                     1,
+		`restartilka_receiver_failing{receiver="on-call"}`:                                           1,
+		`restartilka_receiver_messages_waiting{receiver="on-call"}`:                                  1,
+	} {
+		if got, ok := w.one("sum(" + expr + ")"); !ok || got != want {
+			t.Errorf("%s is %v, want %v", expr, got, want)
+		}
+	}
 	if got := w.query(`restartilka_runs_paused > 0`, "cause"); len(got) != 1 || got["failure"] != 1 {
 		t.Errorf("paused: %v", got)
 	}
+	w.takes.Store(true)
+	w.gate.Next(0, nil)
+	w.slots.Behave(func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusBadGateway) }) // nothing is given back
 	_, err := w.Dev.Abort(t.Context(), run.ID)
 	must(t, err)
+	const left = "RestartilkaLockLeft "
+	w.Eventually("the alert for a lock that is not given back", func() bool { return w.firing()[left] })
+	w.slots.Behave(nil)
+	w.Eventually("the alerts to end", func() bool {
+		fires := w.firing()
+		return !slices.ContainsFunc(append(troubles, left), func(name string) bool { return fires[name] })
+	})
 	w.KillAgent(w.Hosts[1])
 	down := "RestartilkaAgentDown " + w.Hosts[1].Address + ":3132"
 	w.Eventually("the alert for an agent", func() bool {
