@@ -301,7 +301,7 @@ func TestConductorFailures(t *testing.T) {
 			write(t, described, services+"groups: [{name: one, services: [nginx]}]\n")
 			server := httptest.NewServer(http.HandlerFunc(c.answer))
 			defer server.Close()
-			timeout := 10 * time.Second
+			timeout := 5 * time.Minute
 			if name == "silent" {
 				timeout = 100 * time.Millisecond
 			}
@@ -391,7 +391,7 @@ func TestCommandFailures(t *testing.T) {
 		"no shell":      {[]string{"echo {} ; echo"}, []string{"is not installed"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := commandInventory(t, 0, c.argv...).Snapshot(t.Context())
+			_, err := commandInventory(t, 5*time.Minute, c.argv...).Snapshot(t.Context())
 			wantUnavailable(t, err)
 			wantError(t, name, err, restart.CodeUnavailable, c.want...)
 		})
