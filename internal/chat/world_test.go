@@ -95,7 +95,7 @@ type serves interface {
 }
 
 // patience bounds each wait, so that what never comes is told of.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 func newWorld(t *testing.T, r rival) *world {
 	t.Helper()

@@ -149,9 +149,9 @@ func (s *Server) guard(ctx context.Context, end context.CancelCauseFunc, who vis
 	}
 }
 
-// session runs the one command of a connection. What else is asked of it is heard
-// for as long as there is the connection, which tending outlives: the other end
-// need not say that it has understood the end.
+// session runs the one command of a connection. What is asked of it is heard
+// until the connection is closed, beside in tending: the other end need not say
+// that it has understood the end of the command.
 func (s *Server) session(ctx context.Context, end context.CancelCauseFunc, who visitor, asked ssh.NewChannel, tending *sync.WaitGroup) {
 	channel, requests, err := asked.Accept()
 	if err != nil {
@@ -186,7 +186,7 @@ func (s *Server) run(ctx context.Context, who visitor, channel ssh.Channel, scre
 		ended = true
 	case <-ctx.Done():
 	}
-	if ctx.Err() == nil {
+	if ctx.Err() == nil || ended && c == cli.ExitDone {
 		return c
 	}
 	// The command says how it has come off, and we say why; also where it was the

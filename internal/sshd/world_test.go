@@ -49,7 +49,7 @@ type person struct {
 }
 
 // patience bounds each wait, so that what never comes is told of.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 func newWorld(t *testing.T, limits sshd.Limits) *world {
 	t.Helper()
