@@ -57,9 +57,11 @@ type lone struct {
 	listen func(ctx context.Context, each Handle) error
 }
 
-func (lone) Name() string                                    { return "lone" }
-func (lone) Handler(Handle) http.Handler                     { return nil }
-func (l lone) Listen(ctx context.Context, each Handle, _ func(bool)) error { return l.listen(ctx, each) }
+func (lone) Name() string                { return "lone" }
+func (lone) Handler(Handle) http.Handler { return nil }
+func (l lone) Listen(ctx context.Context, each Handle, _ func(bool)) error {
+	return l.listen(ctx, each)
+}
 
 // TestTurnIsLostInMidEvent: what a chat has handed over as the turn is lost is
 // done: it is not handed over once more.

@@ -212,7 +212,7 @@ func drains(t *testing.T, drain time.Duration) bool {
 	s.stop()
 	inTime := func() bool { return time.Since(began) < drain }
 	ready, body := s.get("/readyz", "")
-	for inTime() && !(ready == 503 && strings.Contains(body, "serving failed\n")) {
+	for inTime() && (ready != 503 || !strings.Contains(body, "serving failed\n")) {
 		ready, body = s.get("/readyz", "")
 	}
 	ping, _ := s.get("/ping", "")
