@@ -23,7 +23,7 @@ func TestInForceIsProven(t *testing.T) {
 	body := apitest.Scenario
 	name := "plain-restart"
 	version := func(body string, sigs ...wire.SignatureRequest) *wire.ScenarioVersion {
-		v := &wire.ScenarioVersion{Name: name, Serial: 99, Digest: scenario.Digest([]byte(body)), Body: body}
+		v := &wire.ScenarioVersion{Name: name, Serial: 40971623, Digest: scenario.Digest([]byte(body)), Body: body}
 		for _, s := range sigs {
 			v.Signatures = append(v.Signatures, wire.ScenarioSignature{Principal: s.Principal, Armored: s.Armored, Counts: true})
 		}
@@ -58,7 +58,7 @@ func TestInForceIsProven(t *testing.T) {
 		for want := range strings.SplitSeq(c.want, "|") {
 			found = found || strings.Contains(said, want)
 		}
-		if (err == nil) != c.good || !found || strings.Contains(said, "99") || err != nil && restart.CodeOf(err) != restart.CodeBadSignature {
+		if (err == nil) != c.good || !found || strings.Contains(said, "40971623") || err != nil && restart.CodeOf(err) != restart.CodeBadSignature {
 			t.Errorf("%s: %q, %v", what, against, err)
 		}
 	}
