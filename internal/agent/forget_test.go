@@ -138,4 +138,5 @@ func TestATombstoneKeepsALaterEpoch(t *testing.T) {
 	s.Epoch = 1_000_003
 	_, err = r.put(s, next.Task)
 	b.must(err)
+	r.until(next.Task, done) // nothing is written to the spool any more
 }

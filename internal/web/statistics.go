@@ -164,6 +164,7 @@ func (p *statisticsPage) fill(l language, f store.FiguresFilter, x store.Figures
 	}
 	if f.Service == "" {
 		of := store.FiguresFilter{Window: f.Window}
+		p.Scripts = true
 		p.Slowest = withQuery("/statistics/hosts", narrowedTo(of, "", f.Environment))
 	}
 }
