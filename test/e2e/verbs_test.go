@@ -43,9 +43,11 @@ func killSupervisor(t *testing.T, c *company.Company, task string) {
 func anUnknown(t *testing.T, c *company.Company) restart.Run {
 	t.Helper()
 	before := len(c.WitnessLines())
+	c.Hold() // so that its supervisor is still there when it is looked for
 	run := c.Start(reason)
 	c.Eventually("the first script to run", func() bool { return len(c.WitnessLines()) > before })
 	killSupervisor(t, c, run.Tasks[0].ID)
+	c.Release()
 	run = c.Until(run.ID, restart.RunPaused)
 	if run.Cause != restart.CauseUnknown || states(run) != "unknown planned planned" {
 		t.Fatalf("%s: %s", run.Summary(), run.Explanation)
