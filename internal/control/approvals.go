@@ -361,9 +361,9 @@ func (c *Control) ToApprove(ctx context.Context, actor restart.Actor) (int, erro
 	if err != nil {
 		return n, err
 	}
-	planned, err := c.cfg.Store.OpenSchedules(ctx, wire.MaxPage)
+	planned, err := c.cfg.Store.AwaitingSchedules(ctx, wire.MaxPage)
 	for _, s := range planned {
-		if s.State == restart.ScheduleAwaiting && c.mayDecideLater(ctx, actor, s) == nil {
+		if c.mayDecideLater(ctx, actor, s) == nil {
 			n++
 		}
 	}

@@ -233,12 +233,22 @@ func inZone(t time.Time, zone string) time.Time {
 // Planned lists what is planned, by its time; over lists what is over instead,
 // the last to end first. Plans are left out.
 func (c *Control) Planned(ctx context.Context, actor restart.Actor, over bool) ([]wire.Planned, error) {
-	if err := c.rights().Require(actor, authz.See, authz.Object{}); err != nil {
-		return nil, err
-	}
 	list := c.cfg.Store.OpenSchedules
 	if over {
 		list = c.cfg.Store.EndedSchedules
+	}
+	return c.listPlanned(ctx, actor, list)
+}
+
+// PlannedAwaiting lists what is planned and waits for an approval, by when its
+// time is over, without the plans.
+func (c *Control) PlannedAwaiting(ctx context.Context, actor restart.Actor) ([]wire.Planned, error) {
+	return c.listPlanned(ctx, actor, c.cfg.Store.AwaitingSchedules)
+}
+
+func (c *Control) listPlanned(ctx context.Context, actor restart.Actor, list func(context.Context, int) ([]restart.Schedule, error)) ([]wire.Planned, error) {
+	if err := c.rights().Require(actor, authz.See, authz.Object{}); err != nil {
+		return nil, err
 	}
 	found, err := list(ctx, wire.MaxPage)
 	out := make([]wire.Planned, 0, len(found))

@@ -352,7 +352,7 @@ func (s *Store) changeTask(ctx context.Context, t tx, run lockedRun, task restar
 // activeElsewhere says who works on the service on that host.
 func (s *Store) activeElsewhere(ctx context.Context, runID, host string, cause error) error {
 	var id, actor, service string
-	err := s.read(ctx, "find who works on a host", func(ctx context.Context, t tx) error {
+	err := s.ask(ctx, "find who works on a host", func(ctx context.Context, t tx) error {
 		return t.row(ctx, `SELECT runs.id, runs.actor, runs.service FROM tasks JOIN runs ON runs.id = tasks.run_id
 			WHERE tasks.host = ? AND tasks.state IN (`+activeStates()+`) AND tasks.service = (SELECT service FROM runs WHERE id = ?)`, host, runID).
 			Scan(&id, &actor, &service)

@@ -137,7 +137,7 @@ type Awaiting struct {
 // Awaiting lists the runs that wait for an approval, by when their time is over,
 // at most limit (1 to 200; 0 = 50).
 func (s *Store) Awaiting(ctx context.Context, limit int) (out []Awaiting, err error) {
-	err = s.read(ctx, "list approvals", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "list approvals", func(ctx context.Context, t tx) error {
 		rows, err := t.rows(ctx, "SELECT "+runColumns+`, (SELECT count(*) FROM tasks WHERE tasks.run_id = runs.id) FROM runs
 			WHERE state = 'awaiting_approval' ORDER BY approval_until, id LIMIT ?`, page(limit))
 		out, err = collect(rows, err, func(r *sql.Rows) (a Awaiting, err error) {
@@ -160,7 +160,7 @@ func (b beside) Scan(dest ...any) error { return b.scanner.Scan(append(dest, b.l
 // Overdue lists the runs whose time for an approval is over, by the database's
 // clock, at most limit (1 to 200; 0 = 50).
 func (s *Store) Overdue(ctx context.Context, limit int) (ids []string, err error) {
-	err = s.read(ctx, "look for approvals that nobody gave", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "look for approvals that nobody gave", func(ctx context.Context, t tx) error {
 		rows, err := t.rows(ctx, "SELECT id FROM runs WHERE state = 'awaiting_approval' AND approval_until <= $now ORDER BY approval_until, id LIMIT ?", page(limit))
 		ids, err = collect(rows, err, func(r *sql.Rows) (id string, err error) {
 			err = r.Scan(&id)

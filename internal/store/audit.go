@@ -25,7 +25,7 @@ func (s *Store) AppendAudit(ctx context.Context, records ...audit.Record) error 
 // LastRecord gives the record that was stored last; nil = there is none.
 func (s *Store) LastRecord(ctx context.Context) (*audit.Record, error) {
 	var body []byte
-	err := s.read(ctx, "find the last audit record", func(ctx context.Context, t tx) error {
+	err := s.ask(ctx, "find the last audit record", func(ctx context.Context, t tx) error {
 		err := t.row(ctx, "SELECT body FROM audit_records ORDER BY id DESC LIMIT 1").Scan(&body)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil
@@ -83,7 +83,7 @@ func (s *Store) Sequence(ctx context.Context, source string, limit int, link fun
 		limit = maxSequence
 	}
 	waiting := 0
-	err = s.read(ctx, "look for audit records", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "look for audit records", func(ctx context.Context, t tx) error {
 		return t.row(ctx, "SELECT count(*) FROM (SELECT 1 FROM audit_records WHERE seq IS NULL AND source IN ('', ?) LIMIT 1) AS waiting", source).Scan(&waiting)
 	})
 	if err != nil || waiting == 0 {
@@ -235,7 +235,7 @@ func (s *Store) Sequenced(ctx context.Context, source string, after int64, limit
 	if limit <= 0 || limit > maxSequence {
 		limit = maxSequence
 	}
-	err = s.read(ctx, "read audit trail", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "read audit trail", func(ctx context.Context, t tx) error {
 		rows, err := t.rows(ctx, "SELECT body FROM audit_records WHERE seq IS NOT NULL AND source = ? AND seq > ? ORDER BY seq LIMIT ?", source, after, limit)
 		records, err = collect(rows, err, func(r *sql.Rows) (audit.Record, error) {
 			var body []byte
@@ -252,7 +252,7 @@ func (s *Store) Sequenced(ctx context.Context, source string, after int64, limit
 // AuditHead tells where a source's trail stands; Seq 0 where it has no record yet.
 func (s *Store) AuditHead(ctx context.Context, source string) (head audit.Head, err error) {
 	head = audit.Head{Source: source, Epoch: 1}
-	err = s.read(ctx, "read head of audit trail", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "read head of audit trail", func(ctx context.Context, t tx) error {
 		err := t.row(ctx, "SELECT epoch, seq, hash FROM audit_heads WHERE source = ?", source).Scan(&head.Epoch, &head.Seq, &head.Hash)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil
@@ -265,7 +265,7 @@ func (s *Store) AuditHead(ctx context.Context, source string) (head audit.Head, 
 // Cursor returns the number of the last record of source that sink has taken, or
 // that has expired: a sink that comes later begins with what is here. 0 = none.
 func (s *Store) Cursor(ctx context.Context, sink, source string) (seq int64, err error) {
-	err = s.read(ctx, "read cursor", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "read cursor", func(ctx context.Context, t tx) error {
 		return t.row(ctx, `SELECT COALESCE(MAX(seq), 0) FROM (SELECT seq FROM audit_cursors WHERE sink = ? AND source = ?
 			UNION ALL SELECT expired FROM audit_heads WHERE source = ?) AS reached`, sink, source, source).Scan(&seq)
 	})

@@ -29,7 +29,7 @@ type Asked struct {
 // AskedBy lists what somebody has asked for last, the newest first; drafts are
 // left out.
 func (s *Store) AskedBy(ctx context.Context, actor string, limit int) (out []Asked, err error) {
-	err = s.read(ctx, "read what "+actor+" has asked for", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "read what "+actor+" has asked for", func(ctx context.Context, t tx) error {
 		rows, err := t.rows(ctx, "SELECT service, environment, reason, created_at FROM runs WHERE actor = ? AND state <> 'draft' ORDER BY id DESC LIMIT ?", actor, page(limit))
 		out, err = collect(rows, err, func(r *sql.Rows) (a Asked, err error) {
 			var at int64
@@ -69,7 +69,7 @@ func (s *Store) HostTimes(ctx context.Context, a Alike) (out HostTimes, err erro
 		took int64
 	}
 	var times []one
-	err = s.read(ctx, "read how long hosts took", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "read how long hosts took", func(ctx context.Context, t tx) error {
 		rows, err := t.rows(ctx, "SELECT tasks.run_id, tasks.finished_at - tasks.started_at FROM tasks JOIN (SELECT id FROM "+recent+" ORDER BY id DESC LIMIT ?) AS alike ON alike.id = tasks.run_id "+
 			"WHERE tasks.state = 'succeeded' AND tasks.started_at IS NOT NULL AND tasks.finished_at IS NOT NULL LIMIT ?", append(args, timedRuns, timedMost)...)
 		times, err = collect(rows, err, func(r *sql.Rows) (x one, err error) { return x, r.Scan(&x.run, &x.took) })
@@ -99,7 +99,7 @@ type Ended struct {
 // there is none.
 func (s *Store) LastEnded(ctx context.Context, a Alike) (found *Ended, err error) {
 	recent, args := a.recent("id, actor, explanation, state, finished_at")
-	err = s.read(ctx, "read how the last run ended", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "read how the last run ended", func(ctx context.Context, t tx) error {
 		var e Ended
 		var at int64
 		err := t.row(ctx, "SELECT id, actor, explanation, state, finished_at FROM "+recent+" AND finished_at IS NOT NULL ORDER BY id DESC LIMIT 1", args...).
@@ -141,7 +141,7 @@ func (s *Store) LastOn(ctx context.Context, service string, hosts []string) (map
 			(SELECT t.id FROM tasks AS t JOIN runs AS r ON r.id = t.run_id WHERE t.host = named.host AND t.service = ? AND t.started_at IS NOT NULL
 				AND r.kind <> 'thread-dump' AND r.work = '' ORDER BY t.run_id DESC, t.attempt DESC LIMIT 1)
 		JOIN runs ON runs.id = tasks.run_id`, strings.Repeat(", (?)", len(hosts)-1))
-	err := s.read(ctx, "read when hosts were restarted", func(ctx context.Context, t tx) error {
+	err := s.ask(ctx, "read when hosts were restarted", func(ctx context.Context, t tx) error {
 		rows, err := t.rows(ctx, text, append(args, service)...)
 		list, err := collect(rows, err, func(r *sql.Rows) (l LastOn, err error) {
 			var at int64

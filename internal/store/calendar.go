@@ -65,7 +65,7 @@ func (s *Store) CalendarTokenByHash(ctx context.Context, hash string) (CalendarT
 }
 
 func (s *Store) calendarToken(ctx context.Context, column, value string) (c CalendarToken, err error) {
-	err = s.read(ctx, "find a calendar's token", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "find a calendar's token", func(ctx context.Context, t tx) error {
 		var created, used int64
 		err := t.row(ctx, "SELECT owner, hash, created_at, used_at FROM calendar_tokens WHERE "+column+" = ?", value).Scan(&c.Owner, &c.Hash, &created, &used)
 		if errors.Is(err, sql.ErrNoRows) {

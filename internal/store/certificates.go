@@ -76,7 +76,7 @@ func holdHost(ctx context.Context, t tx, host string, at int64) error {
 
 // Certificates lists all certificates by host, the oldest first.
 func (s *Store) Certificates(ctx context.Context) (out []Certificate, err error) {
-	err = s.read(ctx, "list certificates", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "list certificates", func(ctx context.Context, t tx) error {
 		rows, err := t.rows(ctx, `SELECT c.serial, c.host, c.issued_at, c.not_after, c.revoked_at, c.revocation, c.pending, COALESCE(e.failure, '')
 			FROM certificates c LEFT JOIN enrolments e ON e.host = c.host ORDER BY c.host, c.issued_at, c.serial`)
 		out, err = collect(rows, err, scanWithFailure)
@@ -94,7 +94,7 @@ func (s *Store) CertificatesOf(ctx context.Context, hosts []string) (out []Certi
 	for i, h := range hosts {
 		args[i] = h
 	}
-	err = s.read(ctx, "list certificates of hosts", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "list certificates of hosts", func(ctx context.Context, t tx) error {
 		rows, err := t.rows(ctx, `SELECT c.serial, c.host, c.issued_at, c.not_after, c.revoked_at, c.revocation, c.pending, COALESCE(e.failure, '')
 			FROM certificates c LEFT JOIN enrolments e ON e.host = c.host WHERE c.host IN (`+marks(len(hosts))+`) ORDER BY c.host, c.issued_at, c.serial`, args...)
 		out, err = collect(rows, err, scanWithFailure)
@@ -106,7 +106,7 @@ func (s *Store) CertificatesOf(ctx context.Context, hosts []string) (out []Certi
 // EndingHosts names up to limit hosts whose newest certificate, of those that
 // are not revoked, ends by a moment; those that end first come first.
 func (s *Store) EndingHosts(ctx context.Context, by time.Time, limit int) (hosts []string, err error) {
-	err = s.read(ctx, "list hosts whose certificate ends", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "list hosts whose certificate ends", func(ctx context.Context, t tx) error {
 		rows, err := t.rows(ctx, "SELECT host FROM certificates WHERE revoked_at = 0 GROUP BY host HAVING MAX(not_after) <= ? ORDER BY MAX(not_after), host LIMIT ?", micros(by), limit)
 		hosts, err = collect(rows, err, func(r *sql.Rows) (host string, err error) { return host, r.Scan(&host) })
 		return err
@@ -124,7 +124,7 @@ func scanWithFailure(r *sql.Rows) (Certificate, error) {
 // RevokedCertificates lists those that were revoked and would not be over at
 // now by themselves.
 func (s *Store) RevokedCertificates(ctx context.Context, now time.Time) (out []Certificate, err error) {
-	err = s.read(ctx, "list revoked certificates", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "list revoked certificates", func(ctx context.Context, t tx) error {
 		rows, err := t.rows(ctx, "SELECT "+certificateColumns+" FROM certificates WHERE revoked_at <> 0 AND not_after > ? ORDER BY serial", micros(now))
 		out, err = collect(rows, err, func(r *sql.Rows) (Certificate, error) { return scanCertificate(r) })
 		return err
@@ -217,7 +217,7 @@ const mostCertificates = 10
 
 // NewestCertificates lists the newest certificates of one host, the newest first.
 func (s *Store) NewestCertificates(ctx context.Context, host string) (out []Certificate, err error) {
-	err = s.read(ctx, "list certificates of "+host, func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "list certificates of "+host, func(ctx context.Context, t tx) error {
 		rows, err := t.rows(ctx, "SELECT "+certificateColumns+" FROM certificates WHERE host = ? ORDER BY not_after DESC, serial LIMIT ?", host, mostCertificates)
 		out, err = collect(rows, err, func(r *sql.Rows) (Certificate, error) { return scanCertificate(r) })
 		return err

@@ -135,7 +135,7 @@ func scanChatLink(row scanner) (l ChatLink, err error) {
 
 // ChatLinkOf gives the link of an account, or CodeNotFound.
 func (s *Store) ChatLinkOf(ctx context.Context, chat, person string) (l ChatLink, err error) {
-	err = s.read(ctx, "find chat link", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "find chat link", func(ctx context.Context, t tx) error {
 		l, err = scanChatLink(t.row(ctx, "SELECT "+chatLinkColumns+" FROM chat_links WHERE chat = ? AND person = ?", chat, person))
 		if errors.Is(err, sql.ErrNoRows) {
 			return restart.Errorf(restart.CodeNotFound, "that account is nobody's here")
@@ -147,7 +147,7 @@ func (s *Store) ChatLinkOf(ctx context.Context, chat, person string) (l ChatLink
 
 // ChatLinks lists the linked accounts of somebody, the oldest first.
 func (s *Store) ChatLinks(ctx context.Context, owner string) (links []ChatLink, err error) {
-	err = s.read(ctx, "list chat links", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "list chat links", func(ctx context.Context, t tx) error {
 		rows, err := t.rows(ctx, "SELECT "+chatLinkColumns+" FROM chat_links WHERE owner = ? ORDER BY created_at, id", owner)
 		links, err = collect(rows, err, func(r *sql.Rows) (ChatLink, error) { return scanChatLink(r) })
 		return err
@@ -157,7 +157,7 @@ func (s *Store) ChatLinks(ctx context.Context, owner string) (links []ChatLink, 
 
 // ChatLink gives a link by its id, or CodeNotFound.
 func (s *Store) ChatLink(ctx context.Context, id string) (l ChatLink, err error) {
-	err = s.read(ctx, "find chat link", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "find chat link", func(ctx context.Context, t tx) error {
 		l, err = scanChatLink(t.row(ctx, "SELECT "+chatLinkColumns+" FROM chat_links WHERE id = ?", id))
 		if errors.Is(err, sql.ErrNoRows) {
 			return restart.Errorf(restart.CodeNotFound, "there is no such link to a chat")

@@ -143,7 +143,7 @@ func (s *Store) FollowInChat(ctx context.Context, m ChatMessage) error {
 
 // ChatMessages lists the messages of a chat that follow a run.
 func (s *Store) ChatMessages(ctx context.Context, chat string) (list []ChatMessage, err error) {
-	err = s.read(ctx, "list chat messages", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "list chat messages", func(ctx context.Context, t tx) error {
 		rows, err := t.rows(ctx, "SELECT chat, place, message, private, run_id, person FROM chat_messages WHERE chat = ? ORDER BY created_at, message", chat)
 		list, err = collect(rows, err, func(r *sql.Rows) (m ChatMessage, err error) {
 			var private int64

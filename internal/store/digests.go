@@ -25,7 +25,7 @@ const longestRun = 30 * 24 * time.Hour
 // EndedRuns lists the runs that had begun and ended from since on and before
 // until, as statistics count them: no rehearsals. The oldest end comes first.
 func (s *Store) EndedRuns(ctx context.Context, since, until time.Time) (runs []EndedRun, err error) {
-	err = s.read(ctx, "list runs that have ended", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "list runs that have ended", func(ctx context.Context, t tx) error {
 		rows, err := t.rows(ctx, "SELECT runs.id, runs.service, runs.environment, runs.kind, runs.state, runs.actor, runs.reason, runs.reason_key, runs.finished_at, runs.again FROM runs WHERE runs.id >= ? AND runs.id < ? AND runs.finished_at >= ? AND runs.finished_at < ? AND "+
 			counted+" ORDER BY runs.finished_at, runs.id", restart.FirstID(since.Add(-longestRun)), restart.FirstID(until), micros(since), micros(until))
 		runs, err = collect(rows, err, func(r *sql.Rows) (e EndedRun, err error) {
@@ -59,7 +59,7 @@ func (s *Store) KeepDigest(ctx context.Context, channel, week string, at time.Ti
 
 // DigestMade tells whether the digest of a channel was made for a week.
 func (s *Store) DigestMade(ctx context.Context, channel, week string) (made bool, err error) {
-	err = s.read(ctx, "look for a digest", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "look for a digest", func(ctx context.Context, t tx) error {
 		n := 0
 		err := t.row(ctx, "SELECT count(*) FROM digests WHERE channel = ? AND week = ?", channel, week).Scan(&n)
 		made = n > 0

@@ -119,7 +119,7 @@ func noneIfEmpty(s string) any {
 
 // Dump gives one dump without its bytes (CodeNotFound).
 func (s *Store) Dump(ctx context.Context, id string) (d Dump, err error) {
-	err = s.read(ctx, "read a dump", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "read a dump", func(ctx context.Context, t tx) error {
 		d, err = readDump(ctx, t, id)
 		return err
 	})
@@ -207,7 +207,7 @@ func (s *Store) Dumps(ctx context.Context, f DumpFilter) (list []Dump, next stri
 	}
 	limit := page(f.Limit)
 	text := "SELECT " + dumpColumns + " FROM dumps WHERE " + strings.Join(where, " AND ") + " ORDER BY id DESC LIMIT ?"
-	err = s.read(ctx, "list dumps", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "list dumps", func(ctx context.Context, t tx) error {
 		rows, err := t.rows(ctx, text, append(slices.Clone(args), limit+1)...)
 		list, err = collect(rows, err, func(r *sql.Rows) (Dump, error) { return scanDump(r) })
 		return err
@@ -223,7 +223,7 @@ func (s *Store) Dumps(ctx context.Context, f DumpFilter) (list []Dump, next stri
 
 // TaskDumps tells which places of a task's dumps are stored.
 func (s *Store) TaskDumps(ctx context.Context, task string) (places []int, err error) {
-	err = s.read(ctx, "list the dumps of a task", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "list the dumps of a task", func(ctx context.Context, t tx) error {
 		rows, err := t.rows(ctx, "SELECT place FROM dumps WHERE task_id = ? AND task_id <> '' ORDER BY place", task)
 		places, err = collect(rows, err, func(r *sql.Rows) (n int, err error) { return n, r.Scan(&n) })
 		return err
@@ -233,7 +233,7 @@ func (s *Store) TaskDumps(ctx context.Context, task string) (places []int, err e
 
 // HostsBefore names the hosts of a run that have said something before it.
 func (s *Store) HostsBefore(ctx context.Context, run string) (hosts []string, err error) {
-	err = s.read(ctx, "list what was kept before a run", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "list what was kept before a run", func(ctx context.Context, t tx) error {
 		rows, err := t.rows(ctx, "SELECT host FROM dumps WHERE run_id = ? AND origin = 'before' ORDER BY host", run)
 		hosts, err = collect(rows, err, func(r *sql.Rows) (h string, err error) { return h, r.Scan(&h) })
 		return err
@@ -257,7 +257,7 @@ func (s *Store) DeleteDump(ctx context.Context, id string, at time.Time, records
 
 // DumpBytes gives how many bytes all dumps take, with the evidence beside them.
 func (s *Store) DumpBytes(ctx context.Context) (total int64, err error) {
-	err = s.read(ctx, "add up the dumps", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "add up the dumps", func(ctx context.Context, t tx) error {
 		return t.row(ctx, "SELECT COALESCE(SUM(weight), 0) FROM dumps").Scan(&total)
 	})
 	return total, err

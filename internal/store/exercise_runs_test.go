@@ -375,6 +375,27 @@ func exerciseCancelled(t *testing.T, newDSN storetest.NewDSN) {
 	wantCode(t, err, restart.CodeNotFound)
 }
 
+// exerciseOneStatement: what is read without a transaction is one statement, and
+// changes nothing.
+func exerciseOneStatement(t *testing.T, newDSN storetest.NewDSN) {
+	s := storetest.Open(t, newDSN(t))
+	run := mustCreate(t, s, newRun(1))
+	if err := store.Ask(s, 1); err != nil {
+		t.Error(err)
+	}
+	if err := store.Ask(s, 2); err == nil {
+		t.Error("two statements passed for one question, though each sees the database at its own moment")
+	}
+	if err := store.ChangeByAsking(s); err == nil {
+		t.Error("a question changed the database")
+	}
+	mustRun(t, s, run.ID)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, store.Ask(s, 1), restart.CodeUnavailable)
+}
+
 // exerciseGroup sends many writes at once, every fifth of which is refused.
 func exerciseGroup(t *testing.T, newDSN storetest.NewDSN) {
 	s := storetest.Open(t, newDSN(t))

@@ -158,9 +158,29 @@ func exerciseScheduleApproval(t *testing.T, s *store.Store) {
 	if list, _, err := s.DueSchedules(t.Context(), time.Hour, 10); err != nil || len(list) != 0 {
 		t.Fatalf("one that waits for an approval is due: %+v %v", list, err)
 	}
+	awaits := func(want ...string) {
+		t.Helper()
+		var ids []string
+		list, err := s.AwaitingSchedules(t.Context(), 0)
+		for _, p := range list {
+			ids = append(ids, p.ID)
+		}
+		if err != nil || !slices.Equal(ids, want) {
+			t.Errorf("%v wait for an approval (%v), want %v", ids, err, want)
+		}
+	}
+	sooner := newSchedule(time.Now().Add(time.Hour))
+	sooner.State, sooner.Approval, sooner.Until = restart.ScheduleAwaiting, p.Approval, p.Until.Add(-time.Minute)
+	mustAddSchedule(t, s, sooner)
+	mustAddSchedule(t, s, newSchedule(time.Now().Add(time.Hour))) // which waits for its time alone
+	awaits(sooner.ID, p.ID)
+	if err := s.ChangeSchedule(t.Context(), store.ScheduleChange{ID: sooner.ID, To: restart.ScheduleCancelled, By: "root", At: epochStart}); err != nil {
+		t.Fatal(err)
+	}
 	draftOf(t, s, p)
 	_, err := s.Apply(t.Context(), startOf(p))
 	wantCode(t, err, restart.CodeConflict)
+	awaits(p.ID)
 	approve := store.ScheduleChange{ID: p.ID, To: restart.ScheduleWaiting, By: "Anna", Verdict: restart.ApprovalGiven, Reason: "looked at it", At: epochStart}
 	wantCode(t, s.ChangeSchedule(t.Context(), approve), restart.CodeForbidden)
 	for _, to := range []restart.ScheduleState{restart.ScheduleStarted, restart.ScheduleCancelled} {
@@ -173,6 +193,7 @@ func exerciseScheduleApproval(t *testing.T, s *store.Store) {
 	if err := s.ChangeSchedule(t.Context(), approve); err != nil {
 		t.Fatal(err)
 	}
+	awaits()
 	wantCode(t, s.ChangeSchedule(t.Context(), approve), restart.CodeConflict)
 	got := scheduleOf(t, s, p.ID)
 	if a := got.Approval; got.State != restart.ScheduleWaiting || a.By != "root" || a.Reason != "looked at it" || a.Verdict != restart.ApprovalGiven || !a.At.Equal(epochStart) {

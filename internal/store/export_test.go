@@ -37,6 +37,27 @@ func Write(s *Store, do func() error) error {
 	return s.write(context.Background(), "test", func(context.Context, tx) error { return do() })
 }
 
+// Ask asks so many statements in one question.
+func Ask(s *Store, statements int) error {
+	return s.ask(context.Background(), "test", func(ctx context.Context, t tx) error {
+		for range statements {
+			var n int
+			if err := t.row(ctx, "SELECT 1").Scan(&n); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// ChangeByAsking changes something in a question.
+func ChangeByAsking(s *Store) error {
+	return s.ask(context.Background(), "test", func(ctx context.Context, t tx) error {
+		_, err := t.exec(ctx, "DELETE FROM runs")
+		return err
+	})
+}
+
 // Before0002 makes a database as it was before the second migration, with one
 // certificate in it.
 func Before0002(ctx context.Context, dsn string, c Certificate) error {

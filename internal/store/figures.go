@@ -347,7 +347,7 @@ func (s *Store) SlowestHosts(ctx context.Context, f FiguresFilter) (slowest []Ho
 		conditions = append(conditions, condition{"environment = ?", []any{f.Environment}})
 	}
 	where, args := allOf(conditions)
-	err = s.read(ctx, "read statistics of hosts", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "read statistics of hosts", func(ctx context.Context, t tx) error {
 		rows, err := t.rows(ctx, "SELECT host, "+sums("tasks", "failed", "took")+" FROM host_counts WHERE "+where+
 			" GROUP BY host HAVING SUM(tasks) >= ? ORDER BY SUM(took) / SUM(tasks) DESC, host LIMIT ?", append(args, fewTasks, mostHosts)...)
 		slowest, err = collect(rows, err, func(r *sql.Rows) (x HostTally, err error) {

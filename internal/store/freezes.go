@@ -46,7 +46,7 @@ func (s *Store) AddFreeze(ctx context.Context, f restart.Freeze, records ...audi
 // Freezes lists the freezes that stand and are not over at a time, in the order
 // in which they were made.
 func (s *Store) Freezes(ctx context.Context, at time.Time) (out []restart.Freeze, err error) {
-	err = s.read(ctx, "list freezes", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "list freezes", func(ctx context.Context, t tx) error {
 		rows, err := t.rows(ctx, "SELECT "+freezeColumns+" FROM freezes WHERE removed_at = 0 AND (ends_at = 0 OR ends_at > ?) ORDER BY id", micros(at))
 		out, err = collect(rows, err, scanFreeze)
 		return err

@@ -62,7 +62,7 @@ func (s *Store) UnreviewedServices(ctx context.Context) (out map[string]int, err
 		service string
 		n       int
 	}
-	err = s.read(ctx, "count broken glass", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "count broken glass", func(ctx context.Context, t tx) error {
 		rows, err := t.rows(ctx, "SELECT runs.service, count(*) FROM broken_glass JOIN runs ON runs.id = broken_glass.run_id WHERE broken_glass.reviewed_at = 0 GROUP BY runs.service")
 		counts, err := collect(rows, err, func(r *sql.Rows) (c count, err error) {
 			err = r.Scan(&c.service, &c.n)

@@ -170,7 +170,7 @@ func (s *Store) importTask(ctx context.Context, t tx, in Import, task restart.Ta
 // LocalHead gives how far a host's own chain of records was seen; the zero
 // head = never.
 func (s *Store) LocalHead(ctx context.Context, host string) (head protocol.ChainHead, err error) {
-	err = s.read(ctx, "read the head of a host's chain", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "read the head of a host's chain", func(ctx context.Context, t tx) error {
 		err := t.row(ctx, "SELECT seq, hash FROM local_chains WHERE host = ?", host).Scan(&head.Seq, &head.Hash)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil

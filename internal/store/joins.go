@@ -84,7 +84,7 @@ func (s *Store) CreateJoinToken(ctx context.Context, token JoinToken, records ..
 // JoinTokenByHash finds a token by the hash of its secret, or CodeNotFound. It
 // gives those that are over, too.
 func (s *Store) JoinTokenByHash(ctx context.Context, hash string) (token JoinToken, err error) {
-	err = s.read(ctx, "find join token", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "find join token", func(ctx context.Context, t tx) error {
 		token, err = scanJoinToken(t.row(ctx, "SELECT "+joinTokenColumns+" FROM join_tokens WHERE hash = ?", hash))
 		if errors.Is(err, sql.ErrNoRows) {
 			return restart.Errorf(restart.CodeNotFound, "there is no such join token")
@@ -96,7 +96,7 @@ func (s *Store) JoinTokenByHash(ctx context.Context, hash string) (token JoinTok
 
 // JoinTokens lists all tokens, the newest first.
 func (s *Store) JoinTokens(ctx context.Context) (tokens []JoinToken, err error) {
-	err = s.read(ctx, "list join tokens", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "list join tokens", func(ctx context.Context, t tx) error {
 		rows, err := t.rows(ctx, "SELECT "+joinTokenColumns+" FROM join_tokens ORDER BY created_at DESC, id DESC")
 		tokens, err = collect(rows, err, func(r *sql.Rows) (JoinToken, error) { return scanJoinToken(r) })
 		return err
@@ -132,7 +132,7 @@ func (s *Store) RefuseJoin(ctx context.Context, id string, record audit.Record) 
 	// Who shows a dead token again and again costs a look, and no transaction
 	// of the one writer.
 	var refusals int
-	err = s.read(ctx, "look at a refused join", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "look at a refused join", func(ctx context.Context, t tx) error {
 		err := t.row(ctx, "SELECT refusals FROM join_tokens WHERE id = ?", id).Scan(&refusals)
 		if errors.Is(err, sql.ErrNoRows) {
 			refusals = maxRefusals

@@ -75,7 +75,7 @@ func (s *Store) KeyByID(ctx context.Context, id string) (Key, error) {
 }
 
 func (s *Store) key(ctx context.Context, column, value string) (k Key, err error) {
-	err = s.read(ctx, "find SSH key", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "find SSH key", func(ctx context.Context, t tx) error {
 		k, err = scanKey(t.row(ctx, "SELECT "+keyColumns+" FROM ssh_keys WHERE "+column+" = ?", value))
 		if errors.Is(err, sql.ErrNoRows) {
 			return restart.Errorf(restart.CodeNotFound, "there is no such key")
@@ -94,7 +94,7 @@ type KeyFilter struct {
 
 // Keys lists keys, the oldest first.
 func (s *Store) Keys(ctx context.Context, f KeyFilter) (keys []Key, err error) {
-	err = s.read(ctx, "list SSH keys", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "list SSH keys", func(ctx context.Context, t tx) error {
 		where, args := "id > ?", []any{f.After}
 		if f.Owner != "" {
 			where, args = where+" AND owner = ?", append(args, f.Owner)

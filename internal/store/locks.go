@@ -33,7 +33,7 @@ func scanLock(r *sql.Rows) (l Lock, err error) {
 
 // Locks lists the services that are held, by name.
 func (s *Store) Locks(ctx context.Context) (out []Lock, err error) {
-	err = s.read(ctx, "list locks", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "list locks", func(ctx context.Context, t tx) error {
 		rows, err := t.rows(ctx, "SELECT "+lockColumns+" FROM scoped_locks JOIN runs ON runs.id = scoped_locks.run_id ORDER BY 1, 2, 3")
 		out, err = collect(rows, err, scanLock)
 		return err

@@ -94,7 +94,7 @@ func network(address string) string {
 
 // LoginByCode gives a request that is open, or CodeNotFound.
 func (s *Store) LoginByCode(ctx context.Context, codeHash string) (r LoginRequest, err error) {
-	err = s.read(ctx, "find login request", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "find login request", func(ctx context.Context, t tx) error {
 		r, err = scanLogin(t.row(ctx, "SELECT "+loginColumns+" FROM login_requests WHERE code_hash = ? AND expires_at > $now AND confirmed_by = '' AND refused_at = 0", codeHash))
 		return noLogin(err)
 	})
@@ -132,7 +132,7 @@ func (s *Store) AnswerLogin(ctx context.Context, codeHash, by string, roles []re
 // CodeNotFound.
 func (s *Store) ClaimLogin(ctx context.Context, hash string, mint func(LoginRequest) (Token, audit.Record)) (token Token, ok bool, err error) {
 	var open LoginRequest
-	err = s.read(ctx, "look at login request", func(ctx context.Context, t tx) error { // most claims come too early
+	err = s.ask(ctx, "look at login request", func(ctx context.Context, t tx) error { // most claims come too early
 		open, err = scanLogin(t.row(ctx, "SELECT "+loginColumns+" FROM login_requests WHERE hash = ? AND expires_at > $now", hash))
 		return noLogin(err)
 	})

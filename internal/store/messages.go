@@ -86,7 +86,7 @@ func (s *Store) DueMessages(ctx context.Context, channels []string, hold time.Du
 		args = append(args, c)
 	}
 	waiting := 0
-	err = s.read(ctx, "look for messages", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "look for messages", func(ctx context.Context, t tx) error {
 		return t.row(ctx, "SELECT count(*) FROM (SELECT 1 FROM messages WHERE "+where+" LIMIT 1) AS due", slices.Clone(args)...).Scan(&waiting)
 	})
 	if err != nil || waiting == 0 {
@@ -129,7 +129,7 @@ func (s *Store) LeftMessages(ctx context.Context, channels []string, age time.Du
 	for _, c := range channels {
 		args = append(args, c)
 	}
-	err = s.read(ctx, "look for messages to nobody", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "look for messages to nobody", func(ctx context.Context, t tx) error {
 		rows, err := t.rows(ctx, text+" ORDER BY created_at, id LIMIT ?", append(args, page(limit))...)
 		left, err = collect(rows, err, func(r *sql.Rows) (d Delivery, err error) {
 			var created int64
@@ -213,7 +213,7 @@ type Waiting struct {
 // WaitingMessages tells what waits for each channel; one with nothing is not
 // among them.
 func (s *Store) WaitingMessages(ctx context.Context) (out map[string]Waiting, err error) {
-	err = s.read(ctx, "count messages", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "count messages", func(ctx context.Context, t tx) error {
 		out = map[string]Waiting{}
 		rows, err := t.rows(ctx, `SELECT channel, count(*), MIN(created_at), (SELECT failure FROM messages AS oldest WHERE oldest.channel = messages.channel
 			AND oldest.delivered_at = 0 AND oldest.given_up_at = 0 ORDER BY oldest.created_at, oldest.id LIMIT 1)

@@ -56,7 +56,7 @@ func (s *Store) AppendOutput(ctx context.Context, taskID string, offset int64, d
 // OutputEnd tells where the stored output ends: the offset with which
 // AppendOutput goes on.
 func (s *Store) OutputEnd(ctx context.Context, taskID string) (offset int64, err error) {
-	err = s.read(ctx, "find the end of the output", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "find the end of the output", func(ctx context.Context, t tx) error {
 		err := t.row(ctx, "SELECT received FROM outputs WHERE task_id = ?", taskID).Scan(&offset)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil

@@ -69,7 +69,7 @@ func (s *Store) DropOutsideLock(ctx context.Context, run, name string) error {
 
 // OutsideLocks lists what runs have of others or wait for, by run and name.
 func (s *Store) OutsideLocks(ctx context.Context) (out []OutsideLock, err error) {
-	err = s.read(ctx, "list the locks of others", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "list the locks of others", func(ctx context.Context, t tx) error {
 		rows, err := t.rows(ctx, "SELECT run_id, name, kind, place, state, note, server, since FROM outside_locks ORDER BY run_id, name")
 		out, err = collect(rows, err, func(r *sql.Rows) (l OutsideLock, err error) {
 			var since int64

@@ -70,7 +70,7 @@ func newestIntent(ctx context.Context, t tx, run string) (int64, error) {
 // Cursors gives the seq up to which each sink has the trail of source.
 func (s *Store) Cursors(ctx context.Context, source string) (map[string]int64, error) {
 	var out map[string]int64
-	err := s.read(ctx, "read cursors", func(ctx context.Context, t tx) error {
+	err := s.ask(ctx, "read cursors", func(ctx context.Context, t tx) error {
 		out = map[string]int64{}
 		rows, err := t.rows(ctx, "SELECT sink, seq FROM audit_cursors WHERE source = ?", source)
 		_, err = collect(rows, err, func(r *sql.Rows) (struct{}, error) {
@@ -88,7 +88,7 @@ func (s *Store) Cursors(ctx context.Context, source string) (map[string]int64, e
 // AuditBytes adds up the bytes of the records of source's trail from the one
 // behind the first number to the second.
 func (s *Store) AuditBytes(ctx context.Context, source string, after, upTo int64) (n int64, err error) {
-	err = s.read(ctx, "add up audit records", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "add up audit records", func(ctx context.Context, t tx) error {
 		return t.row(ctx, "SELECT COALESCE(SUM(LENGTH(body)), 0) FROM audit_records WHERE seq IS NOT NULL AND source = ? AND seq > ? AND seq <= ?", source, after, upTo).Scan(&n)
 	})
 	return n, err
@@ -97,7 +97,7 @@ func (s *Store) AuditBytes(ctx context.Context, source string, after, upTo int64
 // HostsInHand counts the hosts of runs that are not over and that may still
 // give records: all that have no end.
 func (s *Store) HostsInHand(ctx context.Context) (n int, err error) {
-	err = s.read(ctx, "count hosts in hand", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "count hosts in hand", func(ctx context.Context, t tx) error {
 		var open []any
 		for _, state := range restart.RunStates() {
 			if !state.Final() {

@@ -25,7 +25,7 @@ const mostRecurring = 100
 // times since a moment, and was not noted within the time of again before now.
 // Only runs count that began and are over, rehearsals and undrains left out.
 func (s *Store) Recurring(ctx context.Context, since time.Time, times int, again time.Duration) (out []Recurring, err error) {
-	err = s.read(ctx, "look for restarts that recur", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "look for restarts that recur", func(ctx context.Context, t tx) error {
 		rows, err := t.rows(ctx, `SELECT runs.service, runs.environment, runs.reason_key, count(*), MAX(runs.id) FROM runs
 			WHERE runs.id >= ? AND runs.kind = 'restart' AND runs.reason_key <> '' AND `+counted+` AND NOT EXISTS (SELECT 1 FROM recurrences
 				WHERE recurrences.service = runs.service AND recurrences.environment = runs.environment AND recurrences.reason_key = runs.reason_key AND recurrences.noted_at > $now - ?)
@@ -83,7 +83,7 @@ func (s *Store) RecurrenceTicket(ctx context.Context, service, environment, reas
 	if key == "" {
 		return "", nil
 	}
-	err = s.read(ctx, "look for a ticket", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "look for a ticket", func(ctx context.Context, t tx) error {
 		err := t.row(ctx, "SELECT ticket FROM recurrences WHERE service = ? AND environment = ? AND reason_key = ?", service, environment, key).Scan(&ticket)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil

@@ -13,7 +13,7 @@ import (
 // has tried to renew too short a time ago. Those that end first come first. A
 // renewal that a host has not taken up does not count.
 func (s *Store) DueRenewals(ctx context.Context, now time.Time, limit int) (out []Certificate, err error) {
-	err = s.read(ctx, "look for certificates to renew", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "look for certificates to renew", func(ctx context.Context, t tx) error {
 		at := micros(now)
 		rows, err := t.rows(ctx, `SELECT c.serial, c.host, c.issued_at, c.not_after, c.revoked_at, c.revocation, c.pending
 			FROM certificates c JOIN enrolments e ON e.host = c.host

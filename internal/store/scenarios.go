@@ -41,7 +41,7 @@ func (s *Store) putScenario(ctx context.Context, t tx, digest, name string, seri
 
 // Scenario returns the bytes of a scenario version, or CodeNotFound.
 func (s *Store) Scenario(ctx context.Context, digest string) (body []byte, err error) {
-	err = s.read(ctx, "read scenario", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "read scenario", func(ctx context.Context, t tx) error {
 		var packed []byte
 		err := t.row(ctx, "SELECT body FROM scenarios WHERE digest = ?", digest).Scan(&packed)
 		if errors.Is(err, sql.ErrNoRows) {

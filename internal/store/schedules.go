@@ -73,7 +73,7 @@ func (s *Store) AddSchedule(ctx context.Context, p restart.Schedule, most int, m
 	})
 	if faultOf(err) == faultUnique { // the same draft, by two servers at once
 		var before restart.Schedule
-		if lookup := s.read(ctx, "read schedule", func(ctx context.Context, t tx) (err error) {
+		if lookup := s.ask(ctx, "read schedule", func(ctx context.Context, t tx) (err error) {
 			before, err = loadSchedule(ctx, t, "draft", p.Draft)
 			return err
 		}); lookup == nil {
@@ -146,7 +146,7 @@ func loadSchedule(ctx context.Context, t tx, column, value string) (restart.Sche
 
 // Schedule returns one with its plan, or CodeNotFound.
 func (s *Store) Schedule(ctx context.Context, id string) (p restart.Schedule, err error) {
-	err = s.read(ctx, "read schedule", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "read schedule", func(ctx context.Context, t tx) error {
 		p, err = loadSchedule(ctx, t, "id", id)
 		return err
 	})
@@ -159,6 +159,12 @@ func (s *Store) OpenSchedules(ctx context.Context, limit int) ([]restart.Schedul
 	return s.schedules(ctx, "ended_at = 0 ORDER BY start_at, id", limit)
 }
 
+// AwaitingSchedules lists those that wait for an approval, by when their time is
+// over, as OpenSchedules does.
+func (s *Store) AwaitingSchedules(ctx context.Context, limit int) ([]restart.Schedule, error) {
+	return s.schedules(ctx, "ended_at = 0 AND state = 'awaiting_approval' ORDER BY start_until, id", limit)
+}
+
 // EndedSchedules lists those that are over, the last to end first, as
 // OpenSchedules does.
 func (s *Store) EndedSchedules(ctx context.Context, limit int) ([]restart.Schedule, error) {
@@ -166,7 +172,7 @@ func (s *Store) EndedSchedules(ctx context.Context, limit int) ([]restart.Schedu
 }
 
 func (s *Store) schedules(ctx context.Context, where string, limit int) (out []restart.Schedule, err error) {
-	err = s.read(ctx, "list schedules", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "list schedules", func(ctx context.Context, t tx) error {
 		rows, err := t.rows(ctx, "SELECT "+scheduleColumns+" FROM schedules WHERE "+where+" LIMIT ?", page(limit))
 		out, err = collect(rows, err, func(r *sql.Rows) (restart.Schedule, error) { return scanSchedule(r) })
 		return err
@@ -225,7 +231,7 @@ const dueSchedule = "ended_at = 0 AND held_until <= $now AND (restored <> 0 OR s
 // that.
 func (s *Store) DueSchedules(ctx context.Context, hold time.Duration, limit int) (due []restart.Schedule, now time.Time, err error) {
 	waiting := 0
-	err = s.read(ctx, "look for schedules", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "look for schedules", func(ctx context.Context, t tx) error {
 		return t.row(ctx, "SELECT count(*) FROM (SELECT 1 FROM schedules WHERE "+dueSchedule+" LIMIT 1) AS due").Scan(&waiting)
 	})
 	if err != nil || waiting == 0 {

@@ -85,7 +85,7 @@ func (s *Store) SessionByID(ctx context.Context, id string) (Session, error) {
 }
 
 func (s *Store) session(ctx context.Context, column, value string) (session Session, err error) {
-	err = s.read(ctx, "find session", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "find session", func(ctx context.Context, t tx) error {
 		session, err = scanSession(t.row(ctx, "SELECT "+sessionColumns+" FROM sessions WHERE "+column+" = ? AND expires_at > $now", value))
 		if errors.Is(err, sql.ErrNoRows) {
 			return restart.Errorf(restart.CodeNotFound, "there is no such session")
@@ -106,7 +106,7 @@ type SessionFilter struct {
 
 // Sessions lists sessions that are not over, the newest first.
 func (s *Store) Sessions(ctx context.Context, f SessionFilter) (sessions []Session, err error) {
-	err = s.read(ctx, "list sessions", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "list sessions", func(ctx context.Context, t tx) error {
 		text, args := "SELECT "+sessionColumns+" FROM sessions WHERE expires_at > $now AND last_seen_at >= $now - ?", []any{f.Idle.Microseconds()}
 		if f.Owner != "" {
 			text, args = text+" AND owner = ?", append(args, f.Owner)

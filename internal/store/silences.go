@@ -85,7 +85,7 @@ func (s *Store) SilenceFailed(ctx context.Context, a restart.Silence, records ..
 
 // OpenSilences lists what is, or may be, silent because of a task.
 func (s *Store) OpenSilences(ctx context.Context, task string) (out []PlacedSilence, err error) {
-	err = s.read(ctx, "list the silences of a task", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "list the silences of a task", func(ctx context.Context, t tx) error {
 		out, err = placedSilences(ctx, t, "s.task_id = ? AND "+openSilence+" ORDER BY s.system", task)
 		return err
 	})
@@ -99,7 +99,7 @@ func (s *Store) LeftSilences(ctx context.Context, grace time.Duration, limit int
 	idle, args := idleSilence(grace)
 	where := openSilence + " AND (s.ends_at <= $now OR " + idle + ") ORDER BY s.asked_at LIMIT ?"
 	args = append(args, page(limit))
-	err = s.read(ctx, "list silences that are left", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "list silences that are left", func(ctx context.Context, t tx) error {
 		out, err = placedSilences(ctx, t, where, args...)
 		return err
 	})
@@ -129,7 +129,7 @@ type SilenceCounts struct {
 // that of LeftSilences.
 func (s *Store) CountSilences(ctx context.Context, grace time.Duration) (out map[string]SilenceCounts, err error) {
 	idle, args := idleSilence(grace)
-	err = s.read(ctx, "count silences", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "count silences", func(ctx context.Context, t tx) error {
 		out = map[string]SilenceCounts{}
 		rows, err := t.rows(ctx, `SELECT s.system, count(*), SUM(CASE WHEN s.ends_at <= $now THEN 1 ELSE 0 END), SUM(CASE WHEN s.ends_at > $now AND `+idle+` THEN 1 ELSE 0 END)
 			FROM silences s LEFT JOIN tasks t ON t.id = s.task_id WHERE `+openSilence+" GROUP BY s.system", args...)

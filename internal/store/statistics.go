@@ -137,7 +137,7 @@ func (s *Store) SchemaFits(ctx context.Context) error {
 		return err
 	}
 	version := 0
-	err = s.read(ctx, "ask for the schema", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "ask for the schema", func(ctx context.Context, t tx) error {
 		return t.row(ctx, "SELECT COALESCE(MAX(version), 0) FROM schema_version").Scan(&version)
 	})
 	if err == nil && version != len(migrations) {

@@ -42,7 +42,7 @@ func scanTask(r *sql.Rows) (task restart.Task, err error) {
 
 // Task returns one task of a run: CodeNotFound where the run has none of that id.
 func (s *Store) Task(ctx context.Context, runID, taskID string) (task restart.Task, err error) {
-	err = s.read(ctx, "read task", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "read task", func(ctx context.Context, t tx) error {
 		rows, err := t.rows(ctx, "SELECT "+taskColumns+" FROM tasks WHERE id = ? AND run_id = ?", taskID, runID)
 		found, err := collect(rows, err, scanTask)
 		if err == nil && len(found) == 0 {
@@ -145,7 +145,7 @@ func (s *Store) TaskDetails(ctx context.Context, runID string, hosts int) (map[s
 		packed []byte
 	}
 	var found []detail
-	err := s.read(ctx, "read details of run "+runID, func(ctx context.Context, t tx) error {
+	err := s.ask(ctx, "read details of run "+runID, func(ctx context.Context, t tx) error {
 		rows, err := t.rows(ctx, "SELECT tasks.id, task_details.detail FROM tasks JOIN task_details ON task_details.task_id = tasks.id WHERE tasks.run_id = ? AND tasks.position < ? AND task_details.detail IS NOT NULL", runID, hosts)
 		found, err = collect(rows, err, func(r *sql.Rows) (d detail, err error) {
 			err = r.Scan(&d.task, &d.packed)
@@ -172,7 +172,7 @@ func (s *Store) TaskEnvelope(ctx context.Context, taskID string) ([]byte, error)
 }
 
 func (s *Store) taskBlob(ctx context.Context, taskID, column string) (b []byte, err error) {
-	err = s.read(ctx, "read "+column+" of task", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "read "+column+" of task", func(ctx context.Context, t tx) error {
 		err := t.row(ctx, "SELECT task_details."+column+" FROM tasks LEFT JOIN task_details ON task_details.task_id = tasks.id WHERE tasks.id = ?", taskID).Scan(&b)
 		if errors.Is(err, sql.ErrNoRows) {
 			return notFound("task", taskID)
@@ -186,7 +186,7 @@ func (s *Store) taskBlob(ctx context.Context, taskID, column string) (b []byte, 
 // they were dispatched, and the agent has not been told to forget. Oldest
 // first, those behind the id after, at most limit (1 to 200; 0 = 50).
 func (s *Store) Unreported(ctx context.Context, after string, limit int) (tasks []restart.Task, err error) {
-	err = s.read(ctx, "list unreported tasks", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "list unreported tasks", func(ctx context.Context, t tx) error {
 		rows, err := t.rows(ctx, "SELECT "+taskColumns+" FROM tasks WHERE held = 1 AND state IN ("+taskStates(restart.TaskState.Final)+") AND id > ? ORDER BY id LIMIT ?", after, page(limit))
 		tasks, err = collect(rows, err, scanTask)
 		return err

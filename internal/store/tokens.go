@@ -92,7 +92,7 @@ func (s *Store) TokenByID(ctx context.Context, id string) (Token, error) {
 }
 
 func (s *Store) token(ctx context.Context, column, value string) (token Token, err error) {
-	err = s.read(ctx, "find token", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "find token", func(ctx context.Context, t tx) error {
 		token, err = scanToken(t.row(ctx, "SELECT "+tokenColumns+" FROM tokens WHERE "+column+" = ?", value))
 		if errors.Is(err, sql.ErrNoRows) {
 			return restart.Errorf(restart.CodeNotFound, "there is no such token")
@@ -104,7 +104,7 @@ func (s *Store) token(ctx context.Context, column, value string) (token Token, e
 
 // Tokens lists the tokens of an owner ("" = of all), oldest first.
 func (s *Store) Tokens(ctx context.Context, owner string) (tokens []Token, err error) {
-	err = s.read(ctx, "list tokens", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "list tokens", func(ctx context.Context, t tx) error {
 		text, args := "SELECT "+tokenColumns+" FROM tokens ORDER BY created_at, id", []any(nil)
 		if owner != "" {
 			text, args = "SELECT "+tokenColumns+" FROM tokens WHERE owner = ? ORDER BY created_at, id", []any{owner}
@@ -150,7 +150,7 @@ func (s *Store) TouchToken(ctx context.Context, id string) error {
 func (s *Store) touch(ctx context.Context, table, column, key, value string) error {
 	where := " WHERE " + key + " = ? AND " + column + " <= $now - ?"
 	stale := 0
-	err := s.read(ctx, "read last use", func(ctx context.Context, t tx) error {
+	err := s.ask(ctx, "read last use", func(ctx context.Context, t tx) error {
 		return t.row(ctx, "SELECT count(*) FROM "+table+where, value, touchAfter.Microseconds()).Scan(&stale)
 	})
 	if err != nil || stale == 0 {

@@ -113,7 +113,7 @@ func (s *Store) AdmitUser(ctx context.Context, u User, records ...audit.Record) 
 
 // User gives one, disabled ones too, or CodeNotFound.
 func (s *Store) User(ctx context.Context, name string) (u User, err error) {
-	err = s.read(ctx, "find user", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "find user", func(ctx context.Context, t tx) error {
 		u, err = scanUser(t.row(ctx, "SELECT "+userColumns+" FROM users WHERE name = ?", name))
 		if errors.Is(err, sql.ErrNoRows) {
 			return restart.Errorf(restart.CodeNotFound, "there is no user %s", restart.Quote(name))
@@ -127,7 +127,7 @@ func (s *Store) User(ctx context.Context, name string) (u User, err error) {
 // them to those in whose name, display name or mail address it is, the case of
 // ASCII letters aside; "" = all.
 func (s *Store) Users(ctx context.Context, text, after string, limit int) (users []User, err error) {
-	err = s.read(ctx, "list users", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "list users", func(ctx context.Context, t tx) error {
 		where, args := "name > ?", []any{after}
 		if text != "" {
 			like := "%" + likeEscaper.Replace(strings.ToLower(text)) + "%"
@@ -145,7 +145,7 @@ func (s *Store) Users(ctx context.Context, text, after string, limit int) (users
 // them: of users by their names, and of all members of a team: each once, of
 // nobody who is disabled.
 func (s *Store) MailOf(ctx context.Context, owners []string) (out []string, err error) {
-	err = s.read(ctx, "look for addresses", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "look for addresses", func(ctx context.Context, t tx) error {
 		rows, err := t.rows(ctx, "SELECT "+userColumns+" FROM users WHERE mail <> '' AND disabled_at = 0 ORDER BY name")
 		users, err := collect(rows, err, func(r *sql.Rows) (User, error) { return scanUser(r) })
 		for _, u := range users {

@@ -231,7 +231,7 @@ func (s *Store) Version(ctx context.Context, digest string) (body []byte, sigs [
 // VersionsMark is a text that is another one whenever any version or signature
 // has changed: so that who keeps them in memory knows when to read them again.
 func (s *Store) VersionsMark(ctx context.Context) (mark string, err error) {
-	err = s.read(ctx, "look whether scenario versions have changed", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "look whether scenario versions have changed", func(ctx context.Context, t tx) error {
 		return t.row(ctx, "SELECT (SELECT CAST(count(*) AS TEXT) || ' ' || CAST(COALESCE(sum(CASE WHEN state = 'withdrawn' THEN 1 ELSE 0 END), 0) AS TEXT) || ' ' || "+
 			"CAST(COALESCE(sum(CASE WHEN approved_at <> 0 THEN 1 ELSE 0 END), 0) AS TEXT) FROM scenario_versions) || ' ' || "+
 			"(SELECT CAST(count(*) AS TEXT) || ' ' || CAST(COALESCE(max(added_at), 0) AS TEXT) FROM scenario_signatures)").Scan(&mark)
@@ -242,7 +242,7 @@ func (s *Store) VersionsMark(ctx context.Context) (mark string, err error) {
 // VersionState gives how far the review of one version has come, and why it was
 // withdrawn and by whom; "" where the version is not known.
 func (s *Store) VersionState(ctx context.Context, digest string) (state restart.VersionState, by, reason string, err error) {
-	err = s.read(ctx, "look at a scenario version", func(ctx context.Context, t tx) error {
+	err = s.ask(ctx, "look at a scenario version", func(ctx context.Context, t tx) error {
 		err := t.row(ctx, "SELECT state, withdrawn_by, reason FROM scenario_versions WHERE digest = ?", digest).Scan(&state, &by, &reason)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil

@@ -54,14 +54,18 @@ func (s *site) home(w http.ResponseWriter, v *visit) error {
 
 // homePlanned lists what is planned next, and of it what the reader may approve.
 func (s *site) homePlanned(v *visit, page *homePage, now time.Time) error {
-	list, err := s.cfg.Control.Planned(v.Context(), v.actor, false)
-	for _, p := range list {
+	awaiting, err := s.cfg.Control.PlannedAwaiting(v.Context(), v.actor)
+	if err != nil {
+		return err
+	}
+	for _, p := range awaiting {
 		if p.MayDecide && len(page.Approvals) < homeRuns {
 			page.Approvals = append(page.Approvals, awaitingPlanned(v.lang, p, now))
 		}
-		if len(page.Planned) < homePlanned {
-			page.Planned = append(page.Planned, plannedEntryOf(v.lang, p, now))
-		}
+	}
+	next, err := s.cfg.Control.Planned(v.Context(), v.actor, false)
+	for _, p := range next[:min(len(next), homePlanned)] {
+		page.Planned = append(page.Planned, plannedEntryOf(v.lang, p, now))
 	}
 	return err
 }

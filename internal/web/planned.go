@@ -60,11 +60,9 @@ func awaitingPlanned(l language, p wire.Planned, now time.Time) awaitingLine {
 
 // plannedToApprove lists the planned runs that wait for an approval.
 func (s *site) plannedToApprove(v *visit, now time.Time) (lines []awaitingLine, err error) {
-	list, err := s.cfg.Control.Planned(v.Context(), v.actor, false)
+	list, err := s.cfg.Control.PlannedAwaiting(v.Context(), v.actor)
 	for _, p := range list {
-		if p.State == restart.ScheduleAwaiting {
-			lines = append(lines, awaitingPlanned(v.lang, p, now))
-		}
+		lines = append(lines, awaitingPlanned(v.lang, p, now))
 	}
 	return lines, err
 }
