@@ -46,6 +46,25 @@ func (c *Control) Figures(ctx context.Context, actor restart.Actor, f store.Figu
 	return c.cfg.Store.Figures(ctx, f)
 }
 
+// ReasonsAgain tells which reasons were given again most often, and since when.
+func (c *Control) ReasonsAgain(ctx context.Context, actor restart.Actor, f store.FiguresFilter) ([]store.Recurrence, time.Time, error) {
+	if err := c.rights().Require(actor, authz.See, authz.Object{}); err != nil {
+		return nil, time.Time{}, err
+	}
+	f.Now = c.now()
+	return c.cfg.Store.Reasons(ctx, f)
+}
+
+// Given lists the runs with one reason of a service, and the days on which the
+// window's points begin: see store.Given.
+func (c *Control) Given(ctx context.Context, actor restart.Actor, f store.FiguresFilter, service, key string) ([]store.Given, []time.Time, error) {
+	if err := c.rights().Require(actor, authz.See, authz.Object{}); err != nil {
+		return nil, nil, err
+	}
+	f.Now = c.now()
+	return c.cfg.Store.Given(ctx, f, service, key)
+}
+
 // SlowestHosts tells on which hosts restarts take longest, and since when.
 func (c *Control) SlowestHosts(ctx context.Context, actor restart.Actor, f store.FiguresFilter) ([]store.HostTally, time.Time, error) {
 	if err := c.rights().Require(actor, authz.See, authz.Object{}); err != nil {

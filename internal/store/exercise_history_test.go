@@ -142,7 +142,7 @@ func exerciseFilters(t *testing.T, newDSN storetest.NewDSN) {
 				early++
 			}
 		}
-		if diff := gocmp.Diff(want, got); diff != "" {
+		if diff := gocmp.Diff(want, got, gocmp.AllowUnexported(allFigures{})); diff != "" {
 			t.Fatalf("%+v (-want +got):\n%s", f, diff)
 		}
 		found += len(got)
@@ -178,24 +178,34 @@ func exerciseFigures(t *testing.T, newDSN storetest.NewDSN) {
 	if err := s.Recount(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if diff := gocmp.Diff(kept, figures(t, s, p)); diff != "" {
+	if diff := gocmp.Diff(kept, figures(t, s, p), gocmp.AllowUnexported(allFigures{})); diff != "" {
 		t.Errorf("counted anew it is otherwise (-kept +anew):\n%s", diff)
 	}
-	for f, got := range kept {
+	for _, got := range kept {
+		f := got.of
 		want := p.figures(t, f)
-		got.Points = slices.Clone(got.Points)
 		for _, x := range []*store.Tally{&want.Total, &got.Total} { // within a tenth
 			x.P50, x.P95 = 0, 0
 		}
 		for i := range got.Services {
 			got.Services[i].P50, got.Services[i].P95 = 0, 0
 		}
-		if diff := gocmp.Diff(want, got); diff != "" {
+		for _, times := range [][]store.Lasted{want.Times, got.Times} {
+			for i := range times {
+				if x := &times[i]; x.P50 > x.P95 || x.P50 <= 0 {
+					t.Errorf("%+v: %+v", f, x)
+				}
+				times[i].P50, times[i].P95 = 0, 0
+			}
+		}
+		if diff := gocmp.Diff(want, got, gocmp.AllowUnexported(allFigures{})); diff != "" {
 			t.Fatalf("%+v (-by a loop +as it is kept):\n%s", f, diff)
 		}
 	}
-	all := kept[store.FiguresFilter{Window: store.WindowYear, Now: p.now}]
-	if all.Total.Runs == 0 || all.Total.Again == 0 || len(all.Reasons) == 0 || len(all.Hosts) == 0 {
+	all := kept[slices.IndexFunc(kept, func(x allFigures) bool {
+		return x.of.Window == store.WindowYear && len(x.of.Services) == 0 && x.of.Environment == "" && x.of.Kind == ""
+	})]
+	if all.Total.Runs == 0 || all.Total.Again == 0 || len(all.Reasons) == 0 || len(all.Given) < 2 || len(all.Times) < 2 || len(all.Hosts) == 0 {
 		t.Errorf("so random a history should have everything: %+v", all)
 	}
 	p50, p95 := p.times(store.WindowYear)
@@ -210,19 +220,21 @@ func exerciseFigures(t *testing.T, newDSN storetest.NewDSN) {
 type allFigures struct {
 	store.Figures
 
+	of         store.FiguresFilter
+	Reasons    []store.Recurrence
+	Given      []string // runs with the reason that was given again most often
 	Hosts      []store.HostTally
 	HostsSince time.Time
 }
 
-func figures(t *testing.T, s *store.Store, p past) map[store.FiguresFilter]allFigures {
+func figures(t *testing.T, s *store.Store, p past) (out []allFigures) {
 	t.Helper()
-	out := map[store.FiguresFilter]allFigures{}
 	for _, w := range store.Windows() {
-		for _, service := range []string{"", "nginx", "none"} {
+		for _, services := range [][]string{nil, {"nginx"}, {"none"}, {"shop", "none", "nginx"}} {
 			for _, environment := range []string{"", "production"} {
 				for _, kind := range []restart.Kind{"", restart.KindRestart} {
-					f := store.FiguresFilter{Window: w, Now: p.now, Service: service, Environment: environment, Kind: kind}
-					var x allFigures
+					f := store.FiguresFilter{Window: w, Now: p.now, Services: services, Environment: environment, Kind: kind}
+					x := allFigures{of: f}
 					var err error
 					if x.Figures, err = s.Figures(t.Context(), f); err != nil {
 						t.Fatal(err)
@@ -230,7 +242,24 @@ func figures(t *testing.T, s *store.Store, p past) map[store.FiguresFilter]allFi
 					if x.Hosts, x.HostsSince, err = s.SlowestHosts(t.Context(), f); err != nil {
 						t.Fatal(err)
 					}
-					out[f] = x
+					reasons, since, err := s.Reasons(t.Context(), f)
+					if err != nil || !since.Equal(x.Since) {
+						t.Fatalf("since %s: %v", since, err)
+					}
+					for i, r := range reasons {
+						if i == 0 {
+							given, points, err := s.Given(t.Context(), f, r.Service, r.Key)
+							if err != nil || len(points) != len(x.Points) || !points[0].Equal(x.Points[0].From) {
+								t.Fatalf("%v: %v", points, err)
+							}
+							for _, g := range given {
+								x.Given = append(x.Given, fmt.Sprintf("%s %s %s %s %s %s %v %s %s", g.Run, g.Reason, g.Actor, g.Environment, g.Kind, g.State, g.Again, g.CreatedAt, g.FinishedAt))
+							}
+						}
+						r.Key = "" // which the loops have another for
+						x.Reasons = append(x.Reasons, r)
+					}
+					out = append(out, x)
 				}
 			}
 		}
@@ -280,7 +309,7 @@ func (p past) times(w store.Window) (p50, p95 time.Duration) {
 func (p past) figures(t *testing.T, f store.FiguresFilter) allFigures {
 	t.Helper()
 	first := p.first(f.Window)
-	out := allFigures{Figures: store.Figures{Since: first, Environments: []store.Tally{}, Services: []store.Tally{}}}
+	out := allFigures{of: f, Figures: store.Figures{Since: first, Environments: []store.Tally{}, Services: []store.Tally{}}}
 	for at := first; !at.After(p.now); {
 		out.Points = append(out.Points, store.Point{From: at})
 		if at = at.AddDate(0, 0, 1); f.Window == store.WindowYear {
@@ -328,8 +357,52 @@ func (p past) figures(t *testing.T, f store.FiguresFilter) allFigures {
 	slices.SortFunc(out.Reasons, func(a, b store.Recurrence) int {
 		return cmp.Or(cmp.Compare(b.Runs, a.Runs), strings.Compare(b.Run, a.Run))
 	})
+	if len(out.Reasons) > 0 {
+		out.Given = p.given(f, out.Reasons[0])
+	}
+	p.lasted(f, &out)
 	p.hosts(f, &out)
 	return out
+}
+
+// given gives the runs with a reason, the newest first.
+func (p past) given(f store.FiguresFilter, r store.Recurrence) (out []string) {
+	all := p.counted()
+	slices.SortFunc(all, func(a, b restart.Run) int { return strings.Compare(b.ID, a.ID) })
+	for _, run := range all {
+		if run.Service == r.Service && restart.SameReason(run.Reason) == restart.SameReason(r.Reason) && !run.FinishedAt.Before(p.first(f.Window)) && counts(f, run) {
+			var n store.Tally
+			p.tally(&n, run)
+			out = append(out, fmt.Sprintf("%s %s %s %s %s %s %v %s %s", run.ID, run.Reason, run.Actor, run.Environment, run.Kind, run.State, n.Again > 0, run.CreatedAt, run.FinishedAt))
+		}
+	}
+	return out
+}
+
+// lasted tells over time how many runs were completed, and of their times but
+// that they were some.
+func (p past) lasted(f store.FiguresFilter, out *allFigures) {
+	runs := map[time.Time]int64{}
+	monday := func(t time.Time) time.Time { return t.AddDate(0, 0, -(int(t.Weekday())+6)%7) }
+	first := p.first(f.Window)
+	if f.Window == store.WindowQuarter {
+		first = monday(first)
+	}
+	for _, run := range p.counted() {
+		if run.State != restart.RunCompleted || run.FinishedAt.Before(first) || !counts(f, run) {
+			continue
+		}
+		day := time.Date(run.FinishedAt.Year(), run.FinishedAt.Month(), run.FinishedAt.Day(), 0, 0, 0, 0, time.UTC)
+		if from := monday(day); f.Window != store.WindowYear {
+			runs[from]++
+		} else {
+			runs[day.AddDate(0, 0, 1-day.Day())]++
+		}
+	}
+	for from, n := range runs {
+		out.Times = append(out.Times, store.Lasted{From: from, Runs: n, P50: 1, P95: 1})
+	}
+	slices.SortFunc(out.Times, func(a, b store.Lasted) int { return a.From.Compare(b.From) })
 }
 
 func (p past) tally(n *store.Tally, run restart.Run) {
@@ -465,5 +538,5 @@ func exerciseHistoryMigration(t *testing.T, newDSN storetest.NewDSN) {
 
 // counts tells whether a run is of what is asked for.
 func counts(f store.FiguresFilter, run restart.Run) bool {
-	return (f.Service == "" || f.Service == run.Service) && (f.Environment == "" || f.Environment == run.Environment) && (f.Kind == "" || f.Kind == run.Kind)
+	return (len(f.Services) == 0 || slices.Contains(f.Services, run.Service)) && (f.Environment == "" || f.Environment == run.Environment) && (f.Kind == "" || f.Kind == run.Kind)
 }

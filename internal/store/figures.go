@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -69,12 +70,23 @@ func (w Window) points(now time.Time) (out []int64) {
 
 func dayTime(day int64) time.Time { return time.UnixMicro(day * microsADay).UTC() }
 
+// lasting is by what times are told over a window, and from which day on: by
+// whole weeks, the first of which may begin before the window, or by months.
+func (w Window) lasting(now time.Time) (grain string, first int64) {
+	grain, first = w.since(now)
+	if w == WindowQuarter {
+		return grainWeek, periodOf(grainWeek, dayTime(first).UnixMicro())
+	}
+	return grain, first
+}
+
 // FiguresFilter says what statistics are of; empty fields do not narrow.
 type FiguresFilter struct {
-	Window               Window
-	Now                  time.Time
-	Service, Environment string
-	Kind                 restart.Kind
+	Window      Window
+	Now         time.Time
+	Services    []string
+	Environment string
+	Kind        restart.Kind
 }
 
 // Figures are the statistics of a window: runs by when they ended.
@@ -82,9 +94,16 @@ type Figures struct {
 	Since        time.Time
 	Total        Tally
 	Points       []Point
+	Times        []Lasted // by weeks or months in which any was completed
 	Environments []Tally
 	Services     []Tally // those with most runs first, all of them
-	Reasons      []Recurrence
+}
+
+// Lasted is how long the runs took that were completed in the time from From on.
+type Lasted struct {
+	From     time.Time
+	Runs     int64
+	P50, P95 time.Duration
 }
 
 // Tally is how the runs of something went.
@@ -105,8 +124,17 @@ type Point struct {
 
 // Recurrence is one reason that was given again.
 type Recurrence struct {
-	Service, Reason, Run string // the newest run with it
-	Runs                 int64  // with it, not the first
+	Service, Key, Reason, Run string // the newest run with it
+	Runs                      int64  // with it, not the first
+}
+
+// Given is a run with one reason.
+type Given struct {
+	Run, Reason, Actor, Environment string
+	Kind                            restart.Kind
+	State                           restart.RunState
+	Again                           bool // a restart after which the same was restarted again within Soon
+	CreatedAt, FinishedAt           time.Time
 }
 
 // HostTally is how restarts went on one host.
@@ -119,40 +147,66 @@ type HostTally struct {
 // Bounds of what is listed.
 const (
 	mostReasons = 20
+	mostGiven   = 1000 // runs with one reason
 	mostHosts   = 20
 	timedTop    = 10 // services whose times are told
 	fewTasks    = 3  // a host with fewer restarts is not compared
 )
 
-// Figures reads statistics from what was counted as runs ended. Reasons are
-// read beside the rest: a run that ends between the two may be in one and not yet in
-// the other.
+// Figures reads statistics from what was counted as runs ended. What is counted
+// over time is read beside the services: a run that ends between the two may be
+// in one and not yet in the other.
 func (s *Store) Figures(ctx context.Context, f FiguresFilter) (Figures, error) {
 	_, first := f.Window.since(f.Now)
 	out := Figures{Since: dayTime(first)}
 	parts, ctx := errgroup.WithContext(ctx)
-	for what, these := range map[string][]func(context.Context, tx, *Figures) error{
-		"read statistics": {f.series, f.services, f.times}, "read statistics of reasons": {f.reasons},
-	} {
-		parts.Go(func() error {
-			return s.read(ctx, what, func(ctx context.Context, t tx) error {
-				for _, read := range these {
-					if err := read(ctx, t, &out); err != nil {
-						return err
-					}
-				}
-				return nil
-			})
+	parts.Go(func() error {
+		return s.ask(ctx, "read statistics", func(ctx context.Context, t tx) error { return f.series(ctx, t, &out) })
+	})
+	var all map[int64]int64
+	parts.Go(func() error {
+		return s.read(ctx, "read statistics of services", func(ctx context.Context, t tx) (err error) {
+			if err = f.services(ctx, t, &out); err != nil {
+				return err
+			}
+			all, err = f.times(ctx, t, &out)
+			return err
 		})
-	}
+	})
 	err := parts.Wait()
+	out.Total.P50, out.Total.P95 = quantile(all, 0.50), quantile(all, 0.95)
 	return out, err
 }
 
+// among is the condition that a service is one of those asked for; none is that
+// where all are.
+func (f FiguresFilter) among(none condition) condition {
+	if len(f.Services) == 0 {
+		return none
+	}
+	args := make([]any, len(f.Services))
+	for i, name := range f.Services {
+		args[i] = name
+	}
+	return condition{"service IN (" + marks(len(args)) + ")", args}
+}
+
+// In tables of counts a service without a name stands for all together.
+var (
+	allServices  = condition{"service = ''", nil}
+	eachService  = condition{"service <> ''", nil}
+	anyCondition = condition{"1 = 1", nil}
+)
+
 // narrowed gives the conditions on a table of counts; of its environment, the
 // one that is given, and else what without says.
-func (f FiguresFilter) narrowed(grain string, without ...condition) (conditions []condition) {
+func (f FiguresFilter) narrowed(grain string, without ...condition) []condition {
 	_, first := f.Window.since(f.Now)
+	return f.from(grain, first, without...)
+}
+
+// from is narrowed from another day on.
+func (f FiguresFilter) from(grain string, first int64, without ...condition) (conditions []condition) {
 	conditions = []condition{{"grain = ?", []any{grain}}, {"period >= ?", []any{first}}, {"period <= ?", []any{periodOf(grain, f.Now.UnixMicro())}}}
 	if f.Environment != "" {
 		without = []condition{{"environment = ?", []any{f.Environment}}}
@@ -171,6 +225,8 @@ var (
 )
 
 const tallyColumns = "runs, completed, failed, aborted, hosts, again"
+
+var tallySums = sums("runs", "completed", "failed", "aborted", "hosts", "again")
 
 // tallied is one row of run_counts.
 type tallied struct {
@@ -193,8 +249,12 @@ func (n *Tally) add(x tallied) {
 
 // series adds up over time and by environment.
 func (f FiguresFilter) series(ctx context.Context, t tx, out *Figures) error {
-	where, args := allOf(append([]condition{{"service = ?", []any{f.Service}}}, f.narrowed(f.Window.step(), eachOne)...))
-	rows, err := t.rows(ctx, "SELECT period, environment, kind, "+tallyColumns+" FROM run_counts WHERE "+where, args...)
+	where, args := allOf(append([]condition{f.among(allServices)}, f.narrowed(f.Window.step(), eachOne)...))
+	text := "SELECT period, environment, kind, " + tallyColumns + " FROM run_counts WHERE " + where
+	if len(f.Services) > 1 {
+		text = "SELECT period, environment, kind, " + tallySums + " FROM run_counts WHERE " + where + " GROUP BY period, environment, kind"
+	}
+	rows, err := t.rows(ctx, text, args...)
 	all, err := collect(rows, err, func(r *sql.Rows) (x tallied, err error) {
 		err = r.Scan(&x.period, &x.environment, &x.kind, &x.runs, &x.completed, &x.failed, &x.aborted, &x.hosts, &x.repeated)
 		return x, err
@@ -225,12 +285,8 @@ func (f FiguresFilter) series(ctx context.Context, t tx, out *Figures) error {
 // services adds up by service.
 func (f FiguresFilter) services(ctx context.Context, t tx, out *Figures) error {
 	grain, _ := f.Window.since(f.Now)
-	which := condition{"service <> ''", nil}
-	if f.Service != "" {
-		which = condition{"service = ?", []any{f.Service}}
-	}
-	where, args := allOf(append([]condition{which}, f.narrowed(grain, together)...))
-	rows, err := t.rows(ctx, "SELECT service, kind, "+sums("runs", "completed", "failed", "aborted", "hosts", "again")+" FROM run_counts WHERE "+where+" GROUP BY service, kind", args...)
+	where, args := allOf(append([]condition{f.among(eachService)}, f.narrowed(grain, together)...))
+	rows, err := t.rows(ctx, "SELECT service, kind, "+tallySums+" FROM run_counts WHERE "+where+" GROUP BY service, kind", args...)
 	all, err := collect(rows, err, func(r *sql.Rows) (x tallied, err error) {
 		err = r.Scan(&x.service, &x.kind, &x.runs, &x.completed, &x.failed, &x.aborted, &x.hosts, &x.repeated)
 		return x, err
@@ -268,37 +324,65 @@ func ranked(tallies map[string]*Tally) []Tally {
 	return out
 }
 
-// times tells how long runs took that were completed: all, and those of the
-// services with most.
-func (f FiguresFilter) times(ctx context.Context, t tx, out *Figures) error {
+// times tells how long runs took that were completed: over time, in all, which
+// it returns by bucket, and those of the services with most.
+func (f FiguresFilter) times(ctx context.Context, t tx, out *Figures) (all map[int64]int64, err error) {
 	grain, _ := f.Window.since(f.Now)
-	names := []any{f.Service}
-	top := out.Services[:min(len(out.Services), timedTop)]
-	for _, s := range top {
-		names = append(names, s.Name)
+	total, err := f.buckets(ctx, t, "''", f.among(allServices), f.narrowed(grain)...)
+	if err != nil {
+		return nil, err
 	}
-	where, args := allOf(append([]condition{{"service IN (" + marks(len(names)) + ")", names}}, f.narrowed(grain)...))
-	rows, err := t.rows(ctx, "SELECT service, bucket, "+sums("runs")+" FROM run_times WHERE "+where+" GROUP BY service, bucket", args...)
+	top := out.Services[:min(len(out.Services), timedTop)]
+	of := FiguresFilter{}
+	for _, s := range top {
+		of.Services = append(of.Services, s.Name)
+	}
+	if len(top) > 0 {
+		each, err := f.buckets(ctx, t, "service", of.among(eachService), f.narrowed(grain)...)
+		if err != nil {
+			return nil, err
+		}
+		for i := range top {
+			top[i].P50, top[i].P95 = quantile(each[top[i].Name], 0.50), quantile(each[top[i].Name], 0.95)
+		}
+	}
+	grain, first := f.Window.lasting(f.Now)
+	spans, err := f.buckets(ctx, t, "CAST(period AS TEXT)", f.among(allServices), f.from(grain, first)...)
+	for at, buckets := range spans {
+		day, err := strconv.ParseInt(at, 10, 64)
+		if err != nil {
+			return nil, err
+		}
+		x := Lasted{From: dayTime(day), P50: quantile(buckets, 0.50), P95: quantile(buckets, 0.95)}
+		for _, n := range buckets {
+			x.Runs += n
+		}
+		out.Times = append(out.Times, x)
+	}
+	slices.SortFunc(out.Times, func(a, b Lasted) int { return a.From.Compare(b.From) })
+	return total[""], err
+}
+
+// buckets adds up how many runs took how long, by a column.
+func (f FiguresFilter) buckets(ctx context.Context, t tx, column string, which condition, narrowed ...condition) (map[string]map[int64]int64, error) {
+	where, args := allOf(append([]condition{which}, narrowed...))
+	rows, err := t.rows(ctx, "SELECT "+column+", bucket, "+sums("runs")+" FROM run_times WHERE "+where+" GROUP BY 1, 2", args...)
 	type step struct {
-		service      string
+		name         string
 		bucket, runs int64
 	}
 	all, err := collect(rows, err, func(r *sql.Rows) (x step, err error) {
-		err = r.Scan(&x.service, &x.bucket, &x.runs)
+		err = r.Scan(&x.name, &x.bucket, &x.runs)
 		return x, err
 	})
-	buckets := map[string]map[int64]int64{}
+	out := map[string]map[int64]int64{}
 	for _, x := range all {
-		if buckets[x.service] == nil {
-			buckets[x.service] = map[int64]int64{}
+		if out[x.name] == nil {
+			out[x.name] = map[int64]int64{}
 		}
-		buckets[x.service][x.bucket] = x.runs
+		out[x.name][x.bucket] = x.runs
 	}
-	out.Total.P50, out.Total.P95 = quantile(buckets[f.Service], 0.50), quantile(buckets[f.Service], 0.95)
-	for i := range top {
-		top[i].P50, top[i].P95 = quantile(buckets[top[i].Name], 0.50), quantile(buckets[top[i].Name], 0.95)
-	}
-	return err
+	return out, err
 }
 
 // quantile gives the middle of the bucket that has the quantile: within a tenth.
@@ -316,22 +400,53 @@ func quantile(buckets map[int64]int64, q float64) time.Duration {
 	return 0
 }
 
-// reasons tells which were given again most often.
-func (f FiguresFilter) reasons(ctx context.Context, t tx, out *Figures) error {
-	grain, _ := f.Window.since(f.Now)
-	conditions := f.narrowed(grain, together)
-	if f.Service != "" {
-		conditions = append(conditions, condition{"service = ?", []any{f.Service}})
+// Reasons tells which reasons were given again most often, and since when.
+func (s *Store) Reasons(ctx context.Context, f FiguresFilter) (out []Recurrence, since time.Time, err error) {
+	grain, first := f.Window.since(f.Now)
+	where, args := allOf(append(f.narrowed(grain, together), f.among(anyCondition)))
+	err = s.ask(ctx, "read statistics of reasons", func(ctx context.Context, t tx) error {
+		rows, err := t.rows(ctx, `SELECT given.service, given.reason_key, given.runs, given.latest, runs.reason FROM
+			(SELECT service, reason_key, `+sums("runs")+` AS runs, MAX(latest) AS latest FROM reason_counts WHERE `+where+`
+			GROUP BY service, reason_key ORDER BY 3 DESC, 4 DESC LIMIT ?) AS given JOIN runs ON runs.id = given.latest ORDER BY given.runs DESC, given.latest DESC`, append(args, mostReasons)...)
+		out, err = collect(rows, err, func(r *sql.Rows) (x Recurrence, err error) {
+			err = r.Scan(&x.Service, &x.Key, &x.Runs, &x.Run, &x.Reason)
+			return x, err
+		})
+		return err
+	})
+	return out, dayTime(first), err
+}
+
+// longRun is how long a run is looked back for that ended in a window.
+const longRun = 30 * 24 * time.Hour
+
+// Given lists the runs with one reason of a service that ended in the window, the
+// newest first, at most 1,000, and tells the days that the window has points for.
+// The services of the filter are not looked at.
+func (s *Store) Given(ctx context.Context, f FiguresFilter, service, key string) (out []Given, points []time.Time, err error) {
+	_, first := f.Window.since(f.Now)
+	for _, at := range f.Window.points(f.Now) {
+		points = append(points, dayTime(at))
+	}
+	conditions := []condition{{"service = ?", []any{service}}, {"reason_key = ?", []any{key}}, {"id >= ?", []any{restart.FirstID(dayTime(first).Add(-longRun))}}, {"finished_at >= ?", []any{first * microsADay}}}
+	if f.Environment != "" {
+		conditions = append(conditions, condition{"environment = ?", []any{f.Environment}})
+	}
+	if f.Kind != "" {
+		conditions = append(conditions, condition{"kind = ?", []any{string(f.Kind)}})
 	}
 	where, args := allOf(conditions)
-	rows, err := t.rows(ctx, `SELECT given.service, given.runs, given.latest, runs.reason FROM
-		(SELECT service, reason_key, `+sums("runs")+` AS runs, MAX(latest) AS latest FROM reason_counts WHERE `+where+`
-		GROUP BY service, reason_key ORDER BY 3 DESC, 4 DESC LIMIT ?) AS given JOIN runs ON runs.id = given.latest ORDER BY given.runs DESC, given.latest DESC`, append(args, mostReasons)...)
-	out.Reasons, err = collect(rows, err, func(r *sql.Rows) (x Recurrence, err error) {
-		err = r.Scan(&x.Service, &x.Runs, &x.Run, &x.Reason)
-		return x, err
+	err = s.ask(ctx, "read the runs with a reason", func(ctx context.Context, t tx) error {
+		rows, err := t.rows(ctx, "SELECT id, reason, actor, environment, kind, state, again, created_at, finished_at FROM runs WHERE "+where+" AND "+counted+" ORDER BY id DESC LIMIT ?", append(args, mostGiven)...)
+		out, err = collect(rows, err, func(r *sql.Rows) (x Given, err error) {
+			var created, finished int64
+			err = r.Scan(&x.Run, &x.Reason, &x.Actor, &x.Environment, &x.Kind, &x.State, &x.Again, &created, &finished)
+			x.CreatedAt, x.FinishedAt = fromMicros(created), fromMicros(finished)
+			return x, err
+		})
+		return err
 	})
-	return err
+	return out, points, err
 }
 
 // SlowestHosts tells on which hosts restarts take longest, by their mean, the
