@@ -176,6 +176,11 @@ func pagesOver(h storetest.History) []pageOver {
 		{"statistics of an environment", func(i int) string {
 			return "/statistics?env=" + h.Environment(i*500) + "&window=" + windows[i%4]
 		}},
+		{"statistics of a team", func(i int) string { return fmt.Sprintf("/statistics?team=team%02d&window=%s", i%20, windows[i%4]) }},
+		{"statistics of reasons", func(i int) string { return "/statistics/reasons?window=" + windows[i%4] }},
+		{"statistics of a reason", func(i int) string {
+			return "/statistics/reason?service=" + h.Service(i*7) + "&reason=" + h.Reason(i*7) + "&window=" + windows[i%4]
+		}},
 		{"statistics of hosts", func(i int) string { return "/statistics/hosts?window=" + windows[i%4] }},
 		{"statistics of a service", func(i int) string {
 			return "/statistics?service=" + h.Service(i*7) + "&window=" + windows[i%4]

@@ -144,10 +144,12 @@ type HostTally struct {
 	Mean          time.Duration
 }
 
+// MostGiven bounds the runs of Given.
+const MostGiven = 1000
+
 // Bounds of what is listed.
 const (
 	mostReasons = 20
-	mostGiven   = 1000 // runs with one reason
 	mostHosts   = 20
 	timedTop    = 10 // services whose times are told
 	fewTasks    = 3  // a host with fewer restarts is not compared
@@ -421,7 +423,7 @@ func (s *Store) Reasons(ctx context.Context, f FiguresFilter) (out []Recurrence,
 const longRun = 30 * 24 * time.Hour
 
 // Given lists the runs with one reason of a service that ended in the window, the
-// newest first, at most 1,000, and tells the days that the window has points for.
+// newest first, at most MostGiven, and tells the days that the window has points for.
 // The services of the filter are not looked at.
 func (s *Store) Given(ctx context.Context, f FiguresFilter, service, key string) (out []Given, points []time.Time, err error) {
 	_, first := f.Window.since(f.Now)
@@ -437,7 +439,7 @@ func (s *Store) Given(ctx context.Context, f FiguresFilter, service, key string)
 	}
 	where, args := allOf(conditions)
 	err = s.ask(ctx, "read the runs with a reason", func(ctx context.Context, t tx) error {
-		rows, err := t.rows(ctx, "SELECT id, reason, actor, environment, kind, state, again, created_at, finished_at FROM runs WHERE "+where+" AND "+counted+" ORDER BY id DESC LIMIT ?", append(args, mostGiven)...)
+		rows, err := t.rows(ctx, "SELECT id, reason, actor, environment, kind, state, again, created_at, finished_at FROM runs WHERE "+where+" AND "+counted+" ORDER BY id DESC LIMIT ?", append(args, MostGiven)...)
 		out, err = collect(rows, err, func(r *sql.Rows) (x Given, err error) {
 			var created, finished int64
 			err = r.Scan(&x.Run, &x.Reason, &x.Actor, &x.Environment, &x.Kind, &x.State, &x.Again, &created, &finished)

@@ -143,15 +143,22 @@ steps:
 `
 
 // inventory has one service, nginx, which is dana's.
-func (f *fixture) inventory() *inventory.Inventory {
-	f.t.Helper()
-	path := filepath.Join(f.t.TempDir(), "inventory.yaml")
-	text := "services:\n  - {name: nginx, package: nginx, unit: nginx.service, owners: [dana]}\n" +
+func (f *fixture) inventory() *inventory.Inventory { return inventoryOf(f.t, "dana") }
+
+// inventoryOf has one service, nginx, with its owners.
+func inventoryOf(t testing.TB, owners string) *inventory.Inventory {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "inventory.yaml")
+	text := "services:\n  - {name: nginx, package: nginx, unit: nginx.service, owners: [" + owners + "]}\n" +
 		"groups:\n  - {name: shop_nginx-production, environment: production, services: [nginx], hosts: [web1.nginx.example.com, web2.nginx.example.com, web3.nginx.example.com]}\n" +
 		"hosts:\n  - {name: web1.nginx.example.com}\n  - {name: web2.nginx.example.com}\n  - {name: web3.nginx.example.com}\n"
-	f.must(os.WriteFile(path, []byte(text), 0o600))
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	inv, err := inventory.New(inventory.Config{Kind: "yaml", Path: path})
-	f.must(err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return inv
 }
 

@@ -4,10 +4,12 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
+	"html"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -176,7 +178,7 @@ func TestPagesOfWhatThereIs(t *testing.T) {
 }
 
 func TestStatistics(t *testing.T) {
-	f := newFixture(t)
+	f := newFixtureOf(t, inventoryOf(t, "dana, 'team:web'"))
 	cookie := f.signIn()
 	wants(t, f.do("GET", "/statistics", "", "Cookie", cookie).body, "Nothing ended in this time")
 	for i := range 3 {
@@ -187,8 +189,20 @@ func TestStatistics(t *testing.T) {
 	}
 	body := f.do("GET", "/statistics?window=week", "", "Cookie", cookie).body
 	wants(t, body, `value="week" selected`, "Runs</dt><dd>3", "100 %", `<svg class="plot"`, `role="img"`, "Bars over time: 3 restarts and 0 thread dumps", "The same as a table", "<th scope=\"row\">", "Most restarted services", "/statistics?service=nginx&amp;window=week",
-		"Reasons that came back", "memory leak &lt;b&gt;after", `class="n">2<`, `hx-get="/statistics/hosts?window=week"`, `<a href="/statistics/hosts?window=week">`)
+		`hx-get="/statistics/reasons?window=week"`, `hx-get="/statistics/hosts?window=week"`, `<a href="/statistics/hosts?window=week">`)
+	body = f.do("GET", "/statistics/reasons?window=week", "", "Cookie", cookie).body
+	wants(t, body, `href="/statistics?window=week"`, "Reasons that came back", "memory leak &lt;b&gt;after", `class="n">2<`)
 	lacks(t, body, "<b>after")
+	reason := regexp.MustCompile(`/statistics/reason\?reason=[0-9a-f]{16}&amp;service=nginx&amp;window=week`).FindString(body)
+	body = f.do("GET", html.UnescapeString(reason), "", "Cookie", cookie).body
+	wants(t, body, "<h1>memory leak &lt;b&gt;after&lt;/b&gt; build 2</h1>", "Runs</dt><dd>3", "Bars over time: 3 completed", `href="/people/dana"`, "build 0", `/runs?q=memory`)
+	lacks(t, body, "<b>after")
+	wants(t, f.do("GET", html.UnescapeString(reason)+"&kind=thread-dump", "", "Cookie", cookie).body, `value="thread-dump" selected`, "This reason was not given in this time")
+	for _, bad := range []string{"", "?service=nginx", "?service=nginx&reason=%3Cb%3E", "?reason=0123456789abcdef"} {
+		if res := f.do("GET", "/statistics/reason"+bad, "", "Cookie", cookie); res.StatusCode != http.StatusNotFound {
+			t.Errorf("%q: %s", bad, res.Status)
+		}
+	}
 	lacks(t, f.do("GET", "/statistics?service=nginx", "", "Cookie", cookie).body, "/statistics/hosts")
 	for range 3 { // so many, and a host is compared
 		run := f.running(1)
@@ -197,7 +211,17 @@ func TestStatistics(t *testing.T) {
 	}
 	wants(t, f.do("GET", "/statistics/hosts?window=week", "", "Cookie", cookie).body, `value="week" selected`, `<section id="slowest"`, "/hosts/web1.nginx.example.com", `class="n">3<`)
 	wants(t, f.do("GET", "/statistics/hosts?env=%22%3E%3Cb%3E", "", "Cookie", cookie, "Accept-Language", "ru").body, "Самые медленные хосты", "не было трёх перезапусков")
-	wants(t, f.do("GET", "/statistics?window=12months&service=nginx&env=production&kind=restart", "", "Cookie", cookie, "Accept-Language", "ru").body, "Статистика", `value="nginx"`, "Повторяющиеся причины")
+	wants(t, f.do("GET", "/statistics?window=12months&service=nginx&env=production&kind=restart", "", "Cookie", cookie, "Accept-Language", "ru").body, "Статистика", `value="nginx"`, "Повторяющиеся причины", "/statistics/reasons?env=production&amp;kind=restart&amp;service=nginx&amp;window=12months")
+	// A team is its services.
+	body = f.do("GET", "/statistics?window=week&kind=restart", "", "Cookie", cookie).body
+	wants(t, body, `<option value="web">`, `/statistics?kind=restart&amp;team=web&amp;window=week`)
+	body = f.do("GET", "/statistics?window=week&team=web", "", "Cookie", cookie).body
+	wants(t, body, `<option value="web" selected>`, "Runs</dt><dd>6", `/statistics?service=nginx&amp;team=web&amp;window=week`, "/statistics/reasons?team=web&amp;window=week")
+	lacks(t, body, "By team", "/statistics/hosts")
+	wants(t, f.do("GET", "/statistics/reasons?window=week&team=web", "", "Cookie", cookie).body, "memory leak")
+	if res := f.do("GET", "/statistics?team=%3Cb%3E", "", "Cookie", cookie); res.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(res.body, "No service in the inventory is this team") || strings.Contains(res.body, "<b>\"") {
+		t.Errorf("%s", res.Status)
+	}
 	if res := f.do("GET", "/statistics?service=%3Cb%3E", "", "Cookie", cookie); res.StatusCode != http.StatusUnprocessableEntity || strings.Contains(res.body, "<b>") {
 		t.Errorf("%s", res.Status)
 	}
@@ -221,11 +245,23 @@ func TestBars(t *testing.T) {
 			t.Errorf("the top of %d is %d, want %d", most, got, top)
 		}
 	}
-	c := newChart("x", "t", "d", []string{"a", "b"}, []barRow{{"one", []int64{1, 1}}, {"two", []int64{0, 0}}, {"three", []int64{0, 4}}})
+	c := newChart("x", "t", "d", []string{"a", "b"}, []barRow{{Name: "one", Values: []int64{1, 1}}, {Name: "two", Values: []int64{0, 0}}, {Name: "three", Values: []int64{0, 4}}}, numbers)
 	if len(c.Bars) != 3 || c.Bars[0].Fill == c.Bars[1].Fill || len(c.Rules) != 3 || c.Rules[2].Text != "4" || c.Bars[2].Title != "three: b 4" {
 		t.Errorf("%+v", c)
 	}
-	if empty := newChart("x", "t", "d", nil, nil); len(empty.Bars) != 0 {
+	if m := c.Marks[len(c.Marks)-1]; m.Anchor != "end" || m.Text != "three" {
+		t.Errorf("the newest bar has %+v", m)
+	}
+	for took, top := range map[time.Duration]time.Duration{time.Millisecond: time.Second, 3 * time.Second: 4 * time.Second, 41 * time.Second: time.Minute, time.Hour: time.Hour, 30 * time.Hour: 48 * time.Hour} {
+		if got := niceTime(took.Milliseconds()); got != top.Milliseconds() {
+			t.Errorf("the top of %s is %d ms, want %s", took, got, top)
+		}
+	}
+	times := timesChart(english, dayOf, []store.Lasted{{From: time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC), P50: 2 * time.Second, P95: 31 * time.Second}})
+	if times.Rules[2].Text != "40 s" || times.Bars[1].Title != "2026-11-02: 95 % took less than 31 s" || times.Marks[0].Text != "11-02" {
+		t.Errorf("%+v", times)
+	}
+	if empty := newChart("x", "t", "d", nil, nil, numbers); len(empty.Bars) != 0 {
 		t.Errorf("%+v", empty)
 	}
 }

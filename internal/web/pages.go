@@ -194,6 +194,8 @@ const (
 	pagePerson     = "person"
 	pageStatistics = "statistics"
 	pageSlowest    = "slowest"
+	pageReasons    = "reasons"
+	pageReason     = "reason"
 
 	pageApprovals = "approvals"
 	pageScenarios = "scenarios"

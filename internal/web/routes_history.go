@@ -11,6 +11,8 @@ func (s *site) historyRoutes() []route {
 		{pattern: "GET /hosts/{name}", policy: signedIn, handle: s.showMachine},
 		{pattern: "GET /people/{name}", policy: signedIn, handle: s.showPerson},
 		{pattern: "GET /statistics", policy: signedIn, handle: s.showStatistics},
+		{pattern: "GET /statistics/reasons", policy: signedIn, handle: s.showReasons},
+		{pattern: "GET /statistics/reason", policy: signedIn, handle: s.showReason},
 		{pattern: "GET /statistics/hosts", policy: signedIn, handle: s.showSlowest},
 	}
 }

@@ -51,7 +51,7 @@ func TestHistory(t *testing.T) {
 
 	b.visit("/statistics")
 	b.until("document.querySelectorAll('svg.plot').length === 3")
-	b.until("document.querySelector('#slowest p.quiet') !== null") // asked for by itself
+	b.until("document.querySelector('#slowest p.quiet') !== null && document.querySelector('#reasons p.quiet') !== null") // asked for by themselves
 	// A picture has a name and what it says, a pattern for each part, and a table.
 	if told := eval[string](b, `[...document.querySelectorAll('svg.plot')].map(s => s.getAttribute('aria-labelledby').split(' ').map(id => document.getElementById(id).textContent).join(': ')).join('\n')`); !strings.Contains(told, "What was done: Bars over time: 1 restarts") {
 		t.Errorf("the pictures say:\n%s", told)

@@ -1,6 +1,8 @@
 package browser
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
@@ -98,6 +100,11 @@ var historyPlaces = []place{
 	{name: "person", as: developer, path: at("/people/" + developer)},
 	{name: "statistics", as: developer, path: at("/statistics")},
 	{name: "slowest-hosts", as: developer, path: at("/statistics/hosts")},
+	{name: "reasons", as: developer, path: at("/statistics/reasons?window=12months")},
+	{name: "reason", as: developer, path: func(*shop) string {
+		sum := sha256.Sum256([]byte(restart.SameReason(weekly)))
+		return "/statistics/reason?window=4weeks&service=" + checkout + "&reason=" + hex.EncodeToString(sum[:8])
+	}},
 }
 
 var adminPlaces = []place{

@@ -296,6 +296,9 @@ func (s *shop) present() {
 	})
 }
 
+// weekly is a reason of checkout that comes back.
+const weekly = "weekly restart until the leak is found"
+
 // past writes runs of the last weeks.
 func (s *shop) past() {
 	now := time.Now().UTC().Truncate(time.Microsecond)
@@ -304,7 +307,7 @@ func (s *shop) past() {
 	s.was(was{name: "paused", service: "catalogue", by: developer, ago: 50 * time.Minute, took: time.Minute, reason: "pictures of new articles are missing", state: restart.RunPaused, broken: 2}, now)
 	s.was(was{name: "aborted", service: "mail-out", by: "mei", ago: 49 * time.Hour, took: time.Minute, reason: "queue stands still after the failover", state: restart.RunAborted}, now)
 	s.pastDumps(now)
-	reasons := []string{"weekly restart until the leak is found", "certificate was renewed", "time zone data is new", "stuck after the network was away", "memory grows by a gigabyte a day"}
+	reasons := []string{weekly, "certificate was renewed", "time zone data is new", "stuck after the network was away", "memory grows by a gigabyte a day"}
 	for i := range 14 {
 		service := []string{checkout, payments, "search", "catalogue", "mail-out"}[i%5]
 		s.was(was{service: service, by: []string{developer, "mei", "tomas"}[i%3], ago: time.Duration(i+3) * 25 * time.Hour, took: time.Duration(90+i*17) * time.Second, reason: reasons[i*3%5], state: restart.RunCompleted}, now)

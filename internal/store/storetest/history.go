@@ -80,6 +80,9 @@ func (h History) Actor(i int) string { return fmt.Sprintf("person%02d", i%h.runs
 // Group gives the group that a run is over.
 func (h History) Group(i int) string { return h.Service(i) + "-" + h.Environment(i) }
 
+// Reason gives the key of a run's reason, but for those few that are rare.
+func (h History) Reason(i int) string { return keyOf(historyReasons[i%h.runs%len(historyReasons)]) }
+
 // Day gives the day of a run.
 func (h History) Day(i int) string {
 	return h.begin.Add(time.Duration(i%h.runs) * h.step).Format(time.DateOnly)
