@@ -56,8 +56,8 @@ check: ## the quick tests, without the whole programs and the browser: no root, 
 .PHONY: test
 test: deps build lint ## everything, after installing what it needs: lint, all tests with the race detector, 60,000 simulated histories
 	@rm -rf $(PACKAGES) && VERSION='$(VERSION)' COMMIT='$(COMMIT)' packaging/build.sh --arch $$($(GO) env GOARCH) --out $(PACKAGES)
-	RESTARTILKA_PACKAGES=$(PACKAGES) RESTARTILKA_PROGRAMS=$(CURDIR)/bin CGO_ENABLED=1 GORACE=atexit_sleep_ms=0 $(GO) test $(RACE) -vet=off -p 3 -count=1 -timeout 16m $$($(GO) list ./test/browser ./internal/... ./... | grep -v -e /test/mutants -e /test/simulation)
-	$(GO) test -p 2 -count=1 -timeout 10m -v -run 'TestHistories|TestASeedReplays|TestMutants|TestAnyCrash' ./test/simulation ./test/mutants ./internal/agent/spool
+	RESTARTILKA_PACKAGES=$(PACKAGES) RESTARTILKA_PROGRAMS=$(CURDIR)/bin CGO_ENABLED=1 GORACE=atexit_sleep_ms=0 $(GO) test $(RACE) -vet=off -p 3 -count=1 -timeout 25m $$($(GO) list ./test/browser ./internal/... ./... | grep -v -e /test/mutants -e /test/simulation)
+	$(GO) test -p 2 -count=1 -timeout 20m -v -run 'TestHistories|TestASeedReplays|TestMutants|TestAnyCrash' ./test/simulation ./test/mutants ./internal/agent/spool
 
 .PHONY: deps
 deps: ## install the Debian packages that the tests need; asks first at a terminal

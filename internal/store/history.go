@@ -40,7 +40,7 @@ const (
 	lookThrough      = 8_000
 	lookThroughTasks = 400
 	lookFirst        = 16
-	lookFor          = 15 * time.Millisecond
+	lookFor          = 10 * time.Millisecond
 )
 
 // maxWords is how many words of a text are searched for.
