@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -178,7 +179,12 @@ func (s *Server) run(ctx context.Context, who visitor, channel ssh.Channel, scre
 	}
 	shell := cli.Shell{URL: s.cfg.URL, Transport: inside{handler: s.cfg.Handler, shown: who.shown, log: s.cfg.Logger}}
 	code := make(chan int, 1)
-	go func() { code <- shell.Run(ctx, line, in, out, talk) }() // it is waited for on each way out
+	go func() { // it is waited for on each way out
+		c := cli.ExitUnreachable
+		defer func() { code <- c }()
+		defer s.recovered("a command that came by SSH", who.name, talk)
+		c = shell.Run(ctx, line, in, out, talk)
+	}()
 	var c int
 	ended := false
 	select {
@@ -207,6 +213,19 @@ func (s *Server) run(ctx context.Context, who visitor, channel ssh.Channel, scre
 		return cli.ExitRefused
 	}
 	return c
+}
+
+// recovered ends a panic where it is deferred: it is logged with its stack, and
+// the person is told that it is not his fault. What is lost is one command.
+func (s *Server) recovered(of, who string, talk io.Writer) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	s.cfg.Logger.Error("a panic was ended", "in", of, "who", who, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	defer func() { _ = recover() }() // where talk itself has panicked, nobody can be told
+	fmt.Fprintln(talk, "restartilka: internal error")
+	fmt.Fprintln(talk, "hint: the server's log has more; whether something was begun: restartilka runs")
 }
 
 // turns lets one write after another: a stream of SSH takes one at a time.

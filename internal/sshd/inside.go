@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"sync"
 
 	"github.com/restartilka/restartilka/internal/authn"
@@ -45,7 +46,7 @@ func (t inside) RoundTrip(req *http.Request) (*http.Response, error) {
 				if p := recover(); p != nil {
 					err = io.ErrUnexpectedEOF
 					if failed, ok := p.(error); !ok || !errors.Is(failed, http.ErrAbortHandler) {
-						t.log.Error("a handler has panicked", "panic", fmt.Sprint(p))
+						t.log.Error("a handler has panicked", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 					}
 				}
 			}()

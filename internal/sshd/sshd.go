@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -185,6 +186,7 @@ func neighbourhood(address string) string {
 
 // serve goes the whole way of one connection, which has its seat.
 func (s *Server) serve(ctx context.Context, conn net.Conn, from string) {
+	defer s.recovered("an SSH connection", from, io.Discard)
 	defer conn.Close()
 	address := neighbourhood(from)
 	fresh := true
