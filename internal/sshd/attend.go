@@ -177,7 +177,7 @@ func (s *Server) run(ctx context.Context, who visitor, channel ssh.Channel, scre
 	if screen != nil {
 		in, out, talk = screen, screen, screen
 	}
-	shell := cli.Shell{URL: s.cfg.URL, Transport: inside{handler: s.cfg.Handler, shown: who.shown, log: s.cfg.Logger}}
+	shell := cli.Shell{URL: s.cfg.URL, Transport: inside{handler: s.cfg.Handler, shown: who.shown, log: s.cfg.Logger, handling: &s.handling}}
 	code := make(chan int, 1)
 	go func() { // it is waited for on each way out
 		c := cli.ExitUnreachable

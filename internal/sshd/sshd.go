@@ -56,6 +56,7 @@ type Limits struct {
 	Look        time.Duration // between two looks whether the key is still good; 400ms
 	Farewell    time.Duration // that a command may take to end, once its connection does; 2s
 	Revoked     time.Duration // the same for a key that is good no more; 300ms
+	Answer      time.Duration // that requests of commands may take to be answered, once all have gone and the server stops; 5s
 }
 
 func (l Limits) filled() Limits {
@@ -63,7 +64,7 @@ func (l Limits) filled() Limits {
 		Connections: cmp.Or(l.Connections, 256), Strangers: cmp.Or(l.Strangers, 64), Address: cmp.Or(l.Address, 32), Newcomers: cmp.Or(l.Newcomers, 8),
 		SignIn: cmp.Or(l.SignIn, 20*time.Second), Pause: cmp.Or(l.Pause, time.Second), Longest: cmp.Or(l.Longest, 12*time.Hour),
 		Keepalive: cmp.Or(l.Keepalive, 30*time.Second), Look: cmp.Or(l.Look, 400*time.Millisecond),
-		Farewell: cmp.Or(l.Farewell, farewell), Revoked: cmp.Or(l.Revoked, 300*time.Millisecond),
+		Farewell: cmp.Or(l.Farewell, farewell), Revoked: cmp.Or(l.Revoked, 300*time.Millisecond), Answer: cmp.Or(l.Answer, 5*time.Second),
 	}
 }
 
@@ -76,6 +77,8 @@ type Server struct {
 	all   int
 	fresh int             // of all, not signed in yet
 	by    map[string]seat // by address
+
+	handling sync.WaitGroup // the requests of commands that are being answered
 }
 
 // seat counts the connections of one address.
@@ -96,10 +99,13 @@ func New(cfg Config) *Server {
 }
 
 // Serve lets people in until ctx ends; then it tells those who are connected,
-// and returns when the last has gone. The listener is closed.
+// and returns when the last has gone and what his command had asked for is
+// answered: so that nothing of it is written afterwards. An answer that takes
+// longer than Limits.Answer is not waited for, as with HTTP. The listener is closed.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
+	defer s.settle()
 	var connected sync.WaitGroup
 	defer connected.Wait()
 	for pause := 5 * time.Millisecond; ; {
@@ -128,6 +134,23 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 			continue
 		}
 		connected.Go(func() { s.serve(ctx, conn, from) })
+	}
+}
+
+// settle waits for the answers that nobody is there for any more: a handler may
+// be in the midst of a commit as its command leaves.
+func (s *Server) settle() {
+	settled := make(chan struct{})
+	go func() { // it ends with the last handler
+		defer close(settled)
+		s.handling.Wait()
+	}()
+	late := time.NewTimer(s.cfg.Limits.Answer)
+	defer late.Stop()
+	select {
+	case <-settled:
+	case <-late.C:
+		s.cfg.Logger.Warn("requests that came by SSH are not answered, and waited for no longer", "patience", s.cfg.Limits.Answer)
 	}
 }
 
