@@ -42,6 +42,7 @@ type world struct {
 	people  map[string]person
 	stop    context.CancelFunc
 	stopped chan struct{}
+	refused chan audit.Record                     // sign-ins that were refused, as they are recorded
 	before  atomic.Pointer[func(r *http.Request)] // called before each request, where it is set
 }
 
@@ -57,7 +58,7 @@ const patience = 3 * time.Minute
 func newWorld(t *testing.T, limits sshd.Limits) *world {
 	t.Helper()
 	over := storetest.Open(t, storetest.SQLite(t))
-	w := &world{t: t, keys: authn.Keys{Store: over}, dir: t.TempDir(), people: map[string]person{}, stopped: make(chan struct{})}
+	w := &world{t: t, keys: authn.Keys{Store: over}, dir: t.TempDir(), people: map[string]person{}, stopped: make(chan struct{}), refused: make(chan audit.Record, 100)}
 	w.Server = apitest.StartOn(t, over, nil)
 	for _, name := range []string{"anna", "vera"} {
 		w.must(over.CreateUser(t.Context(), store.User{Name: name, Method: authn.MethodLocal, Roles: []restart.Role{restart.RoleDeveloper}, CreatedAt: time.Now()}))
@@ -77,6 +78,9 @@ func newWorld(t *testing.T, limits sshd.Limits) *world {
 	w.sshd = sshd.New(sshd.Config{
 		Handler: http.HandlerFunc(w.answer), URL: "https://restartilka.example.com", Keys: w.keys, HostKeys: signers, Limits: limits,
 		Record: func(ctx context.Context, rec audit.Record) error {
+			if rec.Action == audit.SignInRefused {
+				defer func() { w.refused <- rec }()
+			}
 			return over.AppendAudit(ctx, rec)
 		},
 	})
