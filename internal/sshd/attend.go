@@ -47,7 +47,7 @@ func (s *Server) attend(ctx context.Context, who visitor, channels <-chan ssh.Ne
 		cancel(errAway)
 	})
 	tending.Go(func() { s.guard(ctx, cancel, who) })
-	late := time.NewTimer(s.cfg.Limits.SignIn) // who comes has something to do
+	late := time.NewTimer(who.patience(s.cfg.Limits)) // who comes has something to do
 	defer late.Stop()
 	var begun bool
 	ended := make(chan struct{})
@@ -163,7 +163,7 @@ func (s *Server) session(ctx context.Context, end context.CancelCauseFunc, who v
 	defer interrupt(nil)
 	listening := &listener{interrupt: interrupt, begin: make(chan string, 1)}
 	tending.Go(func() { listening.hear(requests) })
-	if line, ok := listening.command(ctx, s.cfg.Limits.SignIn); ok {
+	if line, ok := listening.command(ctx, who.patience(s.cfg.Limits)); ok {
 		code := s.run(ctx, who, channel, listening.terminal(channel, interrupt), line)
 		channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Code uint32 }{uint32(code)})) //nolint:errcheck // it has gone
 	}
@@ -176,6 +176,12 @@ func (s *Server) run(ctx context.Context, who visitor, channel ssh.Channel, scre
 	var out, talk io.Writer = channel, &turns{w: channel.Stderr()}
 	if screen != nil {
 		in, out, talk = screen, screen, screen
+	}
+	if who.refused != nil {
+		cut := time.AfterFunc(farewell, func() { who.conn.Close() }) // where nobody reads it
+		defer cut.Stop()
+		fmt.Fprintln(talk, "restartilka: "+who.refused.Error())
+		return cli.ExitRefused
 	}
 	shell := cli.Shell{URL: s.cfg.URL, Transport: inside{handler: s.cfg.Handler, shown: who.shown, log: s.cfg.Logger, handling: &s.handling}}
 	code := make(chan int, 1)

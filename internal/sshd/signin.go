@@ -29,6 +29,17 @@ type visitor struct {
 	conn  *ssh.ServerConn
 	shown authn.ShownKey
 	name  string
+
+	refused error // why his command is not run; nil = it is
+}
+
+// patience is how long he may take for each step to his command: who gets
+// nothing but a word is to leave soon.
+func (v visitor) patience(l Limits) time.Duration {
+	if v.refused != nil {
+		return min(l.SignIn, farewell)
+	}
+	return l.SignIn
 }
 
 // The extensions of ssh.Permissions by which the callback says for whom a key

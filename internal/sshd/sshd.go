@@ -49,6 +49,7 @@ type Limits struct {
 	Strangers   int           // of them not signed in yet; 64
 	Address     int           // of one address; 32
 	Newcomers   int           // of one address, not signed in yet; 8
+	Person      int           // of one person, wherever he comes from; 16
 	SignIn      time.Duration // to prove who one is; 20s
 	Pause       time.Duration // that a refused connection is held, against guessing and floods of records; 1s
 	Longest     time.Duration // of a connection; 12h
@@ -61,7 +62,7 @@ type Limits struct {
 
 func (l Limits) filled() Limits {
 	return Limits{
-		Connections: cmp.Or(l.Connections, 256), Strangers: cmp.Or(l.Strangers, 64), Address: cmp.Or(l.Address, 32), Newcomers: cmp.Or(l.Newcomers, 8),
+		Connections: cmp.Or(l.Connections, 256), Strangers: cmp.Or(l.Strangers, 64), Address: cmp.Or(l.Address, 32), Newcomers: cmp.Or(l.Newcomers, 8), Person: cmp.Or(l.Person, 16),
 		SignIn: cmp.Or(l.SignIn, 20*time.Second), Pause: cmp.Or(l.Pause, time.Second), Longest: cmp.Or(l.Longest, 12*time.Hour),
 		Keepalive: cmp.Or(l.Keepalive, 30*time.Second), Look: cmp.Or(l.Look, 400*time.Millisecond),
 		Farewell: cmp.Or(l.Farewell, farewell), Revoked: cmp.Or(l.Revoked, 300*time.Millisecond), Answer: cmp.Or(l.Answer, 5*time.Second),
@@ -77,6 +78,7 @@ type Server struct {
 	all   int
 	fresh int             // of all, not signed in yet
 	by    map[string]seat // by address
+	of    map[string]int  // by person
 
 	handling sync.WaitGroup // the requests of commands that are being answered
 }
@@ -93,7 +95,7 @@ func New(cfg Config) *Server {
 		cfg.Now = time.Now
 	}
 	cfg.Limits = cfg.Limits.filled()
-	s := &Server{cfg: cfg, by: map[string]seat{}}
+	s := &Server{cfg: cfg, by: map[string]seat{}, of: map[string]int{}}
 	s.ssh = s.sshConfig()
 	return s
 }
@@ -193,6 +195,28 @@ func (s *Server) leave(address string, fresh bool) {
 	s.by[address] = b
 }
 
+// sit counts a connection of a person; CodeTooMany where he has enough of them.
+// Behind a bastion all come from one address, and nobody is to take the seats of
+// all others.
+func (s *Server) sit(name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if most := s.cfg.Limits.Person; s.of[name] >= most {
+		return restart.Errorf(restart.CodeTooMany, "you have %d connections by SSH, which is as many as one may have", most).WithHint("end one of them; a run that it watches goes on")
+	}
+	s.of[name]++
+	return nil
+}
+
+// rise takes back what sit has counted.
+func (s *Server) rise(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.of[name]--; s.of[name] == 0 {
+		delete(s.of, name)
+	}
+}
+
 // neighbourhood gives what counts as one address: of IPv6 the whole /64, which
 // whoever has one address of it has.
 func neighbourhood(address string) string {
@@ -234,6 +258,11 @@ func (s *Server) serve(ctx context.Context, conn net.Conn, from string) {
 	}
 	s.known(address)
 	fresh = false
+	if who.refused = s.sit(who.name); who.refused == nil {
+		defer s.rise(who.name)
+	} else {
+		s.cfg.Logger.Info("an SSH connection was turned away", "from", from, "actor", who.name, "error", who.refused)
+	}
 	s.attend(ctx, who, channels, requests)
 }
 
