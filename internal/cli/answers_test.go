@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -9,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/restartilka/restartilka/internal/cli"
+	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/wire"
 )
 
@@ -54,6 +56,20 @@ func TestEmptyListsSayWhatToDo(t *testing.T) {
 	}
 	if code, _, _ := against(t, empty, "hosts", "%all"); code != cli.ExitUsage {
 		t.Errorf("an expression that leaves no host: exit code %d", code)
+	}
+}
+
+// TestSilencesWithoutAPlan: what monitoring was told is shown without the plan
+// that has the alerts' names, too.
+func TestSilencesWithoutAPlan(t *testing.T) {
+	const id = "01m81mtqf0qv5v0v89h9ffrra9"
+	run := restart.Run{
+		ID: id, State: restart.RunRunning, Tasks: []restart.Task{{ID: id, RunID: id, Host: "web1", State: restart.TaskRunning}},
+		Silenced: []restart.Silence{{Host: "web1", State: restart.SilencePlaced}, {Host: "web2", State: restart.SilenceRefused, Failure: "no such matcher"}},
+	}
+	code, out, talk := against(t, func(w http.ResponseWriter, _ *http.Request) { json.NewEncoder(w).Encode(run) }, "show", id)
+	if code != cli.ExitDone || !strings.Contains(out, "silent: hosts: 1, still: 1\n") || !strings.Contains(out, "monitoring: web2: no such matcher") {
+		t.Errorf("exit code %d: %s%s", code, out, talk)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
 	"github.com/restartilka/restartilka/internal/restart"
@@ -114,14 +115,23 @@ func ask(ctx context.Context, cmd *cobra.Command, question string) (bool, error)
 }
 
 // answer puts a question to the person at the terminal, and gives the line that
-// is typed.
+// is typed from then on. What was typed before is no answer to what nobody had
+// seen: the second line of a text that is pasted must confirm nothing.
 func answer(ctx context.Context, cmd *cobra.Command, question string) (string, error) {
-	if s, ok := cmd.InOrStdin().(Screen); !ok {
-		fmt.Fprint(cmd.ErrOrStderr(), question)
-	} else if err := s.Ask(question); err != nil {
-		return "", err
+	in := cmd.InOrStdin()
+	if s, ok := in.(Screen); ok {
+		if err := s.Ask(question); err != nil {
+			return "", err
+		}
+		return readLine(ctx, in)
 	}
-	return readLine(ctx, cmd.InOrStdin())
+	if f, ok := file(in); ok && terminal(in) {
+		if err := unix.IoctlSetInt(int(f.Fd()), unix.TCFLSH, unix.TCIFLUSH); err != nil {
+			return "", fmt.Errorf("drop what was typed before the question: %w", err)
+		}
+	}
+	fmt.Fprint(cmd.ErrOrStderr(), question)
+	return readLine(ctx, in)
 }
 
 // readLine reads one line, at most 4 KiB. Where ctx ends before, the reading

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
 	"github.com/restartilka/restartilka/internal/restart"
@@ -215,3 +217,33 @@ func TestMergedStacksAreHarmlessOnATerminal(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatIsTypedBeforeTheQuestion: it is no answer; what is typed once the
+// question is shown, is one.
+func TestWhatIsTypedBeforeTheQuestion(t *testing.T) {
+	t.Parallel()
+	for typed, want := range map[string]bool{"n\n": false, "y\n": true} {
+		screen, master := newScreen(t)
+		io.WriteString(master, map[bool]string{false: "y\n", true: "n\n"}[want])
+		waits := []unix.PollFd{{Fd: int32(screen.Fd()), Events: unix.POLLIN}}
+		for n, err := 0, error(nil); n == 0; n, err = unix.Poll(waits, -1) { // until it has arrived
+			if err != nil && !errors.Is(err, unix.EINTR) {
+				t.Fatal(err)
+			}
+		}
+		cmd := &cobra.Command{}
+		cmd.SetIn(screen)
+		asked := ""
+		cmd.SetErr(writerFunc(func(b []byte) (int, error) {
+			asked += string(b)
+			return io.WriteString(master, typed)
+		}))
+		if got, err := ask(t.Context(), cmd, "restart shop?"); got != want || err != nil || asked != "restart shop? [y/N] " {
+			t.Errorf("%q is typed at %q: %t, %v", typed, asked, got, err)
+		}
+	}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }

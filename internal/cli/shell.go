@@ -84,15 +84,7 @@ var shellFlags = []string{"json", "help", "version"}
 // and is a mistake, as there is nothing to be interactive with. ctx ends where
 // the person interrupts: who watches a run is told that it goes on.
 func (s Shell) Run(ctx context.Context, line string, stdin io.Reader, stdout, stderr io.Writer) int {
-	root := New()
-	restrict(root)
-	words, err := Words(line)
-	if err == nil {
-		if len(words) > 0 && words[0] == root.Name() { // as our own hints have it
-			words = words[1:]
-		}
-		err = known(root, words)
-	}
+	root, words, err := read(line)
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -112,6 +104,19 @@ func (s Shell) Run(ctx context.Context, line string, stdin io.Reader, stdout, st
 	return code
 }
 
+// read gives the tree of what is there by SSH, and the words of a line for it.
+func read(line string) (root *cobra.Command, words []string, err error) {
+	root = New()
+	restrict(root)
+	if words, err = Words(line); err != nil {
+		return root, nil, err
+	}
+	if len(words) > 0 && words[0] == root.Name() { // as our own hints have it
+		words = words[1:]
+	}
+	return root, words, known(root, words)
+}
+
 // doorKey is that of the client's configuration in the context of a command.
 type doorKey struct{}
 
@@ -125,14 +130,25 @@ func doorOf(ctx context.Context) *client.Config {
 	return door
 }
 
-// known refuses lines whose first word is no command of the tree. Cobra has
-// some of its own, which are in no tree before it runs.
+// known refuses lines that don't begin with a command of the tree. Cobra has
+// some of its own, which are in no tree before it runs, and takes the word
+// behind a flag that it does not know for the flag's value: so that what runs is
+// the first word only where no other flag than --json is before it.
 func known(root *cobra.Command, words []string) error {
-	i := slices.IndexFunc(words, func(w string) bool { return !strings.HasPrefix(w, "-") })
-	if i < 0 || words[i] == "help" || childOf(root, words[i]) != nil {
-		return nil
+	for i, w := range words {
+		switch {
+		case w == "--json" || strings.HasPrefix(w, "--json="):
+		case strings.HasPrefix(w, "-") && i == len(words)-1: // such as --help; there is no command behind it
+			return nil
+		case strings.HasPrefix(w, "-"):
+			return restart.Errorf(restart.CodeInvalid, "%s stands before the command, where only --json may", restart.Quote(w)).WithHint("flags stand behind it: ssh … restart --help")
+		case w != "help" && childOf(root, w) == nil:
+			return restart.Errorf(restart.CodeInvalid, "%s can't be done by SSH, or is no command", restart.Quote(w)).WithHint("what can be done: ssh … help")
+		default:
+			return nil
+		}
 	}
-	return restart.Errorf(restart.CodeInvalid, "%s can't be done by SSH, or is no command", restart.Quote(words[i])).WithHint("what can be done: ssh … help")
+	return nil
 }
 
 // restrict leaves of a tree only what stands in shellVerbs.

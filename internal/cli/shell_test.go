@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/restartilka/restartilka/internal/client"
 	"github.com/restartilka/restartilka/internal/restart"
 )
 
@@ -101,7 +103,8 @@ func TestShellRefuses(t *testing.T) {
 		"audit verify " + secret, "audit receive", "audit export", "audit key", "token create x", "token list", "user password", "user list", "session list", "host issue x --out " + dir, "host join-token x",
 		"hosts discover %all --out " + out, "key add " + secret, "key add -", "key remove 01k6p8w2zt3f9m4q7r5x1y0c8d", "shell", "shell keys a b c", "freeze add --env x", "locks release x", "break-glass review x",
 		"--config " + secret + " whoami", "whoami --config " + secret, "whoami --url https://elsewhere.example.com", "whoami --token x", "whoami --ca " + secret, "--ca " + secret,
-		"completion bash", "__complete whoami ''", "__completeNoDesc ''", "--json __complete x ''", "man", "sh", "/bin/sh -c id", "scp -t /tmp", "sftp-server", "internal-sftp", "rsync --server .",
+		"completion bash", "__complete whoami ''", "__completeNoDesc ''", "--json __complete x ''", "-x whoami __complete whoami ''", "--x whoami __completeNoDesc whoami ''",
+		"-h whoami __complete whoami ''", "--help whoami __complete whoami ''", "--version whoami __complete whoami ''", "--json=true -x whoami __complete whoami ''", "- __complete whoami ''", "-- __complete whoami ''", "'' __complete whoami ''", "man", "sh", "/bin/sh -c id", "scp -t /tmp", "sftp-server", "internal-sftp", "rsync --server .",
 		"", "   ", "restartilka", "restartilka server", "freeze", "scenario", "key", "audit", "break-glass", "@" + secret, "restart @" + secret,
 	} {
 		code, text := runLine(shell, line)
@@ -151,4 +154,62 @@ func TestShellRuns(t *testing.T) {
 	if code, text := runLine(shell, `restart nginx --reason '502s since the deploy'`); code != ExitUnreachable {
 		t.Errorf("exit code %d, %s", code, text)
 	}
+}
+
+// FuzzShell: no line reaches a command that is not listed, and none writes to
+// the server's own streams.
+func FuzzShell(f *testing.F) {
+	for _, line := range []string{
+		"whoami", "--json whoami", "-x whoami __complete whoami ''", "--help whoami __completeNoDesc x", "help restart", "--json -h", "scenario -x list __complete x", "restart nginx --reason '502s since'",
+		"-- whoami", "-", "help __complete", "completion bash", "--json=x whoami", "planned --json=0 show x", "runs --limit=1 --cursor", "hosts check %all --verbose=2",
+	} {
+		f.Add(line)
+	}
+	streams, err := os.Create(filepath.Join(f.TempDir(), "streams"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	stdout, stderr := os.Stdout, os.Stderr
+	os.Stdout, os.Stderr = streams, streams
+	f.Cleanup(func() {
+		os.Stdout, os.Stderr = stdout, stderr
+		streams.Close()
+	})
+	shell := Shell{URL: "https://restartilka.example.com", Transport: roundTrip(func(*http.Request) (*http.Response, error) { return nil, errors.New("nobody is there") })}
+	f.Fuzz(func(t *testing.T, line string) {
+		ctx, cancel := context.WithCancel(context.WithValue(t.Context(), doorKey{}, &client.Config{URL: shell.URL, Transport: shell.Transport}))
+		cancel() // what waits for anything ends
+		var said strings.Builder
+		if code := shell.Run(ctx, line, strings.NewReader(""), &said, &said); code != ExitDone && said.Len() == 0 {
+			t.Errorf("%q: exit code %d without a word", line, code)
+		}
+		if info, err := streams.Stat(); err != nil || info.Size() > 0 {
+			t.Fatalf("%q writes to the server's own streams: %v", line, err)
+		}
+		root, words, err := read(line)
+		if err != nil {
+			return
+		}
+		root.SetIn(strings.NewReader(""))
+		root.SetOut(io.Discard)
+		root.SetErr(io.Discard)
+		root.SetArgs(words)
+		ran, _ := root.ExecuteContextC(ctx)
+		if path := strings.TrimPrefix(strings.TrimPrefix(ran.CommandPath(), root.Name()), " "); !reachable(path) {
+			t.Errorf("%q reaches %q", line, path)
+		}
+	})
+}
+
+// reachable tells whether a command is listed, is above one that is, or helps.
+func reachable(path string) bool {
+	if path == "" || path == "help" || shellVerbs[path] != nil {
+		return true
+	}
+	for listed := range shellVerbs {
+		if strings.HasPrefix(listed, path+" ") {
+			return true
+		}
+	}
+	return false
 }

@@ -21,7 +21,11 @@ func writeSilenced(w io.Writer, run restart.Run) {
 		}
 	}
 	if len(told) > 0 {
-		line := fmt.Sprintf("silent: %s, hosts: %d", restart.Escape(strings.Join(run.Plan.Silence, ", ")), len(told))
+		line := "silent: "
+		if run.Plan != nil { // it has the names; those of a silence are of one host
+			line += restart.Escape(strings.Join(run.Plan.Silence, ", ")) + ", "
+		}
+		line += fmt.Sprintf("hosts: %d", len(told))
 		if len(open) > 0 {
 			line += fmt.Sprintf(", still: %d", len(open))
 		}

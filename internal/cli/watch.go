@@ -44,20 +44,25 @@ type WatchOptions struct {
 
 // Watch shows the progress of a run until it is over or paused with no host in
 // hand, prints how it stands and gives the exit code for that. Where ctx ends
-// before, it says how to come back; the run goes on.
+// before, it looks once more, and where the run is not over it says how to come
+// back; the run goes on.
 func Watch(ctx context.Context, c *client.Client, id string, o WatchOptions) (exitCode int, err error) {
 	out := o.Out
 	if o.JSON {
 		out = o.Talk
 	}
 	run, err := follow(ctx, c, id, newProgress(out), o.Talk)
+	left := ctx.Err() != nil
+	if left && err == nil {
+		run, left = lookAgain(ctx, c, id, run)
+	}
 	switch {
 	case err != nil && run.ID == "":
 		return ExitCode(err), err
 	case err != nil:
 		fmt.Fprintf(o.Talk, "the run goes on without being watched; come back with: restartilka watch %s\n", id)
 		return ExitCode(err), err
-	case ctx.Err() != nil:
+	case left:
 		if run.State == restart.RunAwaitingApproval {
 			fmt.Fprintf(o.Talk, "detached: the run waits for an approval, and starts by itself once it has it; come back with: restartilka watch %s\n", id)
 			return ExitPerson, nil
@@ -75,6 +80,22 @@ func Watch(ctx context.Context, c *client.Client, id string, o WatchOptions) (ex
 	}
 	advise(o.Talk, run)
 	return runCode(run), nil
+}
+
+// lookAgain gives a run as it is while the person leaves: what was seen last may
+// be older than its end. Where nobody answers in time, that must do. on tells
+// whether it goes on.
+func lookAgain(ctx context.Context, c *client.Client, id string, seen restart.Run) (run restart.Run, on bool) {
+	over := func(run restart.Run) bool { return run.State.Final() || atRest(run) }
+	if over(seen) {
+		return seen, false
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if fresh, err := c.Run(ctx, id); err == nil {
+		return fresh, !over(fresh)
+	}
+	return seen, true
 }
 
 // watch is Watch as the end of a command.

@@ -342,8 +342,10 @@ func (s *Server) Run(ctx context.Context) error {
 		s.http.Close() // streams that were open for longer than the grace
 	}
 	walking.Wait()
-	err = errors.Join(err, s.note(grace, audit.ServerStopped))
-	if flushErr := s.trail.Seal(grace); flushErr != nil {
+	last, sealed := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second) // however much of the grace those who came have taken
+	defer sealed()
+	err = errors.Join(err, s.note(last, audit.ServerStopped))
+	if flushErr := s.trail.Seal(last); flushErr != nil {
 		s.log.Warn("records are left for the next start to ship", "error", flushErr)
 	}
 	stopTrail()

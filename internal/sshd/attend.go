@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -46,7 +47,7 @@ func (s *Server) attend(ctx context.Context, who visitor, channels <-chan ssh.Ne
 		cancel(errAway)
 	})
 	tending.Go(func() { s.guard(ctx, cancel, who) })
-	late := time.NewTimer(s.cfg.Limits.SignIn) // who comes has something to do
+	late := time.NewTimer(who.patience(s.cfg.Limits)) // who comes has something to do
 	defer late.Stop()
 	var begun bool
 	ended := make(chan struct{})
@@ -162,7 +163,7 @@ func (s *Server) session(ctx context.Context, end context.CancelCauseFunc, who v
 	defer interrupt(nil)
 	listening := &listener{interrupt: interrupt, begin: make(chan string, 1)}
 	tending.Go(func() { listening.hear(requests) })
-	if line, ok := listening.command(ctx, s.cfg.Limits.SignIn); ok {
+	if line, ok := listening.command(ctx, who.patience(s.cfg.Limits)); ok {
 		code := s.run(ctx, who, channel, listening.terminal(channel, interrupt), line)
 		channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Code uint32 }{uint32(code)})) //nolint:errcheck // it has gone
 	}
@@ -176,9 +177,20 @@ func (s *Server) run(ctx context.Context, who visitor, channel ssh.Channel, scre
 	if screen != nil {
 		in, out, talk = screen, screen, screen
 	}
-	shell := cli.Shell{URL: s.cfg.URL, Transport: inside{handler: s.cfg.Handler, shown: who.shown, log: s.cfg.Logger}}
+	if who.refused != nil {
+		cut := time.AfterFunc(farewell, func() { who.conn.Close() }) // where nobody reads it
+		defer cut.Stop()
+		fmt.Fprintln(talk, "restartilka: "+who.refused.Error())
+		return cli.ExitRefused
+	}
+	shell := cli.Shell{URL: s.cfg.URL, Transport: inside{handler: s.cfg.Handler, shown: who.shown, log: s.cfg.Logger, handling: &s.handling}}
 	code := make(chan int, 1)
-	go func() { code <- shell.Run(ctx, line, in, out, talk) }() // it is waited for on each way out
+	go func() { // it is waited for on each way out
+		c := cli.ExitUnreachable
+		defer func() { code <- c }()
+		defer s.recovered("a command that came by SSH", who.name, talk)
+		c = shell.Run(ctx, line, in, out, talk)
+	}()
 	var c int
 	ended := false
 	select {
@@ -207,6 +219,19 @@ func (s *Server) run(ctx context.Context, who visitor, channel ssh.Channel, scre
 		return cli.ExitRefused
 	}
 	return c
+}
+
+// recovered ends a panic where it is deferred: it is logged with its stack, and
+// the person is told that it is not his fault. What is lost is one command.
+func (s *Server) recovered(of, who string, talk io.Writer) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	s.cfg.Logger.Error("a panic was ended", "in", of, "who", who, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	defer func() { _ = recover() }() // where talk itself has panicked, nobody can be told
+	fmt.Fprintln(talk, "restartilka: internal error")
+	fmt.Fprintln(talk, "hint: the server's log has more; whether something was begun: restartilka runs")
 }
 
 // turns lets one write after another: a stream of SSH takes one at a time.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"sync"
 
 	"github.com/restartilka/restartilka/internal/authn"
@@ -16,9 +17,10 @@ import (
 // inside carries requests to a handler of this process, in the name of who has
 // shown a key. It is an http.RoundTripper.
 type inside struct {
-	handler http.Handler
-	shown   authn.ShownKey
-	log     *slog.Logger
+	handler  http.Handler
+	shown    authn.ShownKey
+	log      *slog.Logger
+	handling *sync.WaitGroup // has the handlers that are at work, also for who has gone
 }
 
 // RoundTrip implements http.RoundTripper. The answer's body comes as the handler
@@ -36,7 +38,7 @@ func (t inside) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	reader, writer := io.Pipe()
 	w := &answer{ctx: ctx, header: http.Header{}, body: writer, begun: make(chan struct{})}
-	go func() { // it ends with the handler, whose context ends with the request's, or with the body
+	t.handling.Go(func() { // it ends with the handler, whose context ends with the request's, or with the body
 		defer cancel()
 		defer r.Body.Close()
 		err := io.EOF
@@ -45,7 +47,7 @@ func (t inside) RoundTrip(req *http.Request) (*http.Response, error) {
 				if p := recover(); p != nil {
 					err = io.ErrUnexpectedEOF
 					if failed, ok := p.(error); !ok || !errors.Is(failed, http.ErrAbortHandler) {
-						t.log.Error("a handler has panicked", "panic", fmt.Sprint(p))
+						t.log.Error("a handler has panicked", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 					}
 				}
 			}()
@@ -56,7 +58,7 @@ func (t inside) RoundTrip(req *http.Request) (*http.Response, error) {
 			err = ctx.Err()
 		}
 		writer.CloseWithError(err)
-	}()
+	})
 	select {
 	case <-w.begun:
 	case <-req.Context().Done(): // not ctx's, which a handler that is done has ended too

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -26,7 +27,7 @@ func TestInside(t *testing.T) {
 		panic("on purpose")
 	})
 	mux.HandleFunc("/nothing", func(http.ResponseWriter, *http.Request) {})
-	c := &http.Client{Transport: inside{handler: mux, shown: authn.ShownKey{From: "2001:db8::1"}, log: slog.New(slog.DiscardHandler)}}
+	c := &http.Client{Transport: inside{handler: mux, shown: authn.ShownKey{From: "2001:db8::1"}, log: slog.New(slog.DiscardHandler), handling: &sync.WaitGroup{}}}
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://server/echo", strings.NewReader("hello"))
 	if err != nil {
 		t.Fatal(err)
@@ -66,7 +67,7 @@ func TestInsideStream(t *testing.T) {
 			_, err := io.WriteString(w, "two\n")
 			ended <- err
 		})
-		transport := inside{handler: h, log: slog.New(slog.DiscardHandler)}
+		transport := inside{handler: h, log: slog.New(slog.DiscardHandler), handling: &sync.WaitGroup{}}
 		for _, way := range []string{"closed", "cancelled"} {
 			ctx, cancel := context.WithCancel(t.Context())
 			req, _ := http.NewRequestWithContext(ctx, http.MethodGet, "https://server/", nil)

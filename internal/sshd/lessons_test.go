@@ -16,7 +16,9 @@ import (
 	"github.com/restartilka/restartilka/internal/api/apitest"
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/cli"
+	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/sshd"
+	"github.com/restartilka/restartilka/internal/store"
 )
 
 // Lessons paid for by others, each a named test.
@@ -55,6 +57,51 @@ func TestCVE202445337KeyThatSigned(t *testing.T) {
 	if _, err := w.dial(sshd.Login, shownOnly{anna.signer.PublicKey()}); err == nil {
 		t.Error("a public half lets in")
 	}
+	rec := w.refusal()
+	for _, want := range []string{ssh.FingerprintSHA256(anna.signer.PublicKey()), "of anna was shown and not proved", "signature did not verify"} {
+		if rec.Actor != "unknown" || rec.Outcome != string(restart.CodeUnauthorised) || !strings.Contains(rec.Detail, want) {
+			t.Errorf("no %q in %+v", want, rec)
+		}
+	}
+}
+
+// refusal waits for the record of a sign-in that was refused.
+func (w *world) refusal() audit.Record {
+	w.t.Helper()
+	select {
+	case rec := <-w.refused:
+		return rec
+	case <-time.After(patience):
+		w.t.Fatal("no refusal is recorded")
+		return audit.Record{}
+	}
+}
+
+// TestRefusalsSayWhy: whoever reads the trail learns which key it was, and what
+// was wrong about it.
+func TestRefusalsSayWhy(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sshd.Limits{})
+	anna, mallory := w.people["anna"].signer, w.people["mallory"].signer
+	expired := w.keyOf("")
+	w.must(w.Store.AddKey(t.Context(), store.Key{
+		ID: expired.id, Owner: "anna", Name: "old", Kind: expired.signer.PublicKey().Type(), Fingerprint: ssh.FingerprintSHA256(expired.signer.PublicKey()), CreatedAt: time.Now(), ExpiresAt: time.Now().Add(-time.Hour),
+	}))
+	of := func(s ssh.Signer) string { return ssh.FingerprintSHA256(s.PublicKey()) }
+	try := func(login, want string, signers ...ssh.Signer) {
+		t.Helper()
+		if _, err := w.dial(login, signers...); err == nil {
+			t.Errorf("%s: it lets in", want)
+		} else if rec := w.refusal(); rec.Detail != want || rec.Actor != "unknown" || rec.Outcome != string(restart.CodeUnauthorised) {
+			t.Errorf("want %s: %+v", want, rec)
+		}
+	}
+	try("vera", "key "+of(anna)+` is that of anna, and not of "vera"`, anna)
+	try(sshd.Login, "key "+of(expired.signer)+" of anna has expired", expired.signer)
+	try(sshd.Login, "key "+of(mallory)+" is in no profile; key "+of(expired.signer)+" of anna has expired", mallory, expired.signer)
+	disabled := true
+	w.must(w.Store.ChangeUser(t.Context(), "anna", store.UserChange{Disabled: &disabled}))
+	try("anna", "key "+of(anna)+" is that of anna, who may not sign in", anna)
 }
 
 // TestTerrapin (CVE-2023-48795): the server offers strict key exchange, without

@@ -207,10 +207,11 @@ func publicKey(kind, text string) (ssh.PublicKey, error) {
 // begin records that somebody has come.
 func (x *Socket) begin(w http.ResponseWriter, r *http.Request) {
 	shown := shownBy(r)
-	actor, _, err := x.s.cfg.Keys.Check(r.Context(), shown)
+	actor, key, err := x.s.cfg.Keys.Check(r.Context(), shown)
 	rec := x.s.record(actor.Name, shown.From, audit.SignIn, "by key "+shown.Fingerprint+", by way of sshd")
 	if restart.CodeOf(err) == restart.CodeUnauthorised {
-		rec.Actor, rec.Action, rec.Outcome, rec.Detail = "unknown", audit.SignInRefused, string(restart.CodeUnauthorised), "the key is in no profile, by way of sshd"
+		rec.Actor, rec.Action, rec.Outcome = "unknown", audit.SignInRefused, string(restart.CodeUnauthorised)
+		rec.Detail = clip(x.s.unfit(shown.Fingerprint, key, err)) + ", by way of sshd"
 	} else if err != nil {
 		x.refuse(w, err)
 		return

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"os/user"
@@ -281,7 +282,32 @@ func TestBehindRealSSHD(t *testing.T) {
 			t.Errorf("%s: %+v", c.name, got)
 		}
 	}
-	// With a terminal the plan is shown, and somebody asked.
+	// With a terminal the plan is shown, and somebody asked. What was typed before
+	// is no answer: the server waits with its own until the terminal has shown it.
+	early, echoed := w.openSSH("anna", "-tt", here, atWeb1), make(chan struct{})
+	hold := func(r *http.Request) {
+		if r.Method == http.MethodPost {
+			select {
+			case <-echoed:
+			case <-r.Context().Done():
+			}
+		}
+	}
+	w.before.Store(&hold)
+	typed, err := early.StdinPipe()
+	w.must(err)
+	heard := newSpoken()
+	early.Stdout, early.Stderr = heard, heard
+	w.must(early.Start())
+	w.types(typed, "y\r")
+	heard.until(t, "y\r\n")
+	close(echoed)
+	heard.until(t, "[y/N] ")
+	w.types(typed, "n\r")
+	if err := early.Wait(); early.ProcessState.ExitCode() != cli.ExitUsage || !strings.Contains(heard.String(), "nothing was done") {
+		t.Errorf("what was typed too early: %v: %q", err, heard)
+	}
+	w.before.Store(nil)
 	cmd := w.openSSH("anna", "-tt", here, atWeb1)
 	keys, err := cmd.StdinPipe()
 	w.must(err)

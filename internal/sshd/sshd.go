@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -48,6 +49,7 @@ type Limits struct {
 	Strangers   int           // of them not signed in yet; 64
 	Address     int           // of one address; 32
 	Newcomers   int           // of one address, not signed in yet; 8
+	Person      int           // of one person, wherever he comes from; 16
 	SignIn      time.Duration // to prove who one is; 20s
 	Pause       time.Duration // that a refused connection is held, against guessing and floods of records; 1s
 	Longest     time.Duration // of a connection; 12h
@@ -55,14 +57,15 @@ type Limits struct {
 	Look        time.Duration // between two looks whether the key is still good; 400ms
 	Farewell    time.Duration // that a command may take to end, once its connection does; 2s
 	Revoked     time.Duration // the same for a key that is good no more; 300ms
+	Answer      time.Duration // that requests of commands may take to be answered, once all have gone and the server stops; 5s
 }
 
 func (l Limits) filled() Limits {
 	return Limits{
-		Connections: cmp.Or(l.Connections, 256), Strangers: cmp.Or(l.Strangers, 64), Address: cmp.Or(l.Address, 32), Newcomers: cmp.Or(l.Newcomers, 8),
+		Connections: cmp.Or(l.Connections, 256), Strangers: cmp.Or(l.Strangers, 64), Address: cmp.Or(l.Address, 32), Newcomers: cmp.Or(l.Newcomers, 8), Person: cmp.Or(l.Person, 16),
 		SignIn: cmp.Or(l.SignIn, 20*time.Second), Pause: cmp.Or(l.Pause, time.Second), Longest: cmp.Or(l.Longest, 12*time.Hour),
 		Keepalive: cmp.Or(l.Keepalive, 30*time.Second), Look: cmp.Or(l.Look, 400*time.Millisecond),
-		Farewell: cmp.Or(l.Farewell, farewell), Revoked: cmp.Or(l.Revoked, 300*time.Millisecond),
+		Farewell: cmp.Or(l.Farewell, farewell), Revoked: cmp.Or(l.Revoked, 300*time.Millisecond), Answer: cmp.Or(l.Answer, 5*time.Second),
 	}
 }
 
@@ -75,6 +78,9 @@ type Server struct {
 	all   int
 	fresh int             // of all, not signed in yet
 	by    map[string]seat // by address
+	of    map[string]int  // by person
+
+	handling sync.WaitGroup // the requests of commands that are being answered
 }
 
 // seat counts the connections of one address.
@@ -89,16 +95,19 @@ func New(cfg Config) *Server {
 		cfg.Now = time.Now
 	}
 	cfg.Limits = cfg.Limits.filled()
-	s := &Server{cfg: cfg, by: map[string]seat{}}
+	s := &Server{cfg: cfg, by: map[string]seat{}, of: map[string]int{}}
 	s.ssh = s.sshConfig()
 	return s
 }
 
 // Serve lets people in until ctx ends; then it tells those who are connected,
-// and returns when the last has gone. The listener is closed.
+// and returns when the last has gone and what his command had asked for is
+// answered: so that nothing of it is written afterwards. An answer that takes
+// longer than Limits.Answer is not waited for, as with HTTP. The listener is closed.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
+	defer s.settle()
 	var connected sync.WaitGroup
 	defer connected.Wait()
 	for pause := 5 * time.Millisecond; ; {
@@ -127,6 +136,23 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 			continue
 		}
 		connected.Go(func() { s.serve(ctx, conn, from) })
+	}
+}
+
+// settle waits for the answers that nobody is there for any more: a handler may
+// be in the midst of a commit as its command leaves.
+func (s *Server) settle() {
+	settled := make(chan struct{})
+	go func() { // it ends with the last handler
+		defer close(settled)
+		s.handling.Wait()
+	}()
+	late := time.NewTimer(s.cfg.Limits.Answer)
+	defer late.Stop()
+	select {
+	case <-settled:
+	case <-late.C:
+		s.cfg.Logger.Warn("requests that came by SSH are not answered, and waited for no longer", "patience", s.cfg.Limits.Answer)
 	}
 }
 
@@ -169,6 +195,28 @@ func (s *Server) leave(address string, fresh bool) {
 	s.by[address] = b
 }
 
+// sit counts a connection of a person; CodeTooMany where he has enough of them.
+// Behind a bastion all come from one address, and nobody is to take the seats of
+// all others.
+func (s *Server) sit(name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if most := s.cfg.Limits.Person; s.of[name] >= most {
+		return restart.Errorf(restart.CodeTooMany, "you have %d connections by SSH, which is as many as one may have", most).WithHint("end one of them; a run that it watches goes on")
+	}
+	s.of[name]++
+	return nil
+}
+
+// rise takes back what sit has counted.
+func (s *Server) rise(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.of[name]--; s.of[name] == 0 {
+		delete(s.of, name)
+	}
+}
+
 // neighbourhood gives what counts as one address: of IPv6 the whole /64, which
 // whoever has one address of it has.
 func neighbourhood(address string) string {
@@ -185,6 +233,7 @@ func neighbourhood(address string) string {
 
 // serve goes the whole way of one connection, which has its seat.
 func (s *Server) serve(ctx context.Context, conn net.Conn, from string) {
+	defer s.recovered("an SSH connection", from, io.Discard)
 	defer conn.Close()
 	address := neighbourhood(from)
 	fresh := true
@@ -209,6 +258,11 @@ func (s *Server) serve(ctx context.Context, conn net.Conn, from string) {
 	}
 	s.known(address)
 	fresh = false
+	if who.refused = s.sit(who.name); who.refused == nil {
+		defer s.rise(who.name)
+	} else {
+		s.cfg.Logger.Info("an SSH connection was turned away", "from", from, "actor", who.name, "error", who.refused)
+	}
 	s.attend(ctx, who, channels, requests)
 }
 

@@ -260,6 +260,40 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// TestLimitOfOnePerson: one person does not take the seats of all who come from
+// his address; who has enough of them is told so.
+func TestLimitOfOnePerson(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sshd.Limits{Person: 2})
+	w.Agents.Set("web1", apitest.Hangs)
+	busy := make([]*ssh.Session, 2)
+	said := make([]*spoken, 2)
+	for i, line := range []string{atWeb1 + " --yes", "audit tail -f"} {
+		var err error
+		busy[i], err = w.dialAs("anna").NewSession()
+		w.must(err)
+		said[i] = newSpoken()
+		busy[i].Stdout, busy[i].Stderr = said[i], said[i]
+		w.must(busy[i].Start(line))
+	}
+	said[0].until(t, "web1: running")
+	if got := w.ask("anna", "whoami"); got.code != cli.ExitRefused || got.stdout != "" || !strings.Contains(got.stderr, "you have 2 connections by SSH") {
+		t.Errorf("a third one: %+v", got)
+	}
+	if got := w.ask("vera", "whoami"); got.code != cli.ExitDone {
+		t.Errorf("another person: %+v", got)
+	}
+	w.Agents.Set("web1", apitest.Succeeds)
+	w.must(busy[0].Wait())
+	for late := time.Now().Add(patience); ; { // the place is free as soon as the client has gone
+		if got := w.ask("anna", "whoami"); got.code == cli.ExitDone {
+			return
+		} else if time.Now().After(late) {
+			t.Fatalf("nothing is free again: %+v", got)
+		}
+	}
+}
+
 // TestDeadPeer: who does not answer any more is let go of.
 func TestDeadPeer(t *testing.T) {
 	t.Parallel()

@@ -8,11 +8,13 @@ import (
 	"encoding/pem"
 	"errors"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,6 +42,8 @@ type world struct {
 	people  map[string]person
 	stop    context.CancelFunc
 	stopped chan struct{}
+	refused chan audit.Record                     // sign-ins that were refused, as they are recorded
+	before  atomic.Pointer[func(r *http.Request)] // called before each request, where it is set
 }
 
 type person struct {
@@ -54,7 +58,7 @@ const patience = 3 * time.Minute
 func newWorld(t *testing.T, limits sshd.Limits) *world {
 	t.Helper()
 	over := storetest.Open(t, storetest.SQLite(t))
-	w := &world{t: t, keys: authn.Keys{Store: over}, dir: t.TempDir(), people: map[string]person{}, stopped: make(chan struct{})}
+	w := &world{t: t, keys: authn.Keys{Store: over}, dir: t.TempDir(), people: map[string]person{}, stopped: make(chan struct{}), refused: make(chan audit.Record, 100)}
 	w.Server = apitest.StartOn(t, over, nil)
 	for _, name := range []string{"anna", "vera"} {
 		w.must(over.CreateUser(t.Context(), store.User{Name: name, Method: authn.MethodLocal, Roles: []restart.Role{restart.RoleDeveloper}, CreatedAt: time.Now()}))
@@ -72,8 +76,13 @@ func newWorld(t *testing.T, limits sshd.Limits) *world {
 	}
 	limits.Farewell, limits.Revoked = patience, patience // however busy the machine is
 	w.sshd = sshd.New(sshd.Config{
-		Handler: w.HTTP.Config.Handler, URL: "https://restartilka.example.com", Keys: w.keys, HostKeys: signers, Limits: limits,
-		Record: func(ctx context.Context, rec audit.Record) error { return over.AppendAudit(ctx, rec) },
+		Handler: http.HandlerFunc(w.answer), URL: "https://restartilka.example.com", Keys: w.keys, HostKeys: signers, Limits: limits,
+		Record: func(ctx context.Context, rec audit.Record) error {
+			if rec.Action == audit.SignInRefused {
+				defer func() { w.refused <- rec }()
+			}
+			return over.AppendAudit(ctx, rec)
+		},
 	})
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	w.must(err)
@@ -91,6 +100,14 @@ func newWorld(t *testing.T, limits sshd.Limits) *world {
 		w.gone(w.stopped)
 	})
 	return w
+}
+
+// answer is the API.
+func (w *world) answer(rw http.ResponseWriter, r *http.Request) {
+	if before := w.before.Load(); before != nil {
+		(*before)(r)
+	}
+	w.HTTP.Config.Handler.ServeHTTP(rw, r)
 }
 
 // gone waits for the end of a server.
