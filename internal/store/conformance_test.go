@@ -119,7 +119,7 @@ func Exercise(t *testing.T, newDSN storetest.NewDSN) {
 		"scenario versions":           exerciseVersions,
 		"scenario version race":       exerciseVersionRace,
 		"approvals":                   exerciseApprovals,
-		"approvals of whose plan":     exerciseOneStatement,
+		"approvals of whose plan":     exerciseQuestions,
 		"approvals that expire":       exerciseExpiry,
 		"approval race":               exerciseApprovalRace,
 		"approvals at random":         exerciseRandomApprovals,
