@@ -110,7 +110,7 @@ func TestDoWithoutAPlan(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		started = started || strings.HasSuffix(r.URL.Path, "/start")
 		w.Header().Set("Content-Type", "application/json")
-		io.WriteString(w, `{"id":"01m81mtqf0qv5v0v89h9ffrra9","state":"draft"}`) //nolint:errcheck // a test server
+		io.WriteString(w, `{"id":"01m81mtqf0qv5v0v89h9ffrra9","state":"draft"}`)
 	}))
 	defer server.Close()
 	c, err := client.New(client.Config{URL: server.URL, Token: "rtk_x"})

@@ -231,7 +231,7 @@ func TestCurlEndsAsTheCommandLine(t *testing.T) {
 					default:
 					}
 				}
-				io.WriteString(w, c.answers[min(asked, len(c.answers))-1]) //nolint:errcheck // a test server
+				io.WriteString(w, c.answers[min(asked, len(c.answers))-1])
 			}))
 			defer server.Close()
 			ctx, cancel := context.WithTimeout(t.Context(), callTime)
