@@ -115,7 +115,10 @@ func Do(ctx context.Context, c *Client, req Request, o Options) (Run, error) {
 		return Run{}, err
 	}
 	if run.State == restart.RunDraft {
-		if o.Confirm != nil && run.Plan != nil {
+		if o.Confirm != nil {
+			if run.Plan == nil {
+				return run, errors.New("the server has sent no plan to confirm, and nothing is started")
+			}
 			if err := o.Confirm(*run.Plan); err != nil {
 				return run, err
 			}
@@ -166,24 +169,30 @@ func rests(run Run) bool {
 	return true
 }
 
-// ErrNeedsPerson is of a run that is paused, waits for an approval, or is not
-// over for another reason.
+// ErrNeedsPerson is of a run that is paused, waits for an approval, is not over
+// for another reason, or of which a host is unknown.
 var ErrNeedsPerson = errors.New("the run needs a person")
 
-// ErrFailed is of a run that has ended otherwise than well.
+// ErrFailed is of a run that has ended otherwise than well, on one of its hosts
+// at least.
 var ErrFailed = errors.New("the run has failed")
 
-// Check gives nil where a run is completed, and else an error that tells, in one
-// sentence, how it stands: ErrNeedsPerson or ErrFailed.
+// Check gives nil where a run is done on every host that it was asked for, and
+// else an error that tells, in one sentence, how it stands: ErrNeedsPerson or
+// ErrFailed. It judges as the command line does. That a run is completed is not
+// enough: failures may have been tolerated, and agents may not have been there.
 func Check(run Run) error {
 	text := run.Summary()
 	if run.Explanation != "" {
 		text += ": " + run.Explanation
 	}
-	switch {
-	case run.State == restart.RunCompleted:
+	for _, h := range run.Missed() {
+		text += "; " + h.Name + " was left out: " + h.Why
+	}
+	switch restart.OutcomeOf(run) {
+	case restart.OutcomeDone:
 		return nil
-	case run.State.Final():
+	case restart.OutcomeFailed, restart.OutcomeRejected:
 		return &outcome{restart.Escape(text), ErrFailed}
 	}
 	return &outcome{restart.Escape(text), ErrNeedsPerson}

@@ -2,7 +2,9 @@ package client_test
 
 import (
 	"errors"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"testing"
@@ -42,6 +44,9 @@ func TestDo(t *testing.T) {
 	if err != nil || first.State != client.RunCompleted || client.Check(first) != nil || len(seen) < 2 {
 		t.Fatalf("%v, %s, %v", err, first.Summary(), seen)
 	}
+	if got, err := c.Run(t.Context(), first.ID); err != nil || got.Outcome != restart.OutcomeDone {
+		t.Errorf("%v, %q", err, got.Outcome)
+	}
 	if again, err := client.Do(t.Context(), c, req, client.Options{Key: "build-814"}); err != nil || again.ID != first.ID {
 		t.Errorf("%v, %s again is %s", err, first.ID, again.ID)
 	}
@@ -70,6 +75,52 @@ func TestCheck(t *testing.T) {
 		if !errors.Is(err, want) || want == nil && err != nil || want != nil && (!strings.Contains(err.Error(), string(state)) || strings.Contains(err.Error(), "\x1b")) {
 			t.Errorf("%s: %v", state, err)
 		}
+	}
+}
+
+// A run that is completed has not done every host: as the command line says.
+func TestCheckLooksAtTheHosts(t *testing.T) {
+	t.Parallel()
+	run := func(state restart.TaskState, hosts ...restart.PlannedHost) client.Run {
+		return client.Run{ID: "r1", State: client.RunCompleted, Tasks: []client.Task{{ID: "t1", Host: "web1", Attempt: 1, State: state}}, Plan: &client.Plan{Hosts: hosts}}
+	}
+	away := restart.PlannedHost{Host: restart.Host{Name: "web9"}, LeftOut: true, Agent: "no agent answers", Why: "no agent answers"}
+	unticked := restart.PlannedHost{Host: restart.Host{Name: "web9"}, LeftOut: true, Agent: "no agent answers", Why: "unticked by anna"}
+	for name, c := range map[string]struct {
+		run  client.Run
+		want error
+		says string
+	}{
+		"all":                    {run(restart.TaskSucceeded), nil, ""},
+		"one left out on demand": {run(restart.TaskSucceeded, unticked), nil, ""},
+		"one tolerated":          {run(restart.TaskFailed), client.ErrFailed, "1 failed"},
+		"one unknown":            {run(restart.TaskUnknown), client.ErrNeedsPerson, "1 unknown"},
+		"one without an agent":   {run(restart.TaskSucceeded, away), client.ErrFailed, "web9 was left out: no agent answers"},
+	} {
+		if err := client.Check(c.run); !errors.Is(err, c.want) || c.want == nil && err != nil || c.want != nil && !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// What can't be looked at is not started.
+func TestDoWithoutAPlan(t *testing.T) {
+	t.Parallel()
+	started := false
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		started = started || strings.HasSuffix(r.URL.Path, "/start")
+		w.Header().Set("Content-Type", "application/json")
+		io.WriteString(w, `{"id":"01m81mtqf0qv5v0v89h9ffrra9","state":"draft"}`)
+	}))
+	defer server.Close()
+	c, err := client.New(client.Config{URL: server.URL, Token: "rtk_x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_, err = client.Do(t.Context(), c, client.Request{Service: "shop", Reason: reason}, client.Options{Confirm: func(client.Plan) error { return nil }})
+	if err == nil || !strings.Contains(err.Error(), "no plan to confirm") || started {
+		t.Errorf("%v, started %v", err, started)
 	}
 }
 

@@ -83,7 +83,7 @@ func (a *api) routes() []route {
 		{id: "makeCalendar", method: "POST", path: v1 + "/calendar", policy: signedIn, summary: "Make the address of one's calendar, shown once; the one before ends", mount: answer(a, a.makeCalendar), status: http.StatusCreated},
 		{id: "endCalendar", method: "DELETE", path: v1 + "/calendar", policy: signedIn, summary: "End the address of one's calendar at once", mount: done(a, a.endCalendar)},
 		{id: "subscribe", method: "GET", path: "/calendar.ics", policy: subscribed, summary: "What is planned, for calendar programs: ?token= is of the address that makeCalendar gives", mount: streamed(a, a.subscribedCalendar), media: "text/calendar"},
-		{id: "listApprovals", method: "GET", path: v1 + "/approvals", policy: signedIn, summary: "Runs that wait for an approval; those that one may decide about first", mount: answer(a, a.listApprovals)},
+		{id: "listApprovals", method: "GET", path: v1 + "/approvals", policy: signedIn, summary: "Runs that wait for an approval, planned ones too; those that one may decide about first", mount: answer(a, a.listApprovals)},
 		{id: "listFreezes", method: "GET", path: v1 + "/freezes", policy: signedIn, summary: "Freezes: which apply now, when the others begin", mount: answer(a, a.listFreezes)},
 		{id: "addFreeze", method: "POST", path: v1 + "/freezes", policy: signedIn, summary: "Freeze environments; for admins", mount: answer(a, a.addFreeze), status: http.StatusCreated},
 		{id: "removeFreeze", method: "DELETE", path: v1 + "/freezes/{id}", policy: signedIn, summary: "Lift a freeze at once; for admins", mount: done(a, a.removeFreeze)},

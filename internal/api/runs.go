@@ -37,7 +37,9 @@ type runID struct {
 }
 
 func (a *api) getRun(ctx context.Context, actor restart.Actor, in *runID) (restart.Run, error) {
-	return a.cfg.Control.Run(ctx, actor, in.ID)
+	run, err := a.cfg.Control.Run(ctx, actor, in.ID)
+	run.Outcome = restart.OutcomeOf(run)
+	return run, err
 }
 
 func (a *api) startRun(ctx context.Context, actor restart.Actor, in *struct {

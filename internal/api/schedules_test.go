@@ -385,6 +385,13 @@ func TestApproveLater(t *testing.T) {
 	if p.State != restart.ScheduleAwaiting || p.Approval == nil || p.Approval.Rule != "rules.yaml, line 10" || !p.Approval.Until.Equal(p.Until) || p.MayDecide || p.Who != "an admin, other than anna" {
 		t.Fatalf("%+v %+v", p, p.Approval)
 	}
+	for who, may := range map[string]bool{anna: false, root: true, vera: false} {
+		list := decode[wire.List[wire.AwaitingRun]](t, s.Request("GET", "/api/v1/approvals", who, nil, nil), 200).Items
+		if len(list) != 1 || list[0].Schedule != p.ID || list[0].Run != p.Run || list[0].PlannedFor == nil || !list[0].PlannedFor.Equal(p.At) || list[0].MayDecide != may ||
+			list[0].Who != p.Who || list[0].Rule != p.Approval.Rule || list[0].Hosts != 3 || list[0].Actor != "anna" {
+			t.Errorf("%+v", list)
+		}
+	}
 	now := due(t, s, p.ID, func(x *restart.Schedule) { x.Until = x.At.Add(time.Millisecond) })
 	must(t, s.Control.StartDue(t.Context()))
 	if got := happened(t, s, now.ID); got != "missed forbidden nobody has approved it in time" {

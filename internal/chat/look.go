@@ -142,9 +142,15 @@ func (b *Bot) approvals(ctx context.Context, v *visit) (string, error) {
 		lines = append(lines,
 			in(l, escape(a.Service), a.Environment)+", "+count(l, a.Hosts, "approvals.one", a.Hosts)+", "+v.say("approvals.till", a.Until.UTC().Format("15:04 UTC")),
 			"  "+escape(a.Actor)+": "+escape(a.Reason))
-		if a.MayDecide {
+		if a.PlannedFor != nil {
+			lines = append(lines, "  "+v.say("approvals.planned", a.PlannedFor.UTC().Format("2006-01-02 15:04 UTC"), b.cfg.URL+a.Path()))
+		}
+		switch {
+		case a.MayDecide && a.Schedule != "":
+			lines = append(lines, "  "+v.say("approvals.later", a.Schedule))
+		case a.MayDecide:
 			lines = append(lines, "  "+v.say("approvals.do", a.Run))
-		} else {
+		default:
 			lines = append(lines, "  "+v.say("approvals.who", said.In(l, a.Who)))
 		}
 	}

@@ -3,10 +3,12 @@ package chat_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/store"
+	"github.com/restartilka/restartilka/internal/wire"
 )
 
 // A chat gives nobody more than the page does: each person asks for each service,
@@ -164,4 +166,32 @@ func TestApprovals(t *testing.T) {
 	mine := w.sees(place, "awaiting approval")
 	o.press(anna, place, mine.id, "Abort") // one's own is taken back
 	w.until("the end", func() bool { return w.runs()[0].State == restart.RunAborted && w.runs()[0].ID == run.ID })
+}
+
+// What is planned and waits for an approval is listed with where it is decided
+// about.
+func TestPlannedApprovalsAreListed(t *testing.T) {
+	t.Parallel()
+	o := newTelegram(t)
+	w := newWorld(t, o)
+	w.AskApproval()
+	w.Teams("boris", "web")
+	w.rewriteInventory("owners: [anna]", "owners: [anna, boris]")
+	w.usual()
+	w.link(anna)
+	w.link(boris)
+	self := restart.Actor{Name: "anna", Roles: []restart.Role{restart.RoleDeveloper}, Via: "cli"}
+	draft, err := w.Control.Draft(t.Context(), self, restart.Request{Service: "shop", Reason: reason}, "")
+	w.must(err)
+	p, err := w.Control.Later(t.Context(), self, draft.ID, wire.LaterRequest{At: time.Now().Add(24 * time.Hour).UTC().Format(time.RFC3339)})
+	w.must(err)
+	his, hers := o.direct(boris), o.direct(anna)
+	o.say(boris, his, "/approvals")
+	w.hears(boris, his, "planned for "+p.At.Format("2006-01-02 15:04 UTC")+": https://restartilka.example.com/planned/"+p.ID)
+	w.hears(boris, his, "restartilka planned approve "+p.ID)
+	o.say(anna, hers, "/approvals")
+	w.hears(anna, hers, "may approve: ")
+	if w.told(anna, hers, "planned approve") != 0 {
+		t.Error("she is told to approve her own")
+	}
 }

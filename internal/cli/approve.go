@@ -175,7 +175,9 @@ func approvalsCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "approvals",
 		Short: "List runs that wait for an approval, those that you may decide about first",
-		Args:  noArgs,
+		Long: `List runs that wait for an approval, those that you may decide about first. One with a
+time under FOR is planned for it, and decided about with: restartilka planned approve ID`,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := connect(cmd)
 			if err != nil {
@@ -189,15 +191,18 @@ func approvalsCommand() *cobra.Command {
 			return data(cmd, wire.ListOf(list, ""), func(w io.Writer) {
 				rows := make([][]string, 0, len(list))
 				for _, a := range list {
-					may := "-"
+					may, planned := "-", "now"
 					if a.MayDecide {
 						may = "you"
 					}
+					if a.PlannedFor != nil {
+						planned = minute(*a.PlannedFor)
+					}
 					rows = append(rows, []string{
-						a.Run, may, minute(a.Until), a.Actor, strings.TrimSuffix(a.Service+" "+a.Environment, " "), a.Scenario, strconv.Itoa(a.Hosts), brief(a.Reason), a.Who,
+						a.ID(), may, planned, minute(a.Until), a.Actor, strings.TrimSuffix(a.Service+" "+a.Environment, " "), a.Scenario, strconv.Itoa(a.Hosts), brief(a.Reason), a.Who,
 					})
 				}
-				table(w, []string{"RUN", "DECIDE", "UNTIL", "ACTOR", "SERVICE", "SCENARIO", "HOSTS", "REASON", "WHO MAY"}, rows)
+				table(w, []string{"ID", "DECIDE", "FOR", "UNTIL", "ACTOR", "SERVICE", "SCENARIO", "HOSTS", "REASON", "WHO MAY"}, rows)
 			})
 		},
 	}

@@ -85,41 +85,13 @@ func Exit(code int) error {
 	return &ExitError{Code: code}
 }
 
-// runCode says how a run that has come to rest ends a command.
-func runCode(run restart.Run) int {
-	for _, t := range restart.Latest(run.Tasks) {
-		if t.Undecided() {
-			return ExitPerson
-		}
-	}
-	switch run.State {
-	case restart.RunPaused, restart.RunAwaitingApproval:
-		return ExitPerson
-	case restart.RunFailed, restart.RunAborted:
-		return ExitFailed
-	case restart.RunRejected:
-		return ExitRefused
-	}
-	if run.Failures() > 0 || len(missed(run.Plan)) > 0 {
-		return ExitFailed
-	}
-	return ExitDone
+// runCodes is the exit code for each outcome of a run that has come to rest.
+var runCodes = map[restart.Outcome]int{
+	restart.OutcomeOpen: ExitDone, restart.OutcomeDone: ExitDone, restart.OutcomeFailed: ExitFailed, restart.OutcomeRejected: ExitRefused, restart.OutcomePerson: ExitPerson,
 }
 
-// missed lists the hosts that a plan left out because their agent would not do
-// the work, and not because somebody wanted so.
-func missed(p *restart.Plan) []restart.PlannedHost {
-	if p == nil {
-		return nil
-	}
-	var out []restart.PlannedHost
-	for _, h := range p.Hosts {
-		if h.LeftOut && h.Agent != "" && h.Why == h.Agent {
-			out = append(out, h)
-		}
-	}
-	return out
-}
+// runCode says how a run that has come to rest ends a command.
+func runCode(run restart.Run) int { return runCodes[restart.OutcomeOf(run)] }
 
 // report says what went wrong, and gives the exit code.
 func report(cmd *cobra.Command, err error) int {

@@ -159,7 +159,7 @@ func writeRun(w io.Writer, run restart.Run, now time.Time) {
 		}
 	}
 	writeSilenced(w, run)
-	for _, h := range missed(run.Plan) {
+	for _, h := range run.Missed() {
 		fmt.Fprintf(w, "left out: %s: %s\n", restart.Escape(h.Name), about(h.Name, h.Why))
 	}
 }

@@ -194,7 +194,7 @@ func advise(w io.Writer, run restart.Run) {
 			fmt.Fprintf(w, "%s is still drained\n", restart.Escape(t.Host))
 		}
 	}
-	for _, h := range missed(run.Plan) {
+	for _, h := range run.Missed() {
 		fmt.Fprintf(w, "%s was left out: %s\n", restart.Escape(h.Name), about(h.Name, h.Why))
 	}
 	adviseNext(w, run)

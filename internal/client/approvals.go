@@ -8,7 +8,7 @@ import (
 	"github.com/restartilka/restartilka/internal/wire"
 )
 
-// Approvals lists the runs that wait for an approval.
+// Approvals lists the runs that wait for an approval, planned ones too.
 func (c *Client) Approvals(ctx context.Context) ([]wire.AwaitingRun, error) {
 	list, err := get[wire.List[wire.AwaitingRun]](ctx, c, "approvals", nil)
 	return list.Items, err

@@ -310,8 +310,8 @@ func both(a, b string) string {
 	return a + "; " + b
 }
 
-// Approvals lists the runs that wait for an approval: those that the actor may
-// decide about first, then by when their time is over.
+// Approvals lists the runs that wait for an approval, planned ones too: those that
+// the actor may decide about first, then by when their time is over.
 func (c *Control) Approvals(ctx context.Context, actor restart.Actor) ([]wire.AwaitingRun, error) {
 	if err := c.rights().Require(actor, authz.See, authz.Object{}); err != nil {
 		return nil, err
@@ -329,16 +329,35 @@ func (c *Control) Approvals(ctx context.Context, actor restart.Actor) ([]wire.Aw
 			AskedAt: run.Approval.AskedAt, Until: run.Approval.Until, Who: c.mayApprove(ctx, run), MayDecide: c.MayDecideApproval(ctx, actor, run),
 		})
 	}
+	planned, err := c.PlannedAwaiting(ctx, actor)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range planned {
+		out = append(out, awaitingPlanned(p))
+	}
 	slices.SortStableFunc(out, func(a, b wire.AwaitingRun) int {
 		switch {
 		case a.MayDecide == b.MayDecide:
-			return 0
+			return a.Until.Compare(b.Until)
 		case a.MayDecide:
 			return -1
 		}
 		return 1
 	})
-	return out, nil
+	return out[:min(len(out), wire.MaxPage)], nil
+}
+
+// awaitingPlanned is what is planned in the list of what waits for an approval.
+func awaitingPlanned(p wire.Planned) wire.AwaitingRun {
+	a := wire.AwaitingRun{
+		Run: p.Run, Schedule: p.ID, PlannedFor: &p.At, Service: p.Service, Environment: p.Environment, Group: p.Group, Scenario: p.Scenario,
+		Actor: p.Actor, Reason: p.Request.Reason, Ticket: p.Request.Ticket, Hosts: p.Hosts, AskedAt: p.CreatedAt, Until: p.Until, Who: p.Who, MayDecide: p.MayDecide,
+	}
+	if p.Approval != nil {
+		a.Rule = p.Approval.Rule
+	}
+	return a
 }
 
 // MayDecideApproval tells whether somebody may approve or reject a run.

@@ -27,12 +27,40 @@ func (c *Control) Steps(ctx context.Context, actor restart.Actor, id, host strin
 	if run.Plan == nil || run.OnHost() {
 		return none, restart.Errorf(restart.CodeNotFound, "run %s has no plan here", id)
 	}
+	return c.stepsOf(ctx, run, host)
+}
+
+// PlannedSteps gives the same of what is planned under an id.
+func (c *Control) PlannedSteps(ctx context.Context, actor restart.Actor, id, host string) (wire.Steps, error) {
+	p, err := c.PlannedOne(ctx, actor, id)
+	if err != nil {
+		return wire.Steps{}, err
+	}
+	if p.Plan == nil {
+		return wire.Steps{}, restart.Errorf(restart.CodeNotFound, "what is planned as %s has no plan here", id)
+	}
+	return c.stepsOf(ctx, PlannedRun(p.Schedule), host)
+}
+
+// PlannedRun is the run that a schedule is to become, as its plan was shown: what
+// is said of a run before it starts is said of it.
+func PlannedRun(s restart.Schedule) restart.Run {
+	run := runOf(s)
+	run.Approval = s.Approval
+	if s.Plan != nil {
+		run.Params = s.Plan.Params
+	}
+	return run
+}
+
+func (c *Control) stepsOf(ctx context.Context, run restart.Run, host string) (wire.Steps, error) {
+	var none wire.Steps
 	chosen := run.Plan.Chosen()
 	if host == "" && len(chosen) > 0 {
 		host = chosen[0].Name
 	}
 	if !slices.ContainsFunc(chosen, func(h restart.PlannedHost) bool { return h.Name == host }) {
-		return none, restart.Errorf(restart.CodeNotFound, "run %s touches no host %s", id, restart.Quote(host))
+		return none, restart.Errorf(restart.CodeNotFound, "run %s touches no host %s", run.ID, restart.Quote(host))
 	}
 	file, err := c.kept(ctx, run)
 	if err != nil {

@@ -83,7 +83,13 @@ func (c *Control) withoutTicket(ctx context.Context, run restart.Run) error {
 		return c.demandTicket(p, p.Ticket)
 	}
 	now, err := c.cfg.Tickets.Look(ctx, key, "")
-	if err != nil {
+	switch {
+	case restart.CodeOf(err) == restart.CodeInvalid && !restart.TicketBinds(p.Work):
+		return nil
+	case restart.CodeOf(err) == restart.CodeInvalid: // its tracker or project was taken out of the settings
+		return restart.Errorf(restart.CodeTicket, "ticket %s is of none of the trackers here any more", key).
+			WithHint("make the plan anew, with another\nwhere it can't wait, who has the right starts without it: --break-glass")
+	case err != nil:
 		return err
 	}
 	return c.demandTicket(p, now)

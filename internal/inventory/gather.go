@@ -125,6 +125,18 @@ func (g *gathering) host(h restart.Host) (ok bool, err error) {
 	return true, nil
 }
 
+// forget takes hosts out that are in no group yet.
+func (g *gathering) forget(names map[string]bool) {
+	if len(names) == 0 {
+		return
+	}
+	g.hosts = slices.DeleteFunc(g.hosts, func(h restart.Host) bool { return names[h.Name] })
+	clear(g.index)
+	for i, h := range g.hosts {
+		g.index[h.Name] = i
+	}
+}
+
 // more adds what another sighting says of a host.
 func (g *gathering) more(to *restart.Host, h restart.Host) {
 	switch {

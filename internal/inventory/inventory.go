@@ -43,8 +43,12 @@ type Finder interface {
 	Find(ctx context.Context, group string) (restart.Group, []restart.Host, error)
 }
 
-// retryAfter is how long a source that failed is left alone.
-const retryAfter = 10 * time.Second
+const (
+	retryAfter = 10 * time.Second // how long a source that failed is left alone
+	// patience is how long callers may wait in vain, each until he leaves, before
+	// the source is taken to have failed.
+	patience = 10 * time.Second
+)
 
 // Inventory answers questions about services, groups and hosts from one
 // source. It is safe for concurrent use, and needs no closing.
@@ -66,7 +70,8 @@ type state struct {
 	stamp   string    // Source.Stamp before that answer
 	failure error     // of the attempt after it; nil when it is good
 	failed  time.Time
-	tried   string // Source.Stamp before the failed attempt
+	tried   string        // Source.Stamp before the failed attempt
+	waited  time.Duration // that callers who left had waited, together, since it last gave or failed
 }
 
 // New makes an inventory. It checks the configuration and asks nothing yet:
@@ -119,8 +124,11 @@ func (i *Inventory) view(ctx context.Context) (*view, error) {
 	}
 	asked := i.cfg.Now()
 	snapshot, err := i.source.Fetch(ctx)
-	if err != nil && ctx.Err() != nil {
-		return nil, fmt.Errorf("read the inventory: %w", context.Cause(ctx)) // the caller left: says nothing about the source
+	if err != nil && ctx.Err() != nil { // the caller left
+		if i.tooSlow(i.cfg.Now().Sub(asked)) {
+			_, _ = i.fail(ctx, stamp, restart.Errorf(restart.CodeUnavailable, "nobody has waited long enough for its answer: %s together", patience)) // for those who come after him
+		}
+		return nil, fmt.Errorf("read the inventory: %w", context.Cause(ctx))
 	}
 	if err == nil {
 		err = checkSnapshot(snapshot)
@@ -133,6 +141,16 @@ func (i *Inventory) view(ctx context.Context) (*view, error) {
 		snapshot.FetchedAt = asked
 	}
 	return i.keep(ctx, stamp, asked, snapshot), nil
+}
+
+// tooSlow notes for how long a caller has waited who left before there was an
+// answer. One who leaves at once says nothing of the source; when they all do,
+// after a while, it gives none. Of kind merged that is for each part to say.
+func (i *Inventory) tooSlow(waited time.Duration) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.last.waited += max(waited, 0)
+	return i.last.waited >= patience && len(i.cfg.Sources) == 0
 }
 
 // known answers from memory; ok is false when the source must be asked.
@@ -174,7 +192,7 @@ func (i *Inventory) fail(ctx context.Context, stamp string, err error) (*view, e
 	err = unavailable(i.source, err)
 	i.mu.Lock()
 	now := i.cfg.Now()
-	i.last.failure, i.last.failed, i.last.tried = err, now, stamp
+	i.last.failure, i.last.failed, i.last.tried, i.last.waited = err, now, stamp, 0
 	v, answer := i.fallback(now)
 	i.mu.Unlock()
 	i.cfg.Logger.WarnContext(ctx, "inventory fails", slog.Any("error", err), slog.Bool("stale_served", v != nil))

@@ -16,6 +16,7 @@ import (
 // Services that the document does not have are described in the services file.
 
 const (
+	jsonWhole      = 2 * time.Minute // all pages together
 	mostPages      = 1_000
 	largestElement = 16 << 20 // bytes: of a group with all its hosts, say
 )
@@ -160,6 +161,9 @@ func (s *jsonSource) documents(ctx context.Context) ([][]byte, error) {
 		b, err := output(ctx, s.dir, s.command, largestWhole)
 		return [][]byte{b}, err
 	}
+	whole := max(jsonWhole, s.client.http.Timeout)
+	all, cancel := context.WithTimeout(ctx, whole)
+	defer cancel()
 	var out [][]byte
 	size, seen := 0, map[string]bool{}
 	for address := s.client.base; address != nil; {
@@ -171,7 +175,10 @@ func (s *jsonSource) documents(ctx context.Context) ([][]byte, error) {
 		if len(out) == mostPages {
 			return nil, restart.Errorf(restart.CodeTooLarge, "it has more than %d pages", mostPages).WithHint("ask for larger pages in inventory.url")
 		}
-		body, err := s.client.getWhole(ctx, at)
+		body, err := s.client.getWhole(all, at)
+		if err != nil && all.Err() != nil && ctx.Err() == nil {
+			return nil, restart.Errorf(restart.CodeUnavailable, "its pages take longer than %s together", whole).WithHint("ask for larger pages in inventory.url").Because(err)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -279,7 +286,7 @@ func (s *jsonSource) read(d described, documents [][]byte) (Snapshot, error) {
 			return Snapshot{}, restart.Errorf(restart.CodeInvalid, "the document is not valid JSON").WithHint("it begins with %s", restart.Quote(string(document[:min(len(document), 60)])))
 		}
 	}
-	r := &jsonReader{jsonSource: s, g: newGathering(d, s.templates, s.domain), documents: documents, entries: map[string]jsonGroup{}, words: map[string]sighting{}}
+	r := &jsonReader{jsonSource: s, g: newGathering(d, s.templates, s.domain), documents: documents, entries: map[string]jsonGroup{}, words: map[string]sighting{}, torn: map[string]bool{}}
 	if err := r.read(); err != nil {
 		return Snapshot{}, err
 	}

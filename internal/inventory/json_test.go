@@ -1,9 +1,16 @@
 package inventory
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"net/url"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"go.yaml.in/yaml/v4"
 
@@ -41,6 +48,8 @@ func TestJSONShapes(t *testing.T) {
 		"groups in groups":      {`groups: {each: /*, name: /n, hosts: /h/*, children: /c/*, environment: /e, services: /s/*}`, `[{"n":"all-web","c":["web","db"],"e":"testing","s":["nginx","x"]},{"n":"web","h":["a"]},{"n":"db","h":["b","a"]}]`, "a; b | all-web testing nginx: a b; web: a; db: b a", ""},
 		"a ring":                {`groups: {each: /*, name: /n, hosts: /h/*, children: /c/*}`, `[{"n":"x","h":["a"],"c":["y","z"]},{"n":"y","h":["b"],"c":["x"]}]`, "a; b | x: a b; y: b a", `group "x" holds itself`},
 		"there again":           {`hosts: {each: /*, name: /n, data_centre: /d}`, `[{"n":"a"},{"n":"A.","d":"x"}]`, "a x | ", "host a is there twice"},
+		"agreeing entries":      {`{hosts: {each: /h/*, name: /n, services: /s, environment: /e, groups: /g/*}, groups: {each: /g/*, name: /n, hosts: /h/*}}`, `{"h":[{"n":"a","s":"nginx","e":"testing"},{"n":"a","s":"billing","g":["other"]}],"g":[{"n":"g","h":["a"]}]}`, "a | other testing nginx,billing: a; g testing nginx,billing: a", "host a is there twice"},
+		"contradicting entries": {`{hosts: {each: /h/*, name: /n, services: /s, environment: /e, project: /p, groups: /g/*}, groups: {each: /g/*, name: /n, hosts: /h/*}}`, `{"h":[{"n":"a","s":"nginx","e":"production","g":["mine"]},{"n":"b","s":"nginx","e":"production"},{"n":"a","s":"nginx","e":"testing"},{"n":"a","e":"testing"},{"n":"c","p":"x"},{"n":"c","p":"y"}],"g":[{"n":"g","h":["a","b","c"]},{"n":"h","h":["a"]}]}`, "b | g production nginx: b; h: ", "left out: host a is said to be of production and testing"},
 		"rubbish":               {`hosts: {each: /*, name: /n, tags: /t}`, `[{"n":{"x":1}},{"n":"a","t":["x"]},null,"b",{}]`, "a | ", "at /n stands something else than words"},
 		"services too":          {`{services: {each: /s/*, name: '@key', port: /p, owners: /o/*}, hosts: {each: /h/*, name: .}}`, `{"s":{"web":{"p":80,"o":["anna"]},"Bad":{},"worse":{"p":"x"}},"h":[]}`, " | ", `left out service "Bad"`},
 	} {
@@ -54,6 +63,99 @@ func TestJSONShapes(t *testing.T) {
 			wantShown(t, s, c.want, c.problem)
 		})
 	}
+}
+
+// slowPages answers each request after a while with a page that names another.
+type slowPages struct {
+	after time.Duration
+	asked int
+}
+
+func (p *slowPages) RoundTrip(r *http.Request) (*http.Response, error) {
+	p.asked++
+	select {
+	case <-time.After(p.after):
+	case <-r.Context().Done():
+		return nil, r.Context().Err()
+	}
+	body := fmt.Sprintf(`{"hosts":["web%d"],"next":"?page=%d"}`, p.asked, p.asked)
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
+}
+
+// All pages together have a time, however quick each of them is, and what is good
+// is used meanwhile.
+func TestJSONPagesHaveATimeTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pages := &slowPages{after: 7 * time.Second}
+		s := mappedBy(t, "{hosts: {each: /hosts/*, name: .}, next: /next}")
+		s.client = &webClient{base: &url.URL{Scheme: "https", Host: "cmdb.example.com"}, http: &http.Client{Transport: pages, Timeout: 10 * time.Second}, header: "Authorization", most: largestWhole}
+		began := time.Now()
+		_, err := s.Fetch(t.Context())
+		if restart.CodeOf(err) != restart.CodeUnavailable || time.Since(began) != jsonWhole || pages.asked != int(jsonWhole/pages.after)+1 || !strings.Contains(err.Error(), "longer than 2m0s together") {
+			t.Errorf("after %s and %d pages: %v", time.Since(began), pages.asked, err)
+		}
+	})
+}
+
+// waits is a source that gives nothing until its caller leaves.
+type waits struct {
+	Source
+	good  Snapshot
+	ready bool
+	asked int
+}
+
+func (w *waits) Fetch(ctx context.Context) (Snapshot, error) {
+	w.asked++
+	if !w.ready {
+		<-ctx.Done()
+		return Snapshot{}, ctx.Err()
+	}
+	return w.good, nil
+}
+func (w *waits) Name() string  { return "waits" }
+func (w *waits) Stamp() string { return "" }
+
+// Callers who leave before there is an answer say, together, that there is none:
+// then the last good one is used. One who leaves at once says nothing.
+func TestCallersWhoLeave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, err := Config{Kind: "json", URL: "https://cmdb.example.com/", StaleFor: time.Hour}.check()
+		if err != nil {
+			t.Fatal(err)
+		}
+		source := &waits{ready: true}
+		i := &Inventory{cfg: c, source: source, slot: make(chan struct{}, 1)}
+		ask := func(patience time.Duration) (Snapshot, error) {
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			return i.Snapshot(ctx)
+		}
+		if _, err := ask(time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Minute)
+		source.ready = false
+		for range 3 { // 9 s together
+			if _, err := ask(3 * time.Second); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%v", err)
+			}
+		}
+		if source.asked != 4 {
+			t.Errorf("asked %d times", source.asked)
+		}
+		if _, err := ask(3 * time.Second); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%v", err)
+		}
+		if s, err := ask(3 * time.Second); err != nil || !s.Stale || source.asked != 5 {
+			t.Errorf("stale %v, %v, asked %d times", s.Stale, err, source.asked)
+		}
+		source.ready = true
+		time.Sleep(retryAfter)
+		if s, err := ask(3 * time.Second); err != nil || s.Stale {
+			t.Errorf("stale %v, %v", s.Stale, err)
+		}
+	})
 }
 
 func TestJSONRefuses(t *testing.T) {

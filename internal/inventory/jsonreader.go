@@ -14,7 +14,9 @@ type jsonReader struct {
 	g         *gathering
 	documents [][]byte
 
-	words   map[string]sighting // what the hosts section says of each host
+	words   map[string]sighting // what the hosts section says of each host; nothing where there are no groups
+	seen    []string            // hosts of words
+	torn    map[string]bool     // hosts of words that are said to be of two environments or projects
 	entries map[string]jsonGroup
 	order   []string // of entries
 	total   int      // hosts put into groups, again and again
@@ -33,6 +35,9 @@ func (r *jsonReader) read() error {
 	}
 	if r.hosts != nil {
 		if err := r.each(r.g, r.hosts, r.documents, r.host); err != nil {
+			return err
+		}
+		if err := r.place(); err != nil {
 			return err
 		}
 	}
@@ -85,16 +90,60 @@ func (r *jsonReader) host(e element) error {
 	if _, twice := r.g.index[s.host.Name]; twice {
 		r.g.notes.add("host %s is there twice", s.host.Name)
 	}
-	if r.groups == nil || len(r.templates) > 0 || len(s.groups) > 0 {
+	if r.groups == nil {
+		return r.g.see(s)
+	}
+	if ok, err := r.g.host(s.host); err != nil || !ok {
+		return err
+	}
+	r.g.clean(&s)
+	before, twice := r.words[s.host.Name]
+	if !twice {
+		r.seen = append(r.seen, s.host.Name)
+	}
+	r.words[s.host.Name] = r.both(before, s)
+	return nil
+}
+
+// both puts together what two entries say of one host. Where they contradict each
+// other, neither is believed.
+func (r *jsonReader) both(before, s sighting) sighting {
+	for _, v := range []struct{ is, before *string }{{&s.environment, &before.environment}, {&s.project, &before.project}} {
+		switch {
+		case *v.is == "":
+			*v.is = *v.before
+		case *v.before != "" && *v.before != *v.is && !r.torn[s.host.Name]:
+			r.torn[s.host.Name] = true
+			r.g.notes.add("left out: host %s is said to be of %s and %s", s.host.Name, *v.before, *v.is)
+		}
+	}
+	s.services, s.groups = union(before.services, s.services), union(before.groups, s.groups)
+	return s
+}
+
+// union gives what is in either list, once.
+func union(a, b []string) []string {
+	out := slices.Clone(a)
+	for _, x := range b {
+		if !slices.Contains(out, x) {
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
+// place puts the hosts of words into the groups that they name themselves, or
+// that the templates name, once all is known of them.
+func (r *jsonReader) place() error {
+	r.g.forget(r.torn)
+	for _, name := range r.seen {
+		s := r.words[name]
+		if r.torn[name] || len(r.templates) == 0 && len(s.groups) == 0 {
+			continue
+		}
 		if err := r.g.see(s); err != nil {
 			return err
 		}
-	} else if ok, err := r.g.host(s.host); err != nil || !ok {
-		return err
-	}
-	if _, taken := r.g.index[s.host.Name]; taken && r.groups != nil {
-		r.g.clean(&s)
-		r.words[s.host.Name] = s
 	}
 	return nil
 }
@@ -172,7 +221,10 @@ func (r *jsonReader) fill(into, name string, path []string, done map[string]bool
 // come to be known.
 func (r *jsonReader) member(group, host string) error {
 	s, known := r.words[host]
-	if !known {
+	switch {
+	case r.torn[host]:
+		return nil
+	case !known:
 		if r.hosts != nil {
 			r.g.notes.add("group %s names an unknown host %s", group, restart.Quote(host))
 			return nil

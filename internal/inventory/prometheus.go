@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/url"
 	"path/filepath"
 	"slices"
@@ -181,8 +182,9 @@ func parseTargets(b []byte) ([]targetGroup, error) {
 	if len(b) > largestYAML {
 		return nil, restart.Errorf(restart.CodeTooLarge, "a list in YAML is over %d MiB", largestYAML>>20).WithHint("write it as JSON")
 	}
+	const empty = "it is empty, and an empty list is []"
 	if len(bytes.TrimSpace(b)) == 0 {
-		return nil, nil
+		return nil, noTargets(empty)
 	}
 	var tree yaml.Node
 	if err := yaml.Load(b, &tree); err != nil {
@@ -194,6 +196,14 @@ func parseTargets(b []byte) ([]targetGroup, error) {
 	var list []targetGroup
 	if err := tree.Load(&list, yaml.WithKnownFields()); err != nil {
 		return nil, noTargets(restart.Escape(err.Error()))
+	}
+	if list == nil {
+		return nil, noTargets(empty)
+	}
+	for i, t := range list {
+		if t.Targets == nil {
+			return nil, noTargets(fmt.Sprintf("entry %d has no targets", i+1))
+		}
 	}
 	return list, nil
 }

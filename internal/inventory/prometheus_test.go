@@ -28,7 +28,7 @@ func TestPrometheusTargets(t *testing.T) {
 		"empty list":  {`[]`, json, Labels{}, " | ", ""},
 		"no labels":   {`[{"targets":["a:1","b:2"]},{"targets":null,"labels":null}]`, json, Labels{}, "a; b | ", ""},
 		"yaml":        {"- targets: [a:1]\n  labels:\n    service: nginx\n    environment: testing\n", ".yml", Labels{}, "a | nginx-testing shop testing nginx: a", ""},
-		"empty yaml":  {"\n", ".yaml", Labels{}, " | ", ""},
+		"empty yaml":  {"[]\n", ".yaml", Labels{}, " | ", ""},
 		"renamed":     {`[{"targets":["10.0.0.1:9100"],"labels":{"node":"Web1","job":"nginx, billing","env":"testing","team":"x","pool":"g1,g2","site":"dc1","role":"a","canary":"yes"}}]`, json, Labels{Host: "node", Service: "job", Environment: "env", Project: "team", Group: "pool", DataCentre: "site", Tags: []string{"role=", "canary"}}, "web1 10.0.0.1 dc1 role=a,yes | g1 x testing nginx,billing: web1; g2 x testing nginx,billing: web1", ""},
 		"an address":  {`[{"targets":["10.0.0.1:9100"]}]`, json, Labels{}, " | ", "is an address, and not the name of a host"},
 		"its address": {`[{"targets":["web1:9100"],"labels":{"ip":"10.0.0.1"}}]`, json, Labels{Address: "ip"}, "web1 10.0.0.1 | ", ""},
@@ -53,7 +53,7 @@ func TestPrometheusTargets(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"targets: [a]": "no list of targets", "- target: [a]": "no list of targets", "- targets: &x [a]\n- targets: *x": "aliases", "- [": "no list of targets", "- targets: [a]\n  labels: {a: [b]}": "no list of targets",
+		"targets: [a]": "no list of targets", "- target: [a]": "no list of targets", "- targets: &x [a]\n- targets: *x": "aliases", "- [": "no list of targets", "": "it is empty", "\n": "it is empty", "---\n": "it is empty", "# targets\n": "no list of targets", "- targets: [a]\n- targets:\n": "entry 2 has no targets", "- labels: {a: b}\n": "entry 1 has no targets", "- targets: [a]\n  labels: {a: [b]}": "no list of targets",
 	} {
 		if err := (&prometheusSource{}).read(newGathering(described{}, nil, ""), []byte(text), ".yml"); restart.CodeOf(err) != restart.CodeInvalid || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", text, err, want)

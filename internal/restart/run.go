@@ -142,6 +142,9 @@ type Run struct {
 	FinishedAt *time.Time `json:"finished_at"`
 	Plan       *Plan      `json:"plan,omitempty"`
 	Tasks      []Task     `json:"tasks"`
+	// Outcome is OutcomeOf this run, once it has come to rest. It is not kept, and
+	// comes only with a run that is asked for by itself.
+	Outcome Outcome `json:"outcome,omitempty"`
 }
 
 // RestoredEpoch is the least epoch of a run that was in a backup which was put

@@ -58,6 +58,7 @@ var runTexts = map[string]string{
 	"ticket %s is not a key such as WEB-123":                      "тикет %s — не ключ вида WEB-123",
 	"the idempotency key is not at most 128 printable characters": "ключ идемпотентности — не больше 128 печатных символов",
 	"run %s has no task %s":                                       "в запуске %s нет задания %s",
+	"what is planned as %s has no plan here":                      "у запланированного %s здесь нет плана",
 	"run %s has no plan here":                                     "у запуска %s здесь нет плана",
 	"run %s touches no host %s":                                   "запуск %s не затрагивает хост %s",
 	"as it was reviewed, with its placeholders: %s":               "как на рецензии, с незаполненными местами: %w",

@@ -180,11 +180,20 @@ func (s *Store) DropChatLink(ctx context.Context, id string, records ...audit.Re
 		if err != nil {
 			return err
 		}
-		for _, table := range []string{"chat_buttons", "chat_messages"} {
-			if _, err := t.exec(ctx, "DELETE FROM "+table+" WHERE chat = ? AND person = ?", chat, person); err != nil {
-				return err
-			}
+		if err := forgetChatter(ctx, t, chat, person); err != nil {
+			return err
 		}
 		return insertRecords(ctx, t, records, 0)
 	})
+}
+
+// forgetChatter drops the buttons of an account of a chat, and the messages that
+// follow runs for it.
+func forgetChatter(ctx context.Context, t tx, chat, person string) error {
+	for _, table := range []string{"chat_buttons", "chat_messages"} {
+		if _, err := t.exec(ctx, "DELETE FROM "+table+" WHERE chat = ? AND person = ?", chat, person); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -135,11 +135,14 @@ func exerciseChatLinks(t *testing.T, newDSN storetest.NewDSN) {
 	if list, err := s.ChatLinks(t.Context(), "boris"); err != nil || len(list) != 1 {
 		t.Errorf("%v %v", list, err)
 	}
-	if err := s.ChangeUser(t.Context(), "boris", store.UserChange{Method: new("ldap")}); err != nil {
+	if err := s.ChangeUser(t.Context(), "boris", store.UserChange{Method: new("ldap"), Records: []audit.Record{{Action: audit.UserChanged, Actor: "root"}}}); err != nil {
 		t.Fatal(err)
 	}
 	if list, err := s.ChatLinks(t.Context(), "boris"); err != nil || len(list) != 0 {
 		t.Errorf("%v %v", list, err)
+	}
+	if n := countRecords(t, s, audit.ChatUnlinked); n != 2 {
+		t.Errorf("%d records", n)
 	}
 }
 

@@ -119,6 +119,31 @@ func exerciseUsers(t *testing.T, newDSN storetest.NewDSN) {
 	if n := countRecords(t, s, audit.UserDisabled) + countRecords(t, s, audit.PasswordChanged) + countRecords(t, s, audit.UserChanged); n != 3 || countRecords(t, s, audit.UserEnabled) != 0 {
 		t.Errorf("%d records", n)
 	}
+	// A new method ends what the old one's person is known by without a sign-in,
+	// and nobody else's; each is on record in the name of who changed it.
+	for _, owner := range []string{"anna", "boris"} {
+		ok(s.AddKey(t.Context(), store.Key{ID: "key-" + owner, Owner: owner, Name: "laptop", Fingerprint: "SHA256:" + owner, CreatedAt: epochStart}))
+		ok(s.SetCalendarToken(t.Context(), store.CalendarToken{Owner: owner, Hash: "calendar-" + owner, CreatedAt: epochStart}))
+	}
+	ok(s.ChangeUser(t.Context(), "anna", store.UserChange{Roles: &roles}))
+	_, err = s.KeyByID(t.Context(), "key-anna")
+	ok(err)
+	_, err = s.CalendarTokenByHash(t.Context(), "calendar-anna")
+	ok(err)
+	ok(s.ChangeUser(t.Context(), "anna", store.UserChange{Method: new("ldap"), Records: []audit.Record{{Action: audit.UserEnabled, Actor: "root"}}}))
+	_, err = s.KeyByID(t.Context(), "key-anna")
+	wantCode(t, err, restart.CodeNotFound)
+	_, err = s.CalendarTokenByHash(t.Context(), "calendar-anna")
+	wantCode(t, err, restart.CodeNotFound)
+	_, err = s.KeyByID(t.Context(), "key-boris")
+	ok(err)
+	_, err = s.CalendarTokenByHash(t.Context(), "calendar-boris")
+	ok(err)
+	for action, detail := range map[audit.Action]string{audit.KeyRemoved: "SHA256:anna laptop of anna", audit.CalendarTokenRevoked: "of anna"} {
+		if found, _, err := s.AuditSearch(t.Context(), store.AuditFilter{Action: action}); err != nil || len(found) != 1 || found[0].Actor != "root" || found[0].Detail != detail {
+			t.Errorf("%s: %+v %v", action, found, err)
+		}
+	}
 	wantCode(t, s.RevokeSession(t.Context(), "a", audit.Record{Action: audit.SessionRevoked}), restart.CodeNotFound)
 	open("e", "f", "g")
 	if n, err := s.RevokeSessions(t.Context(), "anna", "f", audit.Record{Action: audit.SessionRevoked}); err != nil || n != 2 || !slices.Equal(alive(), []string{"f"}) {

@@ -179,7 +179,8 @@ type UserChange struct {
 }
 
 // ChangeUser changes a user, and ends the sessions that stand on what has
-// changed, in one transaction. CodeNotFound where there is no such user.
+// changed, in one transaction; with a new method also his SSH keys, accounts of
+// chats and address of a calendar. CodeNotFound where there is no such user.
 func (s *Store) ChangeUser(ctx context.Context, name string, c UserChange) error {
 	return s.write(ctx, "change user "+name, func(ctx context.Context, t tx) error {
 		var now int64
@@ -212,18 +213,62 @@ func (s *Store) ChangeUser(ctx context.Context, name string, c UserChange) error
 			append(values[1:], name)...); err != nil {
 			return err
 		}
-		if c.Method != nil { // whoever comes by the new one links his own
-			if _, err := t.exec(ctx, "DELETE FROM chat_links WHERE owner = ?", name); err != nil {
+		records := c.Records
+		if c.Method != nil {
+			ended, err := c.endOthers(ctx, t, name)
+			if err != nil {
 				return err
 			}
+			records = slices.Concat(records, ended)
 		}
 		if ends {
 			if _, err := t.exec(ctx, "DELETE FROM sessions WHERE owner = ? AND id <> ?", name, c.Keep); err != nil {
 				return err
 			}
 		}
-		return insertRecords(ctx, t, c.Records, now)
+		return insertRecords(ctx, t, records, now)
 	})
+}
+
+// endOthers ends what somebody who came by the old method is known by without a
+// sign-in: SSH keys, accounts of chats, the address of a calendar. Who comes by
+// the new one may be another person, and makes his own. It gives the records of
+// that, which are like the change's own.
+func (c UserChange) endOthers(ctx context.Context, t tx, name string) (records []audit.Record, err error) {
+	note := func(action audit.Action, detail string) {
+		if len(c.Records) > 0 {
+			rec := c.Records[0]
+			rec.Action, rec.Detail = action, detail
+			records = append(records, rec)
+		}
+	}
+	rows, err := t.rows(ctx, "DELETE FROM ssh_keys WHERE owner = ? RETURNING "+keyColumns, name)
+	keys, err := collect(rows, err, func(r *sql.Rows) (Key, error) { return scanKey(r) })
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range keys {
+		note(audit.KeyRemoved, k.Fingerprint+" "+k.Name+" of "+name)
+	}
+	if _, err := t.exec(ctx, "DELETE FROM chat_codes WHERE owner = ?", name); err != nil {
+		return nil, err
+	}
+	rows, err = t.rows(ctx, "DELETE FROM chat_links WHERE owner = ? RETURNING "+chatLinkColumns, name)
+	links, err := collect(rows, err, func(r *sql.Rows) (ChatLink, error) { return scanChatLink(r) })
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range links {
+		if err := forgetChatter(ctx, t, l.Chat, l.Person); err != nil {
+			return nil, err
+		}
+		note(audit.ChatUnlinked, l.Chat+":"+l.Person+" ("+l.Name+") of "+name)
+	}
+	n, err := t.exec(ctx, "DELETE FROM calendar_tokens WHERE owner = ?", name)
+	if n > 0 {
+		note(audit.CalendarTokenRevoked, "of "+name)
+	}
+	return records, err
 }
 
 // leavesAdmin refuses a change that takes the last admin away.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/said"
+	"github.com/restartilka/restartilka/internal/wire"
 )
 
 // approvalView says what was asked for before a run starts, and what became of it.
@@ -28,7 +29,7 @@ type awaitingLine struct {
 
 // stepsView is what runs on each host.
 type stepsView struct {
-	Run, Host          string
+	Page, Host         string // Page = the path on which another host is chosen
 	RunAs, Shell, Note string
 	Variables          []param
 	Steps              []stepView
@@ -91,10 +92,30 @@ func (s *site) steps(v *visit, run restart.Run) (*stepsView, error) {
 	if run.State != restart.RunAwaitingApproval {
 		return nil, nil
 	}
+	return chosenSteps(v, func(host string) (*stepsView, error) { return s.stepsOn(v, run, host) })
+}
+
+// plannedSteps gives them of what is planned and may start still.
+func (s *site) plannedSteps(v *visit, p restart.Schedule) (*stepsView, error) {
+	if !p.State.Open() || p.Plan == nil {
+		return nil, nil
+	}
+	return chosenSteps(v, func(host string) (*stepsView, error) {
+		found, err := s.cfg.Control.PlannedSteps(v.Context(), v.actor, p.ID, host)
+		if err != nil {
+			return nil, err
+		}
+		return stepsViewOf(v.lang, "/planned/"+p.ID, found, p.Plan), nil
+	})
+}
+
+// chosenSteps shows the scripts on the host that was chosen, and on the first
+// one where that is of another run.
+func chosenSteps(v *visit, on func(host string) (*stepsView, error)) (*stepsView, error) {
 	host := v.URL.Query().Get("host")
-	steps, err := s.stepsOn(v, run, host)
-	if restart.CodeOf(err) == restart.CodeNotFound && host != "" { // of another run
-		steps, err = s.stepsOn(v, run, "")
+	steps, err := on(host)
+	if restart.CodeOf(err) == restart.CodeNotFound && host != "" {
+		steps, err = on("")
 	}
 	return steps, err
 }
@@ -105,15 +126,19 @@ func (s *site) stepsOn(v *visit, run restart.Run, host string) (*stepsView, erro
 	if err != nil {
 		return nil, err
 	}
-	out := &stepsView{Run: run.ID, Host: found.Host, RunAs: found.RunAs, Shell: restart.Escape(found.Shell), Note: said.In(v.lang, found.Note)}
-	out.Hosts, out.More = approvedHosts(v.lang, run.Plan)
+	return stepsViewOf(v.lang, "/runs/"+run.ID, found, run.Plan), nil
+}
+
+func stepsViewOf(l language, page string, found wire.Steps, plan *restart.Plan) *stepsView {
+	out := &stepsView{Page: page, Host: found.Host, RunAs: found.RunAs, Shell: restart.Escape(found.Shell), Note: said.In(l, found.Note)}
+	out.Hosts, out.More = approvedHosts(l, plan)
 	for _, name := range slices.Sorted(maps.Keys(found.Variables)) {
 		out.Variables = append(out.Variables, param{restart.Escape(name), restart.Escape(found.Variables[name])})
 	}
 	for _, step := range found.Steps {
-		out.Steps = append(out.Steps, stepView{say(v.lang, "stepname."+step.Name), step.When, scriptText(step.Script)})
+		out.Steps = append(out.Steps, stepView{say(l, "stepname."+step.Name), step.When, scriptText(step.Script)})
 	}
-	return out, nil
+	return out
 }
 
 // scriptText leaves nothing out: what can't be printed is shown by its number.
@@ -138,21 +163,14 @@ func (s *site) listApprovals(w http.ResponseWriter, v *visit) error {
 	page := approvalsPage{layout: s.layout(v, say(v.lang, "approvals.title")), Poll: "/approvals"}
 	page.Scripts = true
 	for _, a := range list {
-		page.Runs = append(page.Runs, awaitingLine{
-			ID: a.Run, URL: "/runs/" + a.Run, Service: a.Service, Environment: a.Environment, Scenario: a.Scenario, By: a.Actor, Reason: restart.Escape(a.Reason), Who: said.In(v.lang, a.Who),
-			Hosts: a.Hosts, AskedAt: momentOf(a.AskedAt, now), Until: momentOf(a.Until, now), Mine: a.MayDecide,
-		})
-	}
-	planned, err := s.plannedToApprove(v, now)
-	if err != nil {
-		return err
-	}
-	for _, mine := range []bool{true, false} { // those that the reader may decide first
-		for _, line := range planned {
-			if line.Mine == mine {
-				page.Runs = append(page.Runs, line)
-			}
-		}
+		page.Runs = append(page.Runs, awaitingLineOf(v.lang, a, now))
 	}
 	return s.show(w, v, http.StatusOK, pageApprovals, page)
+}
+
+func awaitingLineOf(l language, a wire.AwaitingRun, now time.Time) awaitingLine {
+	return awaitingLine{
+		ID: a.ID(), URL: a.Path(), Service: a.Service, Environment: a.Environment, Scenario: a.Scenario, By: a.Actor, Reason: restart.Escape(a.Reason), Who: said.In(l, a.Who),
+		Hosts: a.Hosts, AskedAt: momentOf(a.AskedAt, now), Until: momentOf(a.Until, now), Mine: a.MayDecide, For: maybeMoment(a.PlannedFor, now),
+	}
 }

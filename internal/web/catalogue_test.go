@@ -15,6 +15,20 @@ import (
 
 var verb = regexp.MustCompile(`%(\[[0-9]+\])?[a-z]`)
 
+// Every way in by which a run is asked for has a word: see restart.Run.Via.
+func TestWaysInHaveWords(t *testing.T) {
+	for _, via := range []string{"web", "api", "cli", "chat", "ssh", "schedule", "local"} {
+		for _, l := range said.Languages() {
+			if l != said.English && viaOf(l, via) == via {
+				t.Errorf("%s in %s is %q", via, l, viaOf(l, via))
+			}
+		}
+		if _, ok := catalogue["via."+via]; !ok {
+			t.Errorf("%s has no words", via)
+		}
+	}
+}
+
 func TestCatalogueHasBothLanguages(t *testing.T) {
 	for key, text := range catalogue {
 		forms := map[language]int{}

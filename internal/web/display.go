@@ -112,7 +112,7 @@ var sections = []struct {
 	auditors  bool // and admins only
 }{
 	{url: "/", word: "start", below: []string{"/start"}},
-	{url: "/runs", word: "runs", below: []string{"/runs", "/freezes", "/locks", "/break-glass"}},
+	{url: "/runs", word: "runs", below: []string{"/runs", "/planned", "/freezes", "/locks", "/break-glass"}},
 	{url: "/dumps", word: "dumps", below: []string{"/dumps"}},
 	{url: "/services", word: "services", below: []string{"/services", "/hosts", "/people"}},
 	{url: "/statistics", word: "statistics", below: []string{"/statistics"}},

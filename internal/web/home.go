@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/restartilka/restartilka/internal/restart"
-	"github.com/restartilka/restartilka/internal/said"
 	"github.com/restartilka/restartilka/internal/store"
 )
 
@@ -32,10 +31,7 @@ func (s *site) home(w http.ResponseWriter, v *visit) error {
 	}
 	for _, a := range list {
 		if a.MayDecide && len(page.Approvals) < homeRuns {
-			page.Approvals = append(page.Approvals, awaitingLine{
-				ID: a.Run, URL: "/runs/" + a.Run, Service: a.Service, Environment: a.Environment, Scenario: a.Scenario, By: a.Actor, Reason: restart.Escape(a.Reason), Who: said.In(v.lang, a.Who),
-				Hosts: a.Hosts, AskedAt: momentOf(a.AskedAt, now), Until: momentOf(a.Until, now), Mine: true,
-			})
+			page.Approvals = append(page.Approvals, awaitingLineOf(v.lang, a, now))
 		}
 	}
 	if err := s.homePlanned(v, &page, now); err != nil {
@@ -52,17 +48,8 @@ func (s *site) home(w http.ResponseWriter, v *visit) error {
 	return s.show(w, v, http.StatusOK, pageHome, page)
 }
 
-// homePlanned lists what is planned next, and of it what the reader may approve.
+// homePlanned lists what is planned next.
 func (s *site) homePlanned(v *visit, page *homePage, now time.Time) error {
-	awaiting, err := s.cfg.Control.PlannedAwaiting(v.Context(), v.actor)
-	if err != nil {
-		return err
-	}
-	for _, p := range awaiting {
-		if p.MayDecide && len(page.Approvals) < homeRuns {
-			page.Approvals = append(page.Approvals, awaitingPlanned(v.lang, p, now))
-		}
-	}
 	next, err := s.cfg.Control.Planned(v.Context(), v.actor, false)
 	for _, p := range next[:min(len(next), homePlanned)] {
 		page.Planned = append(page.Planned, plannedEntryOf(v.lang, p, now))

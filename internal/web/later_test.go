@@ -56,10 +56,10 @@ func TestAPlanForLater(t *testing.T) {
 		t.Errorf("a double click leads to %s, and then to %s", at, again)
 	}
 	page := f.do("GET", at, "", "Cookie", anna).body
-	wants(t, page, "planned", "Restart shop?", "502s since the 14:00 deploy", "Europe/Berlin", at+"/cancel", "web1", "web3")
-	lacks(t, page, "web2", at+"/approve")
+	wants(t, page, "Planned", "<h1>Restart shop ", "502s since the 14:00 deploy", "Europe/Berlin", at+"/cancel", "web1", "web3")
+	lacks(t, page, "<code>web2</code>", at+"/approve")
 	lacks(t, f.do("GET", at, "", "Cookie", dana).body, at+"/cancel")
-	wants(t, f.do("GET", "/planned", "", "Cookie", dana, "Accept-Language", "ru").body, "запланирован", `href="`+at+`"`, "2 хоста")
+	wants(t, f.do("GET", "/planned", "", "Cookie", dana, "Accept-Language", "ru").body, "Запланирован", `href="`+at+`"`, "2 хоста")
 	wants(t, f.do("GET", "/", "", "Cookie", dana).body, `href="`+at+`"`, "All that is planned")
 	if res := f.post(at+"/cancel", nil, "Cookie", dana); res.StatusCode != http.StatusForbidden {
 		t.Errorf("another cancels it: %s", res.Status)
@@ -67,8 +67,8 @@ func TestAPlanForLater(t *testing.T) {
 	if res := f.post(at+"/cancel", nil, "Cookie", anna); res.Header.Get("Location") != at {
 		t.Errorf("%s", res.Status)
 	}
-	wants(t, f.do("GET", at, "", "Cookie", anna).body, "cancelled", "Over since")
-	wants(t, f.do("GET", "/planned", "", "Cookie", anna).body, "Nothing is planned.", "Over", "cancelled", `href="`+at+`"`)
+	wants(t, f.do("GET", at, "", "Cookie", anna).body, "Cancelled", "Over since")
+	wants(t, f.do("GET", "/planned", "", "Cookie", anna).body, "Nothing is planned.", "Over", "Cancelled", `href="`+at+`"`)
 	for _, path := range []string{"/planned/x", "/planned/" + strings.Repeat("0", 26)} {
 		if res := f.do("GET", path, "", "Cookie", anna); res.StatusCode != http.StatusNotFound {
 			t.Errorf("%s: %s", path, res.Status)
@@ -81,7 +81,9 @@ func TestWhatIsPlannedIsApproved(t *testing.T) {
 	f, s := newWhole(t)
 	s.AskApproval()
 	owner, root := f.as("anna", developer), f.as("root", admin)
-	p, err := s.Control.Later(t.Context(), anna, f.draft(s).ID, wire.LaterRequest{At: time.Now().Add(24 * time.Hour).UTC().Format(time.RFC3339)})
+	draft, err := s.Control.Draft(t.Context(), anna, restart.Request{Service: "shop", Reason: goodReason, Ticket: "WEB-17", Params: map[string]string{"grace": "2s"}}, "")
+	f.must(err)
+	p, err := s.Control.Later(t.Context(), anna, draft.ID, wire.LaterRequest{Hosts: []string{"web1", "web3"}, At: time.Now().Add(24 * time.Hour).UTC().Format(time.RFC3339)})
 	f.must(err)
 	at := "/planned/" + p.ID
 	for _, path := range []string{"/approvals", "/"} {
@@ -90,7 +92,14 @@ func TestWhatIsPlannedIsApproved(t *testing.T) {
 	lacks(t, f.do("GET", "/approvals", "", "Cookie", owner).body, `class="button"`, `<b aria-hidden="true">1</b>`)
 	wants(t, f.do("GET", "/approvals", "", "Cookie", owner).body, at, "planned for")
 	lacks(t, f.do("GET", at, "", "Cookie", owner).body, at+"/approve")
-	wants(t, f.do("GET", at, "", "Cookie", root).body, "waits for an approval", "an admin, other than anna", at+"/approve", at+"/reject")
+	wants(t, f.do("GET", at, "", "Cookie", root).body, `href="/runs" aria-current="true"`, "Awaiting approval", "an admin, other than anna", "The request lapses at <time", at+"/approve", at+"/reject", "nobody is asked")
+	// What is approved is seen: the same as of a run that waits.
+	for _, who := range []string{root, owner} {
+		wants(t, f.do("GET", at, "", "Cookie", who).body, "version "+p.Digest[:12], "one host at a time", "shop-production", "WEB-17", "<code>grace=2s</code>", "unticked by anna", "it waits for an approval before it starts",
+			"What runs on each host", `action="`+at+`#steps-title"`, "Shown for web1", "<code>PARAM_GRACE=2s</code>", "systemctl restart shop.service")
+	}
+	wants(t, f.do("GET", at+"?host=web3", "", "Cookie", root).body, "Shown for web3")
+	wants(t, f.do("GET", at+"?host=web2", "", "Cookie", root).body, "Shown for web1") // it is left out
 	res := f.post(at+"/approve", url.Values{"reason": {"ok"}}, "Cookie", root)
 	if res.StatusCode != http.StatusUnprocessableEntity || attribute(res.body, "approve-reason", "value") != "ok" || attribute(res.body, "approve-reason", "aria-invalid") != "true" {
 		t.Errorf("%s\n%s", res.Status, res.body)

@@ -25,15 +25,17 @@ type (
 	plannedOnePage struct {
 		layout
 		plannedEntry
-		Heading, Scenario, Group, Zone, Local string // Local = the time by the clock of Zone
-		Created, Until                        moment
-		EndedAt                               *moment
-		EndedBy, Who                          string
-		Approval                              *approvalView
-		MayCancel, MayDecide                  bool
-		Lines                                 []approvedLine
-		More                                  int
-		Sent                                  filled
+		Heading, Only, Zone, Local string // Local = the time by the clock of Zone
+		Created, Until             moment
+		EndedAt                    *moment
+		EndedBy, Who               string
+		Approval                   *approvalView
+		MayCancel, MayDecide       bool
+		Facts                      facts
+		Lines                      []approvedLine
+		More                       int
+		Steps                      *stepsView // nil = not shown
+		Sent                       filled
 	}
 	// laterPage asks when.
 	laterPage struct {
@@ -45,7 +47,6 @@ type (
 		Zones                                     []string
 		Windows                                   []openingChoice
 		Second                                    bool // the service's name has to be typed
-		Grace                                     string
 		Sent                                      filled
 	}
 	openingChoice struct {

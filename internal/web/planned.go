@@ -3,8 +3,10 @@ package web
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
+	"github.com/restartilka/restartilka/internal/control"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/said"
 	"github.com/restartilka/restartilka/internal/wire"
@@ -50,23 +52,6 @@ func plannedEntryOf(l language, p wire.Planned, now time.Time) plannedEntry {
 	return e
 }
 
-// awaitingPlanned is a planned run in the list of what waits for an approval.
-func awaitingPlanned(l language, p wire.Planned, now time.Time) awaitingLine {
-	return awaitingLine{
-		ID: p.ID, URL: "/planned/" + p.ID, Service: p.Service, Environment: p.Environment, Scenario: p.Scenario, By: p.Actor, Reason: restart.Escape(p.Request.Reason), Who: said.In(l, p.Who),
-		Hosts: p.Hosts, AskedAt: momentOf(p.CreatedAt, now), Until: momentOf(p.Until, now), Mine: p.MayDecide, For: new(momentOf(p.At, now)),
-	}
-}
-
-// plannedToApprove lists the planned runs that wait for an approval.
-func (s *site) plannedToApprove(v *visit, now time.Time) (lines []awaitingLine, err error) {
-	list, err := s.cfg.Control.PlannedAwaiting(v.Context(), v.actor)
-	for _, p := range list {
-		lines = append(lines, awaitingPlanned(v.lang, p, now))
-	}
-	return lines, err
-}
-
 func (s *site) showPlanned(w http.ResponseWriter, v *visit) error {
 	return s.drawPlanned(w, v, http.StatusOK, filled{})
 }
@@ -82,19 +67,20 @@ func (s *site) drawPlanned(w http.ResponseWriter, v *visit, status int, sent fil
 		return err
 	}
 	now := s.cfg.Now()
-	run := restart.Run{Service: p.Service, Kind: p.Kind, Approval: p.Approval}
-	if p.Request.Rehearse {
-		run.Work = restart.WorkRehearse
-	}
+	run := control.PlannedRun(p.Schedule)
 	page := plannedOnePage{
-		layout: s.layout(v, say(v.lang, "later.one", p.Service)), plannedEntry: plannedEntryOf(v.lang, p, now), Heading: heading(v.lang, run), Scenario: p.Scenario, Group: p.Group, Zone: p.Zone,
+		layout: s.layout(v, say(v.lang, "later.one", p.Service)), plannedEntry: plannedEntryOf(v.lang, p, now), Heading: strings.TrimSuffix(heading(v.lang, run), "?"), Only: onlyOf(v.lang, run), Zone: p.Zone,
 		Created: momentOf(p.CreatedAt, now), Until: momentOf(p.Until, now), EndedAt: maybeMoment(p.EndedAt, now), EndedBy: p.EndedBy, Who: said.In(v.lang, p.Who),
-		Approval: approvalOf(v.lang, run, now), MayCancel: p.MayCancel, MayDecide: p.MayDecide, Sent: sent,
+		Approval: approvalOf(v.lang, run, now), MayCancel: p.MayCancel, MayDecide: p.MayDecide, Sent: sent, Facts: newBoard(v.lang, run).facts(run),
 	}
-	if zone, err := time.LoadLocation(p.Zone); err == nil && p.Zone != "UTC" {
+	page.Facts.ID = "" // there is no such run yet
+	if zone, err := time.LoadLocation(p.Zone); err == nil {
 		page.Local = p.At.In(zone).Format("2006-01-02 15:04")
 	}
 	page.Lines, page.More = approvedHosts(v.lang, p.Plan)
+	if page.Steps, err = s.plannedSteps(v, p.Schedule); err != nil {
+		return err
+	}
 	return s.show(w, v, status, pagePlannedOne, page)
 }
 

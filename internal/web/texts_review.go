@@ -11,7 +11,7 @@ var reviewTexts = map[string]text{
 	"approvals.until":     {"until", "до"},
 	"approvals.empty":     {"No run waits for an approval.", "Одобрения никто не ждёт."},
 	"approvals.empty.how": {"Where the rules ask for it, a run waits here until another person has approved it.", "Где этого требуют правила, запуск ждёт здесь, пока его не одобрит другой человек."},
-	"approval.pending":    {"Rule %s. It is given up at", "Правило %s. Ждёт до"},
+	"approval.pending":    {"Rule %s asks for an approval. The request lapses at", "Одобрения требует правило %s. Запрос действует до"},
 	"approval.approved":   {"Approved by %s", "Одобрил(а) %s"},
 	"approval.rejected":   {"Rejected by %s", "Отклонил(а) %s"},
 	"approval.withdrawn":  {"Withdrawn by %s", "Отозвал(а) %s"},

@@ -20,6 +20,7 @@ var wordTexts = map[string]text{
 	"via.web":   {"web", "на сайте"},
 	"via.api":   {"api", "через API"},
 	"via.chat":  {"chat", "из чата"},
+	"via.ssh":   {"ssh", "по SSH"},
 	"via.local": {"local", "на самом сервере"},
 
 	"kind.restart":     {"Restart", "Перезапуск"},

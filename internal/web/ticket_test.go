@@ -1,11 +1,13 @@
 package web
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/restartilka/restartilka/internal/api/apitest"
@@ -14,6 +16,55 @@ import (
 	"github.com/restartilka/restartilka/internal/tracker"
 	"github.com/restartilka/restartilka/test/foreign/jira"
 )
+
+// settings are trackers that an admin changes while the test runs.
+type settings struct {
+	now atomic.Pointer[tracker.Trackers]
+}
+
+func (s *settings) Look(ctx context.Context, given, reason string) (*restart.Ticket, error) {
+	return s.now.Load().Look(ctx, given, reason)
+}
+
+// A ticket's tracker that is not in the settings any more stands in the way of
+// the start, and not of the pages; broken glass waives that too.
+func TestATrackerIsTakenAway(t *testing.T) {
+	j := jira.Start(t)
+	j.Add(jira.Issue{Key: "WEB-17", Summary: "Workers hang", Status: "Open", Category: "new"})
+	file := filepath.Join(t.TempDir(), "token")
+	var trackers settings
+	open := func(project string) {
+		t.Helper()
+		all, err := tracker.Settings{{Kind: "jira", URL: j.URL, TokenFile: file, Projects: []string{project}}}.Open(tracker.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		trackers.now.Store(all)
+	}
+	if err := os.WriteFile(file, []byte(jira.Token), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	open("WEB")
+	f, s := over(t, apitest.StartReviewed(t, control.Review{}, func(c *control.Config) { c.Tickets = &trackers }))
+	cookie, sure := f.as("anna", developer), f.as("anna", developer, restart.RoleBreakGlass)
+	run, err := s.Control.Draft(t.Context(), anna, restart.Request{Service: "shop", Ticket: "WEB-17", Reason: "502s since the 14:00 deploy"}, "")
+	f.must(err)
+	open("SHOP")
+	wants(t, f.page(cookie, run.ID), "ticket WEB-17 is of none of the trackers here any more", "--break-glass")
+	wants(t, f.page(cookie, run.ID, "Accept-Language", "ru"), "тикет WEB-17 больше не относится ни к одному из здешних трекеров")
+	if res := f.post("/runs/"+run.ID+"/start", url.Values{"typed": {"shop"}}, "Cookie", cookie); res.StatusCode != http.StatusConflict {
+		t.Errorf("started without: %s", res.Status)
+	}
+	path := "/runs/" + run.ID + "/break-glass"
+	wants(t, f.do("GET", path, "", "Cookie", sure).body, "without the ticket that it needs")
+	if res := f.post(path, url.Values{"service": {"shop"}}, "Cookie", sure); res.StatusCode != http.StatusSeeOther {
+		t.Fatalf("%s %s", res.Status, res.body)
+	}
+	list, err := s.Control.Unreviewed(t.Context(), anna)
+	if err != nil || len(list) != 1 || list[0].Waived != "ticket WEB-17 is of none of the trackers here any more" {
+		t.Errorf("%+v %v", list, err)
+	}
+}
 
 // newTicketed is a whole server with a Jira, in which a restart in production
 // needs an open ticket.

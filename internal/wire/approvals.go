@@ -8,22 +8,41 @@ type ApprovalRequest struct {
 	Seen
 }
 
-// AwaitingRun is a run that waits for an approval.
+// AwaitingRun is a run that waits for an approval; with Schedule, one that is
+// planned for a time to come.
 type AwaitingRun struct {
-	Run         string    `json:"run"`
-	Service     string    `json:"service"`
-	Environment string    `json:"environment"`
-	Group       string    `json:"group,omitempty"`
-	Scenario    string    `json:"scenario"`
-	Actor       string    `json:"actor" doc:"who asks"`
-	Reason      string    `json:"reason"`
-	Ticket      string    `json:"ticket,omitempty"`
-	Hosts       int       `json:"hosts" doc:"how many are to be touched"`
-	Rule        string    `json:"rule" doc:"the line of the rules that asks for it"`
-	AskedAt     time.Time `json:"asked_at"`
-	Until       time.Time `json:"until"`
-	Who         string    `json:"who" doc:"who may approve, other than who asks"`
-	MayDecide   bool      `json:"may_decide" doc:"whether the one who looks may"`
+	Run         string     `json:"run" doc:"of what is planned: the id that its run will get"`
+	Schedule    string     `json:"schedule,omitempty" doc:"the id of what is planned, which is approved at /planned/{id}; absent: it starts once it is approved"`
+	PlannedFor  *time.Time `json:"planned_for,omitempty" doc:"when what is planned starts"`
+	Service     string     `json:"service"`
+	Environment string     `json:"environment"`
+	Group       string     `json:"group,omitempty"`
+	Scenario    string     `json:"scenario"`
+	Actor       string     `json:"actor" doc:"who asks"`
+	Reason      string     `json:"reason"`
+	Ticket      string     `json:"ticket,omitempty"`
+	Hosts       int        `json:"hosts" doc:"how many are to be touched"`
+	Rule        string     `json:"rule" doc:"the line of the rules that asks for it"`
+	AskedAt     time.Time  `json:"asked_at"`
+	Until       time.Time  `json:"until"`
+	Who         string     `json:"who" doc:"who may approve, other than who asks"`
+	MayDecide   bool       `json:"may_decide" doc:"whether the one who looks may"`
+}
+
+// ID is what it is looked at and decided about by.
+func (a AwaitingRun) ID() string {
+	if a.Schedule != "" {
+		return a.Schedule
+	}
+	return a.Run
+}
+
+// Path leads to its page.
+func (a AwaitingRun) Path() string {
+	if a.Schedule != "" {
+		return "/planned/" + a.Schedule
+	}
+	return "/runs/" + a.Run
 }
 
 // Steps are what a run does on one of its hosts, as far as the server can tell:

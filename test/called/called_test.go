@@ -3,11 +3,15 @@ package called
 import (
 	"bytes"
 	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -175,6 +179,84 @@ func fromCurl(w caller) {
 	}
 	if out, code := w.run("", script); code != 2 || !strings.HasPrefix(out, "usage: ") {
 		w.t.Errorf("%d\n%s", code, out)
+	}
+}
+
+// The script ends as the command line does, whatever the server and what stands
+// before it say, and leaves nothing behind.
+func TestCurlEndsAsTheCommandLine(t *testing.T) {
+	t.Parallel()
+	for _, program := range []string{"curl", "jq"} {
+		if _, err := exec.LookPath(program); err != nil {
+			if os.Getenv("CI") == "true" {
+				t.Fatal(program + " is needed")
+			}
+			t.Skip("NOT TESTED: " + program + " is not installed")
+		}
+	}
+	const run = `{"id":"01m81mtqf0qv5v0v89h9ffrra9","state":"queued","tasks":[]}`
+	ended := func(state, outcome string) []string {
+		return []string{run, strings.Replace(run, `"queued"`, `"`+state+`","outcome":"`+outcome+`"`, 1)}
+	}
+	for name, c := range map[string]struct {
+		status  int      // of the first answer
+		answers []string // the last again and again
+		want    int
+	}{
+		"done":                     {201, ended("completed", "done"), 0},
+		"a host was not done":      {201, ended("completed", "failed"), 1},
+		"aborted":                  {201, ended("aborted", "failed"), 1},
+		"a wrong name":             {404, []string{`{"code":"not_found","detail":"there is no service"}`}, 2},
+		"rejected":                 {201, ended("rejected", "rejected"), 3},
+		"refused":                  {403, []string{`{"code":"forbidden","detail":"no"}`}, 3},
+		"the database is away":     {503, []string{`{"code":"unavailable","detail":"no"}`}, 4},
+		"a page of a proxy":        {502, []string{"<html>Bad Gateway"}, 4},
+		"a page for signing in":    {200, []string{"<html>Sign in"}, 4},
+		"a page of a proxy, later": {201, []string{run, "<html>Bad Gateway"}, 4},
+		"one is unknown":           {201, ended("completed", "person"), 5},
+		"paused":                   {201, ended("paused", "person"), 5},
+		"the signal TERM":          {201, []string{run}, 143},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir, token := t.TempDir(), filepath.Join(t.TempDir(), "token")
+			must(t, os.WriteFile(token, []byte("rtk_x\n"), 0o600))
+			asked, polled := 0, make(chan struct{}, 1)
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				if asked++; asked == 1 {
+					w.WriteHeader(c.status)
+				} else {
+					select {
+					case polled <- struct{}{}:
+					default:
+					}
+				}
+				io.WriteString(w, c.answers[min(asked, len(c.answers))-1])
+			}))
+			defer server.Close()
+			ctx, cancel := context.WithTimeout(t.Context(), callTime)
+			defer cancel()
+			cmd := exec.CommandContext(ctx, "../../examples/curl/restart.sh", "shop", "testing", reason)
+			cmd.Env = append(os.Environ(), "RESTARTILKA_URL="+server.URL, "RESTARTILKA_TOKEN_FILE="+token, "RESTARTILKA_CA=", "RESTARTILKA_POLL=0.1", "TMPDIR="+dir)
+			var out bytes.Buffer
+			cmd.Stdout, cmd.Stderr = &out, &out
+			must(t, cmd.Start())
+			if c.want == 143 {
+				select {
+				case <-polled:
+				case <-ctx.Done():
+					t.Error("it asks once alone")
+				}
+				must(t, cmd.Process.Signal(syscall.SIGTERM))
+			}
+			_ = cmd.Wait() // the exit code says it
+			if code := cmd.ProcessState.ExitCode(); code != c.want {
+				t.Errorf("%d\n%s", code, out.String())
+			}
+			if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+				t.Errorf("left behind: %v %v", left, err)
+			}
+		})
 	}
 }
 

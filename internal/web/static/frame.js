@@ -33,6 +33,9 @@
     zone.textContent = utc || name === "UTC" ? zone.dataset.utc : zone.dataset.local.replace("ZONE", `${name} (${offset})`);
     turn.textContent = utc ? turn.dataset.local : turn.dataset.utc;
     turn.hidden = name === "UTC";
+    // A time by the clock of another zone is said only where it is another clock.
+    const plain = (z) => (z === "Etc/UTC" ? "UTC" : z);
+    document.querySelectorAll("[data-zone]").forEach((e) => (e.hidden = plain(e.dataset.zone) === plain(utc ? "UTC" : name)));
   };
   turn.addEventListener("click", () => {
     utc = !utc;
