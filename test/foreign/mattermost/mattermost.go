@@ -188,16 +188,12 @@ var (
 )
 
 // judge finds in Markdown whom it calls, and links that say something else than
-// where they lead. A backslash takes the meaning from a sign, except from @. A
-// word may begin with signs before whom it calls, or have several names.
+// where they lead. A backslash takes the meaning from a sign, but not from a name
+// behind it. A word may begin with signs before whom it calls, or have several names.
 func judge(text string) (mentions, links []string) {
-	plain := escaped.ReplaceAllStringFunc(code.ReplaceAllString(text, ""), func(s string) string {
-		if s == `\@` {
-			return "@"
-		}
-		return "\x00"
-	})
-	for word := range strings.FieldsFuncSeq(plain, func(r rune) bool {
+	bare := code.ReplaceAllString(text, "")
+	read := escaped.ReplaceAllString(bare, "$1")
+	for word := range strings.FieldsFuncSeq(read, func(r rune) bool {
 		return !unicode.IsLetter(r) && !unicode.IsNumber(r) && !strings.ContainsRune(":.-_@", r)
 	}) {
 		word = strings.Trim(word, ":.-_")
@@ -207,6 +203,7 @@ func judge(text string) (mentions, links []string) {
 			}
 		}
 	}
+	plain := escaped.ReplaceAllString(bare, "\x00")
 	for _, m := range link.FindAllStringSubmatch(plain, -1) {
 		links = append(links, m[2])
 	}
