@@ -137,7 +137,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 func plain(v any) []byte {
 	text, err := json.Marshal(v)
 	if err != nil {
-		panic(err)
+		text = []byte(`{"ok":false,"error_code":500,"description":"Internal Server Error"}`)
 	}
 	var out []byte
 	for _, r := range string(text) {
