@@ -85,9 +85,9 @@ func (t *telegram) Listen(ctx context.Context, each Handle, connected func(bool)
 		return telegramError(err)
 	}
 	l := &telegramListener{t: t, each: each, bot: b, name: me.Username}
-	offset, most := int64(0), atOnce
+	offset, most, patience := int64(0), atOnce, time.Duration(0) // the first answer says at once that there is a connection
 	for ctx.Err() == nil {
-		updates, err := t.updates(ctx, b, offset, most)
+		updates, err := t.updates(ctx, b, offset, most, patience)
 		if _, large := errors.AsType[*http.MaxBytesError](err); large && most > 1 {
 			most = 1
 			continue
@@ -96,7 +96,7 @@ func (t *telegram) Listen(ctx context.Context, each Handle, connected func(bool)
 			return err
 		}
 		connected(true)
-		most = atOnce
+		most, patience = atOnce, t.poll-time.Second
 		for _, u := range updates {
 			l.take(ctx, u)
 			offset = u.id + 1
@@ -111,11 +111,11 @@ type update struct {
 	told json.RawMessage
 }
 
-// updates asks for those from offset on, most of them at once, and waits for
-// some. The library would ask for a hundred, whose answer nothing bounds.
-func (t *telegram) updates(ctx context.Context, b *bot.Bot, offset int64, most int) ([]update, error) {
+// updates asks for those from offset on, most of them at once, and has Telegram
+// wait for some with patience. The library would ask for a hundred, whose answer nothing bounds.
+func (t *telegram) updates(ctx context.Context, b *bot.Bot, offset int64, most int, patience time.Duration) ([]update, error) {
 	body, err := json.Marshal(map[string]any{
-		"offset": offset, "limit": most, "timeout": int((t.poll - time.Second).Seconds()),
+		"offset": offset, "limit": most, "timeout": int(patience.Seconds()),
 		"allowed_updates": []string{models.AllowedUpdateMessage, models.AllowedUpdateEditedMessage, models.AllowedUpdateCallbackQuery},
 	})
 	if err != nil {
