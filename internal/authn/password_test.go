@@ -149,6 +149,32 @@ func TestThrottle(t *testing.T) {
 	})
 }
 
+// Who guesses codes is told to wait, and takes nobody's time.
+func TestThrottleTells(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var th Throttle
+		begin, tried := time.Now(), 0
+		for range 100 {
+			if err := th.Try("12345", "telegram:12345"); err == nil {
+				tried++
+				th.Failed("12345", "telegram:12345")
+			} else if restart.CodeOf(err) != restart.CodeTooMany {
+				t.Fatal(err)
+			}
+		}
+		if took := time.Since(begin); took != 0 || tried != ofCode.free+1 {
+			t.Errorf("%d were tried in %s", tried, took)
+		}
+		if err := th.Try("23456", "telegram:23456"); err != nil {
+			t.Errorf("somebody else: %v", err)
+		}
+		time.Sleep(ofCode.first)
+		if err := th.Try("12345", "telegram:12345"); err != nil {
+			t.Errorf("after a while: %v", err)
+		}
+	})
+}
+
 func TestThrottleSendsAwayOneAddress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var th Throttle

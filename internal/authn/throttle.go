@@ -62,6 +62,7 @@ var (
 	ofBoth    = patience{2, 500 * time.Millisecond, 10 * time.Second}
 	ofAccount = patience{10, 250 * time.Millisecond, 3 * time.Second}
 	ofAddress = patience{20, 250 * time.Millisecond, 5 * time.Second}
+	ofCode    = patience{4, 5 * time.Second, time.Minute}
 )
 
 func (p patience) delay(count int) time.Duration {
@@ -111,6 +112,19 @@ func (t *Throttle) Wait(ctx context.Context, name, address string) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// Try is for attempts that must not be waited for, since they take a place from
+// others: CodeTooMany for a while after each failure of somebody at an address,
+// the longer the more there were. Nobody else's failures count.
+func (t *Throttle) Try(name, address string) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f, now := t.failures[throttleKey{account(name), neighbourhood(address)}], t.now()
+	if left := ofCode.delay(f.count) - now.Sub(f.last); left > 0 {
+		return restart.Errorf(restart.CodeTooMany, "that were too many wrong codes").WithHint("try again in %d s", int(left/time.Second)+1)
+	}
+	return nil
 }
 
 // account bounds what is remembered of a name that can't be anybody's.

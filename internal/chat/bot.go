@@ -21,6 +21,7 @@ import (
 type Desk interface {
 	Shared
 	PutChatButtons(ctx context.Context, chat, place, message string, buttons []store.ChatButton) error
+	AddChatButtons(ctx context.Context, chat, place, message string, buttons []store.ChatButton) error
 	BindChatButtons(ctx context.Context, message string, hashes []string) error
 	FollowInChat(ctx context.Context, m store.ChatMessage) error
 	ChatMessages(ctx context.Context, chat string) ([]store.ChatMessage, error)
@@ -45,8 +46,9 @@ type Config struct {
 	Logger *slog.Logger
 	Now    func() time.Time // nil = time.Now
 
-	Every time.Duration // 0 = 2 s; between two changes of one message
-	Turn  time.Duration // 0 = 15 s; how soon another server listens when this one is gone
+	Every  time.Duration // 0 = 2 s; between two changes in one conversation, twice that in a group
+	Turn   time.Duration // 0 = 15 s; how soon another server listens when this one is gone
+	Resume time.Duration // 0 = 10 min; how long a button is good by which a run goes on
 
 	Observe func(chat string, r Result) // is told how each command and each press ended; nil = nobody is
 }
@@ -71,6 +73,7 @@ func Results() []Result {
 type Bot struct {
 	cfg    Config
 	limits *limits
+	paces  *paces
 	wakes  map[string]chan struct{} // by chat: a message is to follow a run
 
 	mu        sync.Mutex
@@ -90,7 +93,8 @@ func New(cfg Config) *Bot {
 	}
 	cfg.Every = cmp.Or(cfg.Every, 2*time.Second)
 	cfg.Turn = cmp.Or(cfg.Turn, 15*time.Second)
-	b := &Bot{cfg: cfg, limits: &limits{now: cfg.Now}, wakes: map[string]chan struct{}{}, connected: map[string]bool{}}
+	cfg.Resume = cmp.Or(cfg.Resume, 10*time.Minute)
+	b := &Bot{cfg: cfg, limits: &limits{now: cfg.Now}, paces: &paces{next: map[string]time.Time{}}, wakes: map[string]chan struct{}{}, connected: map[string]bool{}}
 	for _, c := range cfg.Chats.all {
 		b.wakes[c.Name()] = make(chan struct{}, 1)
 		b.connected[c.Name()] = false
@@ -173,6 +177,12 @@ func resultOf(err error) Result {
 // answer does it, and gives what is to be said to this person alone; "" =
 // nothing more.
 func (b *Bot) answer(ctx context.Context, v *visit) (string, error) {
+	overheard := v.Message == "" && !v.Private && v.cmd.verb == verbLink
+	if code, _ := cut(v.cmd.rest); overheard && code != "" { // whoever has sent it, in whatever way: it is known now
+		if err := b.cfg.Control.VoidChatCode(ctx, v.person(), code); err != nil {
+			return "", err
+		}
+	}
 	switch b.limits.pass(v.chat.Name() + ":" + v.Person) {
 	case passTold:
 		return "", nil
@@ -180,6 +190,9 @@ func (b *Bot) answer(ctx context.Context, v *visit) (string, error) {
 		return "", restart.Errorf(restart.CodeTooMany, "that was too much in one minute: I do not listen to you until it is over")
 	}
 	switch {
+	case overheard:
+		return "", restart.Errorf(restart.CodeForbidden, "accounts are linked in a private chat with me, and this code is over now").
+			WithHint("make another on your profile page, %s/profile", b.cfg.URL)
 	case v.Edited:
 		return "", restart.Errorf(restart.CodeInvalid, "a message that was edited does nothing: send it anew")
 	case v.Forwarded:

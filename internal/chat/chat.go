@@ -13,13 +13,20 @@ type Chat interface {
 	// is for the log: it is called again. It tells connected whenever the chat
 	// begins to answer, and when it does no more.
 	Listen(ctx context.Context, each Handle, connected func(bool)) error
-	// Handler takes what the chat itself sends to this server; nil where it sends
+	// Routes take what the chat itself sends to this server; none where it sends
 	// nothing, and Listen asks it.
-	Handler(each Handle) http.Handler
+	Routes(each Handle) []Route
 	// Post sends a message to a conversation, and gives its id.
 	Post(ctx context.Context, place string, m Message) (id string, err error)
 	// Edit puts another content in its place.
 	Edit(ctx context.Context, place, id string, m Message) error
+}
+
+// Route is an address below /chat/NAME. Anybody can reach it: it looks itself at
+// who asks, and answers 401 where it is not the chat.
+type Route struct {
+	Pattern string // of http.ServeMux: POST /command
+	Take    http.HandlerFunc
 }
 
 // Handle takes one event. It returns when all is done that it leads to.

@@ -18,7 +18,8 @@
 // A button is a secret of 160 bits of which the database has a hash, with what it
 // does. One that starts something is good for one press, for two minutes, by the
 // one who asked, below the message that shows the plan; one that stops or resumes
-// is for whoever may, below the message as it is now.
+// is for whoever may, below the message as it is now. Older ones are over when the
+// chat has taken newer ones: before, people see those.
 //
 // Of several servers one listens to a chat and keeps its messages up to date
 // (store.TakeChatTurn); if it dies the next does. What a chat sends is noted

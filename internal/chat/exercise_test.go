@@ -18,18 +18,23 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // Exercise is what the bot does in every kind of chat.
 func Exercise(t *testing.T, fresh func(t *testing.T) rival) {
 	for name, test := range map[string]func(t *testing.T, w *world){
-		"a restart":                  exerciseRestart,
-		"a group":                    exerciseGroup,
-		"buttons":                    exerciseButtons,
-		"who is who":                 exerciseLinks,
-		"steering":                   exerciseSteering,
-		"production is for the page": exercisePage,
-		"looking":                    exerciseLooking,
-		"two servers":                exerciseTwoServers,
-		"a chat that is away":        exerciseAway,
-		"a restart in Russian":       exerciseRussian,
-		"looking in Russian":         exerciseLookingInRussian,
-		"how commands end":           exerciseCounted,
+		"a restart":                   exerciseRestart,
+		"a group":                     exerciseGroup,
+		"buttons":                     exerciseButtons,
+		"who is who":                  exerciseLinks,
+		"steering":                    exerciseSteering,
+		"production is for the page":  exercisePage,
+		"looking":                     exerciseLooking,
+		"two servers":                 exerciseTwoServers,
+		"a chat that is away":         exerciseAway,
+		"a restart in Russian":        exerciseRussian,
+		"looking in Russian":          exerciseLookingInRussian,
+		"how commands end":            exerciseCounted,
+		"a chat that is busy":         exerciseBusy,
+		"buttons to resume":           exerciseResume,
+		"codes that others read":      exerciseOverheard,
+		"strangers":                   exerciseStrangers,
+		"a message that can't follow": exerciseUnfollowed,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -254,6 +259,7 @@ func exerciseSteering(t *testing.T, w *world) {
 	if !strings.Contains(paused.text, "paused (operator), 1 of 3 hosts done") {
 		t.Errorf("it says:\n%s", paused.text)
 	}
+	w.settled(m.id, 2)
 	w.chat.press(anna, place, m.id, "Pause") // as it was before
 	w.hears(anna, place, "This button does nothing any more")
 	w.chat.press(anna, place, m.id, "Resume")

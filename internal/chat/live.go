@@ -3,6 +3,7 @@ package chat
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -21,9 +22,13 @@ type busyError struct{ after time.Duration }
 
 func (e *busyError) Error() string { return "the chat wants fewer messages" }
 
-// steerLife is how long the buttons below a message that follows a run are good
-// at most: they are renewed with the message.
-const steerLife = 24 * time.Hour
+const (
+	// steerLife is how long the buttons below a message that follows a run are good:
+	// in half of that they are renewed.
+	steerLife = 24 * time.Hour
+	// latest bounds for how long a chat may want to be left alone.
+	latest = time.Hour
+)
 
 // show sends a message that follows a run.
 func (b *Bot) show(ctx context.Context, v *visit, run restart.Run) error {
@@ -91,25 +96,37 @@ func (b *Bot) keep(ctx context.Context, chat opened) {
 
 // follower keeps one message up to date.
 type follower struct {
-	bot     *Bot
-	chat    opened
-	m       store.ChatMessage
-	run     restart.Run
-	known   bool     // run is whole
-	shown   string   // the text that the message has; "" = not known
-	acts    []string // of its buttons
+	bot   *Bot
+	chat  opened
+	m     store.ChatMessage
+	run   restart.Run
+	known bool          // run is whole
+	shown string        // the text that the message has; "" = not known
+	row   row           // of buttons that it has, or is to have
+	more  bool          // others than those are good still
+	pause time.Duration // after the next failure
+}
+
+// row is the buttons below a message.
+type row struct {
+	acts    []string
+	seen    int64     // version of the run that one is of
+	until   time.Time // they are good; zero = there is no row yet
 	buttons []Button
+	kept    []store.ChatButton
 }
 
 // walk follows the run until it is over, however often the chat or the database
 // is away meanwhile.
 func (f *follower) walk(ctx context.Context) {
-	pause := f.bot.cfg.Every
+	f.pause = f.bot.cfg.Every
 	for ctx.Err() == nil {
-		err := f.follow(ctx)
+		over, err := f.follow(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return
+		case err == nil && !over: // buttons are to be renewed
+			continue
 		case err == nil, errors.Is(err, errGone), restart.CodeOf(err) == restart.CodeUnauthorised, restart.CodeOf(err) == restart.CodeForbidden, restart.CodeOf(err) == restart.CodeNotFound:
 			if err := f.bot.cfg.Desk.EndChatMessage(ctx, f.m); err == nil {
 				return
@@ -117,22 +134,25 @@ func (f *follower) walk(ctx context.Context) {
 		default:
 			f.bot.cfg.Logger.WarnContext(ctx, "keep a message up to date", "chat", f.chat.Name(), "run_id", f.m.Run, "error", err)
 		}
-		again := pause
+		again := f.pause
 		if busy, ok := errors.AsType[*busyError](err); ok {
-			again = max(again, min(busy.after, 10*time.Minute))
+			again = max(again, min(busy.after, latest))
 		}
 		wait(ctx, again)
-		pause = min(2*pause, time.Minute)
+		f.pause = min(2*f.pause, time.Minute)
 	}
 }
 
-// follow shows each change; what changes while it waits comes as one.
-func (f *follower) follow(ctx context.Context) error {
+// follow shows each change; what changes while it waits comes as one. over is
+// false where it is to be asked again, since buttons are to be renewed.
+func (f *follower) follow(ctx context.Context) (over bool, err error) {
 	actor, err := f.actor(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
-	return f.bot.cfg.Control.Follow(ctx, actor, f.m.Run, -1, func(run restart.Run) error {
+	ctx, stop := context.WithTimeout(ctx, f.bot.cfg.Resume/4)
+	defer stop()
+	err = f.bot.cfg.Control.Follow(ctx, actor, f.m.Run, -1, func(run restart.Run) error {
 		if run.Plan == nil && f.known {
 			run.Plan, run.Tasks = f.run.Plan, restart.Merge(f.run.Tasks, run.Tasks)
 		}
@@ -142,22 +162,39 @@ func (f *follower) follow(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := f.put(ctx, actor); err != nil {
+		changed, err := f.put(ctx, actor)
+		if err != nil {
 			return err
 		}
-		if !run.State.Final() {
-			wait(ctx, f.bot.cfg.Every)
+		f.pause, over = f.bot.cfg.Every, run.State.Final()
+		if changed && !over {
+			wait(ctx, f.bot.paces.book(f.m.Chat+" "+f.m.Place, f.gap()))
 		}
 		return nil
 	})
+	if ctx.Err() != nil && !over {
+		return false, nil
+	}
+	return over, err
+}
+
+// gap is how long a conversation has peace after a change of a message. Where
+// many read, chats take few: Telegram some 20 a minute, answers among them.
+func (f *follower) gap() time.Duration {
+	if f.m.Private {
+		return f.bot.cfg.Every
+	}
+	return 2 * f.bot.cfg.Every
 }
 
 func (f *follower) actor(ctx context.Context) (restart.Actor, error) {
 	return f.bot.cfg.Control.ChatActor(ctx, (&visit{chat: f.chat, Event: Event{Person: f.m.Person}}).person())
 }
 
-// put changes the message where what it has to show has changed.
-func (f *follower) put(ctx context.Context, actor restart.Actor) error {
+// put changes the message where what it has to show has changed, or its buttons
+// are to be renewed. Those that it has stay good until the chat has taken others:
+// who sees a button can press it.
+func (f *follower) put(ctx context.Context, actor restart.Actor) (changed bool, err error) {
 	text, link := runText(f.chat.language, f.run), f.bot.runPage(f.chat, f.run)
 	if f.run.State.Final() && f.run.Kind == restart.KindThreadDump {
 		var verdict string
@@ -165,28 +202,24 @@ func (f *follower) put(ctx context.Context, actor restart.Actor) error {
 			text = bounded(text + "\n" + verdict)
 		}
 	}
-	choices := f.choices(ctx, actor)
-	var acts []string
-	for _, c := range choices {
-		acts = append(acts, c.act)
+	renewed, err := f.renew(ctx, f.choices(ctx, actor))
+	if err != nil {
+		return false, err
 	}
-	if text == f.shown && slices.Equal(acts, f.acts) {
-		return nil
-	}
-	// To resume is to go on in spite of what the message shows: the button is of
-	// the very version that it shows.
-	if f.shown == "" || !slices.Equal(acts, f.acts) || slices.Contains(acts, actResume) {
-		if err := f.renew(ctx, choices); err != nil {
-			return err
+	if renewed || text != f.shown {
+		f.shown = "" // until the chat says that it has taken it nobody knows
+		if err := f.chat.Edit(ctx, f.m.Place, f.m.Message, Message{Text: text, Link: link, Buttons: f.row.buttons}); err != nil {
+			return false, err
 		}
-		f.acts = acts
+		f.shown, changed = text, true
 	}
-	if err := f.chat.Edit(ctx, f.m.Place, f.m.Message, Message{Text: text, Link: link, Buttons: f.buttons}); err != nil {
-		f.shown = "" // nobody knows which it has: its buttons are made anew
-		return err
+	if f.more {
+		if err := f.bot.cfg.Desk.PutChatButtons(ctx, f.m.Chat, f.m.Place, f.m.Message, f.row.kept); err != nil {
+			return changed, err
+		}
+		f.more = false
 	}
-	f.shown = text
-	return nil
+	return changed, nil
 }
 
 // choices are the buttons that the run's state allows, to who asked for the
@@ -211,22 +244,44 @@ func (f *follower) choices(ctx context.Context, actor restart.Actor) []choice {
 	return out
 }
 
-// renew makes new buttons; those before are over.
-func (f *follower) renew(ctx context.Context, choices []choice) error {
-	person := ""
+// renew makes new buttons where others are due, beside those that there are. To
+// resume is to go on in spite of what the message shows: that button is of the
+// very version that it shows, and good for a short while, as a press may come
+// late.
+func (f *follower) renew(ctx context.Context, choices []choice) (renewed bool, err error) {
+	now, next, person := f.bot.cfg.Now(), row{seen: f.run.Version}, ""
+	life := steerLife
+	for _, c := range choices {
+		next.acts = append(next.acts, c.act)
+	}
+	resumes := slices.Contains(next.acts, actResume)
+	if resumes {
+		life = f.bot.cfg.Resume
+	}
+	if !f.row.until.IsZero() && slices.Equal(next.acts, f.row.acts) && (!resumes || f.row.seen == next.seen) && (len(choices) == 0 || now.Before(f.row.until.Add(-life/2))) {
+		return false, nil
+	}
 	if f.m.Private {
 		person = f.m.Person
 	}
-	var kept []store.ChatButton
-	f.buttons = nil
+	next.until = now.Add(life)
 	for _, c := range choices {
 		button, hash := c.button(f.chat.language)
-		f.buttons = append(f.buttons, button)
-		kept = append(kept, store.ChatButton{
-			Hash: hash, Message: f.m.Message, Person: person, Act: c.act, Run: f.run.ID, Seen: f.run.Version, ExpiresAt: f.bot.cfg.Now().Add(steerLife),
+		until := next.until
+		if c.act != actResume {
+			until = now.Add(steerLife)
+		}
+		next.buttons = append(next.buttons, button)
+		next.kept = append(next.kept, store.ChatButton{
+			Hash: hash, Message: f.m.Message, Person: person, Act: c.act, Run: f.run.ID, Seen: next.seen, ExpiresAt: until,
 		})
 	}
-	return f.bot.cfg.Desk.PutChatButtons(ctx, f.m.Chat, f.m.Place, f.m.Message, kept)
+	// They are stored before anybody can press them.
+	if err := f.bot.cfg.Desk.AddChatButtons(ctx, f.m.Chat, f.m.Place, f.m.Message, next.kept); err != nil {
+		return false, err
+	}
+	f.row, f.more = next, true
+	return true, nil
 }
 
 // verdict says what the dumps of a run say together, to who may look at them and
@@ -259,4 +314,29 @@ func wait(ctx context.Context, d time.Duration) {
 	case <-ctx.Done():
 	case <-timer.C:
 	}
+}
+
+// paces has each conversation changed no oftener than its chat takes it, by
+// however many messages.
+type paces struct {
+	mu   sync.Mutex
+	next map[string]time.Time // by conversation: until then it has peace
+}
+
+// book gives how long to wait so that a conversation has had peace for gap since
+// all that were booked before.
+func (p *paces) book(place string, gap time.Duration) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	if len(p.next) >= mostKnown {
+		maps.DeleteFunc(p.next, func(_ string, at time.Time) bool { return at.Before(now) })
+	}
+	at := p.next[place]
+	if at.Before(now) {
+		at = now
+	}
+	at = at.Add(gap)
+	p.next[place] = at
+	return at.Sub(now)
 }

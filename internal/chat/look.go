@@ -13,18 +13,9 @@ import (
 
 func (*Bot) help(_ context.Context, v *visit) (string, error) { return v.say("help"), nil }
 
-// link says whose this account is.
+// link says whose this account is. It is asked for in private alone: see answer.
 func (b *Bot) link(ctx context.Context, v *visit) (string, error) {
 	code, _ := cut(v.cmd.rest)
-	if !v.Private {
-		if code != "" { // others have read it
-			if err := b.cfg.Control.VoidChatCode(ctx, v.person(), code); err != nil {
-				return "", err
-			}
-		}
-		return "", restart.Errorf(restart.CodeForbidden, "accounts are linked in a private chat with me, and this code is over now").
-			WithHint("make another on your profile page, %s/profile", b.cfg.URL)
-	}
 	if code == "" {
 		return "", restart.Errorf(restart.CodeInvalid, "the code is missing").WithHint("your profile page makes one, %s/profile: /link CODE", b.cfg.URL)
 	}

@@ -81,12 +81,12 @@ func (m *mattermost) Listen(ctx context.Context, _ Handle, connected func(bool))
 	}
 }
 
-// Handler implements Chat.
-func (m *mattermost) Handler(each Handle) http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST /command", func(w http.ResponseWriter, r *http.Request) { m.command(w, r, each) })
-	mux.HandleFunc("POST /action", func(w http.ResponseWriter, r *http.Request) { m.action(w, r, each) })
-	return mux
+// Routes implements Chat.
+func (m *mattermost) Routes(each Handle) []Route {
+	return []Route{
+		{"POST /command", func(w http.ResponseWriter, r *http.Request) { m.command(w, r, each) }},
+		{"POST /action", func(w http.ResponseWriter, r *http.Request) { m.action(w, r, each) }},
+	}
 }
 
 // command takes a slash command, and answers it to the one who has sent it.
@@ -113,7 +113,8 @@ func (m *mattermost) command(w http.ResponseWriter, r *http.Request, each Handle
 		reply(w, http.StatusBadRequest, nil)
 		return
 	}
-	e.Private = m.withBot(r.Context(), r.PostForm.Get("channel_name"))
+	// Anybody may give a channel such a name: it only spares a question.
+	e.Private = m.withBot(r.Context(), r.PostForm.Get("channel_name")) && m.private(r.Context(), e.Place)
 	text := answered(r.Context(), each, e)
 	if text == "" {
 		reply(w, http.StatusOK, map[string]any{})
@@ -189,8 +190,8 @@ var mattermostID = regexp.MustCompile(`^[a-z0-9]{20,32}$`)
 // isID accepts an id of Mattermost, which goes into addresses.
 func isID(s string) bool { return mattermostID.MatchString(s) }
 
-// withBot tells whether a channel is the conversation of one person with the bot
-// alone: such have the ids of both for a name.
+// withBot tells whether a channel has the name of a conversation of one person
+// with the bot alone: the ids of both.
 func (m *mattermost) withBot(ctx context.Context, channelName string) bool {
 	one, other, ok := strings.Cut(channelName, "__")
 	if !ok {

@@ -2,12 +2,17 @@ package chat_test
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/restartilka/restartilka/internal/chat"
 	"github.com/restartilka/restartilka/test/foreign/mattermost"
@@ -147,9 +152,53 @@ func (o *onMattermost) away(is bool) {
 	o.server.Trouble.Next(map[bool]int{true: trouble.Forever, false: 0}[is], trouble.Status(502))
 }
 
+func (o *onMattermost) edits(way trouble.Way) {
+	editing(&o.server.Trouble, way, func(r *http.Request) bool { return r.Method == http.MethodPut })
+}
+
+func (*onMattermost) busy(seconds int) trouble.Way {
+	return trouble.Busy(time.Duration(seconds) * time.Second)
+}
+
+func (*onMattermost) feigned() string { return mattermost.Named }
+
 func TestMattermost(t *testing.T) {
 	t.Parallel()
 	Exercise(t, newMattermost)
+}
+
+// Every address that anybody can reach refuses who is not the chat: a new one needs
+// its line, a request in which nothing is amiss but that.
+func TestStrangersAtEveryAddress(t *testing.T) {
+	t.Parallel()
+	r := newMattermost(t).(*onMattermost)
+	w := newWorld(t, r)
+	s := r.settings(mattermost.Channel)
+	s.Telegram, s.Slack = newTelegram(t).settings().Telegram, newSlack(t).settings().Slack
+	who := mattermostPeople[anna]
+	requests := map[string][2]string{
+		"mattermost POST /command": {"application/x-www-form-urlencoded", "token=x&trigger_id=1&user_id=" + who.ID + "&user_name=anna&channel_id=" + r.direct(anna) + "&command=/restartilka&text=whoami"},
+		"mattermost POST /action":  {"application/json", `{"user_id":"` + who.ID + `","channel_id":"` + r.direct(anna) + `","post_id":"post0000000000000000000001","trigger_id":"1","context":{"secret":"x","signature":"x"}}`},
+	}
+	chats, err := s.Open(chat.Options{URL: r.url()})
+	w.must(err)
+	if diff := cmp.Diff(slices.Sorted(maps.Keys(requests)), slices.Sorted(slices.Values(chat.Patterns(chats)))); diff != "" {
+		t.Errorf("addresses (-here +there):\n%s", diff)
+	}
+	r.serve(chat.New(chat.Config{Chats: chats, Control: w.Control, Desk: w.desk}))
+	for pattern, body := range requests {
+		kind, rest, _ := strings.Cut(pattern, " ")
+		method, path, _ := strings.Cut(rest, " ")
+		req, err := http.NewRequestWithContext(t.Context(), method, r.ours.URL+"/chat/"+kind+path, strings.NewReader(body[1]))
+		w.must(err)
+		req.Header.Set("Content-Type", body[0])
+		resp, err := r.ours.Client().Do(req)
+		w.must(err)
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusUnauthorized {
+			t.Errorf("%s: %s", pattern, resp.Status)
+		}
+	}
 }
 
 // Whoever can reach our address is not Mattermost: it shows the token of the

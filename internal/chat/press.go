@@ -30,7 +30,21 @@ func (b *Bot) press(ctx context.Context, v *visit) (string, error) {
 	if button.Act == actLeave {
 		return "", v.chat.Edit(ctx, v.Place, v.Message, Message{Text: v.say("undone.leave", escape(actor.Name))})
 	}
-	return "", b.follow(ctx, v, v.Message, run)
+	if err := b.follow(ctx, v, v.Message, run); err != nil { // what was done is done: nobody is to ask for it again
+		b.cfg.Logger.ErrorContext(ctx, "have a message follow a run", "chat", v.chat.Name(), "run_id", run.ID, "error", err)
+		return b.unfollowed(ctx, v, button, run), nil
+	}
+	return "", nil
+}
+
+// unfollowed says what was done in place of a message that is to follow the run,
+// and where to look at it.
+func (b *Bot) unfollowed(ctx context.Context, v *visit, button store.ChatButton, run restart.Run) string {
+	text := v.say("done."+button.Act, run.ID, escape(v.actor.Name)) + "\n" + v.say("unfollowed", run.ID)
+	if err := v.chat.Edit(ctx, v.Place, v.Message, Message{Text: text, Link: b.runPage(v.chat, run)}); err != nil {
+		b.cfg.Logger.WarnContext(ctx, "change a message in a chat", "chat", v.chat.Name(), "error", err)
+	}
+	return text
 }
 
 // settle starts what a plan shows, or says what was thought of somebody else's.

@@ -2,7 +2,9 @@ package chat
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 )
@@ -10,6 +12,7 @@ import (
 const (
 	atOnce     = 8                // events of a chat in hand
 	handleTime = 30 * time.Second // of one event
+	stopTime   = 3 * time.Second  // that an event in hand has when the server is stopped: less than that takes
 )
 
 // Run listens to every chat whose turn this server has, until ctx ends. It
@@ -26,13 +29,14 @@ func (b *Bot) Run(ctx context.Context) {
 func (b *Bot) Handler() http.Handler {
 	mux := http.NewServeMux()
 	for _, c := range b.cfg.Chats.all {
-		handler := c.Handler(func(ctx context.Context, e Event) {
-			ctx, cancel := context.WithTimeout(ctx, handleTime)
+		routes := c.Routes(func(ctx context.Context, e Event) {
+			ctx, cancel := lasting(ctx)
 			defer cancel()
 			b.handle(ctx, c, e)
 		})
-		if handler != nil {
-			mux.Handle("/chat/"+c.Name()+"/", http.StripPrefix("/chat/"+c.Name(), handler))
+		for _, r := range routes {
+			method, path, _ := strings.Cut(r.Pattern, " ")
+			mux.HandleFunc(method+" /chat/"+c.Name()+path, r.Take)
 		}
 	}
 	return mux
@@ -89,8 +93,8 @@ func (b *Bot) hold(ctx context.Context, chat opened) {
 }
 
 // listen takes what a chat sends while held, and does it beside, a few at once.
-// What was taken is done even when the turn is lost meanwhile: no other server
-// gets it.
+// What was taken is done even when the turn is lost meanwhile, or the server is
+// stopped: no other server gets it.
 func (b *Bot) listen(ctx, held context.Context, chat opened) {
 	var working sync.WaitGroup
 	defer working.Wait()
@@ -98,12 +102,16 @@ func (b *Bot) listen(ctx, held context.Context, chat opened) {
 	each := func(_ context.Context, e Event) {
 		select {
 		case places <- struct{}{}:
-		case <-ctx.Done(): // not held: the chat may know already that we have it
-			return
+		default:
+			select {
+			case places <- struct{}{}:
+			case <-ctx.Done(): // not held: the chat may know already that we have it
+				return
+			}
 		}
 		working.Go(func() {
 			defer func() { <-places }()
-			ctx, cancel := context.WithTimeout(ctx, handleTime)
+			ctx, cancel := lasting(ctx)
 			defer cancel()
 			b.handle(ctx, chat, e)
 		})
@@ -120,7 +128,22 @@ func (b *Bot) listen(ctx, held context.Context, chat opened) {
 			pause = time.Second
 		}
 		b.cfg.Logger.WarnContext(held, "listen to a chat", "chat", chat.Name(), "error", err)
-		wait(held, pause)
+		again := pause
+		if busy, ok := errors.AsType[*busyError](err); ok {
+			again = max(again, min(busy.after, latest))
+		}
+		wait(held, again)
 		pause = min(2*pause, 30*time.Second)
+	}
+}
+
+// lasting is the time of an event that was begun. It goes on for a while when ctx
+// ends, so that a button that was used up does what it says.
+func lasting(ctx context.Context) (context.Context, context.CancelFunc) {
+	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), handleTime)
+	forget := context.AfterFunc(ctx, func() { time.AfterFunc(stopTime, cancel) })
+	return whole, func() {
+		forget()
+		cancel()
 	}
 }

@@ -2,6 +2,7 @@ package chat
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -221,4 +222,13 @@ func bare(err error) error {
 		return u.Err
 	}
 	return err
+}
+
+// plain leaves of an error what can be logged: one bounded line, in which no
+// answer forges another.
+func plain(err error) error {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return errors.New(line(bare(err).Error()))
 }

@@ -21,7 +21,6 @@ import (
 	"github.com/slack-go/slack/socketmode"
 
 	"github.com/restartilka/restartilka/internal/outgoing"
-	"github.com/restartilka/restartilka/internal/restart"
 )
 
 const (
@@ -65,7 +64,7 @@ func openSlack(s Settings, o Options) (Chat, Place, error) {
 
 func (*slack) Name() string { return "slack" }
 
-func (*slack) Handler(Handle) http.Handler { return nil }
+func (*slack) Routes(Handle) []Route { return nil }
 
 // connect gives a client with the tokens as they are now.
 func (s *slack) connect() (*slackapi.Client, error) {
@@ -183,7 +182,7 @@ func (s *slack) command(ctx context.Context, api *slackapi.Client, line *socketm
 	}
 	late := time.AfterFunc(ackWithin, func() { acknowledge("") })
 	return Event{
-		ID: c.TriggerID, Person: c.UserID, Name: c.UserName, Place: c.ChannelID, Private: c.ChannelName == "directmessage", Text: slashed(c.Command, c.Text),
+		ID: c.TriggerID, Person: c.UserID, Name: c.UserName, Place: c.ChannelID, Private: slackDirect(c.ChannelID), Text: slashed(c.Command, c.Text),
 		Answer: func(ctx context.Context, text string) error {
 			late.Stop()
 			if acknowledge(text) || text == "" {
@@ -194,6 +193,10 @@ func (s *slack) command(ctx context.Context, api *slackapi.Client, line *socketm
 	}
 }
 
+// slackDirect tells by the id of a conversation whether it is with one person
+// alone. Its name says nothing: anybody may call a channel directmessage.
+func slackDirect(id string) bool { return strings.HasPrefix(id, "D") }
+
 func (s *slack) pressed(api *slackapi.Client, c slackapi.InteractionCallback) Event {
 	place := c.Channel.ID
 	message := c.Container.MessageTs
@@ -201,7 +204,7 @@ func (s *slack) pressed(api *slackapi.Client, c slackapi.InteractionCallback) Ev
 		message = "elsewhere" // of no message that the bot has sent
 	}
 	return Event{
-		ID: c.TriggerID, Person: c.User.ID, Name: c.User.Name, Place: place, Private: strings.HasPrefix(place, "D"),
+		ID: c.TriggerID, Person: c.User.ID, Name: c.User.Name, Place: place, Private: slackDirect(place),
 		Message: message, Secret: c.ActionCallback.BlockActions[0].Value,
 		Answer: func(ctx context.Context, text string) error {
 			if text == "" {
@@ -255,14 +258,6 @@ func slackError(err error) error {
 		return fmt.Errorf("%w: %s", errGone, err.Error())
 	}
 	return plain(err)
-}
-
-// plain leaves of an error what can be logged.
-func plain(err error) error {
-	if err == nil || errors.Is(err, context.Canceled) {
-		return err
-	}
-	return errors.New(restart.Escape(bare(err).Error()))
 }
 
 // slackText is preformatted text, in which Slack looks for nothing once its three

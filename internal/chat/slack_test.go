@@ -1,6 +1,7 @@
 package chat_test
 
 import (
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -156,6 +157,14 @@ func (o *onSlack) away(is bool) {
 	}
 	o.server.Trouble.Next(map[bool]int{true: trouble.Forever, false: 0}[is], trouble.Status(502))
 }
+
+func (o *onSlack) edits(way trouble.Way) {
+	editing(&o.server.Trouble, way, func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/chat.update") })
+}
+
+func (*onSlack) busy(seconds int) trouble.Way { return slack.Busy(seconds) }
+
+func (*onSlack) feigned() string { return slack.Named }
 
 func TestSlack(t *testing.T) {
 	t.Parallel()

@@ -1,17 +1,17 @@
 package chat
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"html"
 	"log/slog"
 	"net/http"
-	"path"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/go-telegram/bot"
@@ -58,26 +58,23 @@ func openTelegram(s Settings, o Options) (Chat, Place, error) {
 
 func (*telegram) Name() string { return "telegram" }
 
-func (*telegram) Handler(Handle) http.Handler { return nil }
+func (*telegram) Routes(Handle) []Route { return nil }
 
 // connect gives a client with the token as it is now.
-func (t *telegram) connect(options ...bot.Option) (*bot.Bot, error) {
+func (t *telegram) connect() (*bot.Bot, error) {
 	word, err := token("chat.telegram.token_file", t.cfg.TokenFile)
 	if err != nil {
 		return nil, err
 	}
-	return bot.New(word, append([]bot.Option{bot.WithServerURL(t.url), bot.WithHTTPClient(t.poll, t.client), bot.WithSkipGetMe()}, options...)...)
+	return bot.New(word, bot.WithServerURL(t.url), bot.WithHTTPClient(t.poll, t.client), bot.WithSkipGetMe())
 }
 
-// Listen asks for updates, one after another; what has been given to each is not
-// asked for again.
+// Listen asks for updates, one question after another; what has been given to
+// each is not asked for again. No more are asked for at once than are done at
+// once: so anybody's longest messages fit into one answer. Where they do not,
+// they come one by one.
 func (t *telegram) Listen(ctx context.Context, each Handle, connected func(bool)) error {
-	l := &telegramListener{t: t, each: each}
-	b, err := t.connect(
-		bot.WithHTTPClient(t.poll, watched{t.client, connected}),
-		bot.WithNotAsyncHandlers(), bot.WithUpdatesChannelCap(0), bot.WithErrorsHandler(l.failed), bot.WithDefaultHandler(l.take),
-		bot.WithAllowedUpdates(bot.AllowedUpdates{models.AllowedUpdateMessage, models.AllowedUpdateEditedMessage, models.AllowedUpdateCallbackQuery}),
-	)
+	b, err := t.connect()
 	if err != nil {
 		return err
 	}
@@ -85,56 +82,108 @@ func (t *telegram) Listen(ctx context.Context, each Handle, connected func(bool)
 	defer cancel()
 	me, err := b.GetMe(asking)
 	if err != nil {
-		return bare(err)
+		return telegramError(err)
 	}
-	l.name = me.Username
-	b.Start(ctx)
+	l := &telegramListener{t: t, each: each, bot: b, name: me.Username}
+	offset, most, patience := int64(0), atOnce, time.Duration(0) // the first answer says at once that there is a connection
+	for ctx.Err() == nil {
+		updates, err := t.updates(ctx, b, offset, most, patience)
+		if _, large := errors.AsType[*http.MaxBytesError](err); large && most > 1 {
+			most = 1
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		connected(true)
+		most, patience = atOnce, t.poll-time.Second
+		for _, u := range updates {
+			l.take(ctx, u)
+			offset = u.id + 1
+		}
+	}
 	return ctx.Err()
 }
 
-// watched tells of each question for updates, and of the first one who we are,
-// whether it was answered.
-type watched struct {
-	bot.HttpClient
-
-	connected func(bool)
+// update is one of what Telegram tells.
+type update struct {
+	id   int64
+	told json.RawMessage
 }
 
-// Do makes a request. Answers to what others ask say nothing of the updates.
-func (w watched) Do(r *http.Request) (*http.Response, error) {
-	resp, err := w.HttpClient.Do(r)
-	if method := path.Base(r.URL.Path); method == "getUpdates" || method == "getMe" {
-		w.connected(err == nil && resp.StatusCode == http.StatusOK)
+// updates asks for those from offset on, most of them at once, and has Telegram
+// wait for some with patience. The library would ask for a hundred, whose answer nothing bounds.
+func (t *telegram) updates(ctx context.Context, b *bot.Bot, offset int64, most int, patience time.Duration) ([]update, error) {
+	body, err := json.Marshal(map[string]any{
+		"offset": offset, "limit": most, "timeout": int(patience.Seconds()),
+		"allowed_updates": []string{models.AllowedUpdateMessage, models.AllowedUpdateEditedMessage, models.AllowedUpdateCallbackQuery},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("encode a question to Telegram: %w", err)
 	}
-	return resp, err
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, t.url+"/bot"+b.Token()+"/getUpdates", bytes.NewReader(body))
+	if err != nil {
+		return nil, errors.New("the address of Telegram can't be used")
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := t.client.Do(req)
+	if err != nil {
+		return nil, bare(err)
+	}
+	defer resp.Body.Close()
+	var said struct {
+		OK          bool              `json:"ok"`
+		Result      []json.RawMessage `json:"result"`
+		Description string            `json:"description"`
+		Parameters  struct {
+			RetryAfter int `json:"retry_after"`
+		} `json:"parameters"`
+	}
+	err = json.NewDecoder(resp.Body).Decode(&said)
+	switch {
+	case resp.StatusCode == http.StatusTooManyRequests:
+		return nil, &busyError{after: time.Duration(said.Parameters.RetryAfter) * time.Second}
+	case resp.StatusCode != http.StatusOK:
+		return nil, fmt.Errorf("Telegram answers %d %s", resp.StatusCode, line(said.Description))
+	case err != nil:
+		return nil, fmt.Errorf("read what Telegram tells: %w", err)
+	case !said.OK:
+		return nil, fmt.Errorf("Telegram does not tell: %s", line(said.Description))
+	}
+	out := make([]update, 0, len(said.Result))
+	for _, told := range said.Result {
+		var u struct {
+			ID int64 `json:"update_id"`
+		}
+		if err := json.Unmarshal(told, &u); err != nil || u.ID == 0 {
+			return nil, errors.New("Telegram tells of an update without its id")
+		}
+		out = append(out, update{u.ID, told})
+	}
+	return out, nil
 }
 
 // telegramListener is one life of a Listen.
 type telegramListener struct {
 	t    *telegram
 	each Handle
+	bot  *bot.Bot
 	name string // of the bot
-
-	mu     sync.Mutex
-	logged time.Time
 }
 
-// failed logs why updates can't be had, once a minute.
-func (l *telegramListener) failed(err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if now := time.Now(); now.Sub(l.logged) > time.Minute && !errors.Is(err, context.Canceled) {
-		l.logged = now
-		l.t.log.Warn("ask Telegram for updates", "error", restart.Escape(bare(err).Error()))
+// take gives an update to each. One that can't be read is left out: it would come
+// again for ever.
+func (l *telegramListener) take(ctx context.Context, told update) {
+	var u models.Update
+	if err := json.Unmarshal(told.told, &u); err != nil {
+		l.t.log.WarnContext(ctx, "read an update of Telegram", "error", plain(err))
+		return
 	}
-}
-
-func (l *telegramListener) take(ctx context.Context, b *bot.Bot, u *models.Update) {
-	e := Event{ID: strconv.FormatInt(u.ID, 10)}
+	e := Event{ID: strconv.FormatInt(told.id, 10)}
 	ok := false
 	switch {
 	case u.CallbackQuery != nil:
-		ok = l.pressed(&e, b, u.CallbackQuery)
+		ok = l.pressed(&e, u.CallbackQuery)
 	case u.EditedMessage != nil:
 		e.Edited = true
 		ok = l.said(&e, u.EditedMessage)
@@ -170,7 +219,7 @@ func (l *telegramListener) said(e *Event, m *models.Message) bool {
 }
 
 // pressed reads the press of a button.
-func (l *telegramListener) pressed(e *Event, b *bot.Bot, q *models.CallbackQuery) bool {
+func (l *telegramListener) pressed(e *Event, q *models.CallbackQuery) bool {
 	e.Person, e.Name, e.Secret = strconv.FormatInt(q.From.ID, 10), q.From.Username, q.Data
 	e.Message, e.Private = "elsewhere", true // of no message that the bot has sent, and in no place
 	if m := q.Message.Message; m != nil {
@@ -181,8 +230,8 @@ func (l *telegramListener) pressed(e *Event, b *bot.Bot, q *models.CallbackQuery
 		e.Private = m.Chat.Type == models.ChatTypePrivate && m.Chat.ID == q.From.ID
 	}
 	e.Answer = func(ctx context.Context, text string) error {
-		_, err := b.AnswerCallbackQuery(ctx, &bot.AnswerCallbackQueryParams{CallbackQueryID: q.ID, Text: cutOff(text, longestAlert), ShowAlert: text != ""})
-		return bare(err)
+		_, err := l.bot.AnswerCallbackQuery(ctx, &bot.AnswerCallbackQueryParams{CallbackQueryID: q.ID, Text: cutOff(text, longestAlert), ShowAlert: text != ""})
+		return telegramError(err)
 	}
 	return len(q.Data) <= longestSecret
 }
@@ -251,18 +300,19 @@ func (t *telegram) Edit(ctx context.Context, place, id string, m Message) error 
 	return telegramError(err)
 }
 
+// telegramError leaves of an error what can be logged: the library's own has the
+// whole of an answer that it can't read.
 func telegramError(err error) error {
 	if e, ok := errors.AsType[*bot.TooManyRequestsError](err); ok {
 		return &busyError{after: time.Duration(e.RetryAfter) * time.Second}
 	}
-	if err == nil {
-		return nil
+	if _, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return errors.New("Telegram answers with something else than JSON")
 	}
-	err = bare(err)
 	if errors.Is(err, bot.ErrorForbidden) || errors.Is(err, bot.ErrorBadRequest) {
-		return fmt.Errorf("%w: %s", errGone, restart.Escape(err.Error()))
+		return fmt.Errorf("%w: %w", errGone, plain(err))
 	}
-	return errors.New(restart.Escape(err.Error()))
+	return plain(err)
 }
 
 // telegramText is preformatted text, in which Telegram looks for nothing.

@@ -134,6 +134,14 @@ func (o *onTelegram) away(is bool) {
 	o.server.Trouble.Next(map[bool]int{true: trouble.Forever, false: 0}[is], trouble.Status(502))
 }
 
+func (o *onTelegram) edits(way trouble.Way) {
+	editing(&o.server.Trouble, way, func(r *http.Request) bool { return strings.HasSuffix(strings.ToLower(r.URL.Path), "/editmessagetext") })
+}
+
+func (*onTelegram) busy(seconds int) trouble.Way { return telegram.Busy(seconds) }
+
+func (*onTelegram) feigned() string { return "" }
+
 func TestTelegram(t *testing.T) {
 	t.Parallel()
 	Exercise(t, newTelegram)
@@ -234,6 +242,41 @@ func TestTelegramOddUpdates(t *testing.T) {
 		list, err := w.Store.ChatMessages(t.Context(), "telegram")
 		return err == nil && len(list) == 0 && len(w.runs()) == 2
 	})
+}
+
+// Whatever people who are nobody here write, of any length, the others are heard.
+func TestTelegramOfManyWords(t *testing.T) {
+	t.Parallel()
+	o := newTelegram(t).(*onTelegram)
+	w := newWorld(t, o)
+	for range 120 { // while the server is away
+		o.server.Say(telegramPeople[vera], telegram.Chat, "ops", strings.Repeat("ы", 4096))
+	}
+	o.server.Odd(map[string]any{"message": map[string]any{"message_id": "seven", "from": 1}})
+	w.link(anna)
+	o.say(anna, o.direct(anna), "/whoami")
+	w.usual()
+	w.hears(anna, o.direct(anna), "You are anna")
+	w.connected(true)
+}
+
+// An answer that can't be read is none.
+func TestTelegramThatIsNot(t *testing.T) {
+	t.Parallel()
+	o := newTelegram(t).(*onTelegram)
+	w := newWorld(t, o)
+	w.usual()
+	w.link(anna)
+	w.connected(true)
+	o.server.Trouble.Next(trouble.Forever, trouble.Page)
+	w.connected(false)
+	o.say(anna, o.direct(anna), "/whoami")
+	o.server.Trouble.Next(0, nil)
+	w.hears(anna, o.direct(anna), "You are anna")
+	w.connected(true)
+	if strings.Contains(w.log.String(), "DOCTYPE") {
+		t.Errorf("the log has the answer:\n%s", w.log)
+	}
 }
 
 func (o *onTelegram) data(place, id, label string) string {

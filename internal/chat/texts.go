@@ -52,9 +52,13 @@ var texts = map[string][2]string{
 	"button.approve": {"Approve", "Одобрить"},
 	"button.reject":  {"Reject", "Отклонить"},
 
-	"done.pause":  {"Pause asked for: run %s, by %s.", "Запрошена пауза: запуск %s, %s."},
-	"done.abort":  {"Abort asked for: run %s, by %s.", "Запрошено прерывание: запуск %s, %s."},
-	"done.resume": {"Resumed: run %s, by %s.", "Продолжается: запуск %s, %s."},
+	"done.pause":   {"Pause asked for: run %s, by %s.", "Запрошена пауза: запуск %s, %s."},
+	"done.abort":   {"Abort asked for: run %s, by %s.", "Запрошено прерывание: запуск %s, %s."},
+	"done.resume":  {"Resumed: run %s, by %s.", "Продолжается: запуск %s, %s."},
+	"done.start":   {"Started: run %s, by %s.", "Запущено: запуск %s, %s."},
+	"done.approve": {"Approved: run %s, by %s.", "Одобрено: запуск %s, %s."},
+	"done.reject":  {"Rejected: run %s, by %s.", "Отклонено: запуск %s, %s."},
+	"unfollowed":   {"This message can't show how it goes on: see its page, or /status %s.", "Это сообщение не может показывать, как идут дела: смотрите его страницу или /status %s."},
 
 	"undone.leave":   {"Not started: %s has left it.", "Не запущено: %s решил(а) не запускать."},
 	"undone.start":   {"Not started.", "Не запущено."},

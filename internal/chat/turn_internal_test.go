@@ -3,7 +3,6 @@ package chat
 import (
 	"context"
 	"errors"
-	"net/http"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -57,8 +56,8 @@ type lone struct {
 	listen func(ctx context.Context, each Handle) error
 }
 
-func (lone) Name() string                { return "lone" }
-func (lone) Handler(Handle) http.Handler { return nil }
+func (lone) Name() string          { return "lone" }
+func (lone) Routes(Handle) []Route { return nil }
 func (l lone) Listen(ctx context.Context, each Handle, _ func(bool)) error {
 	return l.listen(ctx, each)
 }
@@ -108,6 +107,52 @@ func TestDatabaseThatDoesNotAnswer(t *testing.T) {
 		}
 		if d.given != 1 {
 			t.Errorf("the turn was given back %d times", d.given)
+		}
+	})
+}
+
+// slow is a desk that takes a while, and gives up when it is told to.
+type slow struct {
+	*desk
+
+	begun chan struct{}
+	cut   atomic.Bool // what was in hand
+}
+
+func (s *slow) NewInChat(ctx context.Context, chat, id string) (bool, error) {
+	close(s.begun)
+	wait(ctx, stopTime/2)
+	s.cut.Store(ctx.Err() != nil)
+	return s.desk.NewInChat(ctx, chat, id)
+}
+
+// TestStopInMidEvent: what is in hand when the server is told to stop is done: its
+// button may be used up already. What takes too long is not waited for.
+func TestStopInMidEvent(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := &slow{desk: &desk{}, begun: make(chan struct{})}
+		l := lone{listen: func(ctx context.Context, each Handle) error {
+			each(ctx, Event{ID: "1", Private: true, Text: "/help"})
+			<-ctx.Done()
+			return ctx.Err()
+		}}
+		b := New(Config{Desk: d, Chats: Chats{all: []opened{{Chat: l}}}})
+		ctx, stop := context.WithCancel(t.Context())
+		go func() {
+			<-d.begun
+			stop()
+		}()
+		b.Run(ctx)
+		if d.cut.Load() || len(d.taken) != 1 {
+			t.Errorf("cut off: %t, done: %q", d.cut.Load(), d.taken)
+		}
+		late, cancel := lasting(ctx)
+		defer cancel()
+		began := time.Now()
+		<-late.Done()
+		if took := time.Since(began); took != stopTime {
+			t.Errorf("it is waited for %s", took)
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,6 +23,7 @@ import (
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/store"
+	"github.com/restartilka/restartilka/test/foreign/trouble"
 )
 
 // The people of every chat.
@@ -55,6 +57,42 @@ type rival interface {
 	shown(place string) []message            // the bot's messages
 	harmless(place string) string            // what the chat made of foreign text; "" = nothing
 	away(is bool)                            // the chat does not answer
+	edits(way trouble.Way)                   // how changes of messages go from now on; nil = well
+	busy(seconds int) trouble.Way            // too many of them, as the chat says it
+	feigned() string                         // a channel with a name like that of a conversation with the bot; "" = there is no such
+}
+
+// editing has those requests go in a way that change a message.
+func editing(g *trouble.Gate, way trouble.Way, is func(r *http.Request) bool) {
+	if way == nil {
+		g.Next(0, nil)
+		return
+	}
+	g.Next(trouble.Forever, func(w http.ResponseWriter, r *http.Request, well http.Handler) {
+		if is(r) {
+			way(w, r, well)
+			return
+		}
+		well.ServeHTTP(w, r)
+	})
+}
+
+// desk notes when only those buttons are good any more that a message has.
+type desk struct {
+	chat.Desk
+
+	mu      sync.Mutex
+	settled map[string]int // by message: how many those are
+}
+
+func (d *desk) PutChatButtons(ctx context.Context, in, place, message string, buttons []store.ChatButton) error {
+	err := d.Desk.PutChatButtons(ctx, in, place, message, buttons)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err == nil && message != "" {
+		d.settled[message] = len(buttons)
+	}
+	return err
 }
 
 // world is a server with a bot in one chat.
@@ -66,6 +104,7 @@ type world struct {
 	stops []func()
 	bots  []*chat.Bot
 	log   *logged
+	desk  *desk
 
 	mu      sync.Mutex
 	results map[chat.Result]int // of commands, of all bots
@@ -99,7 +138,8 @@ const patience = 3 * time.Minute
 
 func newWorld(t *testing.T, r rival) *world {
 	t.Helper()
-	return &world{Server: apitest.Start(t, nil), t: t, chat: r, log: &logged{}, results: map[chat.Result]int{}}
+	s := apitest.Start(t, nil)
+	return &world{Server: s, t: t, chat: r, log: &logged{}, desk: &desk{Desk: s.Store, settled: map[string]int{}}, results: map[chat.Result]int{}}
 }
 
 func (w *world) must(err error) {
@@ -120,7 +160,7 @@ func (w *world) run(s chat.Settings, change ...func(*chat.Config)) (stop func())
 	chats, err := s.Open(o)
 	w.must(err)
 	cfg := chat.Config{
-		Chats: chats, Control: w.Control, Desk: w.Store, Owner: restart.NewID(time.Now()), URL: "https://restartilka.example.com", Logger: logger,
+		Chats: chats, Control: w.Control, Desk: w.desk, Owner: restart.NewID(time.Now()), URL: "https://restartilka.example.com", Logger: logger,
 		Every: 40 * time.Millisecond, Turn: 3 * time.Second, Observe: w.observe,
 	}
 	for _, c := range change {
@@ -284,6 +324,16 @@ func (w *world) seesButtons(place, id string, labels ...string) message {
 		return slices.Equal(m.buttons, labels)
 	})
 	return m
+}
+
+// settled waits until so many buttons of a message are good, and no older ones.
+func (w *world) settled(id string, buttons int) {
+	w.t.Helper()
+	w.until("older buttons to be over", func() bool {
+		w.desk.mu.Lock()
+		defer w.desk.mu.Unlock()
+		return w.desk.settled[id] == buttons
+	})
 }
 
 func (w *world) message(place, id string) message {

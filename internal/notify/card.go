@@ -375,15 +375,16 @@ func (c card) size() int {
 
 // calm keeps signs from calling people, or from being commands to press: what
 // is behind such a sign at the beginning of a word is parted from it by a space
-// of no width. Addresses of mail and pages stay as they are.
+// of no width. A name begins behind "_", too, which Mattermost takes off words.
+// Addresses of mail and pages stay as they are.
 func calm(s, signs string) string {
-	wordly := func(r rune) bool { return r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r) }
+	wordly := func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
 	text := []rune(s)
 	var b strings.Builder
 	for i, r := range text {
 		b.WriteRune(r)
-		first := i == 0 || !wordly(text[i-1]) && (text[i-1] != '/' || r == '@')
-		if strings.ContainsRune(signs, r) && first && i+1 < len(text) && wordly(text[i+1]) {
+		first := i == 0 || !wordly(text[i-1]) && (r == '@' || text[i-1] != '/' && text[i-1] != '_')
+		if strings.ContainsRune(signs, r) && first && i+1 < len(text) && (text[i+1] == '_' || wordly(text[i+1])) {
 			b.WriteRune('\u200b')
 		}
 	}

@@ -21,7 +21,8 @@ type Channel interface {
 	// String is the receiver for people and logs, without secrets.
 	String() string
 	// Deliver hands one message over; nil means that the receiver has taken it.
-	// An error that is a *Later says when to try again.
+	// An error that is a *Later says when to try again; one that is a *Partly that
+	// some of the receiver's people have got it, and the others never will.
 	Deliver(ctx context.Context, d store.Delivery) error
 }
 
@@ -34,6 +35,14 @@ type Keeper interface {
 	// is what the next one gets.
 	Keep(ctx context.Context, d store.Delivery, earlier []json.RawMessage) (post string, err error)
 }
+
+// Partly is the error of a receiver that has taken a message, but not for all of
+// its people.
+type Partly struct{ Why error }
+
+func (p *Partly) Error() string { return p.Why.Error() }
+
+func (p *Partly) Unwrap() error { return p.Why }
 
 // Events lists the events that receivers can ask for.
 func Events() []string {

@@ -296,7 +296,7 @@ func TestALostAnswer(t *testing.T) {
 
 // What people and hosts write calls nobody, hides no link, and is no mark.
 func TestHostileTextsAreShownHarmless(t *testing.T) {
-	nasty := "@channel @all <!here> <@U0BOT00000> *b* `x` [pay](https://evil.example.com) ![](https://evil.example.com/x.png) </b><a href=\"https://evil.example.com\">run</a> /restart nginx &lt;b&gt; ||x|| \u202egnp.exe \x1b[2J\nnew line"
+	nasty := "@channel @all _@all <!here> <@U0BOT00000> *b* `x` [pay](https://evil.example.com) ![](https://evil.example.com/x.png) </b><a href=\"https://evil.example.com\">run</a> /restart nginx &lt;b&gt; ||x|| \u202egnp.exe \x1b[2J\nnew line"
 	eachRoom(t, func(t *testing.T, r *room) {
 		b := newBench(t)
 		to, err := r.set("each", notify.Choice{Events: Every()}).Open()

@@ -107,10 +107,15 @@ func (j *juggler) Name() string { return named("juggler", j.api.base.String(), j
 func (j *juggler) String() string { return "juggler " + j.api.base.Host }
 
 // Deliver tells how a service stands after a run, or after what became of it.
+// What says nothing of that is not told: it would take the place of what does.
 func (j *juggler) Deliver(ctx context.Context, d store.Delivery) error {
 	n, _, err := read(d.Body, nil)
 	if err != nil {
 		return err
+	}
+	status := checkStatus(n)
+	if status == "" {
+		return nil
 	}
 	told := j.teller.card(n, nil)
 	text := told.title + ": " + told.state
@@ -119,7 +124,7 @@ func (j *juggler) Deliver(ctx context.Context, d store.Delivery) error {
 			text += "; " + f.name + ": " + f.text
 		}
 	}
-	e := CheckEvent{Host: j.cfg.Host, Service: checkOfRuns, Instance: n.Service, Status: checkStatus(n), Description: short(text, mostDescribed) + " " + told.url, Tags: []string{"restartilka"}}
+	e := CheckEvent{Host: j.cfg.Host, Service: checkOfRuns, Instance: n.Service, Status: status, Description: short(text, mostDescribed) + " " + told.url, Tags: []string{"restartilka"}}
 	for _, word := range []string{n.Service, n.Environment} {
 		if word != "" {
 			e.Tags = append(e.Tags, word)
@@ -131,7 +136,8 @@ func (j *juggler) Deliver(ctx context.Context, d store.Delivery) error {
 	return j.push(ctx, e)
 }
 
-// checkStatus judges an event: what needs a person is no longer well.
+// checkStatus judges an event: what needs a person, or was not done, is no longer
+// well. "" = it says nothing of how the service stands.
 func checkStatus(n wire.Notification) string {
 	switch n.Event {
 	case wire.EventRunFailed:
@@ -139,8 +145,15 @@ func checkStatus(n wire.Notification) string {
 			return CheckWarn
 		}
 		return CheckCrit
-	case wire.EventRunPaused, wire.EventBreakGlass, wire.EventScenarioExpires:
+	case wire.EventRunPaused, wire.EventBreakGlass, wire.EventScenarioExpires, wire.EventApprovalRequested, wire.EventScheduleMissed:
 		return CheckWarn
+	case wire.EventApprovalDecided:
+		if n.Verdict == restart.ApprovalGiven {
+			return CheckOK // a run follows, and tells more
+		}
+		return CheckWarn
+	case wire.EventRunScheduled, wire.EventScheduleCancelled, wire.EventRecurrence:
+		return ""
 	}
 	return CheckOK
 }

@@ -215,13 +215,10 @@ func (m *mailbox) Keep(ctx context.Context, d store.Delivery, _ []json.RawMessag
 	if err != nil {
 		return "", err
 	}
-	if err := m.send(ctx, message, addresses, d.Attempts); err != nil {
-		return "", err
-	}
 	if first == "" {
 		first = id
 	}
-	return first, nil
+	return first, m.send(ctx, message, addresses, d.Attempts)
 }
 
 // unique drops addresses that are none, or there twice, and all over what one
@@ -272,7 +269,8 @@ func (m *mailbox) message(c card, at time.Time, id, first string, to []*mail.Add
 
 // send speaks SMTP. An address that the server refuses for good is left out, so
 // that it costs the others nothing; one that it refuses for now holds them up
-// for a few tries, and is left out then. With none left nothing was sent.
+// for a few tries, and is left out then: the error is a *Partly. With none left
+// nothing was sent.
 func (m *mailbox) send(ctx context.Context, message *gomail.Msg, to []*mail.Address, attempt int) error {
 	client, end, err := m.connect(ctx)
 	if err != nil {
@@ -283,7 +281,7 @@ func (m *mailbox) send(ctx context.Context, message *gomail.Msg, to []*mail.Addr
 		return fmt.Errorf("the server refuses the sender: %w", err)
 	}
 	taken := 0
-	var refused error
+	var refused []error
 	for _, a := range to {
 		err := client.Rcpt("<" + a.Address + ">")
 		said, answered := errors.AsType[*textproto.Error](err)
@@ -295,11 +293,11 @@ func (m *mailbox) send(ctx context.Context, message *gomail.Msg, to []*mail.Addr
 		case said.Code/100 != 5 && attempt <= patience:
 			return fmt.Errorf("the server does not take mail to %s now: %w", a.Address, err)
 		default:
-			refused = fmt.Errorf("the server refuses mail to %s: %w", a.Address, err)
+			refused = append(refused, fmt.Errorf("the server refuses mail to %s: %w", a.Address, err))
 		}
 	}
 	if taken == 0 {
-		return refused
+		return errors.Join(refused...)
 	}
 	w, err := client.Data()
 	if err != nil {
@@ -310,6 +308,9 @@ func (m *mailbox) send(ctx context.Context, message *gomail.Msg, to []*mail.Addr
 	}
 	if err := w.Close(); err != nil {
 		return fmt.Errorf("the server refuses the mail: %w", err)
+	}
+	if len(refused) > 0 {
+		return &Partly{errors.Join(refused...)}
 	}
 	return nil
 }

@@ -334,6 +334,9 @@ func TestRefusedAddresses(t *testing.T) {
 			if got := o.letters(); len(got) != 1 || !slices.Equal(got[0].to, []string{"ops@example.com"}) || name == "for now" && o.tries() != 4 {
 				t.Errorf("after %d tries: %+v", o.tries(), got)
 			}
+			if said := b.log.String(); !strings.Contains(said, "message not delivered to all") || !strings.Contains(said, "the server refuses mail to gone@example.com") {
+				t.Errorf("nobody is told:\n%s", said)
+			}
 		})
 	}
 }

@@ -176,6 +176,10 @@ func (s *Sender) givenUp(d store.Delivery, receiver, why string) audit.Record {
 func (s *Sender) deliver(ctx context.Context, c Channel, d store.Delivery) (taken bool) {
 	log := s.cfg.Logger.With("message", d.ID, "event", d.Event, "receiver", c.String(), "attempt", d.Attempts)
 	failed := s.hand(ctx, c, &d)
+	if partly, ok := errors.AsType[*Partly](failed); ok {
+		log.WarnContext(ctx, "message not delivered to all", "error", shown(partly))
+		failed = nil
+	}
 	noting := context.WithoutCancel(ctx)
 	var err error
 	switch {

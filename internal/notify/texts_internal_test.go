@@ -77,13 +77,15 @@ func TestCalm(t *testing.T) {
 		"/restart nginx":       "/\u200brestart nginx",
 		"/var/log and a/b":     "/\u200bvar/log and a/b",
 		"x/@anna":              "x/@\u200banna",
+		"_@all, -_@here":       "_@\u200ball, -_@\u200bhere",
+		"a_/b and a_b@c.de":    "a_/b and a_b@c.de",
 		"@ /":                  "@ /",
 	} {
 		if got := calm(text, "@/"); got != want {
 			t.Errorf("%q: %q", text, got)
 		}
 	}
-	calls := regexp.MustCompile(`(^|[^\pL\p{Nd}_/@])[@/][A-Za-z0-9]`)
+	calls := regexp.MustCompile(`(^|[^\pL\p{Nd}@])@[A-Za-z0-9]|(^|[^\pL\p{Nd}_/@])/[A-Za-z0-9]`)
 	rapid.Check(t, func(t *rapid.T) {
 		text := rapid.StringOfN(rapid.RuneFrom([]rune("@/ab_Ж9 .:(")), 0, 12, -1).Draw(t, "text")
 		got := calm(text, "@/")

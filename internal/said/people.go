@@ -99,6 +99,8 @@ var peopleTexts = map[string]string{
 	"%s signs in by %s now":                                                                          "%s теперь входит через %s",
 	"too many sign-ins from %s wait already":                                                         "с %s уже ждёт слишком много попыток входа",
 	"try again in some seconds":                                                                      "попробуйте через несколько секунд",
+	"that were too many wrong codes":                                                                 "слишком много неверных кодов",
+	"try again in %d s":                                                                              "попробуйте через %d с",
 	"the token is not valid":                                                                         "токен недействителен",
 	"it may be mistyped, expired or revoked; make another with: restartilka token create":            "возможно, в нём опечатка, он истёк или отозван; создать другой: restartilka token create",
 	"the token belongs to somebody else":                                                             "токен принадлежит другому",

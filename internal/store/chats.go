@@ -56,15 +56,25 @@ func (s *Store) PutChatButtons(ctx context.Context, chat, place, message string,
 				return err
 			}
 		}
-		for _, b := range buttons {
-			_, err := t.exec(ctx, "INSERT INTO chat_buttons (hash, chat, place, message, person, act, run_id, seen, note, once, expires_at, used_at) VALUES ("+marks(11)+", 0)",
-				b.Hash, chat, place, message, b.Person, b.Act, b.Run, b.Seen, b.Note, toInt(b.Once), micros(b.ExpiresAt))
-			if err != nil {
-				return err
-			}
-		}
-		return nil
+		return addButtons(ctx, t, chat, place, message, buttons)
 	})
+}
+
+// AddChatButtons stores buttons of a message beside those that it has, until
+// PutChatButtons says which of them it has kept.
+func (s *Store) AddChatButtons(ctx context.Context, chat, place, message string, buttons []ChatButton) error {
+	return s.write(ctx, "add chat buttons", func(ctx context.Context, t tx) error { return addButtons(ctx, t, chat, place, message, buttons) })
+}
+
+func addButtons(ctx context.Context, t tx, chat, place, message string, buttons []ChatButton) error {
+	for _, b := range buttons {
+		_, err := t.exec(ctx, "INSERT INTO chat_buttons (hash, chat, place, message, person, act, run_id, seen, note, once, expires_at, used_at) VALUES ("+marks(11)+", 0)",
+			b.Hash, chat, place, message, b.Person, b.Act, b.Run, b.Seen, b.Note, toInt(b.Once), micros(b.ExpiresAt))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // BindChatButtons says below which message buttons are that had none yet.
@@ -132,12 +142,29 @@ type ChatMessage struct {
 	Person               string // who asked for it
 }
 
-// FollowInChat has a message follow a run, until EndChatMessage.
+// mostFollowing messages of one person in one chat follow runs.
+const mostFollowing = 10
+
+// FollowInChat has a message follow a run, until EndChatMessage or until the same
+// person has so many newer ones.
 func (s *Store) FollowInChat(ctx context.Context, m ChatMessage) error {
 	return s.write(ctx, "follow a run in a chat", func(ctx context.Context, t tx) error {
 		_, err := t.exec(ctx, `INSERT INTO chat_messages (chat, place, message, private, run_id, person, created_at) VALUES (?, ?, ?, ?, ?, ?, $now)
 			ON CONFLICT (chat, place, message) DO UPDATE SET run_id = excluded.run_id`, m.Chat, m.Place, m.Message, toInt(m.Private), m.Run, m.Person)
-		return err
+		if err != nil {
+			return err
+		}
+		rows, err := t.rows(ctx, "SELECT chat, place, message FROM chat_messages WHERE chat = ? AND person = ? ORDER BY created_at DESC, message DESC", m.Chat, m.Person)
+		list, err := collect(rows, err, func(r *sql.Rows) (m ChatMessage, err error) { return m, r.Scan(&m.Chat, &m.Place, &m.Message) })
+		if err != nil {
+			return err
+		}
+		for _, older := range list[min(len(list), mostFollowing):] {
+			if err := endMessage(ctx, t, older); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 
@@ -158,14 +185,16 @@ func (s *Store) ChatMessages(ctx context.Context, chat string) (list []ChatMessa
 
 // EndChatMessage ends that, and the message's buttons.
 func (s *Store) EndChatMessage(ctx context.Context, m ChatMessage) error {
-	return s.write(ctx, "end a chat message", func(ctx context.Context, t tx) error {
-		for _, text := range []string{"DELETE FROM chat_messages WHERE chat = ? AND place = ? AND message = ?", "DELETE FROM chat_buttons WHERE chat = ? AND place = ? AND message = ? AND used_at = 0"} {
-			if _, err := t.exec(ctx, text, m.Chat, m.Place, m.Message); err != nil {
-				return err
-			}
+	return s.write(ctx, "end a chat message", func(ctx context.Context, t tx) error { return endMessage(ctx, t, m) })
+}
+
+func endMessage(ctx context.Context, t tx, m ChatMessage) error {
+	for _, text := range []string{"DELETE FROM chat_messages WHERE chat = ? AND place = ? AND message = ?", "DELETE FROM chat_buttons WHERE chat = ? AND place = ? AND message = ? AND used_at = 0"} {
+		if _, err := t.exec(ctx, text, m.Chat, m.Place, m.Message); err != nil {
+			return err
 		}
-		return nil
-	})
+	}
+	return nil
 }
 
 // updatesKept is longer than any chat sends an update again.

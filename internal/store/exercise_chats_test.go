@@ -232,6 +232,22 @@ func exerciseChatButtons(t *testing.T, newDSN storetest.NewDSN) {
 			t.Errorf("shared: %s", how)
 		}
 	}
+	// Some are good beside them, until the message has one row of them.
+	later := store.ChatButton{Hash: "e", Run: run, Act: "abort", ExpiresAt: time.Now().Add(time.Minute)}
+	if err := s.AddChatButtons(t.Context(), "slack", "C1", "7", []store.ChatButton{later}); err != nil {
+		t.Fatal(err)
+	}
+	for _, hash := range []string{"c", "d", "e"} {
+		if _, how := press(hash); how != store.PressGood {
+			t.Errorf("beside others: %s is %s", hash, how)
+		}
+	}
+	put("7", store.ChatButton{Hash: "e"}, store.ChatButton{Hash: "d"})
+	for hash, want := range map[string]store.Pressed{"c": store.PressUnknown, "d": store.PressGood, "e": store.PressGood} {
+		if _, how := press(hash); how != want {
+			t.Errorf("of those that were kept: %s is %s", hash, how)
+		}
+	}
 	m := store.ChatMessage{Chat: "slack", Place: "C1", Message: "7", Private: true, Run: run, Person: "U1"}
 	for range 2 {
 		if err := s.FollowInChat(t.Context(), m); err != nil {
@@ -248,6 +264,27 @@ func exerciseChatButtons(t *testing.T, newDSN storetest.NewDSN) {
 	list, err = s.ChatMessages(t.Context(), "slack")
 	if _, how := press("d"); err != nil || len(list) != 0 || how != store.PressUnknown {
 		t.Errorf("%v %v %s", list, err, how)
+	}
+
+	// Of one person the newest ones follow runs.
+	put("7", store.ChatButton{Hash: "first"})
+	m.Private = false
+	for i := range 13 {
+		m.Message = fmt.Sprint(7 + i)
+		if err := s.FollowInChat(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.Person, m.Message = "U2", "100"
+	if err := s.FollowInChat(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	list, err = s.ChatMessages(t.Context(), "slack")
+	if err != nil || len(list) != 11 || list[0].Message != "10" {
+		t.Errorf("%d follow, the first of them %+v: %v", len(list), list[0], err)
+	}
+	if _, how := press("first"); how != store.PressUnknown {
+		t.Errorf("a button of one that follows no more: %s", how)
 	}
 }
 

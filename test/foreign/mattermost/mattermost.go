@@ -13,6 +13,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/restartilka/restartilka/test/foreign/trouble"
 )
@@ -22,6 +23,7 @@ const (
 	Token   = "9xuqwrwgstrb3mzrxb83nb357a" // of the bot's account
 	Channel = "4xp9fdt77pncbef59f4k1qe83o"
 	Private = "zzp9fdt77pncbef59f4k1qe83o" // where the bot may not post
+	Named   = "yyp9fdt77pncbef59f4k1qe83o" // a channel with a name like that of a conversation with the bot
 	Bot     = "botid9dt77pncbef59f4k1qe83"
 
 	longest = 16383 // characters of a message
@@ -126,7 +128,7 @@ func (s *Server) create(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case a.Channel == Private:
 		refuse(w, http.StatusForbidden, "api.context.permissions.app_error", "You do not have the appropriate permissions.")
-	case a.Channel != Channel && direct(a.Channel) == "":
+	case a.Channel != Channel && a.Channel != Named && direct(a.Channel) == "":
 		refuse(w, http.StatusNotFound, "app.channel.get.existing.app_error", "Unable to find the existing channel.")
 	case len([]rune(a.Message)) > longest:
 		refuse(w, http.StatusBadRequest, "model.post.is_valid.message_length.app_error", "Post Message property is longer than the maximum permitted length.")
@@ -182,22 +184,26 @@ func (s *Server) find(id string) int {
 var (
 	escaped = regexp.MustCompile("\\\\([!-/:-@\\[-`{-~])")
 	code    = regexp.MustCompile("`[^`]*`")
-	mention = regexp.MustCompile(`(?i)\B@([a-z0-9][a-z0-9.\-_:]*)`)
 	link    = regexp.MustCompile(`!?\[([^\]]*)\]\(([^)]*)\)`)
 )
 
 // judge finds in Markdown whom it calls, and links that say something else than
-// where they lead. A backslash takes the meaning from a sign, except from @.
+// where they lead. A backslash takes the meaning from a sign, but not from a name
+// behind it. A word may begin with signs before whom it calls, or have several names.
 func judge(text string) (mentions, links []string) {
-	plain := escaped.ReplaceAllStringFunc(code.ReplaceAllString(text, ""), func(s string) string {
-		if s == `\@` {
-			return "@"
+	bare := code.ReplaceAllString(text, "")
+	read := escaped.ReplaceAllString(bare, "$1")
+	for word := range strings.FieldsFuncSeq(read, func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsNumber(r) && !strings.ContainsRune(":.-_@", r)
+	}) {
+		word = strings.Trim(word, ":.-_")
+		for _, part := range append([]string{word}, strings.FieldsFunc(word, func(r rune) bool { return strings.ContainsRune(":.-", r) })...) {
+			if name, ok := strings.CutPrefix(part, "@"); ok && name != "" && !slices.Contains(mentions, name) {
+				mentions = append(mentions, name)
+			}
 		}
-		return "\x00"
-	})
-	for _, m := range mention.FindAllStringSubmatch(plain, -1) {
-		mentions = append(mentions, m[1])
 	}
+	plain := escaped.ReplaceAllString(bare, "\x00")
 	for _, m := range link.FindAllStringSubmatch(plain, -1) {
 		links = append(links, m[2])
 	}

@@ -30,6 +30,9 @@ func direct(channel string) string {
 }
 
 func nameOf(channel string) string {
+	if channel == Named {
+		return Bot + "__named"
+	}
 	if who := direct(channel); who != "" {
 		return Bot + "__" + who
 	}
@@ -41,7 +44,7 @@ func (*Server) channel(w http.ResponseWriter, r *http.Request) {
 	kind := "O"
 	if direct(id) != "" {
 		kind = "D"
-	} else if id != Channel {
+	} else if id != Channel && id != Named {
 		refuse(w, http.StatusNotFound, "app.channel.get.existing.app_error", "Unable to find the existing channel.")
 		return
 	}

@@ -91,7 +91,7 @@ func (s *Server) receive() {
 			switch {
 			case c.Channel == Private:
 				refuse(w, "not_in_channel")
-			case c.Channel != Channel && !isDirect(c.Channel):
+			case c.Channel != Channel && c.Channel != Named && !isDirect(c.Channel):
 				refuse(w, "channel_not_found")
 			default:
 				s.line.mu.Lock()
@@ -199,7 +199,7 @@ func (s *Server) send(kind string, payload map[string]any) (json.RawMessage, err
 // Command has a person give a slash command; it gives what he is told at once.
 func (s *Server) Command(p Person, channel, command, text string) (string, error) {
 	name := "ops"
-	if isDirect(channel) {
+	if isDirect(channel) || channel == Named {
 		name = "directmessage"
 	}
 	ack, err := s.send("slash_commands", map[string]any{

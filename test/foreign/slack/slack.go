@@ -24,6 +24,7 @@ const (
 	Token   = "xoxb-1234567890-abcdefghijklmnop" // of the bot
 	Channel = "C0123456789"                      // it is in it; its name is "ops"
 	Private = "C0PRIVATE00"                      // it is not in it
+	Named   = "C0NAMED0000"                      // somebody has called it directmessage
 	Bot     = "U0BOT00000"
 )
 

@@ -95,6 +95,13 @@ func (s *Server) Press(p Person, chat int64, message int, data string, how ...st
 	return id
 }
 
+// Odd sends an update as it is, but for its id.
+func (s *Server) Odd(update map[string]any) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.put(update)
+}
+
 // Again sends an update once more, as Telegram does to whoever asks next where
 // the one who had it did not live to confirm it.
 func (s *Server) Again(update int64) {
@@ -155,7 +162,10 @@ func (s *Server) updates(ctx context.Context, c call) (any, *wrong) {
 	s.inbox.asking = make(chan struct{})
 	mine := s.inbox.asking
 	s.inbox.asked++
-	offset := c.number("offset")
+	offset, most := c.number("offset"), 100
+	if limit := int(c.number("limit")); limit >= 1 && limit <= 100 {
+		most = limit
+	}
 	s.inbox.updates = slices.DeleteFunc(s.inbox.updates, func(u map[string]any) bool { return u["update_id"].(int64) < offset })
 	s.mu.Unlock()
 	for {
@@ -164,7 +174,7 @@ func (s *Server) updates(ctx context.Context, c call) (any, *wrong) {
 		s.inbox.again = nil
 		s.mu.Unlock()
 		if len(there) > 0 {
-			return there, nil
+			return there[:min(len(there), most)], nil
 		}
 		select {
 		case <-changed:

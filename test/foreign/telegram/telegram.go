@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/restartilka/restartilka/test/foreign/trouble"
 )
@@ -129,7 +130,26 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		_ = json.NewEncoder(w).Encode(said)
 		return
 	}
-	_ = json.NewEncoder(w).Encode(map[string]any{"ok": true, "result": result})
+	_, _ = w.Write(plain(map[string]any{"ok": true, "result": result}))
+}
+
+// plain is JSON as Telegram writes it: all but ASCII is \uXXXX.
+func plain(v any) []byte {
+	text, err := json.Marshal(v)
+	if err != nil {
+		text = []byte(`{"ok":false,"error_code":500,"description":"Internal Server Error"}`)
+	}
+	var out []byte
+	for _, r := range string(text) {
+		if r < utf8.RuneSelf {
+			out = append(out, byte(r))
+			continue
+		}
+		for _, unit := range utf16.Encode([]rune{r}) {
+			out = fmt.Appendf(out, `\u%04x`, unit)
+		}
+	}
+	return out
 }
 
 // call is the parameters of a method: of JSON, or of a form, where each that is
