@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/restartilka/restartilka/internal/control"
 	"github.com/restartilka/restartilka/internal/restart"
@@ -203,12 +205,17 @@ func (s *site) reviewGlass(w http.ResponseWriter, v *visit) error {
 	return nil
 }
 
-var weekdays = strings.NewReplacer("mon", "пн", "tue", "вт", "wed", "ср", "thu", "чт", "fri", "пт", "sat", "сб", "sun", "вс", "-", " – ")
+var weekdays = strings.NewReplacer("mon", "пн", "tue", "вт", "wed", "ср", "thu", "чт", "fri", "пт", "sat", "сб", "sun", "вс")
 
-// weeklySaid gives a weekly window such as fri 18:00-mon 08:00.
+// weeklySaid gives a weekly window such as fri 18:00-mon 08:00 as people write it.
 func weeklySaid(l language, window string) string {
-	if l != russian {
-		return window
+	if l == russian {
+		window = weekdays.Replace(window)
 	}
-	return weekdays.Replace(window)
+	ends := strings.Split(window, "-")
+	for i, end := range ends {
+		first, size := utf8.DecodeRuneInString(end)
+		ends[i] = string(unicode.ToUpper(first)) + end[size:]
+	}
+	return strings.Join(ends, " – ")
 }

@@ -118,7 +118,7 @@ func TestFreezesPage(t *testing.T) {
 	lacks(t, shop, "the load test", "nobody is there at weekends")
 	page := f.do("GET", "/freezes", "", "Cookie", cookie).body // the two in either order: it may be weekend
 	wants(t, page, "production: frozen until", "the &lt;b&gt;big&lt;/b&gt; sale", "by root", freeze.ID)
-	wants(t, page, "bare · every environment", "every week: fri 18:00-mon 08:00, Europe/Berlin")
+	wants(t, page, "bare · every environment", "every week: Fri 18:00 – Mon 08:00, Europe/Berlin")
 	russian := f.do("GET", "/freezes", "", "Cookie", cookie, "Accept-Language", "ru").body
 	wants(t, russian, "production: заморожено до")
 	wants(t, russian, "все окружения", "каждую неделю")
