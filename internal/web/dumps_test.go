@@ -101,7 +101,7 @@ func TestDumpSaysWhatIsWrong(t *testing.T) {
 	}
 	f.says("/runs/"+run.ID+"/dumps", cookie, "ru", "2 из 5 хостов стоят в HikariPool.getConnection : 74 потока, каждый ждёт соединения")
 	f.says("/dumps/"+pool[0]+"/compare/"+last, cookie, "en", "Still there: 37 of 49 threads")
-	f.says("/dumps/"+pool[0]+"/compare/"+ids["web3.nginx.example.com"][2], cookie, "ru", "Прошло: нет свободных соединений")
+	f.says("/dumps/"+pool[0]+"/compare/"+ids["web3.nginx.example.com"][2], cookie, "ru", "Прошло: нет свободных соединений", "было: тревога")
 	f.says("/runs/"+run.ID, cookie, "en", "What the thread dumps say", "On 2 of 5 hosts: 74 of 98 threads wait for a connection from HikariCP in HikariPool.getConnection : the pool has none to give.")
 	f.says("/services/nginx", cookie, "en", "Thread dumps Where What it says", "All thread dumps")
 	f.says("/hosts/web1.nginx.example.com", cookie, "ru", "Дампы потоков Где")
@@ -136,7 +136,7 @@ func TestThreadsOfADump(t *testing.T) {
 	if !strings.Contains(body, "held by") || !strings.Contains(body, `/threads/17">http-nio-8080-exec-17</a>`) {
 		t.Error("the holder of the lock is not linked")
 	}
-	f.says(base+"/threads/17", cookie, "en", "http-nio-8080-exec-17", "Rates.load", "32 threads wait for it:", "The same thread through the series", "same stack", "Lines")
+	f.says(base+"/threads/17", cookie, "en", "http-nio-8080-exec-17", "Rates.load", "32 threads wait for it:", "and 28 more", "The same thread through the series", "same stack", "Lines")
 	f.says(base+"/threads/1", cookie, "ru", "ждёт захвата shop.checkout.Rates", "держит http-nio-8080-exec-17")
 	f.says(base+"/threads?name=script", cookie, "en", "alert(1)") // as text: ok looks for what is not
 }

@@ -50,14 +50,14 @@ func TestReviewPages(t *testing.T) {
 	list := f.do("GET", "/scenarios", "", "Cookie", anna).body
 	has(t, list, "Expiring soon", "until the end of "+expires, "In force", "2 versions wait for signatures", "2 of 2 signed", `<a href="/scenarios/shop-restart">All versions</a>`, "proposed")
 	queue := f.do("GET", "/review", "", "Cookie", olga).body
-	has(t, queue, "Waits for your signature</span>&nbsp;· <span class=\"quiet\">1 of 2 signed", "serial 2")
+	has(t, queue, "Waits for your signature</span>&nbsp;· <span class=\"quiet whole\">1 of 2 signed", "serial 2")
 	lacks(t, queue, "Waits for signatures</span>", "Waits for you<")
 	lacks(t, f.do("GET", "/review", "", "Cookie", f.as("vera", developer)).body, "Waits for your")
 
 	digest := scenario.Digest([]byte(two))
 	path := "/scenarios/" + digest + "/review"
 	page := f.do("GET", path, "", "Cookie", olga).body
-	has(t, page, "against serial 1", `<td class="code removed"`, `<td class="code added"`, "holds: group", "<h3>Runs as</h3>\n<p>root</p>", "<h3>Script</h3>\n<pre", "systemctl restart shop.service &amp;&amp; echo web1", "&lt;script&gt;alert(1)", digest)
+	has(t, page, "against serial 1", `<td class="code removed"`, `<td class="code added"`, "holds: group", "<h3>Runs as</h3>\n<p class=\"sentence\">root</p>", "<h3>Script</h3>\n<pre", "systemctl restart shop.service &amp;&amp; echo web1", "&lt;script&gt;alert(1)", digest)
 	has(t, page, "restartilka scenario approve "+digest, "olga@example.com.sig", strings.ReplaceAll(r.Fingerprint("ivan@example.com"), "+", "&#43;"), "Your signature is missing, as olga@example.com", "Withdraw this version")
 	lacks(t, page, "<script>alert(1)")
 	has(t, f.do("GET", path+"?service=shop&host=web3", "", "Cookie", olga).body, "echo web3")

@@ -242,6 +242,7 @@ var adminServerTexts = map[string]text{
 	"adminmessages.good":             {"nothing waits", "ничего не ждёт"},
 	"adminmessages.underway":         {"on the way", "в пути"},
 	"adminmessages.stuck":            {"stuck", "застряло"},
+	"adminmessages.unreached":        {"What it was sent was not taken: why", "Отправленное не принято: почему"},
 	"adminmessages.waiting":          {"%d message waits|%d messages wait", "ждёт %d сообщение|ждут %d сообщения|ждут %d сообщений"},
 	"adminmessages.oldest":           {"the oldest since", "старейшее — с"},
 	"adminmessages.left":             {"%d message waits for a receiver that this server's settings do not name. It is given up after three days.|%d messages wait for receivers that this server's settings do not name. They are given up after three days.", "%d сообщение ждёт получателя, которого нет в настройках этого сервера. Через три дня попытки прекратятся.|%d сообщения ждут получателей, которых нет в настройках этого сервера. Через три дня попытки прекратятся.|%d сообщений ждут получателей, которых нет в настройках этого сервера. Через три дня попытки прекратятся."},

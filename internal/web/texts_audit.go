@@ -21,6 +21,7 @@ var auditTexts = map[string]text{
 	"audit.run":           {"the run's story", "история запуска"},
 	"audit.nobody":        {"the server", "сервер"},
 	"audit.refused":       {"refused", "отказано"},
+	"audit.compared":      {"compared with another dump", "в сравнении с другим дампом"},
 	"audit.unplaced":      {"not in the chain yet", "ещё не в цепочке"},
 	"audit.none":          {"No record fits these filters.", "Под эти условия не подходит ни одна запись."},
 	"audit.empty":         {"Nothing is recorded yet.", "Пока ничего не записано."},
