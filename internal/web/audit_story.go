@@ -70,7 +70,7 @@ func (s *site) showStory(w http.ResponseWriter, v *visit) error {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(told.Params)) {
-		page.Params = append(page.Params, memberLine{Name: restart.Escape(name), Value: restart.Escape(told.Params[name])})
+		page.Params = append(page.Params, memberLine{Name: known(v.lang, "recordedparam."+name, name), Value: restart.Escape(told.Params[name])})
 	}
 	for _, f := range told.Findings {
 		line := toldFinding{toneWarn, restart.Escape(f.In(string(v.lang)))}

@@ -158,7 +158,8 @@ func (s *site) showRunDumps(w http.ResponseWriter, v *visit) error {
 // explains tells whether a finding is about the very threads of the verdict: it
 // says why they stand there.
 func explains(f, verdict analyse.Finding) bool {
-	return verdict.Kind == analyse.SameFrame && f.Frame == verdict.Frame && f.Threads == verdict.Threads && slices.Equal(f.Hosts, verdict.Hosts)
+	same := f.Frame == verdict.Frame || f.Kind == analyse.LockHeld && verdict.Does.Kind == analyse.WaitsLock // its frame is that of who holds the lock
+	return same && verdict.Kind == analyse.SameFrame && f.Threads == verdict.Threads && slices.Equal(f.Hosts, verdict.Hosts)
 }
 
 func boolOf(b bool) int {
