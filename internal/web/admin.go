@@ -196,15 +196,15 @@ func needs(l language, o control.Overview) []attention {
 	}
 	add(toneUnknown, o.Unknown, "unknown", "/runs?state=paused")
 	add(toneHold, o.Paused, "paused", "/runs?state=paused")
-	add(toneHold, o.Glass, "glass", "/break-glass")
+	add(toneWarn, o.Glass, "glass", "/break-glass")
 	add(toneWait, o.Approvals, "approvals", "/approvals")
 	add(toneFail, o.Over, "over", "/admin/hosts?show="+control.ShowCertificate)
-	add(toneHold, o.Ending, "ending", "/admin/hosts?show="+control.ShowCertificate)
+	add(toneWarn, o.Ending, "ending", "/admin/hosts?show="+control.ShowCertificate)
 	add(toneFail, o.Silent, "silent", "/admin/hosts?show="+control.ShowSilent)
-	add(toneHold, o.OtherVersion, "versions", "/admin/hosts?show="+control.ShowVersion)
-	add(toneHold, o.Scenarios.Expiring, "expiring", "/scenarios")
+	add(toneWarn, o.OtherVersion, "versions", "/admin/hosts?show="+control.ShowVersion)
+	add(toneWarn, o.Scenarios.Expiring, "expiring", "/scenarios")
 	add(toneFail, o.Scenarios.Expired+o.Scenarios.Lost, "lost", "/scenarios")
 	add(toneFail, o.Scenarios.Problems, "problems", "/scenarios")
-	add(toneHold, o.Messages, "messages", "/admin/messages")
+	add(toneWarn, o.Messages, "messages", "/admin/messages")
 	return out
 }

@@ -115,7 +115,7 @@ func (s *site) answerWhy(v *visit, page *rulesPage) error {
 		return err
 	}
 	page.Answer = &whyAnswer{
-		Allowed: d.Allowed, Why: said.In(v.lang, d.Why), Rule: said.In(v.lang, d.Rule), Ask: said.In(v.lang, d.Ask), Line: lineOfRule(d.Rule),
+		Allowed: d.Allowed, Why: strings.Replace(said.In(v.lang, d.Why), " ("+said.In(v.lang, d.Rule)+")", "", 1), Rule: said.In(v.lang, d.Rule), Ask: said.In(v.lang, d.Ask), Line: lineOfRule(d.Rule),
 		Roles: strings.Join(roleNames(d.Roles), ", "), Teams: restart.Escape(strings.Join(d.Teams, ", ")), Approval: said.In(v.lang, d.Approval),
 	}
 	what := strings.TrimSpace(restart.Escape(said.Does(v.lang, d.Action) + " " + d.Service))

@@ -172,7 +172,7 @@ func (s *site) adminSessions(w http.ResponseWriter, v *visit) error {
 	now := s.cfg.Now()
 	for _, x := range list {
 		page.Sessions = append(page.Sessions, ownedSession{sessionLine{
-			ID: x.ID, Method: methodName(v.lang, x.Method), Address: x.Address, Browser: restart.Escape(x.UserAgent), Current: x.Current,
+			ID: x.ID, Method: methodName(v.lang, x.Method), Address: x.Address, Browser: browserName(x.UserAgent), Current: x.Current,
 			Since: momentOf(x.CreatedAt, now), Seen: momentOf(x.LastSeenAt, now),
 		}, x.Owner, momentOf(x.ExpiresAt, now)})
 	}

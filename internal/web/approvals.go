@@ -78,7 +78,7 @@ func approvalOf(l language, run restart.Run, now time.Time) *approvalView {
 	}
 	switch a.Verdict {
 	case restart.ApprovalPending:
-		return &approvalView{Text: say(l, "approval.pending", said.In(l, restart.Quote(a.Rule))), Until: new(momentOf(a.Until, now))}
+		return &approvalView{Text: say(l, "approval.pending", restart.Escape(said.In(l, a.Rule))), Until: new(momentOf(a.Until, now))}
 	case restart.ApprovalExpired:
 		return &approvalView{Text: say(l, "approval.expired")}
 	case restart.ApprovalWaived:

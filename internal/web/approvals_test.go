@@ -33,7 +33,7 @@ func TestApprovingOnThePage(t *testing.T) {
 
 	// Who asked sees who can and until when, and can take it back.
 	own := f.page(dana, run.ID)
-	wants(t, own, "Awaiting approval", "an approval is needed, by an admin, other than dana", "The request lapses at <time", `action="/runs/`+run.ID+`/abort"`, "Take it back")
+	wants(t, own, "Awaiting approval", "an approval is needed, by an admin, other than dana", "Lapses at <time", `action="/runs/`+run.ID+`/abort"`, "Take it back")
 	lacks(t, own, `/approve"`, `/reject"`, `/break-glass"`, `http-equiv="refresh"`)
 	lacks(t, f.page(vera, run.ID), `method="post" action="/runs/`)
 	// Who may decide sees the plan, the scripts, and what follows from either.

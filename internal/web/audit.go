@@ -3,6 +3,7 @@ package web
 import (
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -80,6 +81,9 @@ type wayLine struct {
 	Oldest              time.Duration
 }
 
+// comparedDump is the detail of a look at a dump beside another.
+var comparedDump = regexp.MustCompile(`^comparison with [0-9a-z]{26}\b`)
+
 // mostDetail bounds a record's detail in a list, in characters.
 const mostDetail = 200
 
@@ -92,6 +96,9 @@ func auditLineOf(l language, e store.AuditEntry, now time.Time) auditLine {
 	}
 	if restart.CheckID(r.Run) == nil {
 		line.Run = r.Run
+	}
+	if r.Action == audit.DumpViewed && comparedDump.MatchString(r.Detail) {
+		line.Detail = say(l, "audit.compared") // the ids are on the record's page
 	}
 	line.Tone, line.Outcome, line.Code = outcomeOf(l, r)
 	return line

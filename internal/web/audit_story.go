@@ -70,10 +70,10 @@ func (s *site) showStory(w http.ResponseWriter, v *visit) error {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(told.Params)) {
-		page.Params = append(page.Params, memberLine{Name: restart.Escape(name), Value: restart.Escape(told.Params[name])})
+		page.Params = append(page.Params, memberLine{Name: known(v.lang, "recordedparam."+name, name), Value: restart.Escape(told.Params[name])})
 	}
 	for _, f := range told.Findings {
-		line := toldFinding{toneHold, restart.Escape(f.In(string(v.lang)))}
+		line := toldFinding{toneWarn, restart.Escape(f.In(string(v.lang)))}
 		if f.Good {
 			line.Tone = toneDone
 		}
@@ -94,7 +94,7 @@ func (s *site) showStory(w http.ResponseWriter, v *visit) error {
 }
 
 func toldHostOf(l language, h story.Host) toldHost {
-	out := toldHost{Name: restart.Escape(h.Name), Detail: said.In(l, shorten(h.Detail, mostDetail)), Attempts: h.Attempts, Took: h.Took, Tone: toneHold, Outcome: say(l, "recorded.open")}
+	out := toldHost{Name: restart.Escape(h.Name), Detail: said.In(l, shorten(h.Detail, mostDetail)), Attempts: h.Attempts, Took: h.Took, Tone: toneWarn, Outcome: say(l, "recorded.open")}
 	if h.Outcome != "" {
 		out.Tone, out.Outcome, _ = outcomeOf(l, audit.Record{Action: audit.TaskOutcome, Outcome: h.Outcome})
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/restartilka/restartilka/internal/dump"
 	"github.com/restartilka/restartilka/internal/dump/analyse"
@@ -87,6 +88,9 @@ func (s *site) compareDumps(w http.ResponseWriter, v *visit) error {
 			*list.to = append(*list.to, findingOf(v.lang, f))
 		}
 	}
+	for i := range page.Fixed { // it is over, however grave it was
+		page.Fixed[i].Tone, page.Fixed[i].Word = toneSkip, say(v.lang, "compare.was", strings.ToLower(page.Fixed[i].Word))
+	}
 	page.fill(v.lang, d)
 	return s.show(w, v, http.StatusOK, pageDumpCompare, page)
 }
@@ -147,7 +151,7 @@ func changeOf(l language, c analyse.Change) findingView {
 	case analyse.ChangeFixed:
 		view.Tone = toneDone
 	case analyse.ChangeNew, analyse.ChangeStill:
-		view.Tone = toneHold
+		view.Tone = toneWarn
 		if c.Finding != nil {
 			view.Tone = toneOfSeverity(*c.Finding)
 		}

@@ -130,7 +130,12 @@ func (s *site) showRunDumps(w http.ResponseWriter, v *visit) error {
 	page.Verdict = g.finding(all.Report.Verdict())
 	page.Description = plainText(page.Verdict.Text)
 	for i, f := range all.Report.Findings {
-		if i > 0 && f.Kind != analyse.OddHost && len(page.Findings) < shownFindings { // those have a list of their own
+		switch {
+		case i == 0, f.Kind == analyse.OddHost: // those have a list of their own
+		case explains(f, all.Report.Verdict()):
+			why := g.finding(f)
+			page.Verdict.More = slices.Concat(page.Verdict.More, why.Text, []saidPart{{Text: " "}}, why.More)
+		case len(page.Findings) < shownFindings:
 			page.Findings = append(page.Findings, g.finding(f))
 		}
 	}
@@ -148,6 +153,13 @@ func (s *site) showRunDumps(w http.ResponseWriter, v *visit) error {
 	page.Compare = pairs(all)
 	all.Close() // nobody waits for who reads the page slowly
 	return s.show(w, v, http.StatusOK, pageRunDumps, page)
+}
+
+// explains tells whether a finding is about the very threads of the verdict: it
+// says why they stand there.
+func explains(f, verdict analyse.Finding) bool {
+	same := f.Frame == verdict.Frame || f.Kind == analyse.LockHeld && verdict.Does.Kind == analyse.WaitsLock // its frame is that of who holds the lock
+	return same && verdict.Kind == analyse.SameFrame && f.Threads == verdict.Threads && slices.Equal(f.Hosts, verdict.Hosts)
 }
 
 func boolOf(b bool) int {

@@ -184,7 +184,10 @@ func lookAddress(id string, inFile int, tab dumpTab) string {
 
 // afterFirst says how long after the first of its series a dump was taken.
 func afterFirst(l language, d time.Duration) string {
-	return "+" + took(l, d.Round(100*time.Millisecond))
+	if d = d.Round(100 * time.Millisecond); d%time.Second == 0 && d < time.Minute {
+		return "+" + say(l, "time.s", strconv.Itoa(int(d.Seconds())))
+	}
+	return "+" + took(l, d)
 }
 
 // dumpHeadOf gives what is known of a dump without reading it.

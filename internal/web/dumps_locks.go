@@ -174,6 +174,7 @@ func (p *dumpLocksPage) draw(x *looked, g analyse.LockGraph) {
 		}
 		p.Edges = append(p.Edges, lockEdgeView{Path: arrow(fromX, fromY, toX, toY, p.Height+8+10*backs), Deadlock: e.Deadlock})
 	}
+	slices.SortStableFunc(p.Edges, func(a, b lockEdgeView) int { return boolOf(a.Deadlock) - boolOf(b.Deadlock) }) // what is drawn last lies on top
 	if backs > 0 {
 		p.Height += 16 + 10*backs
 	}

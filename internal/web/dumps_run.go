@@ -1,9 +1,6 @@
 package web
 
 import (
-	"cmp"
-	"slices"
-
 	"github.com/restartilka/restartilka/internal/dump/analyse"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/store"
@@ -45,7 +42,7 @@ func (s *site) runSaid(v *visit, run restart.Run) (*runSaid, error) {
 	out.Hosts = len(latest)
 	if takes {
 		out.Name = say(v.lang, "rundumps.link")
-		if f, ok := gravest(latest); ok {
+		if f, ok := analyse.Together(verdicts(latest)); ok {
 			out.Verdict = findingOf(v.lang, f)
 		}
 	}
@@ -64,41 +61,13 @@ func latestByHost(list []wire.Dump) map[string]wire.Dump {
 	return out
 }
 
-// gravest gives the finding that matters most, with the hosts that have it.
-func gravest(latest map[string]wire.Dump) (analyse.Finding, bool) {
-	type place struct {
-		kind  analyse.FindingKind
-		frame string
+// verdicts gives what each of these dumps says, by the host.
+func verdicts(latest map[string]wire.Dump) map[string]analyse.Finding {
+	out := map[string]analyse.Finding{}
+	for host, d := range latest {
+		out[host] = *d.Verdict
 	}
-	found := map[place]*analyse.Finding{}
-	hosts := make([]string, 0, len(latest))
-	for host := range latest {
-		hosts = append(hosts, host)
-	}
-	slices.Sort(hosts)
-	var all []*analyse.Finding
-	for _, host := range hosts {
-		f := *latest[host].Verdict
-		at := place{f.Kind, f.Frame}
-		if known := found[at]; known != nil {
-			known.Hosts = append(known.Hosts, host)
-			continue
-		}
-		f.Hosts, f.OfHosts = []string{host}, len(hosts)
-		found[at] = &f
-		all = append(all, &f)
-	}
-	if len(all) == 0 {
-		return analyse.Finding{}, false
-	}
-	slices.SortStableFunc(all, func(a, b *analyse.Finding) int {
-		return cmp.Or(slices.Index(analyse.Severities(), a.Severity)-slices.Index(analyse.Severities(), b.Severity), len(b.Hosts)-len(a.Hosts))
-	})
-	first := *all[0]
-	if first.OfHosts == 1 {
-		first.Hosts, first.OfHosts = nil, 0
-	}
-	return first, true
+	return out
 }
 
 // dumpsByTask gives the dumps of a run on one host, by the task that took them,

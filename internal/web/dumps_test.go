@@ -85,7 +85,7 @@ func TestDumpSaysWhatIsWrong(t *testing.T) {
 	last := pool[2]
 	f.says("/dumps", cookie, "en", "web1.nginx.example.com", "37 of 49 threads wait for a connection from HikariCP", "and 2 before it")
 	f.says("/dumps?host=web3.nginx.example.com", cookie, "ru", "Спокойно", "49 потоков")
-	f.says("/dumps/"+last, cookie, "en", "Alarm 37 of 49 threads wait for a connection from HikariCP in HikariPool.getConnection", "price-feed used 98 % of a core", "waiting, timed 39", "http-nio-8080-exec", "37 of 40", "Dump 2 &#43;5.0 s", "4211", "OpenJDK")
+	f.says("/dumps/"+last, cookie, "en", "Alarm 37 of 49 threads wait for a connection from HikariCP in HikariPool.getConnection", "price-feed used 98 % of a core", "waiting, timed 39", "http-nio-8080-exec", "37 of 40", "Dump 2 &#43;5 s", "4211", "OpenJDK")
 	f.says("/dumps/"+last, cookie, "ru", "Тревога 37 из 49 потоков ждут соединения из HikariCP в HikariPool.getConnection", "price-feed занял 98 % ядра за 10 с", "Не сдвинулись за серию", "каждый ждёт соединения")
 	f.says("/dumps/"+pool[0], cookie, "en", "37 of 49 threads wait for a connection", "price-feed") // of the first; what is hot is of the series
 	f.says("/dumps/"+locked, cookie, "en", "32 of 49 threads wait for http-nio-8080-exec-17 , which waits for the database in Rates.load", "32 threads wait")
@@ -95,11 +95,14 @@ func TestDumpSaysWhatIsWrong(t *testing.T) {
 	f.says("/dumps/"+last+"/flame", cookie, "en", "Basket.load", "95 %")
 	f.says("/dumps/"+last+"/flame?threads=all&at=0.0", cookie, "ru", "Все стеки")
 	f.says("/dumps/"+last+"/text?line=14&to=16", cookie, "en", "1–500 of", "jdk.internal.misc.Unsafe.park")
-	f.says("/runs/"+run.ID+"/dumps", cookie, "en", "2 of 5 hosts hang in HikariPool.getConnection", "Dumps of 5 of 5 hosts", "web3", "Each host")
+	f.says("/runs/"+run.ID+"/dumps", cookie, "en", "2 of 5 hosts hang in HikariPool.getConnection : 74 threads, each waits for a connection. On 2 of 5 hosts: 74 of 98 threads wait for a connection from HikariCP in HikariPool.getConnection : the pool has none to give.", "Dumps of 5 of 5 hosts", "web3", "Each host")
+	if page := f.ok("/runs/"+run.ID+"/dumps", "Cookie", cookie, "Accept-Language", "en"); strings.Count(page, "On 2 of 5 hosts: 74 of 98 threads") != 1 {
+		t.Errorf("the page says twice what its verdict is about:\n%s", page)
+	}
 	f.says("/runs/"+run.ID+"/dumps", cookie, "ru", "2 из 5 хостов стоят в HikariPool.getConnection : 74 потока, каждый ждёт соединения")
 	f.says("/dumps/"+pool[0]+"/compare/"+last, cookie, "en", "Still there: 37 of 49 threads")
-	f.says("/dumps/"+pool[0]+"/compare/"+ids["web3.nginx.example.com"][2], cookie, "ru", "Прошло: нет свободных соединений")
-	f.says("/runs/"+run.ID, cookie, "en", "What the thread dumps say", "On 2 of 5 hosts:")
+	f.says("/dumps/"+pool[0]+"/compare/"+ids["web3.nginx.example.com"][2], cookie, "ru", "Прошло: нет свободных соединений", "было: тревога")
+	f.says("/runs/"+run.ID, cookie, "en", "What the thread dumps say", "On 2 of 5 hosts: 74 of 98 threads wait for a connection from HikariCP in HikariPool.getConnection : the pool has none to give.")
 	f.says("/services/nginx", cookie, "en", "Thread dumps Where What it says", "All thread dumps")
 	f.says("/hosts/web1.nginx.example.com", cookie, "ru", "Дампы потоков Где")
 	for path, want := range map[string]int{
@@ -133,7 +136,7 @@ func TestThreadsOfADump(t *testing.T) {
 	if !strings.Contains(body, "held by") || !strings.Contains(body, `/threads/17">http-nio-8080-exec-17</a>`) {
 		t.Error("the holder of the lock is not linked")
 	}
-	f.says(base+"/threads/17", cookie, "en", "http-nio-8080-exec-17", "Rates.load", "32 threads wait for it:", "The same thread through the series", "same stack", "Lines")
+	f.says(base+"/threads/17", cookie, "en", "http-nio-8080-exec-17", "Rates.load", "32 threads wait for it:", "and 28 more", "The same thread through the series", "same stack", "Lines")
 	f.says(base+"/threads/1", cookie, "ru", "ждёт захвата shop.checkout.Rates", "держит http-nio-8080-exec-17")
 	f.says(base+"/threads?name=script", cookie, "en", "alert(1)") // as text: ok looks for what is not
 }

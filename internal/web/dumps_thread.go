@@ -2,6 +2,7 @@ package web
 
 import (
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 
@@ -34,6 +35,8 @@ type heldLine struct {
 	lockedLine
 	Waiting int
 	First   []threadLink
+	More    int    // that wait, beside them
+	Queue   string // address of all who wait
 }
 
 // otherLook is the same thread at another time.
@@ -111,8 +114,13 @@ func (x *looked) held(t dump.Thread) (out []heldLine) {
 			if lock.ID != "" && other.WaitsFor != nil && other.WaitsFor.ID == lock.ID && other.ID != t.ID {
 				if line.Waiting += other.Number(); len(line.First) < maxHolders {
 					line.First = append(line.First, x.link(i))
+				} else {
+					line.More += other.Number()
 				}
 			}
+		}
+		if line.More > 0 {
+			line.Queue = x.listed(url.Values{"lock": {lock.ID}})
 		}
 		out = append(out, line)
 	}

@@ -36,7 +36,7 @@ func toneOfSeverity(f analyse.Finding) tone {
 	case f.Severity == analyse.Alarm:
 		return toneFail
 	case f.Severity == analyse.Warning:
-		return toneHold
+		return toneWarn
 	case f.Kind == analyse.Nothing:
 		return toneDone
 	}

@@ -2,8 +2,11 @@ package web
 
 import (
 	"net/http"
+	"regexp"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/restartilka/restartilka/internal/control"
 	"github.com/restartilka/restartilka/internal/restart"
@@ -29,10 +32,34 @@ type freezeLine struct {
 
 // glassLine is one run that broke the glass.
 type glassLine struct {
-	ID, Service, Environment, By, Reason, Waived, Outcome string
-	At                                                    moment
-	MayReview                                             bool
-	Form                                                  filled
+	ID, Service, Environment, By, Reason, Outcome string
+	Waived                                        datedText
+	At                                            moment
+	MayReview                                     bool
+	Form                                          filled
+}
+
+// datedText is a recorded sentence; the moment that it names is shown like all
+// others, in the zone of the reader.
+type datedText struct {
+	Before, After string
+	At            *moment // nil = it names none
+}
+
+// writtenMoment is a moment as the server writes it into sentences, in English
+// and in Russian.
+var writtenMoment = regexp.MustCompile(`(?:\p{L}+ )?([0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}) UTC`)
+
+func datedTextOf(text string, now time.Time) datedText {
+	m := writtenMoment.FindStringSubmatchIndex(text)
+	if m == nil {
+		return datedText{Before: text}
+	}
+	at, err := time.Parse("2006-01-02 15:04", text[m[2]:m[3]])
+	if err != nil {
+		return datedText{Before: text}
+	}
+	return datedText{Before: text[:m[0]], After: text[m[1]:], At: new(momentOf(at, now))}
 }
 
 // frozen gives the freeze that stands in a run's way now, where that matters:
@@ -178,7 +205,7 @@ func (s *site) showGlass(w http.ResponseWriter, v *visit, status int, sent fille
 	page := glassPage{layout: s.layout(v, say(v.lang, "glass.title"))}
 	for _, b := range list {
 		page.Runs = append(page.Runs, glassLine{
-			ID: b.Run, Service: b.Service, Environment: b.Environment, By: b.By, Reason: restart.Escape(b.Reason), Waived: said.In(v.lang, b.Waived),
+			ID: b.Run, Service: b.Service, Environment: b.Environment, By: b.By, Reason: restart.Escape(b.Reason), Waived: datedTextOf(said.In(v.lang, b.Waived), now),
 			Outcome: said.In(v.lang, b.Outcome), At: momentOf(b.At, now), MayReview: s.cfg.Control.MayReview(v.Context(), v.actor, b), Form: sent.For("note-" + b.Run),
 		})
 	}
@@ -203,12 +230,17 @@ func (s *site) reviewGlass(w http.ResponseWriter, v *visit) error {
 	return nil
 }
 
-var weekdays = strings.NewReplacer("mon", "пн", "tue", "вт", "wed", "ср", "thu", "чт", "fri", "пт", "sat", "сб", "sun", "вс", "-", " – ")
+var weekdays = strings.NewReplacer("mon", "пн", "tue", "вт", "wed", "ср", "thu", "чт", "fri", "пт", "sat", "сб", "sun", "вс")
 
-// weeklySaid gives a weekly window such as fri 18:00-mon 08:00.
+// weeklySaid gives a weekly window such as fri 18:00-mon 08:00 as people write it.
 func weeklySaid(l language, window string) string {
-	if l != russian {
-		return window
+	if l == russian {
+		window = weekdays.Replace(window)
 	}
-	return weekdays.Replace(window)
+	ends := strings.Split(window, "-")
+	for i, end := range ends {
+		first, size := utf8.DecodeRuneInString(end)
+		ends[i] = string(unicode.ToUpper(first)) + end[size:]
+	}
+	return strings.Join(ends, " – ")
 }

@@ -118,7 +118,7 @@ func TestFreezesPage(t *testing.T) {
 	lacks(t, shop, "the load test", "nobody is there at weekends")
 	page := f.do("GET", "/freezes", "", "Cookie", cookie).body // the two in either order: it may be weekend
 	wants(t, page, "production: frozen until", "the &lt;b&gt;big&lt;/b&gt; sale", "by root", freeze.ID)
-	wants(t, page, "bare · every environment", "every week: fri 18:00-mon 08:00, Europe/Berlin")
+	wants(t, page, "bare · every environment", "every week: Fri 18:00 – Mon 08:00, Europe/Berlin")
 	russian := f.do("GET", "/freezes", "", "Cookie", cookie, "Accept-Language", "ru").body
 	wants(t, russian, "production: заморожено до")
 	wants(t, russian, "все окружения", "каждую неделю")
@@ -172,7 +172,7 @@ func TestBreakGlassOnPages(t *testing.T) {
 	}
 	review := "/break-glass/" + run.ID + "/review"
 	own := f.do("GET", "/break-glass", "", "Cookie", sure).body
-	wants(t, own, "/runs/"+run.ID, "by anna", "<code>"+run.ID+"</code>", "Waived: production is frozen", "for an auditor or admin")
+	wants(t, own, "/runs/"+run.ID, "by anna", "<code>"+run.ID+"</code>", `Waived: production is frozen until <time datetime="`, "for an auditor or admin")
 	lacks(t, own, review)
 	olga := f.as("olga", auditor)
 	wants(t, f.do("GET", "/break-glass", "", "Cookie", olga).body, review, "What have you found?")

@@ -120,7 +120,7 @@ func TestSourcesOfTheInventory(t *testing.T) {
 		{Name: "lab", Kind: "json", Missing: true},
 	}}
 	got := sourcesOf(russian, state, at)
-	if len(got) != 3 || got[0].State != "исправен" || got[0].Hosts != 7 || got[1].State != "старый ответ" || got[1].Tone != toneHold || got[1].Problem != "инвентарь x не читается" || got[1].At == nil || got[2].Tone != toneFail || got[2].At != nil {
+	if len(got) != 3 || got[0].State != "исправен" || got[0].Hosts != 7 || got[1].State != "старый ответ" || got[1].Tone != toneWarn || got[1].Problem != "инвентарь x не читается" || got[1].At == nil || got[2].Tone != toneFail || got[2].At != nil {
 		t.Errorf("%+v", got)
 	}
 	if one := sourcesOf(english, wire.InventoryState{Sources: state.Sources[:1]}, at); one != nil {

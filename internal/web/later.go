@@ -121,7 +121,7 @@ func (s *site) askWhen(w http.ResponseWriter, v *visit, status int, run restart.
 		if m.Open {
 			key = "later.window.open"
 		}
-		page.Windows = append(page.Windows, openingChoice{Name: m.Name, Text: say(v.lang, key, m.Name, momentOf(m.Begins, now).Short, momentOf(m.Ends, now).Short), Chosen: sent.Has("window", m.Name, false)})
+		page.Windows = append(page.Windows, openingChoice{Name: m.Name, Text: say(v.lang, key, m.Name, momentOf(m.Begins, now).Short, momentOf(m.Ends, now).Short), Open: m.Open, Begins: momentOf(m.Begins, now).Machine, Ends: momentOf(m.Ends, now).Machine, Chosen: sent.Has("window", m.Name, false)})
 	}
 	return s.show(w, v, status, pageLater, page)
 }

@@ -42,7 +42,7 @@ func sourcesOf(l language, now wire.InventoryState, clock time.Time) (out []sour
 		case x.Missing:
 			line.State, line.Tone = say(l, "source.missing"), toneFail
 		case x.Stale:
-			line.State, line.Tone = say(l, "source.stale"), toneHold
+			line.State, line.Tone = say(l, "source.stale"), toneWarn
 		}
 		if x.FetchedAt != nil {
 			at := momentOf(*x.FetchedAt, clock)
@@ -213,7 +213,7 @@ func (s *site) certificates(v *visit, host string) (out []certificateLine, err e
 			line.Tone = toneWait
 		}
 		if c.RenewalFailure != "" {
-			line.Tone, line.Why = toneHold, said.In(v.lang, c.RenewalFailure)
+			line.Tone, line.Why = toneWarn, said.In(v.lang, c.RenewalFailure)
 		}
 		out = append(out, line)
 	}

@@ -50,8 +50,10 @@ type (
 		Sent                                      filled
 	}
 	openingChoice struct {
-		Name, Text string
-		Chosen     bool
+		Name, Text   string
+		Begins, Ends string // for a machine
+		Open         bool   // it has begun
+		Chosen       bool
 	}
 	// calendarView is the part of the profile that has the address of a calendar.
 	calendarView struct {

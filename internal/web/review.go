@@ -42,7 +42,11 @@ type (
 		Message, Hint string
 		Line          int
 	}
-	partLine  struct{ Name, Text string }
+	// partLine is a part of what a host would do: a script, or sentences.
+	partLine struct {
+		Name, Text string
+		Lines      []string
+	}
 	signature struct {
 		Principal, Fingerprint, Why string
 		Counts                      bool
@@ -170,10 +174,13 @@ func (p *reviewPage) render(r wire.ScenarioReview) {
 		p.Unrendered = said.In(p.Lang, err.Error())
 	}
 	for _, part := range parts {
-		text := part.Text
-		if part.Name == "run_as" || part.Name == "health" { // the others are scripts
-			text = strings.Join(said.Lines(p.Lang, text), "\n")
+		switch part.Name {
+		case "run_as":
+			p.Parts = append(p.Parts, partLine{Name: say(p.Lang, "review.runas"), Lines: said.Lines(p.Lang, restart.Escape(part.Text))})
+		case "health":
+			p.Parts = append(p.Parts, partLine{Name: say(p.Lang, "review.health"), Lines: said.Lines(p.Lang, plain([]byte(part.Text)))})
+		default:
+			p.Parts = append(p.Parts, partLine{Name: say(p.Lang, "stepname."+part.Name), Text: plain([]byte(part.Text))})
 		}
-		p.Parts = append(p.Parts, partLine{part.Name, plain([]byte(text))})
 	}
 }

@@ -48,24 +48,27 @@ func TestReviewPages(t *testing.T) {
 	f.must(err)
 
 	list := f.do("GET", "/scenarios", "", "Cookie", anna).body
-	has(t, list, "Expiring soon", "until the end of "+expires, "In force", "2 versions wait for signatures", "signed by 2 of 2")
+	has(t, list, "Expiring soon", "until the end of "+expires, "In force", "2 versions wait for signatures", "2 of 2 signed", `<a href="/scenarios/shop-restart">All versions</a>`, "proposed")
 	queue := f.do("GET", "/review", "", "Cookie", olga).body
-	has(t, queue, "Waits for you", "serial 2", "signed by 1 of 2")
-	lacks(t, f.do("GET", "/review", "", "Cookie", f.as("vera", developer)).body, "Waits for you")
+	has(t, queue, "Waits for your signature</span>&nbsp;· <span class=\"quiet whole\">1 of 2 signed", "serial 2")
+	lacks(t, queue, "Waits for signatures</span>", "Waits for you<")
+	lacks(t, f.do("GET", "/review", "", "Cookie", f.as("vera", developer)).body, "Waits for your")
 
 	digest := scenario.Digest([]byte(two))
 	path := "/scenarios/" + digest + "/review"
 	page := f.do("GET", path, "", "Cookie", olga).body
-	has(t, page, "against serial 1", `<td class="code removed"`, `<td class="code added"`, "holds: group", "systemctl restart shop.service &amp;&amp; echo web1", "&lt;script&gt;alert(1)", digest)
+	has(t, page, "against serial 1", `<td class="code removed"`, `<td class="code added"`, "holds: group", "<h3>Runs as</h3>\n<p class=\"sentence\">root</p>", "<h3>Script</h3>\n<pre", "systemctl restart shop.service &amp;&amp; echo web1", "&lt;script&gt;alert(1)", digest)
 	has(t, page, "restartilka scenario approve "+digest, "olga@example.com.sig", strings.ReplaceAll(r.Fingerprint("ivan@example.com"), "+", "&#43;"), "Your signature is missing, as olga@example.com", "Withdraw this version")
 	lacks(t, page, "<script>alert(1)")
 	has(t, f.do("GET", path+"?service=shop&host=web3", "", "Cookie", olga).body, "echo web3")
 	has(t, f.do("GET", path+"?service=shop&host=web4", "", "Cookie", olga).body, "echo web1") // of another service
-	has(t, f.do("GET", path, "", "Cookie", olga, "Accept-Language", "ru").body, "Ждёт подписей", "Что сделает хост", "2 строки добавлены")
+	has(t, f.do("GET", path, "", "Cookie", olga, "Accept-Language", "ru").body, "Ждёт вашей подписи", "Что сделает хост", "2 строки добавлены")
 	of := f.do("GET", path, "", "Cookie", anna).body
 	has(t, of, "Who could sign: olga@example.com")
 	lacks(t, of, "Withdraw this version", "Your signature is missing")
-	has(t, f.do("GET", "/scenarios/shop-restart", "", "Cookie", anna).body, "serial 1", "serial 2")
+	versions := f.do("GET", "/scenarios/shop-restart", "", "Cookie", anna).body
+	has(t, versions, "serial 1", "serial 2")
+	lacks(t, versions, "All versions")
 	if res := f.do("GET", "/scenarios/"+digest, "", "Cookie", anna); res.StatusCode != http.StatusSeeOther || res.Header.Get("Location") != path {
 		t.Errorf("a digest for a name: %s", res.Status)
 	}

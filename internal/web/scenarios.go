@@ -25,6 +25,7 @@ type versionLine struct {
 	LastDay                                    string // "" = it does not end
 	Soon                                       bool
 	Mine                                       bool
+	All                                        string // address of all versions; "" = that is where it is shown
 	At                                         moment
 }
 
@@ -49,10 +50,13 @@ func toneOfStanding(s string) tone {
 func versionOf(l language, v wire.ScenarioVersion, now time.Time) versionLine {
 	line := versionLine{
 		Name: v.Name, Digest: v.Digest, Short: v.Digest[:min(12, len(v.Digest))], Serial: v.Serial, Author: restart.Escape(v.Author), Proposed: v.ProposedBy, Why: said.In(l, v.Why),
-		Tone: toneOfStanding(v.Standing), Standing: say(l, "standing."+v.Standing), Mine: v.Mine, At: momentOf(v.ProposedAt, now),
+		Tone: toneOfStanding(v.Standing), Standing: say(l, "standing."+v.Standing), Mine: v.Mine, All: "/scenarios/" + v.Name, At: momentOf(v.ProposedAt, now),
 	}
 	if v.Standing == string(review.Waiting) {
 		line.Why = "" // Signed says it
+	}
+	if v.Mine {
+		line.Standing = say(l, "scenarios.mine")
 	}
 	if v.Quorum > 0 {
 		line.Signed = say(l, "scenarios.signed", v.Good, v.Quorum)
@@ -117,7 +121,9 @@ func (s *site) listVersions(w http.ResponseWriter, v *visit) error {
 	}
 	page := versionsPage{layout: s.layout(v, name), Name: name}
 	for _, one := range list {
-		page.Versions = append(page.Versions, versionOf(v.lang, one, s.cfg.Now()))
+		line := versionOf(v.lang, one, s.cfg.Now())
+		line.All = ""
+		page.Versions = append(page.Versions, line)
 	}
 	return s.show(w, v, http.StatusOK, pageVersions, page)
 }

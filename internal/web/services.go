@@ -150,6 +150,7 @@ type servicePage struct {
 	All         string // address of all its runs
 	Dumps       []dumpLine
 	AllDumps    string
+	MayDumps    bool   // somewhere the reader may look at them
 	TakeDump    string // address; "" = no scenario that is in force takes one
 	Source      *sourceNotice
 }
@@ -204,6 +205,9 @@ func (s *site) showService(w http.ResponseWriter, v *visit) error {
 	if page.Dumps, err = s.dumpsOf(v, wire.DumpQuery{Service: name}); err != nil {
 		return err
 	}
+	page.MayDumps = slices.ContainsFunc(page.Groups, func(g serviceGroup) bool {
+		return s.cfg.Control.MayViewDumps(v.Context(), v.actor, restart.Run{Kind: restart.KindThreadDump, Service: name, Environment: g.Environment, Group: g.Name})
+	})
 	if page.Gone && len(page.Runs) == 0 {
 		return restart.Errorf(restart.CodeNotFound, "%s", say(v.lang, "service.none", v.lang.Quote(name)))
 	}

@@ -3,6 +3,11 @@ package web
 // auditTexts is every text of the pages of the audit trail. What actions are
 // called in words is package story's.
 var auditTexts = map[string]text{
+	"recordedparam.asked_seq":   {"What was asked of the host: number in its chain", "Запросы к хосту: номер в его цепочке"},
+	"recordedparam.asked_hash":  {"What was asked of the host: hash in its chain", "Запросы к хосту: хеш в его цепочке"},
+	"recordedparam.ledger_seq":  {"What root has begun there: number in its chain", "Начатое там от root: номер в его цепочке"},
+	"recordedparam.ledger_hash": {"What root has begun there: hash in its chain", "Начатое там от root: хеш в его цепочке"},
+
 	"audit.title":         {"Audit trail", "Журнал аудита"},
 	"audit.newest":        {"The newest", "К новым"},
 	"audit.older":         {"Older records", "Более старые записи"},
@@ -21,6 +26,7 @@ var auditTexts = map[string]text{
 	"audit.run":           {"the run's story", "история запуска"},
 	"audit.nobody":        {"the server", "сервер"},
 	"audit.refused":       {"refused", "отказано"},
+	"audit.compared":      {"compared with another dump", "в сравнении с другим дампом"},
 	"audit.unplaced":      {"not in the chain yet", "ещё не в цепочке"},
 	"audit.none":          {"No record fits these filters.", "Под эти условия не подходит ни одна запись."},
 	"audit.empty":         {"Nothing is recorded yet.", "Пока ничего не записано."},

@@ -104,7 +104,7 @@ var historyTexts = map[string]text{
 	"machine.certificates": {"Certificates", "Сертификаты"},
 	"machine.serial":       {"Serial", "Номер"},
 	"machine.issued":       {"Issued", "Выдан"},
-	"machine.until":        {"Good until", "Действует до"},
+	"machine.until":        {"Certificate until", "Сертификат до"},
 	"machine.ran":          {"What ran here", "Что здесь запускали"},
 	"certificate.good":     {"good", "действует"},
 	"certificate.pending":  {"not taken yet", "ещё не принят"},

@@ -50,6 +50,7 @@ var laterTexts = map[string]text{
 	"later.choose":      {"Window", "Окно"},
 	"later.window.next": {"%s: %s – %s", "%s: %s – %s"},
 	"later.window.open": {"%[1]s: open now, until %[3]s", "%[1]s: открыто сейчас, до %[3]s"},
+	"later.window.till": {"open now, until", "открыто сейчас, до"},
 	"later.notready":    {"Hosts that are not ready now are touched too if they are ready then, unless you have unticked them.", "Хосты, не готовые сейчас, тоже будут затронуты, если будут готовы тогда и вы не сняли с них отметку."},
 	"later.button":      {"Plan it", "Запланировать"},
 	"later.failed":      {"That is not the name of the service. Nothing was planned.", "Это не имя сервиса. Ничего не запланировано."},

@@ -37,7 +37,7 @@ var runTexts = map[string]text{
 	"progress.done.one":  {"%d of %d host done", "готово хостов: %d из %d"},
 	"next.finish":        {"No host is left; to end it:", "Хостов не осталось; чтобы завершить:"},
 	"glass.title":        {"Started past safeguards", "Запуски в обход защиты"},
-	"glass.about":        {"Each of these was started past its safeguards: a freeze, an approval or the wait for the remote log. An auditor or admin who did not start it notes what he has found.", "Каждый из этих запусков начат в обход защиты: заморозки, одобрения или ожидания удалённого журнала. Аудитор или администратор, который его не начинал, записывает, что он выяснил."},
+	"glass.about":        {"Each of these was started past its safeguards: a freeze, an approval or the wait for the remote log. An auditor or admin who did not start it notes what was found.", "Каждый из этих запусков начат в обход защиты: заморозки, одобрения или ожидания удалённого журнала. Аудитор или администратор, который его не начинал, записывает, что он выяснил."},
 	"glass.waived":       {"Waived: %s", "В обход: %s"},
 	"glass.nothing":      {"Nothing stood in the way.", "Ничто не мешало."},
 	"glass.outcome":      {"Outcome", "Итог"},

@@ -6,7 +6,7 @@ var wordTexts = map[string]text{
 	"hoststate.unasked":     {"not asked", "не опрошен"},
 	"hoststate.ready":       {"ready", "готов"},
 	"hoststate.not":         {"not ready", "не готов"},
-	"hoststate.no-route":    {"no way there", "нет пути к хосту"},
+	"hoststate.no-route":    {"unreachable", "нет пути к хосту"},
 	"hoststate.silent":      {"does not answer", "не отвечает"},
 	"hoststate.closed":      {"no agent listens", "агент не слушает"},
 	"hoststate.no-agent":    {"something else answers", "отвечает не агент"},

@@ -17,13 +17,14 @@ const (
 	toneNow     tone = "now"
 	toneWait    tone = "wait"
 	toneHold    tone = "hold"    // stands still until a person acts
+	toneWarn    tone = "warn"    // nothing stands still, but somebody should look
 	toneFail    tone = "fail"    //
 	toneUnknown tone = "unknown" // a person must find out
 	toneSkip    tone = "skip"    // will not happen
 )
 
 func tones() []tone {
-	return []tone{toneDone, toneNow, toneWait, toneHold, toneFail, toneUnknown, toneSkip}
+	return []tone{toneDone, toneNow, toneWait, toneHold, toneWarn, toneFail, toneUnknown, toneSkip}
 }
 
 func toneOfRun(s restart.RunState) tone {

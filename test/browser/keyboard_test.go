@@ -8,6 +8,8 @@ import (
 	"github.com/chromedp/chromedp/kb"
 
 	"github.com/restartilka/restartilka/internal/demo"
+	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/wire"
 )
 
 // keys presses keys one after another, where the focus is.
@@ -112,4 +114,51 @@ func TestKeyboard(t *testing.T) {
 	b.keys(kb.Enter)
 	b.until("location.pathname === '/sign-in' && document.readyState === 'complete'")
 	b.quiet()
+}
+
+// A person without a mouse takes the second step, another one approves, and the
+// first decides about a host of which nothing is known.
+func TestKeyboardSecondStepApprovalAndDecision(t *testing.T) {
+	f := newFixtureWith(t, askApproval)
+	token, err := f.Admin.CreateToken(t.Context(), wire.TokenRequest{Name: "approver", Owner: "lead", Roles: []restart.Role{restart.RoleAdmin}})
+	must(t, err)
+	dev, lead := f.signedIn(), f.signedInAs("lead", token.Secret)
+	run, err := f.Dev.Draft(t.Context(), restart.Request{Service: demo.ServiceName, Reason: "workers hang since the deploy"}, "")
+	must(t, err)
+
+	dev.visit("/runs/" + run.ID)
+	dev.tabTo("button Restart 3 hosts")
+	dev.keys(kb.Enter)
+	dev.until("document.activeElement.id === 'typed' && document.readyState === 'complete'") // nothing to look for
+	dev.keys(demo.ServiceName)
+	dev.tabTo("button Restart 3 hosts")
+	dev.keys(kb.Enter)
+	dev.until("document.readyState === 'complete' && " + badge + " === 'Awaiting approval' && " + live)
+
+	lead.visit("/approvals")
+	lead.until("document.querySelector('#run-" + run.ID + "') !== null")
+	lead.tabTo("a Look at the plan and decide")
+	lead.keys(kb.Enter)
+	lead.until("document.readyState === 'complete' && document.querySelector('#acts form[action$=\"/approve\"]') !== null && " + live)
+	lead.tabTo("[reason]")
+	lead.keys("looked at the graphs")
+	lead.tabTo("button Approve")
+	lead.keys(kb.Enter)
+	lead.until("document.readyState === 'complete' && document.querySelector('#summary').innerText.includes('Approved by lead')")
+
+	dev.until(tones + " === 'now wait wait' && " + live)
+	_, err = f.Dev.ForceAbort(t.Context(), run.ID)
+	must(t, err)
+	dev.until(badge + " === 'Aborted' && " + tones + " === 'unknown skip skip' && document.querySelector('#acts form[action$=\"/decide\"]') !== null")
+	dev.tabTo("summary " + eval[string](dev, "document.querySelector('#acts .act:nth-of-type(1) summary').innerText"))
+	dev.keys(kb.Enter)
+	dev.tabTo("[verdict]")
+	dev.keys(" ")
+	dev.tabTo("[reason]")
+	dev.keys("it has a new pid since noon")
+	dev.tabTo("button " + eval[string](dev, "document.querySelector('#acts form[action$=\"/decide\"] button').innerText"))
+	dev.keys(kb.Enter)
+	dev.until("document.querySelector('#host-0 .state').textContent.includes('decided') && document.querySelector('#acts form[action$=\"/decide\"]') === null")
+	dev.quiet()
+	lead.quiet()
 }

@@ -66,8 +66,32 @@ func TestPagesAreAccessible(t *testing.T) {
 		t.Errorf("%s, on %d pages: %s", v, len(where), strings.Join(where, ", "))
 	}
 	for _, b := range s.tabs {
-		b.quiet("status of 404", "status of 403")
+		b.quiet("status of 404", "status of 403", "status of 422")
 	}
+}
+
+// emptyPlaces are pages with nothing on them yet.
+var emptyPlaces = []place{
+	{name: "empty-home", path: at("/")}, {name: "empty-runs", path: at("/runs")}, {name: "empty-planned", path: at("/planned")}, {name: "empty-locks", path: at("/locks")},
+	{name: "empty-approvals", path: at("/approvals")}, {name: "empty-review", path: at("/review")}, {name: "empty-dumps", path: at("/dumps")}, {name: "empty-freezes", path: at("/freezes")},
+	{name: "empty-break-glass", path: at("/break-glass")}, {name: "empty-statistics", path: at("/statistics")},
+}
+
+// Where nothing was done yet, pages are looked at like all others.
+func TestEmptyPagesAreAccessible(t *testing.T) {
+	f := newFixture(t)
+	b := f.signedIn()
+	for _, p := range emptyPlaces {
+		b.show(1280, "light")
+		b.visit(p.path(nil))
+		if said := eval[string](b, "document.querySelector('main').innerText.trim()"); said == "" {
+			t.Errorf("%s says nothing", p.name)
+		}
+		for v, where := range f.look(b, p) {
+			t.Errorf("%s: %s", strings.Join(where, ", "), v)
+		}
+	}
+	b.quiet()
 }
 
 // goTo goes to a place, and waits until it is all there.
@@ -81,6 +105,9 @@ func (s *shop) goTo(b *tab, p place) {
 	if p.open != "" {
 		b.press(p.open)
 	}
+	if p.do != nil {
+		p.do(b)
+	}
 	b.until("document.querySelector('.htmx-request') === null")
 	if got := eval[int](b, "performance.getEntriesByType('navigation')[0].responseStatus"); got != cmp.Or(p.status, http.StatusOK) {
 		b.t.Errorf("status %d, want %d", got, cmp.Or(p.status, http.StatusOK))
@@ -88,10 +115,10 @@ func (s *shop) goTo(b *tab, p place) {
 }
 
 // look looks at a page in every way, and gives what axe has found, and where.
-func (s *shop) look(b *tab, p place) map[string][]string {
+func (f *fixture) look(b *tab, p place) map[string][]string {
 	b.t.Helper()
 	looks := []look{{1280, "light"}, {360, "dark"}, {3840, "light"}}
-	if s.pictures() != "" {
+	if f.pictures() != "" {
 		looks = []look{{1280, "light"}, {390, "dark"}, {1280, "dark"}, {390, "light"}}
 	}
 	found := map[string][]string{}
@@ -111,7 +138,7 @@ func (s *shop) look(b *tab, p place) map[string][]string {
 				found[v] = append(found[v], fmt.Sprintf("%s %d %s", p.name, l.width, l.scheme))
 			}
 		}
-		s.picture(b, fmt.Sprintf("%s-%d-%s", p.name, l.width, l.scheme))
+		f.picture(b, fmt.Sprintf("%s-%d-%s", p.name, l.width, l.scheme))
 	}
 	return found
 }
@@ -122,17 +149,17 @@ type look struct {
 	scheme string
 }
 
-func (s *shop) pictures() string { return os.Getenv("RESTARTILKA_SCREENSHOTS") }
+func (f *fixture) pictures() string { return os.Getenv("RESTARTILKA_SCREENSHOTS") }
 
 // picture keeps what a page looks like.
-func (s *shop) picture(b *tab, name string) {
+func (f *fixture) picture(b *tab, name string) {
 	b.t.Helper()
-	dir := s.pictures()
+	dir := f.pictures()
 	if dir == "" {
 		return
 	}
 	// In the documents the server lies where a package puts it.
-	eval[bool](b, fmt.Sprintf("(() => { const all = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT); while (all.nextNode()) all.currentNode.data = all.currentNode.data.replaceAll(%q, '/etc/restartilka').replaceAll(%q, '/var/lib/restartilka'); return true })()", s.ServerDir(), filepath.Dir(s.Database())))
+	eval[bool](b, fmt.Sprintf("(() => { const all = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT); while (all.nextNode()) all.currentNode.data = all.currentNode.data.replaceAll(%q, '/etc/restartilka').replaceAll(%q, '/var/lib/restartilka'); return true })()", f.ServerDir(), filepath.Dir(f.Database())))
 	taken, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100))
 	must(b.t, err)
 	small, err := fewColours(taken)
@@ -145,6 +172,8 @@ func (s *shop) picture(b *tab, name string) {
 const (
 	mostColours = 48
 	mostHeight  = 1400 // pixels
+	phoneHeight = 2800 // of a phone, whose pages are long: the button at the end is to be seen
+	phoneWidth  = 390
 )
 
 // fewColours gives the upper part of a PNG in few of its colours: each other is
@@ -155,7 +184,11 @@ func fewColours(picture []byte) ([]byte, error) {
 		return nil, err
 	}
 	size := from.Bounds()
-	size.Max.Y = min(size.Max.Y, mostHeight)
+	most := mostHeight
+	if size.Dx() <= phoneWidth {
+		most = phoneHeight
+	}
+	size.Max.Y = min(size.Max.Y, most)
 	plain := image.NewRGBA(size)
 	draw.Draw(plain, size, from, size.Min, draw.Src)
 	count := map[color.RGBA]int{}

@@ -21,9 +21,10 @@ type place struct {
 	name   string // of its picture
 	as     string // who looks
 	path   func(s *shop) string
-	ready  string // an expression: what has to be there
-	status int    // 0 = 200
-	open   string // what is pressed first, such as a summary
+	ready  string       // an expression: what has to be there
+	status int          // 0 = 200
+	open   string       // what is pressed first, such as a summary
+	do     func(b *tab) // what is done first, where a press is not enough
 }
 
 // places is every place; each family of pages has a table of its own.
@@ -56,6 +57,11 @@ var runPlaces = []place{
 	{name: "home", as: developer, path: at("/")},
 	{name: "runs", as: developer, path: at("/runs")},
 	{name: "plan", as: developer, path: ofRun("draft", "")},
+	{name: "plan-changed", as: developer, path: func(s *shop) string { return "/runs/" + s.runs["draft"].ID + "?instead=" + s.runs["narrow"].ID }, ready: "document.querySelector('#changed') !== null"},
+	{name: "confirm", as: developer, path: ofRun("draft", ""), do: func(b *tab) {
+		b.press("button.green")
+		b.until("document.querySelector('#typed') !== null && document.readyState === 'complete'")
+	}},
 	{name: "run-running", as: developer, path: ofRun("running", ""), ready: follows + " && " + tones + " === 'done now wait wait'"},
 	{name: "run-open", as: developer, path: ofRun("running", ""), ready: follows, open: "#host-0 summary"},
 	{name: "run-awaiting", as: developer, path: ofRun("awaiting", ""), ready: follows},
@@ -83,8 +89,12 @@ var reviewPlaces = []place{
 }
 
 var startPlaces = []place{
-	{name: "home-typed", as: developer, path: at("/?q=sea")},
+	{name: "home-typed", as: developer, path: at("/start?q=sea")},
 	{name: "start", as: developer, path: at("/start?service=search&env=staging&reason=answers+come+twice")},
+	{name: "start-refused", as: developer, path: at("/start?service=search&env=staging"), status: http.StatusUnprocessableEntity, do: func(b *tab) {
+		b.press("#ask button.main")
+		b.until("document.querySelector('.wrong') !== null && document.readyState === 'complete'")
+	}},
 	{name: "start-unknown", as: developer, path: at("/start?service=serch"), status: http.StatusNotFound},
 }
 
@@ -134,7 +144,11 @@ var laterPlaces = []place{
 	{name: "planned", as: developer, path: at("/planned")},
 	{name: "planned-one", as: developer, path: ofPlanned("checkout")},
 	{name: "planned-approval", as: approver, path: ofPlanned("payments")},
-	{name: "later", as: developer, path: ofRun("draft", "/later")},
+	{name: "later", as: developer, path: ofRun("draft", "/later"), ready: "document.querySelector('#zone').value === 'Europe/Amsterdam'"},
+	{name: "later-window", as: developer, path: ofRun("draft", "/later"), do: func(b *tab) {
+		b.press("[name=when][value=window]")
+		b.until("/^nightly · .*0[35]:00$/.test(document.querySelector('#window option').textContent) && !document.querySelector('#zone').checkVisibility()")
+	}},
 }
 
 func ofPlanned(name string) func(*shop) string {
@@ -184,7 +198,7 @@ func TestEveryPageHasAPlace(t *testing.T) {
 	for _, name := range []string{"pool", "first", "lock", "circle", "before", "after"} {
 		s.dumps[name] = name
 	}
-	for _, name := range []string{"draft", "frozen", "awaiting", "running", "paused", "failed", "aborted", "done", "dumped", "evidence"} {
+	for _, name := range []string{"draft", "frozen", "awaiting", "running", "paused", "failed", "aborted", "done", "dumped", "evidence", "narrow"} {
 		s.runs[name] = restart.Run{ID: name}
 	}
 	names := map[string]bool{}

@@ -257,6 +257,9 @@ func (s *shop) present() {
 		must(s.t, err)
 		return run
 	}
+	narrow, err := s.Dev.Draft(s.t.Context(), restart.Request{Service: payments, Environment: "production", Reason: "settlements hang since the certificate of the bank changed", Hosts: hostsOf(payments)[0]}, "")
+	must(s.t, err)
+	s.runs["narrow"] = narrow
 	s.runs["draft"] = draft(payments, "settlements hang since the certificate of the bank changed")
 	s.runs["awaiting"] = begin(draft(payments, "connection pool is full, customers wait 20 s to pay"))
 	s.runs["running"] = begin(draft(checkout, "502s since the 14:00 deploy, workers hang"))
@@ -268,7 +271,7 @@ func (s *shop) present() {
 		_, err := s.Admin.AddFreeze(s.t.Context(), f)
 		must(s.t, err)
 	}
-	_, err := s.Admin.AddFreeze(s.t.Context(), wire.FreezeRequest{Environments: []string{"production"}, Services: []string{"search"}, To: time.Now().Add(20 * time.Hour).UTC().Format(time.RFC3339), Reason: "the autumn sale is on, and everybody searches"})
+	_, err = s.Admin.AddFreeze(s.t.Context(), wire.FreezeRequest{Environments: []string{"production"}, Services: []string{"search"}, To: time.Now().Add(20 * time.Hour).UTC().Format(time.RFC3339), Reason: "the autumn sale is on, and everybody searches"})
 	must(s.t, err)
 	glass, err := s.Dev.Start(s.t.Context(), draft("search", "no answer at all, customers see an empty page").ID, wire.StartRequest{BreakGlass: true})
 	must(s.t, err)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -87,6 +88,38 @@ func (g *GroupReport) Verdict() Finding {
 		return Finding{Kind: NoThreads, Severity: Note}
 	}
 	return g.Findings[0]
+}
+
+// Together gives the gravest of what the dumps of hosts say, each host by itself:
+// verdicts is by the host's name. It counts the threads of all hosts that say the
+// same, as Group does. false = there are no hosts.
+func Together(verdicts map[string]Finding) (Finding, bool) {
+	if len(verdicts) == 0 {
+		return Finding{}, false
+	}
+	byWhat := map[string]*Finding{}
+	for _, host := range slices.Sorted(maps.Keys(verdicts)) {
+		f := verdicts[host]
+		key := f.identity()
+		if byWhat[key] == nil {
+			byWhat[key] = &Finding{}
+		}
+		byWhat[key].merge(f, host)
+	}
+	all := make([]Finding, 0, len(byWhat))
+	for _, f := range byWhat {
+		if len(verdicts) == 1 {
+			f.Hosts = nil
+		} else {
+			f.OfHosts = len(verdicts)
+		}
+		if len(f.Hosts) > 1 {
+			f.IDs, f.HolderID = nil, ""
+		}
+		all = append(all, *f)
+	}
+	sortFindings(all)
+	return all[0], true
 }
 
 // Group says what the dumps of several hosts say together. Hosts without a

@@ -177,3 +177,27 @@ func TestQueuesOnSeveralHosts(t *testing.T) {
 		t.Errorf("%q is not said:\n%s", want, said(g.Findings))
 	}
 }
+
+// What each host says by itself is counted over all who say the same, as the
+// report of the group counts it.
+func TestTogetherCountsAllHosts(t *testing.T) {
+	t.Parallel()
+	hosts := fleet(4, 3)
+	g := analyse.Group(hosts, analyse.Options{})
+	verdicts := map[string]analyse.Finding{}
+	for _, h := range g.Hosts {
+		verdicts[h.Name] = h.Verdict
+	}
+	f, ok := analyse.Together(verdicts)
+	want := "On 3 of 4 hosts: 270 of 300 threads wait for a connection from HikariCP in `HikariPool.getConnection`"
+	if !ok || !strings.HasPrefix(f.String(), want) || !strings.Contains(said(g.Findings), f.String()) || len(f.IDs) > 0 {
+		t.Errorf("together they say %q, want %q, which is in what the group says:\n%s", f, want, said(g.Findings))
+	}
+	alone, _ := analyse.Together(map[string]analyse.Finding{"shop01": verdicts["shop01"]})
+	if alone.String() != verdicts["shop01"].String() {
+		t.Errorf("one host alone says %q, want %q", alone, verdicts["shop01"])
+	}
+	if f, ok := analyse.Together(nil); ok {
+		t.Errorf("no hosts say %q", f)
+	}
+}

@@ -25,8 +25,19 @@
     const text = written(t);
     if (e.textContent !== text) e.textContent = text;
   };
+  // A window to choose is an option, which can have no <time>.
+  const clock = (d) => (utc ? `${two(d.getUTCHours())}:${two(d.getUTCMinutes())}` : `${two(d.getHours())}:${two(d.getMinutes())}`);
+  const day = (d) => new Intl.DateTimeFormat(document.documentElement.lang, { weekday: "short", day: "numeric", month: "short", timeZone: utc ? "UTC" : undefined }).format(d);
+  const writeWindow = (e) => {
+    const [from, to] = [new Date(e.dataset.begins), new Date(e.dataset.ends)];
+    if (isNaN(from) || isNaN(to)) return;
+    const later = day(from) === day(to) ? "" : day(to) + ", ";
+    const when = e.dataset.open ? `${e.dataset.open} ${later}${clock(to)}` : `${day(from)}, ${clock(from)}–${later}${clock(to)}`;
+    e.textContent = `${e.value} · ${when}${utc ? " UTC" : ""}`;
+  };
   const writeAll = () => {
     document.querySelectorAll("time").forEach(write);
+    document.querySelectorAll("option[data-begins]").forEach(writeWindow);
     const minutes = -new Date().getTimezoneOffset();
     const offset = `UTC${minutes < 0 ? "−" : "+"}${Math.floor(Math.abs(minutes) / 60)}${minutes % 60 ? ":" + two(Math.abs(minutes) % 60) : ""}`;
     const name = Intl.DateTimeFormat().resolvedOptions().timeZone;
@@ -56,6 +67,11 @@
     }
   }).observe(document.body, { childList: true, subtree: true, characterData: true });
   writeAll();
+
+  // A clock that nobody has set yet is that of who reads it.
+  for (const field of document.querySelectorAll("input[data-zone=reader]")) {
+    if (field.value === field.defaultValue) field.value = Intl.DateTimeFormat().resolvedOptions().timeZone || field.value;
+  }
 
   // Is the server there? Whatever it answers, but for what a balancer says in its stead.
   const away = document.getElementById("away");
