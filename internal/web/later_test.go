@@ -92,7 +92,7 @@ func TestWhatIsPlannedIsApproved(t *testing.T) {
 	lacks(t, f.do("GET", "/approvals", "", "Cookie", owner).body, `class="button"`, `<b aria-hidden="true">1</b>`)
 	wants(t, f.do("GET", "/approvals", "", "Cookie", owner).body, at, "planned for")
 	lacks(t, f.do("GET", at, "", "Cookie", owner).body, at+"/approve")
-	wants(t, f.do("GET", at, "", "Cookie", root).body, `href="/runs" aria-current="true"`, "Awaiting approval", "an admin, other than anna", "The request lapses at <time", at+"/approve", at+"/reject", "nobody is asked")
+	wants(t, f.do("GET", at, "", "Cookie", root).body, `href="/runs" aria-current="true"`, "Awaiting approval", "an admin, other than anna", "Lapses at <time", at+"/approve", at+"/reject", "nobody is asked")
 	// What is approved is seen: the same as of a run that waits.
 	for _, who := range []string{root, owner} {
 		wants(t, f.do("GET", at, "", "Cookie", who).body, "version "+p.Digest[:12], "one host at a time", "shop-production", "WEB-17", "<code>grace=2s</code>", "unticked by anna", "it waits for an approval before it starts",
