@@ -33,6 +33,8 @@ type Config struct {
 	Observe   func(lock string, a Answer) // is told what came of asking for a lock, or after it; nil = nobody is
 	Logger    *slog.Logger
 	Now       func() time.Time
+	// Timeout is context.WithTimeout where nil: a simulation has a time of its own.
+	Timeout func(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc)
 }
 
 // Locks are all that the settings name. They are orchestrator.Locks.
@@ -40,8 +42,9 @@ type Locks struct {
 	cfg Config
 	all []opened
 
-	mu    sync.Mutex
-	known map[key]store.OutsideLock // as this process last stored them
+	mu     sync.Mutex
+	known  map[key]store.OutsideLock // as this process last stored them
+	silent map[key]time.Time         // when the keeper of a lock that the run goes on without has not answered
 }
 
 // key is a lock of one walk of a run: between two, another server may have
@@ -75,11 +78,33 @@ func Answers() []Answer {
 // New opens the locks. An error is CodeInvalid, and about the settings; whether
 // anybody answers is found out when the first run wants one.
 func New(cfg Config) (*Locks, error) {
+	cfg = cfg.filled()
+	all, err := cfg.Settings.open(cfg.Logger)
+	if err != nil {
+		return nil, err
+	}
+	return over(cfg, all), nil
+}
+
+// Over is New with one lock, which is there already, in place of those that the
+// settings name: for a keeper that is simulated.
+func Over(cfg Config, s Setting, l Lock) *Locks {
+	return over(cfg.filled(), []opened{{l, s}})
+}
+
+func over(cfg Config, all []opened) *Locks {
+	return &Locks{cfg: cfg, all: all, known: map[key]store.OutsideLock{}, silent: map[key]time.Time{}}
+}
+
+func (cfg Config) filled() Config {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.Timeout == nil {
+		cfg.Timeout = context.WithTimeout
 	}
 	if cfg.Committed == nil {
 		cfg.Committed = func() {}
@@ -90,11 +115,7 @@ func New(cfg Config) (*Locks, error) {
 	if cfg.Observe == nil {
 		cfg.Observe = func(string, Answer) {}
 	}
-	all, err := cfg.Settings.open(cfg.Logger)
-	if err != nil {
-		return nil, err
-	}
-	return &Locks{cfg: cfg, all: all, known: map[key]store.OutsideLock{}}, nil
+	return cfg
 }
 
 // Close ends the sessions, and with them what is kept by them.
@@ -170,35 +191,88 @@ func (l *Locks) bypass(ctx context.Context, o opened, run restart.Run, claim Cla
 }
 
 // Held tells why a run does not have its locks any more: see orchestrator.Locks.
+// One that the run goes on without is asked for again, and taken where it can be.
 func (l *Locks) Held(ctx context.Context, run restart.Run) (restart.Cause, string) {
 	claim := claimOf(run, l.cfg.Server, l.cfg.Now().UTC())
 	for _, o := range l.all {
-		known, _ := l.last(claim.key(o.Name))
-		if !o.fits(run) || known.State == store.OutsideBypassed {
+		if !o.fits(run) {
 			continue
 		}
-		err := within(ctx, heldTime, func(ctx context.Context) error { return o.Held(ctx, claim) })
-		switch code := restart.CodeOf(err); {
-		case code == "":
-			continue
-		case code == restart.CodeLocked:
-			l.cfg.Observe(o.Name, AnswerLost)
-			l.try(l.keep(ctx, o, claim, store.OutsideLost, sentence(err)), run.ID)
-			return restart.CauseLockLost, fmt.Sprintf("the lock %s, which is shared with others, is lost: %s", o.Name, sentence(err))
-		case o.lenientFor(run):
-			if err := l.bypass(ctx, o, run, claim, err); err == nil {
-				continue
-			}
-		case !errors.Is(ctx.Err(), context.Canceled):
-			l.cfg.Observe(o.Name, AnswerUnanswered)
+		if why := l.lacks(ctx, o, run, claim); why != "" {
+			return restart.CauseLockLost, why
 		}
-		return restart.CauseLockLost, fmt.Sprintf("whether the run still has the lock %s, which is shared with others, nobody can say: %s", o.Name, sentence(err))
 	}
 	return "", ""
 }
 
-// heldTime bounds the question that goes before each host.
-const heldTime = 2 * time.Second
+// lacks tells why a run must not go on as it stands with one lock; "" = it may.
+func (l *Locks) lacks(ctx context.Context, o opened, run restart.Run, claim Claim) string {
+	known, _ := l.last(claim.key(o.Name))
+	without := known.State == store.OutsideBypassed
+	if without && l.restsFrom(claim.key(o.Name)) {
+		return ""
+	}
+	err := l.within(ctx, heldTime, func(ctx context.Context) error {
+		err := o.Held(ctx, claim)
+		if without && restart.CodeOf(err) == restart.CodeLocked { // its keeper is back: it may be free
+			err = o.Take(ctx, claim)
+		}
+		return err
+	})
+	switch code := restart.CodeOf(err); {
+	case code == "" && without:
+		l.cfg.Observe(o.Name, AnswerTaken)
+		l.try(l.keep(ctx, o, claim, store.OutsideHeld, ""), run.ID)
+		return ""
+	case code == "":
+		return ""
+	case code == restart.CodeLocked && without:
+		l.cfg.Observe(o.Name, AnswerLocked)
+		l.try(l.keep(ctx, o, claim, store.OutsideWaiting, sentence(err)), run.ID)
+		return fmt.Sprintf("the lock %s, which is shared with others and which the run went on without, is taken: %s", o.Name, sentence(err))
+	case code == restart.CodeLocked:
+		l.cfg.Observe(o.Name, AnswerLost)
+		l.try(l.keep(ctx, o, claim, store.OutsideLost, sentence(err)), run.ID)
+		return fmt.Sprintf("the lock %s, which is shared with others, is lost: %s", o.Name, sentence(err))
+	case o.lenientFor(run) && without: // which is on record
+		l.rest(claim.key(o.Name))
+		return ""
+	case o.lenientFor(run):
+		if err := l.bypass(ctx, o, run, claim, err); err == nil {
+			return ""
+		}
+	case !errors.Is(ctx.Err(), context.Canceled):
+		l.cfg.Observe(o.Name, AnswerUnanswered)
+	}
+	return fmt.Sprintf("whether the run still has the lock %s, which is shared with others, nobody can say: %s", o.Name, sentence(err))
+}
+
+const (
+	// heldTime bounds the question that goes before each host.
+	heldTime = 2 * time.Second
+	// noteTime bounds the note of what came of a question.
+	noteTime = 5 * time.Second
+	// restTime is how long a run does not ask for a lock that it goes on without
+	// after its keeper has not answered: else each host of a batch would wait for it
+	// anew.
+	restTime = 500 * time.Millisecond
+)
+
+// rest notes that the keeper of a lock has not answered.
+func (l *Locks) rest(k key) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.silent[k] = l.cfg.Now()
+}
+
+// restsFrom tells whether the keeper of a lock has not answered a moment ago.
+func (l *Locks) restsFrom(k key) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at, noted := l.silent[k]
+	since := l.cfg.Now().Sub(at)
+	return noted && since >= 0 && since < restTime // else a clock was set back
+}
 
 // Release gives back what a run has. What can't be given back now, Run tries
 // again.
@@ -217,6 +291,7 @@ func (l *Locks) release(ctx context.Context, o opened, claim Claim) error {
 	}
 	l.mu.Lock()
 	delete(l.known, claim.key(o.Name))
+	delete(l.silent, claim.key(o.Name))
 	l.mu.Unlock()
 	err := l.cfg.Ledger.DropOutsideLock(ctx, claim.Run, o.Name)
 	if err == nil {
@@ -241,7 +316,8 @@ func (l *Locks) keep(ctx context.Context, o opened, c Claim, state store.Outside
 		}
 		row.Since = known.Since
 	}
-	if err := l.cfg.Ledger.KeepOutsideLock(ctx, row, records...); err != nil {
+	noting := context.WithoutCancel(ctx) // the time for the question may be used up, and what came of it counts
+	if err := l.within(noting, noteTime, func(ctx context.Context) error { return l.cfg.Ledger.KeepOutsideLock(ctx, row, records...) }); err != nil {
 		return err
 	}
 	l.mu.Lock()
@@ -331,8 +407,8 @@ func sentence(err error) string {
 	return restart.Escape(err.Error())
 }
 
-func within(ctx context.Context, d time.Duration, f func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, d)
+func (l *Locks) within(ctx context.Context, d time.Duration, f func(context.Context) error) error {
+	ctx, cancel := l.cfg.Timeout(ctx, d)
 	defer cancel()
 	return f(ctx)
 }
@@ -343,7 +419,7 @@ const checkTime = 5 * time.Second
 // Check asks each keeper of a lock whether it answers, and gives what is wrong.
 func (l *Locks) Check(ctx context.Context) (wrong []error) {
 	for _, o := range l.all {
-		if err := within(ctx, checkTime, o.Check); err != nil {
+		if err := l.within(ctx, checkTime, o.Check); err != nil {
 			wrong = append(wrong, fmt.Errorf("%s: %w", o.Name, err))
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -359,10 +360,105 @@ func TestTakenWhileTheLedgerIsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	back()
-	c.slots.Take("default", "host7")
 	if cause, why := l.Held(t.Context(), run); cause != "" {
 		t.Error(cause, why)
 	}
+	c.bypassed(run, 1)
+	back()
+}
+
+// A lock that a run goes on without is asked for before each host: another may
+// have taken it since its keeper is back.
+func TestTheKeeperComesBack(t *testing.T) {
+	t.Parallel()
+	c := newCompany(t)
+	mildly := c.server("one", Setting{Name: "reboots", Kind: "fleetlock", URL: c.slots.URL, WhenDown: lenient})
+	var late atomic.Int64
+	mildly.cfg.Now = func() time.Time { return time.Now().Add(time.Duration(late.Load())) }
+	later := func() { late.Add(int64(restTime)) }
+	goesOn := func(run restart.Run) {
+		t.Helper()
+		if cause, why := mildly.Held(t.Context(), run); cause != "" {
+			t.Error(cause, why)
+		}
+	}
+	run := c.run("shop", nil)
+	back := (&slots{t: t, server: c.slots}).away()
+	wantCode(t, "gone without", mildly.Take(soon(t), run), "")
+	goesOn(run)
+	asked := c.slots.Asked()
+	goesOn(run)
+	if c.slots.Asked() != asked {
+		t.Error("a keeper that has not answered is asked again at once")
+	}
+	later()
+	goesOn(run)
+	if c.slots.Asked() == asked {
+		t.Error("it is not asked again")
+	}
+	c.bypassed(run, 1)
+
+	back()
+	c.slots.Take("default", "deploy")
+	later()
+	cause, why := mildly.Held(t.Context(), run)
+	if cause != restart.CauseLockLost || !strings.HasPrefix(why, "the lock reboots, which is shared with others and which the run went on without, is taken: no slot of group default is free") {
+		t.Errorf("another has it: %s %s", cause, why)
+	}
+	c.rows(`reboots waiting one no slot of group default is free ("failed_lock": "all 1 semaphore slots currently locked")`)
+	wantCode(t, "resumed, and another has it", mildly.Take(soon(t), run), restart.CodeLocked)
+	c.slots.Free("default", "deploy")
+	wantCode(t, "resumed", mildly.Take(soon(t), run), "")
+	goesOn(run)
+
+	// What is free is taken.
+	back = (&slots{t: t, server: c.slots}).away()
+	goesOn(run)
+	c.bypassed(run, 2)
+	back()
+	later()
+	goesOn(run)
+	c.rows("reboots held one")
+	if !c.has("restartilka-" + run.ID) {
+		t.Error("the run goes on without a lock that it could have")
+	}
+	c.slots.Free("default", "restartilka-"+run.ID)
+	c.slots.Take("default", "deploy")
+	if cause, why := mildly.Held(t.Context(), run); cause != restart.CauseLockLost || !strings.Contains(why, "is lost") {
+		t.Error(cause, why)
+	}
+}
+
+// bypassed wants so many records of a run that has gone on without a lock.
+func (c *company) bypassed(run restart.Run, want int) {
+	c.t.Helper()
+	found, _, err := c.store.AuditSearch(c.t.Context(), store.AuditFilter{Action: audit.LockBypassed, Run: run.ID})
+	if err != nil || len(found) != want {
+		c.t.Errorf("%d records, want %d: %+v, %v", len(found), want, found, err)
+	}
+}
+
+// A session that comes back is asked for the lock that a run went on without.
+func TestTheSessionComesBack(t *testing.T) {
+	t.Parallel()
+	z, c := newZoo(t), newCompany(t)
+	mildly := c.server("one", Setting{Name: "cluster", Kind: "zookeeper", Servers: []string{z.way.Address}, Path: z.root + "/#service#/#environment#", WhenDown: lenient})
+	run := c.run("shop", nil)
+	z.way.Cut()
+	short, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	wantCode(t, "gone without", mildly.Take(short, run), "")
+	cancel()
+	z.hold(claimOf(run, "one", time.Now()))
+	if cause, why := mildly.Held(t.Context(), run); cause != "" {
+		t.Error(cause, why)
+	}
+	z.way.Mend()
+	eventually(t, "another to be seen", restart.CodeLocked, func(ctx context.Context) error {
+		if cause, why := mildly.Held(ctx, run); cause != "" {
+			return restart.Errorf(restart.CodeLocked, "%s", why)
+		}
+		return nil
+	})
 }
 
 // A paused run whose server is gone says that its lock is lost.

@@ -50,7 +50,7 @@ func (l *Locks) Tend(ctx context.Context) error {
 		return err
 	}
 	for _, row := range rows {
-		err := within(ctx, tendTime, func(ctx context.Context) error { return l.tendOne(ctx, row, holds(services, row.RunID)) })
+		err := l.within(ctx, tendTime, func(ctx context.Context) error { return l.tendOne(ctx, row, holds(services, row.RunID)) })
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -79,6 +79,7 @@ func (l *Locks) forget(before []key, rows []store.OutsideLock) {
 	for _, k := range before {
 		if !slices.ContainsFunc(rows, func(r store.OutsideLock) bool { return r.RunID == k.run && r.Name == k.lock }) {
 			delete(l.known, k)
+			delete(l.silent, k)
 		}
 	}
 }

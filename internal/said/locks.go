@@ -2,10 +2,11 @@ package said
 
 // lockTexts is what is said of locks that are shared with others.
 var lockTexts = map[string]string{
-	"the lock %s, which is shared with others, is taken: %s":                                 "общая с другими блокировка %s занята: %w",
-	"the lock %s, which is shared with others, can't be taken: %s":                           "общую с другими блокировку %s не удаётся взять: %w",
-	"the lock %s, which is shared with others, is lost: %s":                                  "общая с другими блокировка %s потеряна: %w",
-	"whether the run still has the lock %s, which is shared with others, nobody can say: %s": "неизвестно, у запуска ли ещё общая с другими блокировка %s: %w",
+	"the lock %s, which is shared with others, is taken: %s":                                   "общая с другими блокировка %s занята: %w",
+	"the lock %s, which is shared with others, can't be taken: %s":                             "общую с другими блокировку %s не удаётся взять: %w",
+	"the lock %s, which is shared with others and which the run went on without, is taken: %s": "общая с другими блокировка %s, без которой запуск продолжался, занята: %w",
+	"the lock %s, which is shared with others, is lost: %s":                                    "общая с другими блокировка %s потеряна: %w",
+	"whether the run still has the lock %s, which is shared with others, nobody can say: %s":   "неизвестно, у запуска ли ещё общая с другими блокировка %s: %w",
 	"%s is there since %s": "%w там с %s",
 	"run %s by %s":         "запуск %s, %s",
 	"somebody who does not say who he is, with node %s":                                          "кто-то, кто не назвался (узел %s),",
