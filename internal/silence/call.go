@@ -69,18 +69,26 @@ type caller struct {
 type request struct {
 	method, path string
 	query        url.Values
-	body         any // encoded as JSON; nil = none
+	body         any   // encoded as JSON; nil = none
+	doubted      *bool // is set where an address that was asked before the last one may have done it too; nil = that is no matter
 }
 
 // do asks, and reads the answer, which must have status 200, by read. Where
-// several addresses are tried and one of them may have done it, the error is in
-// doubt.
+// several addresses are tried and one of them may have done what must not be done
+// twice, the error is in doubt, whatever the last one has said.
 func (c *caller) do(ctx context.Context, r request, read func(io.Reader) error) error {
 	var worst error
 	for i := range c.urls {
 		err := c.once(ctx, i, r, read)
-		if err == nil || !silent(err) {
-			return err // also where another may have done it: who asks finds it there
+		told := err == nil || !silent(err)
+		if r.doubted != nil && inDoubt(worst) {
+			*r.doubted = true
+			if e, ok := errors.AsType[*callError](err); ok {
+				e.kind = doubtful
+			}
+		}
+		if told {
+			return err
 		}
 		if worst == nil || inDoubt(err) {
 			worst = err

@@ -21,8 +21,9 @@ type wanted struct {
 
 // monitor is a kind of system.
 type monitor interface {
-	// Place asks for one silence and gives its id there. An error that inDoubt
-	// knows means that it may be there all the same.
+	// Place asks for one silence and gives its id there; "" = there may be two, or
+	// come to be, as the system has several addresses and one of them has not
+	// answered. An error that inDoubt knows means that it may be there all the same.
 	Place(ctx context.Context, w wanted) (id string, err error)
 	// Lift ends the silence of that id or, where none is known, whatever there is
 	// of the task. nil means that nothing of it is there any more.
