@@ -275,15 +275,18 @@ func (l *Locks) restsFrom(k key) bool {
 }
 
 // Release gives back what a run has. What can't be given back now, Run tries
-// again.
+// again; no lock is waited for so long that another has no turn.
 func (l *Locks) Release(ctx context.Context, run restart.Run) {
 	claim := claimOf(run, l.cfg.Server, l.cfg.Now().UTC())
 	for _, o := range l.all {
 		if o.fits(run) {
-			l.try(l.release(ctx, o, claim), run.ID)
+			l.try(l.within(ctx, releaseTime, func(ctx context.Context) error { return l.release(ctx, o, claim) }), run.ID)
 		}
 	}
 }
+
+// releaseTime bounds the try to give one lock back for which somebody waits.
+const releaseTime = 2 * time.Second
 
 func (l *Locks) release(ctx context.Context, o opened, claim Claim) error {
 	if err := o.Release(ctx, claim); err != nil {
