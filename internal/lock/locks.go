@@ -45,6 +45,7 @@ type Locks struct {
 	mu     sync.Mutex
 	known  map[key]store.OutsideLock // as this process last stored them
 	silent map[key]time.Time         // when the keeper of a lock that the run goes on without has not answered
+	unsure map[key]time.Time         // by run and lock: since when what was asked for, and had no answer, may come to be
 }
 
 // key is a lock of one walk of a run: between two, another server may have
@@ -93,7 +94,7 @@ func Over(cfg Config, s Setting, l Lock) *Locks {
 }
 
 func over(cfg Config, all []opened) *Locks {
-	return &Locks{cfg: cfg, all: all, known: map[key]store.OutsideLock{}, silent: map[key]time.Time{}}
+	return &Locks{cfg: cfg, all: all, known: map[key]store.OutsideLock{}, silent: map[key]time.Time{}, unsure: map[key]time.Time{}}
 }
 
 func (cfg Config) filled() Config {
@@ -142,6 +143,12 @@ func (l *Locks) Take(ctx context.Context, run restart.Run) error {
 }
 
 func (l *Locks) takeOne(ctx context.Context, o opened, run restart.Run, claim Claim) error {
+	if err := l.leaveOldPlace(ctx, o, claim); err != nil {
+		if _, ours := errors.AsType[*ledgerError](err); ours || !o.lenientFor(run) {
+			return err
+		}
+		l.try(err, run.ID)
+	}
 	if known, ok := l.last(claim.key(o.Name)); !ok || known.State == store.OutsideLost || known.State == store.OutsideBypassed {
 		if err := l.keep(ctx, o, claim, store.OutsideWaiting, ""); err != nil { // before anything is taken
 			return err
@@ -162,6 +169,7 @@ func (l *Locks) takeOne(ctx context.Context, o opened, run restart.Run, claim Cl
 		taken := restart.Errorf(restart.CodeLocked, "the lock %s, which is shared with others, is taken: %s", o.Name, sentence(err))
 		return errors.Join(taken, l.keep(ctx, o, claim, store.OutsideWaiting, sentence(err)))
 	}
+	l.doubt(claim, o.Name, true)
 	if o.lenientFor(run) {
 		return l.bypass(ctx, o, run, claim, err)
 	}
@@ -219,7 +227,11 @@ func (l *Locks) lacks(ctx context.Context, o opened, run restart.Run, claim Clai
 		}
 		return err
 	})
-	switch code := restart.CodeOf(err); {
+	code := restart.CodeOf(err)
+	if code != "" && code != restart.CodeLocked && code != restart.CodeStaleEpoch {
+		l.doubt(claim, o.Name, true)
+	}
+	switch {
 	case code == "" && without:
 		l.cfg.Observe(o.Name, AnswerTaken)
 		l.try(l.keep(ctx, o, claim, store.OutsideHeld, ""), run.ID)
@@ -280,6 +292,8 @@ func (l *Locks) Release(ctx context.Context, run restart.Run) {
 	claim := claimOf(run, l.cfg.Server, l.cfg.Now().UTC())
 	for _, o := range l.all {
 		if o.fits(run) {
+			claim, err := l.where(ctx, o, claim)
+			l.try(err, run.ID) // then it is where the settings say
 			l.try(l.within(ctx, releaseTime, func(ctx context.Context) error { return l.release(ctx, o, claim) }), run.ID)
 		}
 	}
@@ -288,6 +302,8 @@ func (l *Locks) Release(ctx context.Context, run restart.Run) {
 // releaseTime bounds the try to give one lock back for which somebody waits.
 const releaseTime = 2 * time.Second
 
+// release gives one lock back, and forgets it. What was asked for and not
+// answered may come to be after that: then the row stays, and Run releases again.
 func (l *Locks) release(ctx context.Context, o opened, claim Claim) error {
 	if err := o.Release(ctx, claim); err != nil {
 		return err
@@ -295,12 +311,75 @@ func (l *Locks) release(ctx context.Context, o opened, claim Claim) error {
 	l.mu.Lock()
 	delete(l.known, claim.key(o.Name))
 	delete(l.silent, claim.key(o.Name))
+	at, unsure := l.unsure[key{run: claim.Run, lock: o.Name}]
 	l.mu.Unlock()
+	if unsure && l.cfg.Now().Sub(at).Abs() < settled {
+		return nil
+	}
 	err := l.cfg.Ledger.DropOutsideLock(ctx, claim.Run, o.Name)
 	if err == nil {
+		l.mu.Lock()
+		delete(l.unsure, key{run: claim.Run, lock: o.Name})
+		l.mu.Unlock()
 		l.cfg.Changed(claim.Run)
 	}
 	return err
+}
+
+// settled is how long after a question without an answer a keeper may still do
+// what it was asked for.
+const settled = time.Minute
+
+// doubt notes that what was asked for a run may come to be at any time; anew:
+// also where that is noted already.
+func (l *Locks) doubt(c Claim, lock string, anew bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	k := key{run: c.Run, lock: lock}
+	if _, noted := l.unsure[k]; anew || !noted {
+		l.unsure[k] = l.cfg.Now()
+	}
+}
+
+// where gives the claim with the place at which the ledger has it.
+func (l *Locks) where(ctx context.Context, o opened, c Claim) (Claim, error) {
+	if row, known := l.last(c.key(o.Name)); known {
+		return c.at(o, row), nil
+	}
+	rows, err := l.cfg.Ledger.OutsideLocks(ctx)
+	if err != nil {
+		return c, &ledgerError{err}
+	}
+	i := slices.IndexFunc(rows, func(r store.OutsideLock) bool { return r.RunID == c.Run && r.Name == o.Name })
+	if i < 0 {
+		return c, nil
+	}
+	return c.at(o, rows[i]), nil
+}
+
+// at is the claim on a lock that was taken where a row says.
+func (c Claim) at(o opened, row store.OutsideLock) Claim {
+	if row.Kind == o.Kind && row.Place != o.Place(c) {
+		c.At = row.Place
+	}
+	return c
+}
+
+// leaveOldPlace gives back what the run has at a place that the settings do not
+// say any more, before it is asked for at the new one.
+func (l *Locks) leaveOldPlace(ctx context.Context, o opened, c Claim) error {
+	if _, known := l.last(c.key(o.Name)); known {
+		return nil
+	}
+	old, err := l.where(ctx, o, c)
+	if err != nil || old.At == "" {
+		return err
+	}
+	if err := o.Release(ctx, old); err != nil {
+		return restart.Errorf(restart.CodeUnavailable, "the lock %s, which is shared with others, can't be taken: %s", o.Name, sentence(err)).
+			WithHint("it was taken at %s, before the settings were changed, and can't be given back there", old.At)
+	}
+	return nil
 }
 
 func (l *Locks) last(k key) (store.OutsideLock, bool) {
@@ -321,7 +400,7 @@ func (l *Locks) keep(ctx context.Context, o opened, c Claim, state store.Outside
 	}
 	noting := context.WithoutCancel(ctx) // the time for the question may be used up, and what came of it counts
 	if err := l.within(noting, noteTime, func(ctx context.Context) error { return l.cfg.Ledger.KeepOutsideLock(ctx, row, records...) }); err != nil {
-		return err
+		return &ledgerError{err}
 	}
 	l.mu.Lock()
 	l.known[c.key(o.Name)] = row
@@ -332,6 +411,12 @@ func (l *Locks) keep(ctx context.Context, o opened, c Claim, state store.Outside
 	l.cfg.Changed(c.Run)
 	return nil
 }
+
+// ledgerError is of the ledger, and without a code of its own: what is wrong with
+// the database must not be taken for what the keeper of a lock says.
+type ledgerError struct{ err error }
+
+func (e *ledgerError) Error() string { return "note how a run stands with a lock: " + e.err.Error() }
 
 // Standing is how a lock stands: with the runs of the whole database, and with
 // this server.
