@@ -28,4 +28,6 @@ var lockTexts = map[string]string{
 	"no slot of group %s is free (%s: %s)":                                                       "в группе %s нет свободного места (%s: %s)",
 	"the FleetLock server answers %d %s":                                                         "сервер FleetLock отвечает %d %s",
 	"the FleetLock server does not answer (%s)":                                                  "сервер FleetLock не отвечает (%s)",
+	"it was taken at %s, before the settings were changed, and can't be given back there":        "она взята в %s, до изменения настроек, и вернуть её там не удаётся",
+	"note how a run stands with a lock: %s":                                                      "записать, как у запуска с блокировкой: %w",
 }
