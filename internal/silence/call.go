@@ -3,12 +3,10 @@ package silence
 import (
 	"bytes"
 	"context"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"time"
@@ -172,30 +170,15 @@ func (c *caller) refusal(response *http.Response) error {
 	return e
 }
 
-// tookTooLong is why a system that is slow does not answer.
-const tookTooLong = "it takes too long"
-
 // silence says in words why there is no answer.
 func (c *caller) silence(err error) error {
-	kind, why := doubtful, "the connection broke off"
-	var dns *net.DNSError
-	var dial *net.OpError
-	var unknown x509.UnknownAuthorityError
-	var name x509.HostnameError
-	var timeout net.Error
-	switch {
-	case errors.Is(err, outgoing.ErrAddress):
-		kind, why = unreached, "its name leads to an address that is not called"
-	case errors.As(err, &dns):
-		kind, why = unreached, "its name can't be resolved"
-	case errors.As(err, &unknown), errors.As(err, &name):
-		kind, why = unreached, "its certificate is not believed"
-	case errors.As(err, &dial) && dial.Op == "dial" && dial.Timeout():
-		kind, why = unreached, tookTooLong
-	case errors.As(err, &dial) && dial.Op == "dial":
-		kind, why = unreached, "nothing listens there"
-	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, context.Canceled):
-		why = tookTooLong
+	why, asked := outgoing.Why(err)
+	kind := unreached
+	if asked {
+		kind = doubtful
+	}
+	if errors.Is(err, context.Canceled) {
+		why = outgoing.TookTooLong
 	}
 	return &callError{kind: kind, Err: restart.Errorf(restart.CodeUnavailable, "monitoring system %s does not answer: %s", c.name, why).Because(err)}
 }
