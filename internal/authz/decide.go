@@ -2,7 +2,6 @@ package authz
 
 import (
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 
@@ -66,10 +65,7 @@ func among(e effect, globs []string, name string) bool {
 	if name == Anywhere {
 		return e == allow || slices.Contains(globs, "*")
 	}
-	return slices.ContainsFunc(globs, func(glob string) bool {
-		ok, err := path.Match(glob, name)
-		return ok && err == nil
-	})
+	return restart.Fits(globs, name)
 }
 
 func (r rule) concerns(action Action, object Object) bool {

@@ -56,6 +56,17 @@ func printOutside(w io.Writer, locks []wire.Lock) {
 	}
 }
 
+// printGiven says what became of the locks that are shared with others.
+func printGiven(w io.Writer, locks []wire.OutsideLock) {
+	for _, o := range locks {
+		if o.State == wire.OutsideLeft {
+			fmt.Fprintf(w, "lock %s (%s), shared with others, could not be given back yet; it is tried again every 15 seconds\n", o.Name, o.Place)
+			continue
+		}
+		fmt.Fprintf(w, "lock %s (%s), shared with others, is given back\n", o.Name, o.Place)
+	}
+}
+
 func locksReleaseCommand() *cobra.Command {
 	var reason string
 	cmd := &cobra.Command{
@@ -79,6 +90,7 @@ its hold with it: restartilka abort RUN.`,
 			return data(cmd, wire.ListOf(locks, ""), func(w io.Writer) {
 				for _, l := range locks {
 					fmt.Fprintf(w, "%s in %s is free; run %s stays paused\n", l.Service, l.Environment, l.Run)
+					printGiven(w, l.Outside)
 				}
 			})
 		},

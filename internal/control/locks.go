@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/authz"
@@ -46,8 +47,8 @@ func (c *Control) outside(ctx context.Context) (map[string][]wire.OutsideLock, e
 	return out, nil
 }
 
-// OutsideLocks gives back what a run has of locks that are shared with others;
-// what can't be given back now is later.
+// OutsideLocks gives back what a run has of locks that are shared with others,
+// until ctx ends; what can't be given back now is later.
 type OutsideLocks interface {
 	Release(ctx context.Context, run restart.Run)
 }
@@ -95,7 +96,8 @@ func releasable(run restart.Run) error {
 }
 
 // ReleaseLock takes the hold of its service from a paused run, so that others
-// may start, and gives the locks that it had. The run stays paused: who resumes
+// may start, and gives the locks that it had, those that it shares with others
+// as wire.OutsideReleased or wire.OutsideLeft. The run stays paused: who resumes
 // it must get the hold again. Never while a host of it is in hand.
 func (c *Control) ReleaseLock(ctx context.Context, actor restart.Actor, id, reason string) ([]wire.Lock, error) {
 	rec := c.record(actor, audit.LockReleased)
@@ -132,10 +134,37 @@ func (c *Control) ReleaseLock(ctx context.Context, actor restart.Actor, id, reas
 		return nil, c.refused(ctx, rec, err)
 	}
 	c.touched(id)
-	if c.cfg.Outside != nil {
-		c.cfg.Outside.Release(ctx, run)
+	if c.cfg.Outside == nil {
+		return locks, nil
+	}
+	giving, cancel := context.WithTimeout(context.WithoutCancel(ctx), outsideTime)
+	defer cancel()
+	c.cfg.Outside.Release(giving, run)
+	outside, err := c.outside(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i := range locks {
+		locks[i].Outside = given(locks[i].Outside, outside[id])
 	}
 	return locks, nil
+}
+
+// outsideTime bounds how long an admin waits for the keepers of locks that are
+// shared with others.
+const outsideTime = 5 * time.Second
+
+// given tells what became of each lock that was to be given back: left are those
+// that could not be yet.
+func given(had, left []wire.OutsideLock) (out []wire.OutsideLock) {
+	for _, l := range had {
+		l.State = wire.OutsideReleased
+		if slices.ContainsFunc(left, func(still wire.OutsideLock) bool { return still.Name == l.Name }) {
+			l.State = wire.OutsideLeft
+		}
+		out = append(out, l)
+	}
+	return out
 }
 
 func (c *Control) locksOf(ctx context.Context, actor restart.Actor, id string) ([]wire.Lock, error) {

@@ -10,7 +10,8 @@
 //
 // No host is touched by a run that does not have its locks: Held asks who keeps
 // them, each time. A session with ZooKeeper that is interrupted is as good as
-// none, as nobody knows how it will end; the host in hand is finished.
+// none, as nobody knows how it will end; the host in hand is finished. A run that
+// goes on without a lock, because nobody answers, asks for it again each time.
 //
 // Nothing stays taken by a run that is over. Before a lock is asked for, that is
 // stored (Ledger), and dropped when it has been given back; Run looks for what

@@ -80,6 +80,18 @@ func (f *fleetLock) groupOf(c Claim) string { return fill(f.group, c, inGroup) }
 // Place is the group of slots.
 func (f *fleetLock) Place(c Claim) string { return f.url.Host + " " + f.groupOf(c) }
 
+// of gives where the slot of a claim is: the base address, and the group. A
+// place that the settings do not say any more has the address of its server, and
+// is asked in the way that they say.
+func (f *fleetLock) of(c Claim) (base, group string) {
+	u := *f.url
+	group = f.groupOf(c)
+	if host, old, whole := strings.Cut(c.At, " "); whole {
+		u.Host, group = host, old
+	}
+	return strings.TrimRight(u.String(), "/"), group
+}
+
 // The two requests of the protocol.
 const (
 	takeSlot = "/v1/pre-reboot"
@@ -158,11 +170,12 @@ type refusal struct {
 // post makes one request: nil for status 2xx, CodeLocked for a refusal in the
 // words of the protocol, CodeUnavailable for anything else.
 func (f *fleetLock) post(ctx context.Context, verb string, c Claim) error {
-	body, err := json.Marshal(slotRequest{slotParams{ID: program + "-" + c.Run, Group: f.groupOf(c)}})
+	base, group := f.of(c)
+	body, err := json.Marshal(slotRequest{slotParams{ID: program + "-" + c.Run, Group: group}})
 	if err != nil {
 		return fmt.Errorf("ask for a slot: %w", err)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimRight(f.url.String(), "/")+verb, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+verb, bytes.NewReader(body))
 	if err != nil {
 		return fmt.Errorf("ask for a slot: %w", err)
 	}
@@ -186,7 +199,7 @@ func (f *fleetLock) post(ctx context.Context, verb string, c Claim) error {
 	if !refused || resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden || resp.StatusCode == http.StatusBadRequest {
 		return restart.Errorf(restart.CodeUnavailable, "the FleetLock server answers %d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
 	}
-	return restart.Errorf(restart.CodeLocked, "no slot of group %s is free (%s: %s)", f.groupOf(c), restart.Quote(why.Kind), restart.Quote(why.Value))
+	return restart.Errorf(restart.CodeLocked, "no slot of group %s is free (%s: %s)", group, restart.Quote(why.Kind), restart.Quote(why.Value))
 }
 
 // away says of a request that had no answer.

@@ -16,6 +16,7 @@ type Claim struct {
 	Actor                       string
 	Server                      string // that walks the run
 	Since                       time.Time
+	At                          string // the Place where it was taken, if that is not where the settings say now; "" = it is
 }
 
 // Lock is one lock of the configuration: for each service, environment or

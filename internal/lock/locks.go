@@ -33,6 +33,8 @@ type Config struct {
 	Observe   func(lock string, a Answer) // is told what came of asking for a lock, or after it; nil = nobody is
 	Logger    *slog.Logger
 	Now       func() time.Time
+	// Timeout is context.WithTimeout where nil: a simulation has a time of its own.
+	Timeout func(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc)
 }
 
 // Locks are all that the settings name. They are orchestrator.Locks.
@@ -40,8 +42,10 @@ type Locks struct {
 	cfg Config
 	all []opened
 
-	mu    sync.Mutex
-	known map[key]store.OutsideLock // as this process last stored them
+	mu     sync.Mutex
+	known  map[key]store.OutsideLock // as this process last stored them
+	silent map[key]time.Time         // when the keeper of a lock that the run goes on without has not answered
+	unsure map[key]time.Time         // by run and lock: since when what was asked for, and had no answer, may come to be
 }
 
 // key is a lock of one walk of a run: between two, another server may have
@@ -75,11 +79,33 @@ func Answers() []Answer {
 // New opens the locks. An error is CodeInvalid, and about the settings; whether
 // anybody answers is found out when the first run wants one.
 func New(cfg Config) (*Locks, error) {
+	cfg = cfg.filled()
+	all, err := cfg.Settings.open(cfg.Logger)
+	if err != nil {
+		return nil, err
+	}
+	return over(cfg, all), nil
+}
+
+// Over is New with one lock, which is there already, in place of those that the
+// settings name: for a keeper that is simulated.
+func Over(cfg Config, s Setting, l Lock) *Locks {
+	return over(cfg.filled(), []opened{{l, s}})
+}
+
+func over(cfg Config, all []opened) *Locks {
+	return &Locks{cfg: cfg, all: all, known: map[key]store.OutsideLock{}, silent: map[key]time.Time{}, unsure: map[key]time.Time{}}
+}
+
+func (cfg Config) filled() Config {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.Timeout == nil {
+		cfg.Timeout = context.WithTimeout
 	}
 	if cfg.Committed == nil {
 		cfg.Committed = func() {}
@@ -90,11 +116,7 @@ func New(cfg Config) (*Locks, error) {
 	if cfg.Observe == nil {
 		cfg.Observe = func(string, Answer) {}
 	}
-	all, err := cfg.Settings.open(cfg.Logger)
-	if err != nil {
-		return nil, err
-	}
-	return &Locks{cfg: cfg, all: all, known: map[key]store.OutsideLock{}}, nil
+	return cfg
 }
 
 // Close ends the sessions, and with them what is kept by them.
@@ -121,6 +143,12 @@ func (l *Locks) Take(ctx context.Context, run restart.Run) error {
 }
 
 func (l *Locks) takeOne(ctx context.Context, o opened, run restart.Run, claim Claim) error {
+	if err := l.leaveOldPlace(ctx, o, claim); err != nil {
+		if _, ours := errors.AsType[*ledgerError](err); ours || !o.lenientFor(run) {
+			return err
+		}
+		l.try(err, run.ID)
+	}
 	if known, ok := l.last(claim.key(o.Name)); !ok || known.State == store.OutsideLost || known.State == store.OutsideBypassed {
 		if err := l.keep(ctx, o, claim, store.OutsideWaiting, ""); err != nil { // before anything is taken
 			return err
@@ -141,6 +169,7 @@ func (l *Locks) takeOne(ctx context.Context, o opened, run restart.Run, claim Cl
 		taken := restart.Errorf(restart.CodeLocked, "the lock %s, which is shared with others, is taken: %s", o.Name, sentence(err))
 		return errors.Join(taken, l.keep(ctx, o, claim, store.OutsideWaiting, sentence(err)))
 	}
+	l.doubt(claim, o.Name, true)
 	if o.lenientFor(run) {
 		return l.bypass(ctx, o, run, claim, err)
 	}
@@ -170,59 +199,187 @@ func (l *Locks) bypass(ctx context.Context, o opened, run restart.Run, claim Cla
 }
 
 // Held tells why a run does not have its locks any more: see orchestrator.Locks.
+// One that the run goes on without is asked for again, and taken where it can be.
 func (l *Locks) Held(ctx context.Context, run restart.Run) (restart.Cause, string) {
 	claim := claimOf(run, l.cfg.Server, l.cfg.Now().UTC())
 	for _, o := range l.all {
-		known, _ := l.last(claim.key(o.Name))
-		if !o.fits(run) || known.State == store.OutsideBypassed {
+		if !o.fits(run) {
 			continue
 		}
-		err := within(ctx, heldTime, func(ctx context.Context) error { return o.Held(ctx, claim) })
-		switch code := restart.CodeOf(err); {
-		case code == "":
-			continue
-		case code == restart.CodeLocked:
-			l.cfg.Observe(o.Name, AnswerLost)
-			l.try(l.keep(ctx, o, claim, store.OutsideLost, sentence(err)), run.ID)
-			return restart.CauseLockLost, fmt.Sprintf("the lock %s, which is shared with others, is lost: %s", o.Name, sentence(err))
-		case o.lenientFor(run):
-			if err := l.bypass(ctx, o, run, claim, err); err == nil {
-				continue
-			}
-		case !errors.Is(ctx.Err(), context.Canceled):
-			l.cfg.Observe(o.Name, AnswerUnanswered)
+		if why := l.lacks(ctx, o, run, claim); why != "" {
+			return restart.CauseLockLost, why
 		}
-		return restart.CauseLockLost, fmt.Sprintf("whether the run still has the lock %s, which is shared with others, nobody can say: %s", o.Name, sentence(err))
 	}
 	return "", ""
 }
 
-// heldTime bounds the question that goes before each host.
-const heldTime = 2 * time.Second
+// lacks tells why a run must not go on as it stands with one lock; "" = it may.
+func (l *Locks) lacks(ctx context.Context, o opened, run restart.Run, claim Claim) string {
+	known, _ := l.last(claim.key(o.Name))
+	without := known.State == store.OutsideBypassed
+	if without && l.restsFrom(claim.key(o.Name)) {
+		return ""
+	}
+	err := l.within(ctx, heldTime, func(ctx context.Context) error {
+		err := o.Held(ctx, claim)
+		if without && restart.CodeOf(err) == restart.CodeLocked { // its keeper is back: it may be free
+			err = o.Take(ctx, claim)
+		}
+		return err
+	})
+	code := restart.CodeOf(err)
+	if code != "" && code != restart.CodeLocked && code != restart.CodeStaleEpoch {
+		l.doubt(claim, o.Name, true)
+	}
+	switch {
+	case code == "" && without:
+		l.cfg.Observe(o.Name, AnswerTaken)
+		l.try(l.keep(ctx, o, claim, store.OutsideHeld, ""), run.ID)
+		return ""
+	case code == "":
+		return ""
+	case code == restart.CodeLocked && without:
+		l.cfg.Observe(o.Name, AnswerLocked)
+		l.try(l.keep(ctx, o, claim, store.OutsideWaiting, sentence(err)), run.ID)
+		return fmt.Sprintf("the lock %s, which is shared with others and which the run went on without, is taken: %s", o.Name, sentence(err))
+	case code == restart.CodeLocked:
+		l.cfg.Observe(o.Name, AnswerLost)
+		l.try(l.keep(ctx, o, claim, store.OutsideLost, sentence(err)), run.ID)
+		return fmt.Sprintf("the lock %s, which is shared with others, is lost: %s", o.Name, sentence(err))
+	case o.lenientFor(run) && without: // which is on record
+		l.rest(claim.key(o.Name))
+		return ""
+	case o.lenientFor(run):
+		if err := l.bypass(ctx, o, run, claim, err); err == nil {
+			return ""
+		}
+	case !errors.Is(ctx.Err(), context.Canceled):
+		l.cfg.Observe(o.Name, AnswerUnanswered)
+	}
+	return fmt.Sprintf("whether the run still has the lock %s, which is shared with others, nobody can say: %s", o.Name, sentence(err))
+}
+
+const (
+	// heldTime bounds the question that goes before each host.
+	heldTime = 2 * time.Second
+	// noteTime bounds the note of what came of a question.
+	noteTime = 5 * time.Second
+	// restTime is how long a run does not ask for a lock that it goes on without
+	// after its keeper has not answered: else each host of a batch would wait for it
+	// anew.
+	restTime = 500 * time.Millisecond
+)
+
+// rest notes that the keeper of a lock has not answered.
+func (l *Locks) rest(k key) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.silent[k] = l.cfg.Now()
+}
+
+// restsFrom tells whether the keeper of a lock has not answered a moment ago.
+func (l *Locks) restsFrom(k key) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at, noted := l.silent[k]
+	since := l.cfg.Now().Sub(at)
+	return noted && since >= 0 && since < restTime // else a clock was set back
+}
 
 // Release gives back what a run has. What can't be given back now, Run tries
-// again.
+// again; no lock is waited for so long that another has no turn.
 func (l *Locks) Release(ctx context.Context, run restart.Run) {
 	claim := claimOf(run, l.cfg.Server, l.cfg.Now().UTC())
 	for _, o := range l.all {
 		if o.fits(run) {
-			l.try(l.release(ctx, o, claim), run.ID)
+			claim, err := l.where(ctx, o, claim)
+			l.try(err, run.ID) // then it is where the settings say
+			l.try(l.within(ctx, releaseTime, func(ctx context.Context) error { return l.release(ctx, o, claim) }), run.ID)
 		}
 	}
 }
 
+// releaseTime bounds the try to give one lock back for which somebody waits.
+const releaseTime = 2 * time.Second
+
+// release gives one lock back, and forgets it. What was asked for and not
+// answered may come to be after that: then the row stays, and Run releases again.
 func (l *Locks) release(ctx context.Context, o opened, claim Claim) error {
 	if err := o.Release(ctx, claim); err != nil {
 		return err
 	}
 	l.mu.Lock()
 	delete(l.known, claim.key(o.Name))
+	delete(l.silent, claim.key(o.Name))
+	at, unsure := l.unsure[key{run: claim.Run, lock: o.Name}]
 	l.mu.Unlock()
+	if unsure && l.cfg.Now().Sub(at).Abs() < settled {
+		return nil
+	}
 	err := l.cfg.Ledger.DropOutsideLock(ctx, claim.Run, o.Name)
 	if err == nil {
+		l.mu.Lock()
+		delete(l.unsure, key{run: claim.Run, lock: o.Name})
+		l.mu.Unlock()
 		l.cfg.Changed(claim.Run)
 	}
 	return err
+}
+
+// settled is how long after a question without an answer a keeper may still do
+// what it was asked for.
+const settled = time.Minute
+
+// doubt notes that what was asked for a run may come to be at any time; anew:
+// also where that is noted already.
+func (l *Locks) doubt(c Claim, lock string, anew bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	k := key{run: c.Run, lock: lock}
+	if _, noted := l.unsure[k]; anew || !noted {
+		l.unsure[k] = l.cfg.Now()
+	}
+}
+
+// where gives the claim with the place at which the ledger has it.
+func (l *Locks) where(ctx context.Context, o opened, c Claim) (Claim, error) {
+	if row, known := l.last(c.key(o.Name)); known {
+		return c.at(o, row), nil
+	}
+	rows, err := l.cfg.Ledger.OutsideLocks(ctx)
+	if err != nil {
+		return c, &ledgerError{err}
+	}
+	i := slices.IndexFunc(rows, func(r store.OutsideLock) bool { return r.RunID == c.Run && r.Name == o.Name })
+	if i < 0 {
+		return c, nil
+	}
+	return c.at(o, rows[i]), nil
+}
+
+// at is the claim on a lock that was taken where a row says.
+func (c Claim) at(o opened, row store.OutsideLock) Claim {
+	if row.Kind == o.Kind && row.Place != o.Place(c) {
+		c.At = row.Place
+	}
+	return c
+}
+
+// leaveOldPlace gives back what the run has at a place that the settings do not
+// say any more, before it is asked for at the new one.
+func (l *Locks) leaveOldPlace(ctx context.Context, o opened, c Claim) error {
+	if _, known := l.last(c.key(o.Name)); known {
+		return nil
+	}
+	old, err := l.where(ctx, o, c)
+	if err != nil || old.At == "" {
+		return err
+	}
+	if err := o.Release(ctx, old); err != nil {
+		return restart.Errorf(restart.CodeUnavailable, "the lock %s, which is shared with others, can't be taken: %s", o.Name, sentence(err)).
+			WithHint("it was taken at %s, before the settings were changed, and can't be given back there", old.At)
+	}
+	return nil
 }
 
 func (l *Locks) last(k key) (store.OutsideLock, bool) {
@@ -241,8 +398,9 @@ func (l *Locks) keep(ctx context.Context, o opened, c Claim, state store.Outside
 		}
 		row.Since = known.Since
 	}
-	if err := l.cfg.Ledger.KeepOutsideLock(ctx, row, records...); err != nil {
-		return err
+	noting := context.WithoutCancel(ctx) // the time for the question may be used up, and what came of it counts
+	if err := l.within(noting, noteTime, func(ctx context.Context) error { return l.cfg.Ledger.KeepOutsideLock(ctx, row, records...) }); err != nil {
+		return &ledgerError{err}
 	}
 	l.mu.Lock()
 	l.known[c.key(o.Name)] = row
@@ -253,6 +411,12 @@ func (l *Locks) keep(ctx context.Context, o opened, c Claim, state store.Outside
 	l.cfg.Changed(c.Run)
 	return nil
 }
+
+// ledgerError is of the ledger, and without a code of its own: what is wrong with
+// the database must not be taken for what the keeper of a lock says.
+type ledgerError struct{ err error }
+
+func (e *ledgerError) Error() string { return "note how a run stands with a lock: " + e.err.Error() }
 
 // Standing is how a lock stands: with the runs of the whole database, and with
 // this server.
@@ -331,8 +495,8 @@ func sentence(err error) string {
 	return restart.Escape(err.Error())
 }
 
-func within(ctx context.Context, d time.Duration, f func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, d)
+func (l *Locks) within(ctx context.Context, d time.Duration, f func(context.Context) error) error {
+	ctx, cancel := l.cfg.Timeout(ctx, d)
 	defer cancel()
 	return f(ctx)
 }
@@ -343,7 +507,7 @@ const checkTime = 5 * time.Second
 // Check asks each keeper of a lock whether it answers, and gives what is wrong.
 func (l *Locks) Check(ctx context.Context) (wrong []error) {
 	for _, o := range l.all {
-		if err := within(ctx, checkTime, o.Check); err != nil {
+		if err := l.within(ctx, checkTime, o.Check); err != nil {
 			wrong = append(wrong, fmt.Errorf("%s: %w", o.Name, err))
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -140,6 +141,7 @@ func TestTheLedger(t *testing.T) {
 	c.slots.Free("default", "host7")
 	wantCode(t, "taken anew", one.Take(soon(t), run), "")
 	c.rows("reboots held one")
+	c.apply(store.Change{RunID: run.ID, Run: &store.RunChange{To: restart.RunAborted}})
 	one.Release(t.Context(), run)
 	if c.rows(); c.has("restartilka-" + run.ID) {
 		t.Error("the slot is still taken")
@@ -250,8 +252,12 @@ func TestStanding(t *testing.T) {
 	stands(store.OutsideBypassed, 1)
 	c.apply(store.Change{RunID: without.ID, Run: &store.RunChange{To: restart.RunAborted}})
 	back()
-	if err := one.Tend(t.Context()); err != nil {
-		t.Error(err)
+	one.cfg.Now = func() time.Time { return time.Now().Add(settled) } // until when what had no answer may come to be
+	for range 2 {
+		if err := one.Tend(t.Context()); err != nil {
+			t.Error(err)
+		}
+		one.cfg.Now = func() time.Time { return time.Now().Add(3 * settled) }
 	}
 	stands("", 0)
 	want := map[string]int{"reboots locked": 1, "reboots taken": 2, "reboots lost": 1, "reboots unanswered": 2, "reboots bypassed": 1}
@@ -354,14 +360,266 @@ func TestTakenWhileTheLedgerIsRead(t *testing.T) {
 	l := c.server("one", Setting{Name: "reboots", Kind: "fleetlock", URL: c.slots.URL, WhenDown: lenient})
 	run := c.run("shop", nil)
 	back := (&slots{t: t, server: c.slots}).away()
-	l.cfg.Ledger = lagging{c.store, func() { wantCode(t, "gone without", l.Take(soon(t), run), "") }}
+	l.cfg.Ledger = lagging{c.store, func() {
+		l.cfg.Ledger = c.store // what happens reads it, too
+		wantCode(t, "gone without", l.Take(soon(t), run), "")
+	}}
 	if err := l.Tend(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	back()
-	c.slots.Take("default", "host7")
 	if cause, why := l.Held(t.Context(), run); cause != "" {
 		t.Error(cause, why)
+	}
+	c.bypassed(run, 1)
+	back()
+}
+
+// A lock that a run goes on without is asked for before each host: another may
+// have taken it since its keeper is back.
+func TestTheKeeperComesBack(t *testing.T) {
+	t.Parallel()
+	c := newCompany(t)
+	mildly := c.server("one", Setting{Name: "reboots", Kind: "fleetlock", URL: c.slots.URL, WhenDown: lenient})
+	var late atomic.Int64
+	mildly.cfg.Now = func() time.Time { return time.Now().Add(time.Duration(late.Load())) }
+	later := func() { late.Add(int64(restTime)) }
+	goesOn := func(run restart.Run) {
+		t.Helper()
+		if cause, why := mildly.Held(t.Context(), run); cause != "" {
+			t.Error(cause, why)
+		}
+	}
+	run := c.run("shop", nil)
+	back := (&slots{t: t, server: c.slots}).away()
+	wantCode(t, "gone without", mildly.Take(soon(t), run), "")
+	goesOn(run)
+	asked := c.slots.Asked()
+	goesOn(run)
+	if c.slots.Asked() != asked {
+		t.Error("a keeper that has not answered is asked again at once")
+	}
+	later()
+	goesOn(run)
+	if c.slots.Asked() == asked {
+		t.Error("it is not asked again")
+	}
+	c.bypassed(run, 1)
+
+	back()
+	c.slots.Take("default", "deploy")
+	later()
+	cause, why := mildly.Held(t.Context(), run)
+	if cause != restart.CauseLockLost || !strings.HasPrefix(why, "the lock reboots, which is shared with others and which the run went on without, is taken: no slot of group default is free") {
+		t.Errorf("another has it: %s %s", cause, why)
+	}
+	c.rows(`reboots waiting one no slot of group default is free ("failed_lock": "all 1 semaphore slots currently locked")`)
+	wantCode(t, "resumed, and another has it", mildly.Take(soon(t), run), restart.CodeLocked)
+	c.slots.Free("default", "deploy")
+	wantCode(t, "resumed", mildly.Take(soon(t), run), "")
+	goesOn(run)
+
+	// What is free is taken.
+	back = (&slots{t: t, server: c.slots}).away()
+	goesOn(run)
+	c.bypassed(run, 2)
+	back()
+	later()
+	goesOn(run)
+	c.rows("reboots held one")
+	if !c.has("restartilka-" + run.ID) {
+		t.Error("the run goes on without a lock that it could have")
+	}
+	c.slots.Free("default", "restartilka-"+run.ID)
+	c.slots.Take("default", "deploy")
+	if cause, why := mildly.Held(t.Context(), run); cause != restart.CauseLockLost || !strings.Contains(why, "is lost") {
+		t.Error(cause, why)
+	}
+}
+
+// bypassed wants so many records of a run that has gone on without a lock.
+func (c *company) bypassed(run restart.Run, want int) {
+	c.t.Helper()
+	found, _, err := c.store.AuditSearch(c.t.Context(), store.AuditFilter{Action: audit.LockBypassed, Run: run.ID})
+	if err != nil || len(found) != want {
+		c.t.Errorf("%d records, want %d: %+v, %v", len(found), want, found, err)
+	}
+}
+
+// A session that comes back is asked for the lock that a run went on without.
+func TestTheSessionComesBack(t *testing.T) {
+	t.Parallel()
+	z, c := newZoo(t), newCompany(t)
+	mildly := c.server("one", Setting{Name: "cluster", Kind: "zookeeper", Servers: []string{z.way.Address}, Path: z.root + "/#service#/#environment#", WhenDown: lenient})
+	run := c.run("shop", nil)
+	z.way.Cut()
+	short, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	wantCode(t, "gone without", mildly.Take(short, run), "")
+	cancel()
+	z.hold(claimOf(run, "one", time.Now()))
+	if cause, why := mildly.Held(t.Context(), run); cause != "" {
+		t.Error(cause, why)
+	}
+	z.way.Mend()
+	eventually(t, "another to be seen", restart.CodeLocked, func(ctx context.Context) error {
+		if cause, why := mildly.Held(ctx, run); cause != "" {
+			return restart.Errorf(restart.CodeLocked, "%s", why)
+		}
+		return nil
+	})
+}
+
+// A slot that is asked for, and not answered, may be given after it was given
+// back: the row stays until that can't be any more.
+func TestASlotThatComesLate(t *testing.T) {
+	t.Parallel()
+	for _, crashed := range []bool{false, true} {
+		c := newCompany(t)
+		one, two := c.server("one"), c.server("two")
+		var late atomic.Int64
+		two.cfg.Now = func() time.Time { return time.Now().Add(time.Duration(late.Load())) }
+		run := c.run("shop", nil)
+		back := (&slots{t: t, server: c.slots}).away()
+		asks := two
+		if crashed {
+			asks = one
+		}
+		wantCode(t, "nobody answers", asks.Take(soon(t), run), restart.CodeUnavailable)
+		back()
+		c.apply(store.Change{RunID: run.ID, Run: &store.RunChange{To: restart.RunAborted}})
+		if crashed {
+			late.Add(int64(time.Hour))
+			if err := two.Tend(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			two.Release(t.Context(), run)
+		}
+		c.slots.Take("default", "restartilka-"+run.ID) // what was asked for is done
+		if rows, err := c.store.OutsideLocks(t.Context()); err != nil || len(rows) != 1 {
+			t.Errorf("%+v, %v", rows, err)
+		}
+		late.Add(int64(settled))
+		if err := two.Tend(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if c.has("restartilka-" + run.ID) {
+			t.Error("the slot stays taken by a run that is over")
+		}
+		c.rows()
+	}
+}
+
+// A slot is given back where it was taken, whatever the settings say now.
+func TestSettingsThatMove(t *testing.T) {
+	t.Parallel()
+	c := newCompany(t)
+	in := func(group string) Setting {
+		return Setting{Name: "reboots", Kind: "fleetlock", URL: c.slots.URL, Group: group}
+	}
+	before, after := c.server("one", in("before")), c.server("two", in("after"))
+	run := c.run("shop", nil)
+	wantCode(t, "take", before.Take(soon(t), run), "")
+	c.apply(store.Change{RunID: run.ID, Run: &store.RunChange{To: restart.RunAborted}})
+	if err := after.Tend(t.Context()); err != nil || len(c.slots.Held("before")) != 0 {
+		t.Errorf("left: %v, %v", c.slots.Held("before"), err)
+	}
+	c.rows()
+
+	run = c.run("shop", nil)
+	wantCode(t, "take", before.Take(soon(t), run), "")
+	run.Epoch++
+	wantCode(t, "taken over", after.Take(soon(t), run), "")
+	if was, is := c.slots.Held("before"), c.slots.Held("after"); len(was) != 0 || len(is) != 1 {
+		t.Errorf("before %v, after %v", was, is)
+	}
+	c.apply(store.Change{RunID: run.ID, Run: &store.RunChange{To: restart.RunAborted}})
+	c.server("three", in("third")).Release(t.Context(), run)
+	if is := c.slots.Held("after"); len(is) != 0 {
+		t.Errorf("left: %v", is)
+	}
+	c.rows()
+
+	// Another server of slots is in the settings now.
+	run = c.run("shop", nil)
+	wantCode(t, "take", before.Take(soon(t), run), "")
+	c.apply(store.Change{RunID: run.ID, Run: &store.RunChange{To: restart.RunAborted}})
+	other := slotserver.New(1)
+	t.Cleanup(other.Close)
+	moved := c.server("four", Setting{Name: "reboots", Kind: "fleetlock", URL: other.URL, Group: "before"})
+	if err := moved.Tend(t.Context()); err != nil || len(c.slots.Held("before")) != 0 {
+		t.Errorf("left: %v, %v", c.slots.Held("before"), err)
+	}
+	c.rows()
+}
+
+// broke is a ledger that keeps nothing.
+type broke struct{ Ledger }
+
+func (broke) KeepOutsideLock(context.Context, store.OutsideLock, ...audit.Record) error {
+	return restart.Errorf(restart.CodeUnavailable, "the database does not answer")
+}
+
+// A database that does not answer says nothing of a lock: whoever walks the run
+// waits that out.
+func TestTheLedgerDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	c := newCompany(t)
+	one := c.server("one")
+	run := c.run("shop", nil)
+	one.cfg.Ledger = broke{c.store}
+	wantCode(t, "take", one.Take(soon(t), run), restart.CodeInternal)
+	one.cfg.Ledger = c.store
+	wantCode(t, "take", one.Take(soon(t), run), "")
+	c.rows("reboots held one")
+	again := c.server("two")
+	again.cfg.Ledger = broke{c.store}
+	run.Epoch++
+	wantCode(t, "taken over", again.Take(soon(t), run), restart.CodeInternal)
+}
+
+// resuming is a ledger beside which something happens once services were listed.
+type resuming struct {
+	Ledger
+	then func()
+}
+
+func (r resuming) Locks(ctx context.Context) ([]store.Lock, error) {
+	held, err := r.Ledger.Locks(ctx)
+	r.then()
+	return held, err
+}
+
+// A run that is resumed while what it has left is given back keeps its new lock,
+// or at least the row that says that it may have it.
+func TestResumedWhileTheLedgerIsRead(t *testing.T) {
+	t.Parallel()
+	c := newCompany(t)
+	one, two := c.server("one"), c.server("two")
+	for when := 1; when <= 2; when++ { // before the second look at who holds what, and after it
+		run := c.run("shop", nil)
+		wantCode(t, "take", one.Take(soon(t), run), "")
+		c.apply(store.Change{RunID: run.ID, Run: &store.RunChange{To: restart.RunPaused, Cause: restart.CauseOperator}, Release: true})
+		looks := 0
+		two.cfg.Ledger = resuming{c.store, func() {
+			if looks++; looks == when {
+				c.apply(store.Change{RunID: run.ID, Hold: true, Run: &store.RunChange{To: restart.RunRunning}})
+				wantCode(t, "taken anew", one.Take(soon(t), run), "")
+			}
+		}}
+		if err := two.Tend(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if when == 1 && !c.has("restartilka-"+run.ID) {
+			t.Error("a run that was resumed has lost its lock")
+		}
+		c.rows("reboots held one")
+		if cause, why := one.Held(t.Context(), run); cause != "" || !c.has("restartilka-"+run.ID) {
+			t.Error(cause, why)
+		}
+		c.apply(store.Change{RunID: run.ID, Run: &store.RunChange{To: restart.RunAborted}, Release: true})
+		one.Release(t.Context(), run)
+		c.rows()
 	}
 }
 

@@ -121,14 +121,7 @@ func (s Setting) check() error {
 
 // fits tells whether a run takes the lock.
 func (s Setting) fits(run restart.Run) bool {
-	return among(s.Services, run.Service) && among(s.Environments, run.Environment)
-}
-
-func among(globs []string, name string) bool {
-	return len(globs) == 0 || slices.ContainsFunc(globs, func(glob string) bool {
-		ok, err := path.Match(glob, name)
-		return ok && err == nil
-	})
+	return restart.Fits(s.Services, run.Service) && restart.Fits(s.Environments, run.Environment)
 }
 
 // words are what a template of a place may name.

@@ -50,7 +50,7 @@ func (l *Locks) Tend(ctx context.Context) error {
 		return err
 	}
 	for _, row := range rows {
-		err := within(ctx, tendTime, func(ctx context.Context) error { return l.tendOne(ctx, row, holds(services, row.RunID)) })
+		err := l.within(ctx, tendTime, func(ctx context.Context) error { return l.tendOne(ctx, row, holds(services, row.RunID)) })
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -71,16 +71,34 @@ func (l *Locks) keys() []key {
 	return slices.Collect(maps.Keys(l.known))
 }
 
+// named tells whether one of the rows is of a lock of a run.
+func named(rows []store.OutsideLock, k key) bool {
+	return slices.ContainsFunc(rows, func(r store.OutsideLock) bool { return r.RunID == k.run && r.Name == k.lock })
+}
+
 // forget drops what was known, before the rows were read, of runs that another
 // server has ended. What has come to be known since is of rows that are younger.
 func (l *Locks) forget(before []key, rows []store.OutsideLock) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, k := range before {
-		if !slices.ContainsFunc(rows, func(r store.OutsideLock) bool { return r.RunID == k.run && r.Name == k.lock }) {
+		if !named(rows, k) {
 			delete(l.known, k)
+			delete(l.silent, k)
 		}
 	}
+	now := l.cfg.Now()
+	maps.DeleteFunc(l.unsure, func(k key, at time.Time) bool { return !named(rows, k) && now.Sub(at).Abs() >= settled })
+}
+
+// giveBack releases a lock of a run that has held its service no more a moment
+// ago: it may have been resumed since.
+func (l *Locks) giveBack(ctx context.Context, o opened, claim Claim) error {
+	services, err := l.cfg.Ledger.Locks(ctx)
+	if err != nil || holds(services, claim.Run) {
+		return err
+	}
+	return l.release(ctx, o, claim)
 }
 
 func (l *Locks) tendOne(ctx context.Context, row store.OutsideLock, holds bool) error {
@@ -88,7 +106,7 @@ func (l *Locks) tendOne(ctx context.Context, row store.OutsideLock, holds bool) 
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(l.all, func(o opened) bool { return o.Name == row.Name })
+	i := slices.IndexFunc(l.all, func(o opened) bool { return o.Name == row.Name && o.Kind == row.Kind })
 	if i < 0 {
 		if holds {
 			return nil
@@ -99,7 +117,11 @@ func (l *Locks) tendOne(ctx context.Context, row store.OutsideLock, holds bool) 
 	o, claim := l.all[i], claimOf(run, l.cfg.Server, l.cfg.Now().UTC())
 	switch {
 	case !holds:
-		return l.release(ctx, o, claim)
+		if _, known := l.last(claim.key(o.Name)); !known && (row.State == store.OutsideWaiting || row.State == store.OutsideBypassed) {
+			l.doubt(claim, o.Name, false) // another server may have asked a moment ago, and not heard
+		}
+		claim = claim.at(o, row)
+		return l.giveBack(ctx, o, claim)
 	case row.State != store.OutsideHeld || run.State == restart.RunRunning: // the walk itself asks
 		return nil
 	}

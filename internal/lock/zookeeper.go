@@ -1,6 +1,7 @@
 package lock
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -183,7 +184,7 @@ func (z *zookeeper) sweep(ctx context.Context, c Claim) error {
 	if err != nil {
 		return err
 	}
-	place := z.Place(c)
+	place := cmp.Or(c.At, z.Place(c))
 	line, err := z.line(ctx, conn, place)
 	if err != nil {
 		return unanswered(err)

@@ -96,6 +96,11 @@ func (z *zoo) client() *zk.Conn {
 		for range events {
 		}
 	})
+	for e := range events { // a question without a session fails at once
+		if e.State == zk.StateHasSession {
+			break
+		}
+	}
 	return conn
 }
 

@@ -2,7 +2,6 @@ package notify
 
 import (
 	"cmp"
-	"path"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -41,10 +40,7 @@ func (c Choice) Wants(n wire.Notification) bool {
 // covers tells whether something about a service is within the choice.
 func (c Choice) covers(service, environment string, owners []string) bool {
 	within := func(globs []string, name string) bool {
-		return len(globs) == 0 || name == "" || slices.ContainsFunc(globs, func(g string) bool {
-			ok, err := path.Match(g, name)
-			return ok && err == nil
-		})
+		return name == "" || restart.Fits(globs, name)
 	}
 	owned := len(c.Teams) == 0 || service == "" || slices.ContainsFunc(c.Teams, func(t string) bool { return slices.Contains(owners, t) })
 	return owned && within(c.Services, service) && within(c.Environments, environment)

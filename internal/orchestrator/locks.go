@@ -18,7 +18,8 @@ type Locks interface {
 	// Take takes all of the run's, anew where another server took them before;
 	// those it has already it keeps. It returns soon. CodeLocked: another has one,
 	// which the error names, and the run waits for it; CodeUnavailable: that can't
-	// be found out; CodeStaleEpoch: a later server has taken them for this run.
+	// be found out; CodeStaleEpoch: a later server has taken them for this run; any
+	// other says nothing of the locks, and it is tried again.
 	Take(ctx context.Context, run restart.Run) error
 	// Held tells, just before a host is asked, why the run does not have what
 	// Take took: "" = it has.
@@ -69,11 +70,12 @@ func (l *loop) take(ctx context.Context, run restart.Run, now time.Time) error {
 	tctx, cancel := l.o.cfg.Clock.WithTimeout(ctx, takeTime)
 	err := l.o.cfg.Locks.Take(tctx, run)
 	cancel()
+	code := restart.CodeOf(err)
 	switch {
 	case err == nil:
 		l.setLocks(locksHeld)
 		return nil
-	case ctx.Err() != nil, fenced(err):
+	case ctx.Err() != nil, code != restart.CodeLocked && code != restart.CodeUnavailable:
 		return err
 	case run.State == restart.RunQueued:
 		return l.queueBehind(ctx, run, restart.Errorf(restart.CodeLocked, "%s", plainly(err)), now)

@@ -2,6 +2,7 @@ package orchestrator_test
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 
@@ -17,6 +18,7 @@ type shared struct {
 	holder   string // who else has them; "" = nobody
 	by       map[string]bool
 	gone     string // why they are lost; "" = they are not
+	broken   int    // how often the ledger of the locks fails before it does not
 	taken    int
 	released map[string]int
 	asked    int // how often a host was asked about
@@ -33,6 +35,10 @@ func (s *shared) Take(_ context.Context, run restart.Run) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.seen()
+	if s.broken > 0 {
+		s.broken--
+		return errors.New("the database does not answer")
+	}
 	if s.holder != "" {
 		return restart.Errorf(restart.CodeLocked, "%s has the lock cluster", s.holder)
 	}
@@ -150,6 +156,25 @@ func TestALostLockStopsTheWalk(t *testing.T) {
 	b.until(run.ID, restart.RunCompleted)
 	if locks.set(func() {}); locks.taken != 2 {
 		t.Errorf("taken %d times; another time by who resumes", locks.taken)
+	}
+}
+
+// What is wrong with the database is no answer about a lock: a run that goes on
+// waits it out, and is not paused.
+func TestALedgerThatFailsPausesNothing(t *testing.T) {
+	b, locks := newBench(t), newShared()
+	locks.holder = "deploy-7"
+	run := b.queue("shop", "web1")
+	b.run(func(cfg *orchestrator.Config) { cfg.Locks = locks })
+	b.wait(run.ID, "the run to wait", func(r restart.Run) bool { return r.Explanation != "" })
+	_, err := b.store.Wish(t.Context(), run.ID, restart.ControlPause, 0, audit.Record{Actor: "anna", Action: audit.RunPauseRequested, Run: run.ID})
+	b.must(err)
+	b.until(run.ID, restart.RunPaused)
+	locks.set(func() { locks.holder, locks.broken = "", 1 })
+	b.resume(run)
+	got := b.wait(run.ID, "the run to go on", func(r restart.Run) bool { return r.State.Final() || r.Cause == restart.CauseLockLost })
+	if got.State != restart.RunCompleted {
+		t.Errorf("%s: %s, %s", got.State, got.Cause, got.Explanation)
 	}
 }
 

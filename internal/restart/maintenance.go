@@ -58,10 +58,7 @@ func (m MaintenanceWindow) For(service, environment string) bool {
 	if len(m.Environments) > 0 && !slices.Contains(m.Environments, environment) {
 		return false
 	}
-	return len(m.Services) == 0 || slices.ContainsFunc(m.Services, func(g string) bool {
-		ok, err := path.Match(g, service)
-		return ok && err == nil
-	})
+	return Fits(m.Services, service)
 }
 
 // Next gives the window that now is in, or else the next one. One that a change

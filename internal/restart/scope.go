@@ -49,10 +49,7 @@ func (s *Scope) Covers(action, service, environment string) bool {
 }
 
 func matchesAny(globs []string, name string) bool {
-	return len(globs) == 0 || name == "*" || name != "" && slices.ContainsFunc(globs, func(g string) bool {
-		ok, err := path.Match(g, name)
-		return ok && err == nil
-	})
+	return len(globs) == 0 || name == "*" || name != "" && Fits(globs, name)
 }
 
 // String names the bounds for people, in one line; "" = none.

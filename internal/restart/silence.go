@@ -8,8 +8,8 @@ import (
 // SilenceState is where a Silence stands.
 type SilenceState string
 
-// The states of a silence. One that is asked may be there or not: its system has
-// not answered yet, or its answer never came.
+// The states of a silence. One that is asked may be there or not, or twice: its
+// system has not answered yet, or an answer of it never came.
 const (
 	SilenceAsked   SilenceState = "asked"
 	SilencePlaced  SilenceState = "placed"

@@ -2,10 +2,11 @@ package said
 
 // lockTexts is what is said of locks that are shared with others.
 var lockTexts = map[string]string{
-	"the lock %s, which is shared with others, is taken: %s":                                 "общая с другими блокировка %s занята: %w",
-	"the lock %s, which is shared with others, can't be taken: %s":                           "общую с другими блокировку %s не удаётся взять: %w",
-	"the lock %s, which is shared with others, is lost: %s":                                  "общая с другими блокировка %s потеряна: %w",
-	"whether the run still has the lock %s, which is shared with others, nobody can say: %s": "неизвестно, у запуска ли ещё общая с другими блокировка %s: %w",
+	"the lock %s, which is shared with others, is taken: %s":                                   "общая с другими блокировка %s занята: %w",
+	"the lock %s, which is shared with others, can't be taken: %s":                             "общую с другими блокировку %s не удаётся взять: %w",
+	"the lock %s, which is shared with others and which the run went on without, is taken: %s": "общая с другими блокировка %s, без которой запуск продолжался, занята: %w",
+	"the lock %s, which is shared with others, is lost: %s":                                    "общая с другими блокировка %s потеряна: %w",
+	"whether the run still has the lock %s, which is shared with others, nobody can say: %s":   "неизвестно, у запуска ли ещё общая с другими блокировка %s: %w",
 	"%s is there since %s": "%w там с %s",
 	"run %s by %s":         "запуск %s, %s",
 	"somebody who does not say who he is, with node %s":                                          "кто-то, кто не назвался (узел %s),",
@@ -27,4 +28,6 @@ var lockTexts = map[string]string{
 	"no slot of group %s is free (%s: %s)":                                                       "в группе %s нет свободного места (%s: %s)",
 	"the FleetLock server answers %d %s":                                                         "сервер FleetLock отвечает %d %s",
 	"the FleetLock server does not answer (%s)":                                                  "сервер FleetLock не отвечает (%s)",
+	"it was taken at %s, before the settings were changed, and can't be given back there":        "она взята в %s, до изменения настроек, и вернуть её там не удаётся",
+	"note how a run stands with a lock: %s":                                                      "записать, как у запуска с блокировкой: %w",
 }

@@ -140,7 +140,7 @@ var planTexts = map[string]string{
 	"its answer can't be read":         "его ответ не читается",
 	"its answer is not about a ticket": "его ответ не о тикете",
 	"it has not answered in time":      "он не ответил вовремя",
-	"it can't be reached: %w":          "до него не достучаться: %w",
+	"it can't be reached: %s":          "до него не достучаться: %w",
 	"encode a request: %w":             "запрос не составить: %w",
 	"it has none of that key, or none that the server's token may see": "такого тикета у него нет, или токену сервера он не виден",
 	"it has that already":       "у него это уже есть",

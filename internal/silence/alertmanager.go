@@ -111,7 +111,8 @@ func (a *alertmanager) Place(ctx context.Context, w wanted) (string, error) {
 	var said struct {
 		SilenceID string `json:"silenceID"`
 	}
-	err = a.call.do(ctx, request{method: http.MethodPost, path: "api/v2/silences", body: body}, func(r io.Reader) error {
+	doubted := false
+	err = a.call.do(ctx, request{method: http.MethodPost, path: "api/v2/silences", body: body, doubted: &doubted}, func(r io.Reader) error {
 		if err := into(&said)(r); err != nil {
 			return err
 		}
@@ -120,6 +121,9 @@ func (a *alertmanager) Place(ctx context.Context, w wanted) (string, error) {
 		}
 		return nil
 	})
+	if doubted {
+		return "", err
+	}
 	return said.SilenceID, err
 }
 

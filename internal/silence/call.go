@@ -3,12 +3,10 @@ package silence
 import (
 	"bytes"
 	"context"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"time"
@@ -69,18 +67,26 @@ type caller struct {
 type request struct {
 	method, path string
 	query        url.Values
-	body         any // encoded as JSON; nil = none
+	body         any   // encoded as JSON; nil = none
+	doubted      *bool // is set where an address that was asked before the last one may have done it too; nil = that is no matter
 }
 
 // do asks, and reads the answer, which must have status 200, by read. Where
-// several addresses are tried and one of them may have done it, the error is in
-// doubt.
+// several addresses are tried and one of them may have done what must not be done
+// twice, the error is in doubt, whatever the last one has said.
 func (c *caller) do(ctx context.Context, r request, read func(io.Reader) error) error {
 	var worst error
 	for i := range c.urls {
 		err := c.once(ctx, i, r, read)
-		if err == nil || !silent(err) {
-			return err // also where another may have done it: who asks finds it there
+		told := err == nil || !silent(err)
+		if r.doubted != nil && inDoubt(worst) {
+			*r.doubted = true
+			if e, ok := errors.AsType[*callError](err); ok {
+				e.kind = doubtful
+			}
+		}
+		if told {
+			return err
 		}
 		if worst == nil || inDoubt(err) {
 			worst = err
@@ -164,30 +170,15 @@ func (c *caller) refusal(response *http.Response) error {
 	return e
 }
 
-// tookTooLong is why a system that is slow does not answer.
-const tookTooLong = "it takes too long"
-
 // silence says in words why there is no answer.
 func (c *caller) silence(err error) error {
-	kind, why := doubtful, "the connection broke off"
-	var dns *net.DNSError
-	var dial *net.OpError
-	var unknown x509.UnknownAuthorityError
-	var name x509.HostnameError
-	var timeout net.Error
-	switch {
-	case errors.Is(err, outgoing.ErrAddress):
-		kind, why = unreached, "its name leads to an address that is not called"
-	case errors.As(err, &dns):
-		kind, why = unreached, "its name can't be resolved"
-	case errors.As(err, &unknown), errors.As(err, &name):
-		kind, why = unreached, "its certificate is not believed"
-	case errors.As(err, &dial) && dial.Op == "dial" && dial.Timeout():
-		kind, why = unreached, tookTooLong
-	case errors.As(err, &dial) && dial.Op == "dial":
-		kind, why = unreached, "nothing listens there"
-	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, context.Canceled):
-		why = tookTooLong
+	why, asked := outgoing.Why(err)
+	kind := unreached
+	if asked {
+		kind = doubtful
+	}
+	if errors.Is(err, context.Canceled) {
+		why = outgoing.TookTooLong
 	}
 	return &callError{kind: kind, Err: restart.Errorf(restart.CodeUnavailable, "monitoring system %s does not answer: %s", c.name, why).Because(err)}
 }

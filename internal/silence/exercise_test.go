@@ -192,6 +192,12 @@ func onAsking(w watcher, times int, way trouble.Way) {
 	})
 }
 
+// lostBehindProxy does what is asked, and a proxy answers that it does not know.
+func lostBehindProxy(rw http.ResponseWriter, r *http.Request, well http.Handler) {
+	well.ServeHTTP(httptest.NewRecorder(), r)
+	trouble.Status(http.StatusBadGateway)(rw, r, well)
+}
+
 // Exercise is what every kind of system has to do.
 func Exercise(t *testing.T, fresh func(t *testing.T) watcher) {
 	t.Run("exactly these alerts of this host, until the task is over", func(t *testing.T) {
@@ -255,6 +261,51 @@ func Exercise(t *testing.T, fresh func(t *testing.T) watcher) {
 		b.now.Store(int64(2 * time.Minute))
 		b.sweep(k)
 		if got := b.states(0); !strings.HasPrefix(got, "main lifted: ") {
+			t.Errorf("kept: %s", got)
+		}
+	})
+	t.Run("the first of two addresses does it, and its answer is lost", func(t *testing.T) {
+		for name, way := range map[string]trouble.Way{"cut off": trouble.Lost, "502": lostBehindProxy} {
+			b, w := newBench(t), fresh(t)
+			s := w.settings()
+			s.URLs, s.Silence = append(s.URLs, s.URLs...), "require"
+			k := b.keeper(s)
+			onAsking(w, 1, way)
+			b.must(b.begin(k, 0))
+			if n := len(w.placed(b.run.Tasks[0].ID)); n == 0 || !w.quiet(b.run.Tasks[0].Host, "InstanceDown") {
+				t.Errorf("%s: %d are there", name, n)
+			}
+			if a := b.records(audit.TaskSilenced); len(a) != 1 || a[0] != "anna " {
+				t.Errorf("%s: on record: %q", name, a)
+			}
+			k.End(t.Context(), b.run, b.run.Tasks[0].ID)
+			if n := len(w.placed(b.run.Tasks[0].ID)); n != 0 {
+				t.Errorf("%s: %d are left: %s", name, n, b.states(0))
+			}
+			b.becomes(0, restart.TaskNotStarted)
+			onAsking(w, 0, nil)
+			b.now.Store(int64(2 * time.Minute))
+			b.sweep(k)
+			if got := b.states(0); got != "main lifted: " {
+				t.Errorf("%s: kept: %s", name, got)
+			}
+		}
+	})
+	t.Run("the first of two addresses may have done it, and the second says no", func(t *testing.T) {
+		b, w := newBench(t), fresh(t)
+		s := w.settings()
+		s.URLs = append(s.URLs, s.URLs...)
+		k := b.keeper(s)
+		asked := 0
+		onAsking(w, 2, func(rw http.ResponseWriter, r *http.Request, well http.Handler) {
+			if asked++; asked == 1 {
+				trouble.Down(rw, r, well)
+				return
+			}
+			trouble.Status(http.StatusForbidden)(rw, r, well)
+		})
+		b.must(b.begin(k, 0))
+		if got := b.states(0); got != "main asked: monitoring system main answers with 403" {
 			t.Errorf("kept: %s", got)
 		}
 	})

@@ -63,7 +63,7 @@ func NewGates(s Systems, log *slog.Logger, now func() time.Time) *Gates {
 // out. unsure is what a lenient gate could not find out, and lets pass.
 func (g *Gates) Fire(ctx context.Context, run restart.Run) (inWay, unsure *restart.Error) {
 	for _, gate := range g.gates {
-		if !fits(gate.Environments, run.Environment) || !fits(gate.Services, run.Service) {
+		if !restart.Fits(gate.Environments, run.Environment) || !restart.Fits(gate.Services, run.Service) {
 			continue
 		}
 		firing, err := gate.ask(ctx, run, g.now)

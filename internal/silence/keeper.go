@@ -161,6 +161,8 @@ func (k *Keeper) place(ctx context.Context, sys *system, run restart.Run, task r
 	}
 	noting := context.WithoutCancel(ctx)
 	switch {
+	case said == nil && a.Foreign == "" && !again: // it stays asked, and all that is there, or comes to be, is lifted at the end
+		err = k.cfg.Store.SilenceFailed(noting, a, rec)
 	case said == nil:
 		a.State = restart.SilencePlaced
 		err = k.cfg.Store.SettleSilence(noting, a, rec)

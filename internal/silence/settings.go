@@ -152,14 +152,6 @@ func checkGlobs(key string, lists ...[]string) error {
 	return nil
 }
 
-// names tells whether one of the globs, or no glob at all, fits.
-func fits(globs []string, name string) bool {
-	return len(globs) == 0 || slices.ContainsFunc(globs, func(glob string) bool {
-		ok, err := path.Match(glob, name)
-		return ok && err == nil
-	})
-}
-
 // Open makes what the settings name. Nothing is connected to. Errors are
 // *restart.Error with CodeInvalid, and begin with the key.
 func (s Settings) Open() (Systems, error) {

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/restartilka/restartilka/internal/outgoing"
 	"github.com/restartilka/restartilka/internal/restart"
 )
 
@@ -21,8 +22,9 @@ type wanted struct {
 
 // monitor is a kind of system.
 type monitor interface {
-	// Place asks for one silence and gives its id there. An error that inDoubt
-	// knows means that it may be there all the same.
+	// Place asks for one silence and gives its id there; "" = there may be two, or
+	// come to be, as the system has several addresses and one of them has not
+	// answered. An error that inDoubt knows means that it may be there all the same.
 	Place(ctx context.Context, w wanted) (id string, err error)
 	// Lift ends the silence of that id or, where none is known, whatever there is
 	// of the task. nil means that nothing of it is there any more.
@@ -143,7 +145,7 @@ type system struct {
 
 // about tells whether the system watches a run's hosts.
 func (s *system) about(run restart.Run) bool {
-	return fits(s.Environments, run.Environment) && fits(s.Services, run.Service)
+	return restart.Fits(s.Environments, run.Environment) && restart.Fits(s.Services, run.Service)
 }
 
 // nameOf is how the system calls a host; "" where it can't be known.
@@ -209,5 +211,5 @@ func (s *system) resting(now time.Time) error {
 
 // notInTime says that the system had no time for us.
 func (s *system) notInTime() error {
-	return &callError{kind: unreached, Err: restart.Errorf(restart.CodeUnavailable, "monitoring system %s does not answer: %s", s.Name, tookTooLong)}
+	return &callError{kind: unreached, Err: restart.Errorf(restart.CodeUnavailable, "monitoring system %s does not answer: %s", s.Name, outgoing.TookTooLong)}
 }

@@ -82,15 +82,23 @@ func (z *zabbix) Place(ctx context.Context, w wanted) (string, error) {
 	var made struct {
 		IDs []string `json:"maintenanceids"`
 	}
-	err = z.rpc(ctx, "maintenance.create", maintenance{
+	doubted := false
+	err = z.ask(ctx, &doubted, "maintenance.create", maintenance{
 		Name: z.nameOf(w.Task), Since: since, Till: till, Type: withData, Description: w.Comment, Hosts: []zabbixHost{{host}},
 		Periods: []zabbixPeriod{{Type: onceOnly, Start: since, Period: max(till-since, shortest)}}, TagsEval: anyTag, Tags: tags,
 	}, &made)
-	if err != nil {
-		return "", err
+	if err != nil && doubted { // the last address says no, perhaps because an earlier one has done it
+		if there, look := z.named(ctx, w.Task); look == nil && len(there) == 1 && foreignID.MatchString(there[0]) {
+			return there[0], nil
+		}
 	}
-	if len(made.IDs) != 1 || !foreignID.MatchString(made.IDs[0]) {
+	switch {
+	case err != nil:
+		return "", err
+	case len(made.IDs) != 1 || !foreignID.MatchString(made.IDs[0]):
 		return "", z.odd()
+	case doubted:
+		return "", nil
 	}
 	return made.IDs[0], nil
 }
@@ -133,18 +141,23 @@ func (z *zabbix) host(ctx context.Context, name string) (string, error) {
 // Lift deletes every maintenance of the task's name: what has ended by itself
 // stays in Zabbix as well.
 func (z *zabbix) Lift(ctx context.Context, s restart.Silence) error {
+	ids, err := z.named(ctx, s.Task)
+	if err != nil || len(ids) == 0 {
+		return err
+	}
+	return z.rpc(ctx, "maintenance.delete", ids, nil)
+}
+
+// named gives the ids of the maintenances that have a task's name.
+func (z *zabbix) named(ctx context.Context, task string) (ids []string, err error) {
 	var found []struct {
 		ID string `json:"maintenanceid"`
 	}
-	err := z.rpc(ctx, "maintenance.get", map[string]any{"output": []string{"maintenanceid"}, "filter": map[string]any{"name": []string{z.nameOf(s.Task)}}}, &found)
-	if err != nil || len(found) == 0 {
-		return err
-	}
-	ids := make([]string, 0, len(found))
+	err = z.rpc(ctx, "maintenance.get", map[string]any{"output": []string{"maintenanceid"}, "filter": map[string]any{"name": []string{z.nameOf(task)}}}, &found)
 	for _, f := range found {
 		ids = append(ids, f.ID)
 	}
-	return z.rpc(ctx, "maintenance.delete", ids, nil)
+	return ids, err
 }
 
 // Fades: a maintenance that is over stays in its lists.
@@ -152,6 +165,11 @@ func (*zabbix) Fades() bool { return false }
 
 // rpc calls one method.
 func (z *zabbix) rpc(ctx context.Context, method string, params, result any) error {
+	return z.ask(ctx, nil, method, params, result)
+}
+
+// ask is rpc for what is not to be done twice: see request.doubted.
+func (z *zabbix) ask(ctx context.Context, doubted *bool, method string, params, result any) error {
 	var said struct {
 		Result json.RawMessage `json:"result"`
 		Error  *struct {
@@ -161,7 +179,7 @@ func (z *zabbix) rpc(ctx context.Context, method string, params, result any) err
 		} `json:"error"`
 	}
 	body := map[string]any{"jsonrpc": "2.0", "method": method, "params": params, "id": 1}
-	return z.call.do(ctx, request{method: http.MethodPost, path: "api_jsonrpc.php", body: body}, func(r io.Reader) error {
+	return z.call.do(ctx, request{method: http.MethodPost, path: "api_jsonrpc.php", body: body, doubted: doubted}, func(r io.Reader) error {
 		if err := into(&said)(r); err != nil {
 			return err
 		}

@@ -126,6 +126,7 @@ func Exercise(t *testing.T, newDSN storetest.NewDSN) {
 		"restored approvals":          exerciseRestoredApprovals,
 		"messages":                    exerciseMessages,
 		"silences":                    exerciseSilences,
+		"stuck silences":              exerciseStuckSilences,
 		"messages in order":           exerciseMessageOrder,
 		"digests":                     exerciseDigests,
 		"addresses":                   exerciseAddresses,

@@ -50,6 +50,11 @@ func exerciseOutsideLocks(t *testing.T, newDSN storetest.NewDSN) {
 		}
 	}
 	want(reboots)
+	mustApply(t, s, store.Change{RunID: run.ID, Hold: true, Run: &store.RunChange{To: restart.RunRunning}})
+	if err := s.DropOutsideLock(t.Context(), run.ID, "reboots"); err != nil {
+		t.Fatal(err)
+	}
+	want(reboots) // of a run that holds its service again
 	wantCode(t, s.KeepOutsideLock(t.Context(), store.OutsideLock{RunID: newID(), Name: "x"}), restart.CodeNotFound)
 	wantCode(t, s.KeepOutsideLock(t.Context(), store.OutsideLock{RunID: "../x", Name: "x"}), restart.CodeInvalid)
 }

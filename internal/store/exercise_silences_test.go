@@ -135,3 +135,51 @@ func exerciseSilences(t *testing.T, newDSN storetest.NewDSN) {
 		}
 	}
 }
+
+// exerciseStuckSilences: what can't be lifted hides nothing that can be, of
+// another system or of its own.
+func exerciseStuckSilences(t *testing.T, newDSN storetest.NewDSN) {
+	s := storetest.Open(t, newDSN(t))
+	run := newRun(12)
+	run.Plan = &restart.Plan{Silence: []string{"InstanceDown"}}
+	mustCreate(t, s, run)
+	for i, task := range run.Tasks {
+		a := restart.Silence{Run: run.ID, Task: task.ID, Host: task.Host, System: "stuck", Alerts: []string{"InstanceDown"}, State: restart.SilenceAsked, EndsAt: time.Now().Add(-time.Hour)}
+		if i == len(run.Tasks)-1 {
+			a.System = "well"
+		}
+		if _, err := s.AskSilence(t.Context(), a); err != nil {
+			t.Fatal(err)
+		}
+		if a.Failure = "it refuses"; i < len(run.Tasks)-2 {
+			if err := s.SilenceFailed(t.Context(), a); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	seen := map[string]bool{}
+	for tries := 0; len(seen) < len(run.Tasks) && tries < 1000; tries++ {
+		left, err := s.LeftSilences(t.Context(), 0, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var untried, well, stuck int
+		for _, p := range left {
+			seen[p.Task] = true
+			switch {
+			case p.System == "well":
+				well++
+			case p.Failure == "":
+				untried++
+			default:
+				stuck++
+			}
+		}
+		if untried != 1 || well != 1 || stuck != 1 {
+			t.Fatalf("%d that were not tried, %d of a system that does well, %d that are stuck", untried, well, stuck)
+		}
+	}
+	if len(seen) != len(run.Tasks) {
+		t.Errorf("only %d of %d have had their turn", len(seen), len(run.Tasks))
+	}
+}

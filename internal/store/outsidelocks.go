@@ -59,10 +59,11 @@ func (s *Store) KeepOutsideLock(ctx context.Context, l OutsideLock, records ...a
 }
 
 // DropOutsideLock forgets a lock that was given back; one that is not there is
-// forgotten already.
+// forgotten already. Where the run holds its service again it is kept: the run
+// has taken the lock anew, or is about to.
 func (s *Store) DropOutsideLock(ctx context.Context, run, name string) error {
 	return s.write(ctx, "drop a lock of run "+run, func(ctx context.Context, t tx) error {
-		_, err := t.exec(ctx, "DELETE FROM outside_locks WHERE run_id = ? AND name = ?", run, name)
+		_, err := t.exec(ctx, "DELETE FROM outside_locks WHERE run_id = ? AND name = ? AND NOT EXISTS (SELECT 1 FROM scoped_locks WHERE scoped_locks.run_id = outside_locks.run_id)", run, name)
 		return err
 	})
 }

@@ -92,12 +92,16 @@ func (s *Store) OpenSilences(ctx context.Context, task string) (out []PlacedSile
 	return out, err
 }
 
-// LeftSilences lists up to limit of those that stand for nothing any more: their
-// task is over, or has not begun within grace of being silenced, or they have
-// ended by themselves.
+// LeftSilences lists those that stand for nothing any more: their task is over,
+// or has not begun within grace of being silenced, or they have ended by
+// themselves. Of each system up to limit, so that one of which nothing can be
+// lifted hides nothing of another; before those that could not be lifted, of
+// which it is a matter of luck which come, those that were not tried.
 func (s *Store) LeftSilences(ctx context.Context, grace time.Duration, limit int) (out []PlacedSilence, err error) {
 	idle, args := idleSilence(grace)
-	where := openSilence + " AND (s.ends_at <= $now OR " + idle + ") ORDER BY s.asked_at LIMIT ?"
+	where := `(s.task_id, s.system) IN (SELECT task_id, system FROM (
+			SELECT s.task_id, s.system, row_number() OVER (PARTITION BY s.system ORDER BY CASE WHEN s.failure = '' THEN 0 ELSE 1 END, random()) AS place
+			FROM silences s LEFT JOIN tasks t ON t.id = s.task_id WHERE ` + openSilence + " AND (s.ends_at <= $now OR " + idle + ")) AS due WHERE place <= ?) ORDER BY s.asked_at"
 	args = append(args, page(limit))
 	err = s.ask(ctx, "list silences that are left", func(ctx context.Context, t tx) error {
 		out, err = placedSilences(ctx, t, where, args...)

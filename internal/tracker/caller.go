@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/restartilka/restartilka/internal/outgoing"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/secret"
 	"github.com/restartilka/restartilka/internal/version"
@@ -78,13 +79,11 @@ func (c *caller) call(ctx context.Context, method, path string, query url.Values
 
 // unreached says why there is no answer.
 func unreached(err error) error {
-	if u, ok := errors.AsType[*url.Error](err); ok {
-		err = u.Err // without the address
-	}
 	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() || errors.Is(err, context.DeadlineExceeded) {
 		return errors.New("it has not answered in time")
 	}
-	return fmt.Errorf("it can't be reached: %w", err)
+	why, _ := outgoing.Why(err)
+	return fmt.Errorf("it can't be reached: %s", why)
 }
 
 // read judges an answer by its status and its type before its content.

@@ -178,7 +178,7 @@ func Exercise(t *testing.T, fresh func(t *testing.T) foreign) {
 			"it answers 502 Bad Gateway":                                                   trouble.Status(http.StatusBadGateway),
 			"it sends elsewhere (307): is its address in the configuration right?":         trouble.Redirect("http://127.0.0.1:1"),
 			"it answers with a page instead of data: is its address in the configuration ": trouble.Page,
-			"it can't be reached: ":                                                        trouble.Down,
+			"it can't be reached: the connection broke off":                                trouble.Down,
 			"its answer can't be read":                                                     answering("[1,"),
 			"its answer is longer than 1 MiB":                                              answering(`{"x":"` + strings.Repeat("x", 1<<20) + `"}`),
 			"its answer is not about a ticket":                                             answering(`{}`),
@@ -190,6 +190,13 @@ func Exercise(t *testing.T, fresh func(t *testing.T) foreign) {
 			if got.State != restart.TicketUnchecked || !strings.HasPrefix(got.Why, want) || !got.Strict || strings.Contains(got.Why, b.token()) {
 				t.Errorf("%s: %+v", want, got)
 			}
+		}
+	})
+	t.Run("where it is, nobody is told who asks about a ticket", func(t *testing.T) {
+		t.Parallel()
+		b := newBench(t, fresh(t), func(c *tracker.Config) { c.URL = "http://127.0.0.1:1" })
+		if got := b.look(b.key(17), ""); got.Why != "it can't be reached: nothing listens there" {
+			t.Errorf("%q", got.Why)
 		}
 	})
 	t.Run("one that never answers is waited for a moment only", func(t *testing.T) {

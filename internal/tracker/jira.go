@@ -1,6 +1,7 @@
 package tracker
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -59,16 +60,27 @@ func (a jira) issue(ctx context.Context, k key) (issue, error) {
 	return issue{title: x.Fields.Summary, status: x.Fields.Status.Name, closed: x.Fields.Status.Category.Key == "done"}, nil
 }
 
-// commented goes through the pages of comments, from the newest: a server that
-// does not know how to order them gives the oldest first, and all the same all.
-func (a jira) commented(ctx context.Context, k key, mark string, _ time.Time) (bool, error) {
-	at := 0
-	for range mostPages {
+// remark is a comment, as the API has it.
+type remark struct {
+	Body    string `json:"body"`
+	Created string `json:"created"`
+}
+
+// before tells whether a comment was certainly written before then.
+func (r remark) before(then time.Time) bool {
+	at, err := time.Parse("2006-01-02T15:04:05.000-0700", r.Created)
+	return err == nil && at.Before(then)
+}
+
+// commented goes through the comments that are younger than the run, from the
+// newest. A server that does not know how to order them gives the oldest first:
+// of that one the last pages are looked at.
+func (a jira) commented(ctx context.Context, k key, mark string, since time.Time) (bool, error) {
+	at, passed := 0, false // passed: there are comments that are not looked at
+	for n := range mostPages {
 		var page struct {
-			Total    int `json:"total"`
-			Comments []struct {
-				Body string `json:"body"`
-			} `json:"comments"`
+			Total    int      `json:"total"`
+			Comments []remark `json:"comments"`
 		}
 		q := url.Values{"startAt": {strconv.Itoa(at)}, "maxResults": {"100"}, "orderBy": {"-created"}}
 		if err := a.call(ctx, http.MethodGet, a.path(k)+"/comment", q, nil, &page); err != nil {
@@ -79,12 +91,27 @@ func (a jira) commented(ctx context.Context, k key, mark string, _ time.Time) (b
 				return true, nil
 			}
 		}
-		at += len(page.Comments)
-		if len(page.Comments) == 0 || at >= page.Total {
+		if len(page.Comments) == 0 {
 			return false, nil
 		}
+		first, last := page.Comments[0], page.Comments[len(page.Comments)-1]
+		oldestFirst, newestFirst := first.Created < last.Created, first.Created > last.Created // of one zone: that of the token's owner
+		switch {
+		case oldestFirst && passed && !first.before(since):
+			return false, errTooMany
+		case newestFirst && last.before(since):
+			return false, nil
+		}
+		passed = false
+		at += len(page.Comments)
+		if at >= page.Total {
+			return false, nil
+		}
+		if newest := page.Total - (mostPages-1)*len(page.Comments); n == 0 && oldestFirst && newest > at {
+			at, passed = newest, true
+		}
 	}
-	return false, nil // ours would be among the newest
+	return false, errTooMany
 }
 
 func (a jira) comment(ctx context.Context, k key, text string) error {
@@ -92,6 +119,9 @@ func (a jira) comment(ctx context.Context, k key, text string) error {
 }
 
 // opened searches by our label. The cloud has done away with the older address.
+// There is no way to find a ticket by what it has that does not lead over the
+// index of the search, which has a new one some seconds late as a rule: a second
+// try that is sooner opens another.
 func (a jira) opened(ctx context.Context, d draft, _ string, _ time.Time) (string, error) {
 	var found struct {
 		Issues []struct {
@@ -112,7 +142,7 @@ func (a jira) opened(ctx context.Context, d draft, _ string, _ time.Time) (strin
 func (a jira) create(ctx context.Context, d draft) (string, error) {
 	in := map[string]any{"fields": map[string]any{
 		"project": map[string]string{"key": d.project}, "summary": d.title, "description": d.text,
-		"issuetype": map[string]string{"name": firstOf(d.kind, "Task")}, "labels": []string{"restartilka", d.tag},
+		"issuetype": map[string]string{"name": cmp.Or(d.kind, "Task")}, "labels": []string{"restartilka", d.tag},
 	}}
 	var out struct {
 		Key string `json:"key"`

@@ -35,6 +35,29 @@ func TestJiraInTheCloud(t *testing.T) {
 	})
 }
 
+// A ticket with very many comments gets no second one of ours, also where Jira
+// does not know how to order them.
+func TestJiraWithManyComments(t *testing.T) {
+	t.Parallel()
+	for _, old := range []bool{false, true} {
+		s := jira.Start(t)
+		s.Old = old
+		b := newBench(t, jiraServer{s})
+		b.said(17, 1200)
+		n := b.ended(17)
+		for range 2 {
+			b.must(b.tell(n))
+			if got := len(b.comments(17)); got != 1201 {
+				t.Fatalf("old %t: %d comments", old, got)
+			}
+		}
+		s.SayAt(b.key(17), 600, time.Now().Add(time.Minute)) // more than are looked at, all younger than the run
+		if err := b.tell(n); err == nil || len(b.comments(17)) != 1801 {
+			t.Errorf("old %t: %d comments, %v", old, len(b.comments(17)), err)
+		}
+	}
+}
+
 func TestGitHub(t *testing.T) {
 	t.Parallel()
 	Exercise(t, func(t *testing.T) foreign { t.Helper(); return githubServer{github.Start(t)} })

@@ -1,6 +1,7 @@
 package tracker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -57,7 +58,7 @@ func (a startrek) issue(ctx context.Context, k key) (issue, error) {
 	if x.StatusType != nil {
 		closed = closed || slices.Contains([]string{"done", "cancelled"}, x.StatusType.Key)
 	}
-	return issue{title: x.Summary, status: firstOf(x.Status.Display, x.Status.Key), closed: closed}, nil
+	return issue{title: x.Summary, status: cmp.Or(x.Status.Display, x.Status.Key), closed: closed}, nil
 }
 
 // commented goes through the pages of comments, from the oldest.
@@ -117,11 +118,4 @@ func (a startrek) create(ctx context.Context, d draft) (string, error) {
 
 func (a startrek) whoami(ctx context.Context) error {
 	return a.call(ctx, http.MethodGet, "/v3/myself", nil, nil, nil)
-}
-
-func firstOf(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"path"
 	"strings"
 	"sync"
 	"time"
@@ -267,17 +266,5 @@ func (x *Tracker) Recurrences() []Recurrence { return x.cfg.Recurrence }
 
 // Fits tells whether the rule is about a service in an environment.
 func (r Recurrence) Fits(service, environment string) bool {
-	return among(r.Services, service) && among(r.Environments, environment)
-}
-
-func among(globs []string, name string) bool {
-	if len(globs) == 0 {
-		return true
-	}
-	for _, glob := range globs {
-		if ok, err := path.Match(glob, name); ok && err == nil {
-			return true
-		}
-	}
-	return false
+	return restart.Fits(r.Services, service) && restart.Fits(r.Environments, environment)
 }

@@ -2,11 +2,13 @@ package web
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/audit"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/said"
+	"github.com/restartilka/restartilka/internal/wire"
 )
 
 type (
@@ -84,9 +86,9 @@ func (s *site) releaseLock(w http.ResponseWriter, v *visit) error {
 		return err
 	}
 	id := v.PostForm.Get("run")
-	_, err := s.cfg.Control.ReleaseLock(v.Context(), v.actor, id, v.PostForm.Get("reason"))
+	locks, err := s.cfg.Control.ReleaseLock(v.Context(), v.actor, id, v.PostForm.Get("reason"))
 	if err == nil {
-		return done(w, v, "/admin/locks", "lock")
+		return done(w, v, "/admin/locks", howReleased(locks))
 	}
 	again, err := refill(v, "release", err)
 	if err != nil {
@@ -103,6 +105,16 @@ func (s *site) releaseLock(w http.ResponseWriter, v *visit) error {
 		}
 	}
 	return s.show(w, v, http.StatusUnprocessableEntity, pageAdminLocks, page)
+}
+
+// howReleased gives the word for what became of a run's locks.
+func howReleased(locks []wire.Lock) string {
+	for _, l := range locks {
+		if slices.ContainsFunc(l.Outside, func(o wire.OutsideLock) bool { return o.State == wire.OutsideLeft }) {
+			return "lockleft"
+		}
+	}
+	return "lock"
 }
 
 func (s *site) adminDelivery(w http.ResponseWriter, v *visit) error {

@@ -56,6 +56,7 @@ var adminFrameTexts = map[string]text{
 	"done.jointoken": {"The join token is revoked. Hosts that have joined with it stay.", "Токен подключения отозван. Уже подключённые по нему хосты остаются."},
 	"done.revoked":   {"The host's certificates are revoked. The server talks to it no more.", "Сертификаты хоста отозваны. Сервер с ним больше не разговаривает."},
 	"done.lock":      {"The service is free. The run stays paused.", "Сервис свободен. Запуск остаётся приостановленным."},
+	"done.lockleft":  {"The service is free. The run stays paused. A lock that it shares with others could not be given back yet; the server tries again.", "Сервис свободен. Запуск остаётся приостановленным. Общую с другими блокировку вернуть пока не удалось, сервер пробует ещё."},
 	"done.frozen":    {"The freeze is made.", "Заморозка поставлена."},
 	"done.thawed":    {"The freeze is lifted. Runs that it has paused wait for a person to resume them.", "Заморозка снята. Приостановленные ею запуски ждут, пока их продолжит человек."},
 }

@@ -119,11 +119,17 @@ type OutsideLock struct {
 	Name   string    `json:"name" doc:"of the lock, in the configuration"`
 	Kind   string    `json:"kind" enum:"zookeeper,fleetlock"`
 	Place  string    `json:"place" doc:"where it is"`
-	State  string    `json:"state" enum:"waiting,held,lost,bypassed"`
+	State  string    `json:"state" enum:"waiting,held,lost,bypassed,released,left" doc:"released and left are of an answer to a release: left could not be given back yet, which is tried again"`
 	Note   string    `json:"note,omitempty" doc:"who has it meanwhile, or why it is lost or gone without"`
 	Server string    `json:"server" doc:"which server says so"`
 	Since  time.Time `json:"since"`
 }
+
+// What became of a lock that is shared with others, in the answer to a release.
+const (
+	OutsideReleased = "released"
+	OutsideLeft     = "left" // not yet: it is tried again and again
+)
 
 // TokenRequest asks for an API token.
 type TokenRequest struct {

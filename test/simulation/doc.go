@@ -3,9 +3,9 @@
 // what was promised.
 //
 // What is real: the orchestrator with its decisions, drivers and takeovers
-// (package orchestrator), the agent with its judgements (package agent), and
-// the spool with every one of its system calls (package spool). What is put in
-// their place:
+// (package orchestrator), the locks that runs share with others (package lock),
+// the agent with its judgements (package agent), and the spool with every one of
+// its system calls (package spool). What is put in their place:
 //
 //	servers ── desk ──► store/memory, which random changes hold equal to the databases
 //	   │

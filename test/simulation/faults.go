@@ -159,9 +159,12 @@ var breakages = []breakage{
 		w.trail.leave(w.between(500*time.Millisecond, 90*time.Second))
 		return true
 	}},
-	{"lock lost", func(w *world) bool {
+	{"lock lost, or its keeper", func(w *world) bool {
 		if !w.plan.shares || len(w.runs) == 0 {
 			return false
+		}
+		if w.chance(3) {
+			return w.outside.leave(w.between(100*time.Millisecond, 60*time.Second))
 		}
 		return w.outside.rob(w.run(w.runs[w.rng.IntN(len(w.runs))]).Service, w.between(100*time.Millisecond, 60*time.Second))
 	}},
@@ -218,7 +221,7 @@ func (w *world) mend() {
 	w.log("everything is mended")
 	w.calm, w.dbTrouble, w.noRights, w.ledger.revoked = true, 0, false, 0
 	w.trail.back()
-	w.outside.leave()
+	w.outside.clear()
 	for _, m := range w.hosts {
 		m.sick, m.crash, m.power, m.skew, m.failing, m.broken = false, 0, false, 0, false, false
 		m.startAgent()

@@ -1,20 +1,27 @@
 package simulation
 
 import (
-	"cmp"
 	"context"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/restartilka/restartilka/internal/audit"
+	"github.com/restartilka/restartilka/internal/lock"
 	"github.com/restartilka/restartilka/internal/restart"
+	"github.com/restartilka/restartilka/internal/store"
 )
 
 // outside is a keeper of locks that runs share with others, one lock a service.
-// What a process has it has by its session, which ends a while after it; others
-// take a lock from a run at any moment.
+// What a process has it has by its session, which ends with it; others take a
+// lock from a run at any moment, and the keeper itself may be away for a while.
 type outside struct {
-	w    *world
-	held map[string]*outsideLock // by service
+	w     *world
+	held  map[string]*outsideLock // by service
+	away  bool                    // it answers nobody; what it keeps stays
+	since time.Duration           // it went away or came back
+	rows  map[string]store.OutsideLock
 }
 
 type outsideLock struct {
@@ -23,13 +30,14 @@ type outsideLock struct {
 	by       *process // whose session keeps it
 	stranger bool     // somebody else has it
 	lost     time.Duration
-	idle     time.Duration // since when the run was seen to hold its service no more; 0 = it holds it
 }
 
-// tended is how soon a server gives back what a run has left (lock.Locks.Run).
+// tended is how often a server looks for what runs have left (lock.Locks.Run).
 const tended = 15 * time.Second
 
-func newOutside(w *world) *outside { return &outside{w: w, held: map[string]*outsideLock{}} }
+func newOutside(w *world) *outside {
+	return &outside{w: w, held: map[string]*outsideLock{}, rows: map[string]store.OutsideLock{}}
+}
 
 func (o *outside) of(service string) *outsideLock {
 	l := o.held[service]
@@ -39,11 +47,6 @@ func (o *outside) of(service string) *outsideLock {
 	}
 	if l.run != "" && l.by.dead { // its session has ended with it
 		l.run, l.lost = "", o.w.now
-	}
-	if l.run == "" || slices.Contains(o.w.store.Holders(service, "production"), l.run) {
-		l.idle = 0
-	} else if l.idle = cmp.Or(l.idle, o.w.now); o.w.now-l.idle > tended {
-		l.run, l.idle, l.lost = "", 0, o.w.now
 	}
 	return l
 }
@@ -59,62 +62,159 @@ func (o *outside) rob(service string, d time.Duration) bool {
 	return true
 }
 
-// leave lets everybody else go.
-func (o *outside) leave() {
+// leave lets the keeper answer nobody for a while; false: it does not anyway.
+func (o *outside) leave(d time.Duration) bool {
+	if o.away {
+		return false
+	}
+	o.away, o.since = true, o.w.now
+	o.w.after(d, o.back)
+	return true
+}
+
+func (o *outside) back() {
+	if o.away {
+		o.away, o.since = false, o.w.now
+	}
+}
+
+// clear lets everybody else go, and the keeper answer.
+func (o *outside) clear() {
+	o.back()
 	for _, l := range o.held {
 		l.stranger = false
 	}
 }
 
-// lacks tells for how long a process has not had the lock of a run; 0 = it has it.
+// lacks tells for how long a process could have known that a run must not go on
+// as it stands with its lock; 0 = it may.
 func (o *outside) lacks(r restart.Run, p *process) time.Duration {
-	if l := o.of(r.Service); l.run != r.ID || l.by != p {
-		return max(o.w.now-l.lost, 1)
+	l := o.of(r.Service)
+	switch {
+	case o.away && (o.w.plan.lenient || r.BreakGlass): // nobody can say, and it goes on without
+		return 0
+	case o.away:
+		return max(o.w.now-o.since, 1)
+	case l.run != r.ID || l.by != p:
+		return max(o.w.now-max(l.lost, o.since), 1)
 	}
 	return 0
 }
 
-// shared is a server's orchestrator.Locks.
-type shared struct {
-	s *server
+// locks are a server's: the real ones, over this keeper.
+func (o *outside) locks(s *server) *lock.Locks {
+	setting := lock.Setting{Name: "deploys", Kind: "simulated"}
+	if o.w.plan.lenient {
+		setting.WhenDown = "lenient"
+	}
+	c := clock{o.w.loop, s.p, &s.skew}
+	return lock.Over(lock.Config{
+		Ledger: books{desk{s, s.p}}, Server: s.p.name, Logger: o.w.logger(s.p.name), Now: c.Now, Timeout: c.WithTimeout,
+	}, setting, keeper{s.w, s.p})
+}
+
+// keeper is a process's way to the keeper of the locks.
+type keeper struct {
+	w *world
 	p *process
 }
 
-func (x shared) Concern(restart.Run) bool { return x.s.w.plan.shares }
-
-func (x shared) Take(ctx context.Context, r restart.Run) error {
-	w := x.s.w
-	w.wait(context.Background(), w.between(0, 2*time.Millisecond))
+// through takes a question there, and back.
+func (k keeper) through(ctx context.Context, service string, ask func(l *outsideLock) error) error {
+	k.w.wait(context.Background(), k.w.between(0, time.Millisecond))
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	switch l := w.outside.of(r.Service); {
-	case l.stranger:
-		return restart.Errorf(restart.CodeLocked, "somebody else has the lock of %s", r.Service)
-	case l.run == r.ID && r.Epoch < l.epoch:
-		return restart.Errorf(restart.CodeStaleEpoch, "a later server has taken the lock of %s for run %s", r.Service, r.ID)
-	case l.run == "" || l.run == r.ID:
-		w.log("%s takes the lock of %s for run %s", x.p.name, r.Service, r.ID)
-		l.run, l.by, l.epoch = r.ID, x.p, r.Epoch
+	if k.w.outside.away {
+		return restart.Errorf(restart.CodeUnavailable, "the keeper of the lock does not answer")
+	}
+	err := ask(k.w.outside.of(service))
+	k.w.wait(context.Background(), k.w.between(0, time.Millisecond))
+	return err
+}
+
+func (keeper) Place(c lock.Claim) string { return c.Service }
+
+func (k keeper) Take(ctx context.Context, c lock.Claim) error {
+	return k.through(ctx, c.Service, func(l *outsideLock) error {
+		switch {
+		case l.stranger:
+			return restart.Errorf(restart.CodeLocked, "somebody else has it")
+		case l.run == c.Run && c.Epoch < l.epoch:
+			return restart.Errorf(restart.CodeStaleEpoch, "a later server has taken it for run %s", c.Run)
+		case l.run == "" || l.run == c.Run:
+			k.w.log("%s takes the lock of %s for run %s", k.p.name, c.Service, c.Run)
+			l.run, l.by, l.epoch = c.Run, k.p, c.Epoch
+			return nil
+		}
+		return restart.Errorf(restart.CodeLocked, "run %s has it", l.run)
+	})
+}
+
+func (k keeper) Held(ctx context.Context, c lock.Claim) error {
+	return k.through(ctx, c.Service, func(l *outsideLock) error {
+		if l.run != c.Run || l.by != k.p {
+			return restart.Errorf(restart.CodeLocked, "its session has ended")
+		}
 		return nil
-	default:
-		return restart.Errorf(restart.CodeLocked, "run %s has the lock of %s", l.run, r.Service)
-	}
+	})
 }
 
-func (x shared) Held(_ context.Context, r restart.Run) (restart.Cause, string) {
-	w := x.s.w
-	w.wait(context.Background(), w.between(0, time.Millisecond))
-	if w.outside.lacks(r, x.p) > 0 {
-		return restart.CauseLockLost, "the lock is lost"
-	}
-	return "", ""
+func (k keeper) Stands(ctx context.Context, c lock.Claim) error {
+	return k.through(ctx, c.Service, func(l *outsideLock) error {
+		if l.run != c.Run {
+			return restart.Errorf(restart.CodeLocked, "its session has ended")
+		}
+		return nil
+	})
 }
 
-func (x shared) Release(_ context.Context, r restart.Run) {
-	w := x.s.w
-	w.wait(context.Background(), w.between(0, time.Millisecond))
-	if l := w.outside.of(r.Service); l.run == r.ID {
-		l.run, l.lost = "", w.now
-	}
+func (k keeper) Release(ctx context.Context, c lock.Claim) error {
+	return k.through(ctx, c.Service, func(l *outsideLock) error {
+		if l.run == c.Run {
+			k.w.log("%s gives the lock of %s back for run %s", k.p.name, c.Service, c.Run)
+			l.run, l.lost = "", k.w.now
+		}
+		return nil
+	})
+}
+
+func (k keeper) Check(ctx context.Context) error {
+	return k.through(ctx, "", func(*outsideLock) error { return nil })
+}
+
+func (keeper) Close() {}
+
+// books are the lock.Ledger of a server.
+type books struct{ desk }
+
+func (b books) KeepOutsideLock(ctx context.Context, row store.OutsideLock, _ ...audit.Record) error {
+	return only(ctx, b.desk, "keep a lock", func() error {
+		b.s.w.outside.rows[row.RunID] = row
+		return nil
+	})
+}
+
+func (b books) DropOutsideLock(ctx context.Context, run, _ string) error {
+	return only(ctx, b.desk, "drop a lock", func() error {
+		delete(b.s.w.outside.rows, run)
+		return nil
+	})
+}
+
+func (b books) OutsideLocks(ctx context.Context) ([]store.OutsideLock, error) {
+	return through(ctx, b.desk, "list the locks of others", func() ([]store.OutsideLock, error) {
+		return slices.SortedFunc(maps.Values(b.s.w.outside.rows), func(a, c store.OutsideLock) int { return strings.Compare(a.RunID, c.RunID) }), nil
+	})
+}
+
+func (b books) Locks(ctx context.Context) ([]store.Lock, error) {
+	return through(ctx, b.desk, "list locks", func() (out []store.Lock, _ error) {
+		for _, service := range services {
+			for _, run := range b.s.w.store.Holders(service, "production") {
+				out = append(out, store.Lock{Service: service, Environment: "production", RunID: run})
+			}
+		}
+		return out, nil
+	})
 }

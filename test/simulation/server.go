@@ -45,9 +45,20 @@ func (s *server) start() {
 	}
 	var ctx context.Context
 	ctx, s.stop = context.WithCancel(context.Background())
+	var locks orchestrator.Locks
+	if s.w.plan.shares {
+		own := s.w.outside.locks(s)
+		locks = own
+		s.w.spawn(s.p, func() {
+			for ctx.Err() == nil {
+				_ = own.Tend(ctx) // which is tried again
+				s.w.wait(ctx, tended)
+			}
+		})
+	}
 	s.orch = orchestrator.New(orchestrator.Config{
 		Owner: s.p.name, Runs: desk{s, s.p}, Tasks: desk{s, s.p}, Agents: calls{s, s.p}, Key: s.w.key, Clock: clock{s.w.loop, s.p, &s.skew},
-		MayGoOn: s.w.mayGoOn, Trail: posted{s, s.p}, Locks: shared{s, s.p},
+		MayGoOn: s.w.mayGoOn, Trail: posted{s, s.p}, Locks: locks,
 		Lease: s.w.plan.lease, Poll: 2 * time.Second, ContactTimeout: 40 * time.Second, DialRetry: 3 * time.Second,
 		AutoResume: s.w.plan.autoResume,
 		Logger:     s.w.logger(s.p.name),

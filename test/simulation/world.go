@@ -28,6 +28,7 @@ type plan struct {
 	healthTime           time.Duration
 	lease                time.Duration
 	shares               bool // runs share a lock with others
+	lenient              bool // and go on without where nobody can say who has it
 }
 
 // String leaves the functions out.
@@ -97,6 +98,7 @@ func newWorld(seed uint64, trace io.Writer, coverage *Coverage) *world {
 		lease: []time.Duration{3 * time.Second, 15 * time.Second}[w.rng.IntN(2)],
 	}
 	w.plan.shares = w.chance(3)
+	w.plan.lenient = w.plan.shares && w.chance(2)
 	w.plan.kinds = w.swarm()
 	w.log("%s", w.plan)
 	for i := range w.plan.hosts {
@@ -125,11 +127,14 @@ func newWorld(seed uint64, trace io.Writer, coverage *Coverage) *world {
 	return w
 }
 
+// services are those that somebody may ask a run of.
+var services = []string{"shop", "cart"}
+
 // request is a run that somebody has asked for, as package control stores it.
 func (w *world) request(i int) {
-	service := "shop"
+	service := services[0]
 	if i > 0 && w.chance(3) {
-		service = "cart"
+		service = services[1]
 	}
 	strategy := restart.Strategy{
 		Batches:        [][]restart.Amount{{{Count: 1}}, {{Count: 2}}, {{Count: 1}, {Count: 2}}, {{Percent: 50}}}[w.rng.IntN(4)],

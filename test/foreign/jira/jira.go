@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/restartilka/restartilka/test/foreign/trouble"
 )
@@ -31,12 +32,15 @@ type Issue struct {
 	Category                   string // new | indeterminate | done
 	Labels                     []string
 	Comments                   []string
+
+	written []time.Time // of each comment
 }
 
 // Server is a Jira. URL is its own.
 type Server struct {
 	URL     string
 	Cloud   bool // it wants the user's name, too, and has done away with the old search
+	Old     bool // it does not know how to order comments: the oldest is first
 	Trouble trouble.Gate
 
 	mu     sync.Mutex
@@ -88,13 +92,16 @@ func (s *Server) Change(key string, change func(*Issue)) {
 	}
 }
 
-// Say leaves comments at an issue, as people do.
-func (s *Server) Say(key string, times int) {
+// Say leaves comments at an issue, as people did a day ago.
+func (s *Server) Say(key string, times int) { s.SayAt(key, times, time.Now().Add(-24*time.Hour)) }
+
+// SayAt leaves comments at an issue, a millisecond apart.
+func (s *Server) SayAt(key string, times int, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, i := range s.issues {
 		for n := 0; n < times && i.Key == key; n++ {
-			i.Comments = append(i.Comments, "I look at it")
+			i.Comments, i.written = append(i.Comments, "I look at it"), append(i.written, at.Add(time.Duration(n)*time.Millisecond))
 		}
 	}
 }
@@ -158,9 +165,10 @@ func (s *Server) comments(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	q := r.URL.Query()
-	all := slices.Clone(i.Comments)
-	if q.Get("orderBy") == "-created" {
+	all, written := slices.Clone(i.Comments), slices.Clone(i.written)
+	if q.Get("orderBy") == "-created" && !s.Old {
 		slices.Reverse(all)
+		slices.Reverse(written)
 	}
 	at, _ := strconv.Atoi(q.Get("startAt"))
 	size, err := strconv.Atoi(q.Get("maxResults"))
@@ -169,7 +177,7 @@ func (s *Server) comments(w http.ResponseWriter, r *http.Request) {
 	}
 	out := []map[string]any{}
 	for n := at; n < len(all) && len(out) < size; n++ {
-		out = append(out, map[string]any{"id": strconv.Itoa(10000 + n), "body": all[n]})
+		out = append(out, map[string]any{"id": strconv.Itoa(10000 + n), "body": all[n], "created": written[n].UTC().Format("2006-01-02T15:04:05.000-0700")})
 	}
 	answer(w, http.StatusOK, map[string]any{"startAt": at, "maxResults": size, "total": len(all), "comments": out})
 }
@@ -186,7 +194,7 @@ func (s *Server) comment(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, "Comment body can not be empty!")
 		return
 	}
-	i.Comments = append(i.Comments, asked.Body)
+	i.Comments, i.written = append(i.Comments, asked.Body), append(i.written, time.Now())
 	answer(w, http.StatusCreated, map[string]any{"id": strconv.Itoa(10000 + len(i.Comments)), "body": asked.Body})
 }
 
