@@ -18,9 +18,9 @@ import (
 
 const (
 	schedulePoll  = time.Second      // how soon it is seen that a time has come
-	scheduleHold  = 2 * time.Minute  // for which one server has what is due; longer than hosts are looked at
+	scheduleHold  = 2 * time.Minute  // for which one server has the one that it starts; past that another may try it, too, and one of them does it
 	scheduleAgain = 10 * time.Second // until what could not start just now is tried again
-	dueAtOnce     = 20
+	dueAtOnce     = 20               // until there is a pause
 )
 
 // WatchSchedules starts what is planned at its time, until ctx ends. Any number
@@ -43,11 +43,15 @@ func (c *Control) WatchSchedules(ctx context.Context) {
 // locks are looked at anew; what is not as it was shown is not started, and
 // told. What only can't start just now is tried again until it is missed.
 func (c *Control) StartDue(ctx context.Context) error {
-	due, now, err := c.cfg.Store.DueSchedules(ctx, scheduleHold, dueAtOnce)
-	errs := []error{err}
-	for _, s := range due {
-		if err := c.startDue(ctx, s, now); err != nil {
-			errs = append(errs, fmt.Errorf("schedule %s: %w", s.ID, err))
+	var errs []error
+	for range dueAtOnce { // one by one, so that each is judged by the time of its own
+		due, now, err := c.cfg.Store.DueSchedules(ctx, scheduleHold, 1)
+		if err != nil || len(due) == 0 {
+			errs = append(errs, err)
+			break
+		}
+		if err := c.startDue(ctx, due[0], now); err != nil {
+			errs = append(errs, fmt.Errorf("schedule %s: %w", due[0].ID, err))
 		}
 	}
 	return errors.Join(errs...)
@@ -135,13 +139,14 @@ func (c *Control) begin(ctx context.Context, s restart.Schedule, now time.Time) 
 }
 
 // startPlanned starts the run of a schedule in the transaction that ends the
-// schedule: of several servers, and after a crash, one does it.
+// schedule, while it is its time, and that takes the service: of several servers,
+// and after a crash, one does it, and none waits behind another run.
 func (c *Control) startPlanned(ctx context.Context, actor restart.Actor, run restart.Run, s restart.Schedule) error {
 	if _, err := c.safeguards(ctx, actor, run, false); err != nil {
 		return err
 	}
 	change := c.queueing(actor, run, *run.Plan)
-	change.Schedule = s.ID
+	change.Schedule, change.Hold = s.ID, run.HoldsService()
 	change.Records[0].Detail += "; planned as " + s.ID
 	if question := c.asked(run, *run.Plan); question != nil {
 		if err := approvedBefore(s, question); err != nil {
@@ -149,6 +154,13 @@ func (c *Control) startPlanned(ctx context.Context, actor restart.Actor, run res
 		}
 		change.Approval = question
 		change.Records[0].Detail += ", approved by " + question.By
+	}
+	now, err := c.cfg.Store.Now(ctx) // hosts were looked at meanwhile
+	if err != nil {
+		return err
+	}
+	if err := c.windowStill(s, now); err != nil {
+		return err
 	}
 	if err := c.applyStart(ctx, change); err != nil {
 		return err
@@ -207,7 +219,8 @@ func asShown(s restart.Schedule, now restart.Plan) error {
 
 // freeNow refuses to start past a freeze or without an approval that the rules
 // ask for, and while another run has the service, or waits for it: what would
-// wait behind that might begin at any time.
+// wait behind that might begin at any time. It is asked before any host is looked
+// at; the start itself takes the service, or is refused.
 func (c *Control) freeNow(ctx context.Context, actor restart.Actor, s restart.Schedule, plan restart.Plan) error {
 	run := runOf(s)
 	if err := c.mayPassFreeze(ctx, actor, run); err != nil {
