@@ -3,6 +3,7 @@ package api_test
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -10,11 +11,14 @@ import (
 	"time"
 
 	"github.com/restartilka/restartilka/internal/api/apitest"
+	"github.com/restartilka/restartilka/internal/authn"
 	"github.com/restartilka/restartilka/internal/control"
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/store"
 	"github.com/restartilka/restartilka/internal/wire"
+	"github.com/restartilka/restartilka/test/foreign/jira"
+	"github.com/restartilka/restartilka/test/foreign/trouble"
 )
 
 // looking are hosts that something happens to, once, as they are looked at.
@@ -185,5 +189,175 @@ func TestAKeyIsNotStuck(t *testing.T) {
 	clock.pass(24 * time.Hour)
 	if again := draft(t, s, anna, "k"); again.ID != last.ID {
 		t.Errorf("the key made %s, and now %s", last.ID, again.ID)
+	}
+}
+
+// overHosts runs what is due, and gives the hosts of its run.
+func overHosts(t *testing.T, s *apitest.Server, token, run string) (hosts []string) {
+	t.Helper()
+	must(t, s.Control.StartDue(t.Context()))
+	for _, task := range until(t, s, token, run, restart.RunCompleted).Tasks {
+		hosts = append(hosts, task.Host)
+	}
+	return hosts
+}
+
+// TestOnlyShownHostsAreTouched: a host that was left out as it was planned stays
+// so, though it is ready by then; of what was approved none is left out.
+func TestOnlyShownHostsAreTouched(t *testing.T) {
+	s := apitest.Start(t, nil)
+	anna, root := s.Token("anna", developer), s.Token("root", admin)
+	s.Agents.Set("web3", apitest.Away)
+	for body, want := range map[string][]string{tomorrow(""): {"web1", "web2"}, tomorrow(`,"hosts":["web1"]`): {"web1"}, tomorrow(`,"hosts":["web1","web3"]`): {"web1", "web3"}} {
+		p := later(t, s, anna, body)
+		if p.Hosts != len(want) || len(p.Unticked) != 3-len(want) {
+			t.Errorf("planned over %d hosts, without %v", p.Hosts, p.Unticked)
+		}
+		s.Agents.Set("web3", apitest.Succeeds)
+		now := due(t, s, p.ID, nil)
+		if got := overHosts(t, s, anna, now.Run); !slices.Equal(got, want) {
+			t.Errorf("over %v, and %v was shown", got, want)
+		}
+		s.Agents.Set("web3", apitest.Away)
+	}
+	s.AskApproval()
+	p := later(t, s, anna, tomorrow(""))
+	decode[wire.Planned](t, s.Request("POST", "/api/v1/planned/"+p.ID+"/approve", root, []byte(looked), nil), 200)
+	s.Agents.Set("web2", apitest.Away)
+	s.Agents.Set("web3", apitest.Succeeds)
+	now := due(t, s, p.ID, nil)
+	must(t, s.Control.StartDue(t.Context()))
+	if got := happened(t, s, now.ID); !strings.HasPrefix(got, "waiting host_unreachable web2 is among the hosts that were approved, and is not ready: nothing listens ") {
+		t.Errorf("%s", got)
+	}
+	s.Agents.Set("web2", apitest.Succeeds)
+	must(t, s.Store.DelaySchedule(t.Context(), now.ID, "", "", 0))
+	if got := overHosts(t, s, anna, now.Run); !slices.Equal(got, []string{"web1", "web2"}) {
+		t.Errorf("over %v", got)
+	}
+}
+
+// TestPlannedTicket: what is planned is for the ticket that its reason names, and
+// its ticket is judged as it is planned and as it starts.
+func TestPlannedTicket(t *testing.T) {
+	x := startTicketed(t)
+	x.demand("refuse")
+	ctx := t.Context()
+	plan := func(ticket, reason string) (restart.Schedule, error) {
+		t.Helper()
+		return x.Control.Later(ctx, ticketAnna, x.mustDraft(ticket, reason).ID, wire.LaterRequest{At: time.Now().Add(24 * time.Hour).UTC().Format(time.RFC3339)})
+	}
+	for _, ticket := range []string{"", "WEB-18"} {
+		if _, err := plan(ticket, hang); restart.CodeOf(err) != restart.CodeTicket {
+			t.Errorf("for %q: %v", ticket, err)
+		}
+	}
+	p, err := plan("", hang+", WEB-17")
+	must(t, err)
+	var file strings.Builder
+	must(t, x.Control.WriteCalendar(ctx, ticketAnna, &file))
+	if p.Ticket != "WEB-17" || p.Request.Ticket != "" || !strings.Contains(file.String(), "ticket WEB-17") {
+		t.Errorf("for %q; %s", p.Ticket, file.String())
+	}
+	// The tracker does not answer: it may in a moment.
+	x.later()
+	x.jira.Trouble.Next(trouble.Forever, trouble.Page)
+	now := due(t, x.Server, p.ID, nil)
+	must(t, x.Control.StartDue(ctx))
+	if got := happened(t, x.Server, now.ID); !strings.HasPrefix(got, "waiting ticket_refused ticket WEB-17 could not be checked with ") {
+		t.Errorf("%s", got)
+	}
+	x.jira.Trouble.Next(0, nil)
+	x.later()
+	must(t, x.Store.DelaySchedule(ctx, now.ID, "", "", 0))
+	must(t, x.Control.StartDue(ctx))
+	if run := until(t, x.Server, x.Token("anna", developer), now.Run, restart.RunCompleted); run.Ticket != "WEB-17" || run.Plan.TicketKey() != "WEB-17" {
+		t.Errorf("for %q", run.Ticket)
+	}
+	// One that is closed meanwhile stays so.
+	x.jira.Change("WEB-17", func(i *jira.Issue) { i.Status, i.Category = "Done", "done" })
+	x.later()
+	now = due(t, x.Server, p.ID, nil)
+	must(t, x.Control.StartDue(ctx))
+	if got := happened(t, x.Server, now.ID); !strings.HasPrefix(got, "refused ticket_refused ticket WEB-17 is closed: Done") {
+		t.Errorf("%s", got)
+	}
+}
+
+// bounded makes a token of anna's for another service.
+func bounded(t *testing.T, s *apitest.Server, roles ...restart.Role) string {
+	t.Helper()
+	secret, hash := authn.NewSecret()
+	now := time.Now().UTC()
+	must(t, s.Store.CreateToken(t.Context(), store.Token{
+		ID: restart.NewID(now), Name: "x", Owner: "anna", Roles: roles, Scope: &restart.Scope{Services: []string{"other"}}, Hash: hash, CreatedAt: now, ExpiresAt: now.Add(time.Hour),
+	}))
+	return secret
+}
+
+// TestSmallTokensEndNothing: a token that was made for less than its owner may do
+// cancels nothing that he has planned, and ends no address of his calendar.
+func TestSmallTokensEndNothing(t *testing.T) {
+	s := apitest.Start(t, nil)
+	anna := s.Token("anna", developer)
+	p := later(t, s, anna, tomorrow(""))
+	for name, token := range map[string]string{"another service": bounded(t, s, developer), "a viewer": s.Token("anna", restart.RoleViewer)} {
+		problem(t, s.Request("POST", "/api/v1/planned/"+p.ID+"/cancel", token, nil, nil), 403)
+		if got := decode[wire.Planned](t, s.Request("GET", "/api/v1/planned/"+p.ID, token, nil, nil), 200); got.MayCancel {
+			t.Errorf("%s is told that it may", name)
+		}
+	}
+	decode[wire.Calendar](t, s.Request("POST", "/api/v1/calendar", anna, nil, nil), 201)
+	problem(t, s.Request("DELETE", "/api/v1/calendar", bounded(t, s, developer), nil, nil), 403)
+	if resp := s.Request("DELETE", "/api/v1/calendar", anna, nil, nil); resp.StatusCode != http.StatusNoContent {
+		t.Errorf("status %d", resp.StatusCode)
+	}
+}
+
+// TestGroupsLapseBeforeItsTime: who may do it by groups that nobody can be asked
+// for is told so, and what was planned waits for the next sign-in.
+func TestGroupsLapseBeforeItsTime(t *testing.T) {
+	s := apitest.Start(t, nil)
+	s.Rights("format: 1\nroles: {developer: [everybody]}\nrules:\n  - {allow: [see], to: [everybody]}\n  - {allow: [restart], to: [\"team:web\"]}\n")
+	now := time.Now().UTC()
+	user := store.User{Name: "dana", Method: "oidc", Roles: []restart.Role{developer}, Groups: []string{"web"}, GroupsAt: now, CreatedAt: now}
+	must(t, s.Store.CreateUser(t.Context(), user))
+	dana := restart.Actor{Name: "dana", Roles: []restart.Role{developer}, Teams: []string{"web"}, Via: "test"}
+	plan := func(in time.Duration) restart.Schedule {
+		t.Helper()
+		run, err := s.Control.Draft(t.Context(), dana, restart.Request{Service: "shop", Reason: hang}, "")
+		must(t, err)
+		p, err := s.Control.Later(t.Context(), dana, run.ID, wire.LaterRequest{At: now.Add(in).Format(time.RFC3339)})
+		must(t, err)
+		return p
+	}
+	lapses := func(p restart.Schedule) bool {
+		return strings.Contains(strings.Join(p.Plan.Warnings, "\n"), "your right to this comes from groups that are known until ")
+	}
+	if p := plan(time.Hour); lapses(p) {
+		t.Errorf("an hour from now: %q", p.Plan.Warnings)
+	}
+	p := plan(24 * time.Hour)
+	if !lapses(p) {
+		t.Errorf("tomorrow: %q", p.Plan.Warnings)
+	}
+	user.GroupsAt = now.Add(-13 * time.Hour)
+	must(t, s.Store.AdmitUser(t.Context(), user))
+	x := due(t, s, p.ID, nil)
+	must(t, s.Control.StartDue(t.Context()))
+	if got := happened(t, s, x.ID); got != "waiting sign_in_again the right to this comes from groups of dana that count for 12 hours after a sign-in" {
+		t.Errorf("%s", got)
+	}
+	user.GroupsAt = now
+	must(t, s.Store.AdmitUser(t.Context(), user))
+	must(t, s.Store.DelaySchedule(t.Context(), x.ID, "", "", 0))
+	overHosts(t, s, s.Token("root", admin), x.Run)
+	// Somebody who was never to do it is refused as before.
+	user.Groups, user.GroupsAt = []string{"others"}, now.Add(-13*time.Hour)
+	must(t, s.Store.AdmitUser(t.Context(), user))
+	x = due(t, s, p.ID, nil)
+	must(t, s.Control.StartDue(t.Context()))
+	if got := happened(t, s, x.ID); !strings.HasPrefix(got, "refused forbidden ") {
+		t.Errorf("%s", got)
 	}
 }

@@ -72,7 +72,7 @@ func (c *Control) startDue(ctx context.Context, s restart.Schedule, now time.Tim
 		return errors.Join(err, c.cfg.Store.DelaySchedule(context.WithoutCancel(ctx), s.ID, s.Code, s.Why, 0))
 	}
 	code := restart.CodeOf(err)
-	if !passes(code) {
+	if !passes(code) && !errors.Is(err, errUnchecked) {
 		return c.notStarted(ctx, s, restart.ScheduleRefused, personal(err))
 	}
 	why := "the server itself failed: its log says how"
@@ -87,6 +87,7 @@ func (c *Control) startDue(ctx context.Context, s restart.Schedule, now time.Tim
 func passes(code restart.Code) bool {
 	return slices.Contains([]restart.Code{
 		restart.CodeInternal, restart.CodeUnavailable, restart.CodeAuditBacklog, restart.CodeLocked, restart.CodeUnreachable, restart.CodeDiskFull, restart.CodeConflict,
+		restart.CodeSignInAgain,
 	}, code)
 }
 
@@ -113,7 +114,7 @@ func (c *Control) begin(ctx context.Context, s restart.Schedule, now time.Time) 
 	req := s.Request
 	r, err := c.resolve(ctx, actor, &req)
 	if err != nil {
-		return err
+		return c.orLapsed(ctx, actor, s, err)
 	}
 	if err := asShown(s, r.plan); err != nil {
 		return err
@@ -121,17 +122,19 @@ func (c *Control) begin(ctx context.Context, s restart.Schedule, now time.Time) 
 	if err := c.freeNow(ctx, actor, s, r.plan); err != nil {
 		return err
 	}
-	for i := range r.plan.Hosts {
-		if h := &r.plan.Hosts[i]; slices.Contains(s.Unticked, h.Name) && !h.LeftOut {
-			h.LeftOut, h.Why = true, "unticked by "+s.Actor
-		}
-	}
+	onlyShown(&r.plan, *s.Plan)
 	plan, file, err := c.complete(ctx, actor, r)
 	if err != nil {
 		return err
 	}
+	if err := allApproved(s, plan); err != nil {
+		return err
+	}
+	if plan.Ticket == nil {
+		plan.Ticket = s.Plan.Ticket // what has become of it, the start finds out
+	}
 	run := runOf(s)
-	run.Via, run.Project, run.Params, run.CreatedAt, run.Plan = viaSchedule, plan.Project, plan.Params, c.now(), &plan
+	run.Via, run.Project, run.Params, run.Ticket, run.CreatedAt, run.Plan = viaSchedule, plan.Project, plan.Params, plan.TicketKey(), c.now(), &plan
 	if err := c.keepAs(ctx, run, file.Bytes); err != nil {
 		return err
 	}
@@ -215,6 +218,31 @@ func asShown(s restart.Schedule, now restart.Plan) error {
 		return nil
 	}
 	return changed(shown, now).WithHint("plan it anew, and look at the new plan")
+}
+
+// onlyShown leaves out what was not chosen in the plan as it was shown, whatever
+// the reason: no host is touched that nobody was shown as one to be.
+func onlyShown(p *restart.Plan, shown restart.Plan) {
+	chosen := hostsOf(shown.Chosen())
+	for i := range p.Hosts {
+		if h := &p.Hosts[i]; !h.LeftOut && !slices.Contains(chosen, h.Name) {
+			h.LeftOut, h.Why = true, "left out as it was planned"
+		}
+	}
+}
+
+// allApproved refuses to touch fewer hosts than were approved: they may answer in
+// a moment.
+func allApproved(s restart.Schedule, plan restart.Plan) error {
+	if s.Approval == nil {
+		return nil
+	}
+	for _, h := range plan.Asked() {
+		if h.LeftOut && slices.ContainsFunc(s.Plan.Chosen(), func(x restart.PlannedHost) bool { return x.Name == h.Name }) {
+			return restart.Errorf(restart.CodeUnreachable, "%s is among the hosts that were approved, and is not ready: %s", h.Name, strings.TrimPrefix(h.Why, h.Name+": "))
+		}
+	}
+	return nil
 }
 
 // freeNow refuses to start past a freeze or without an approval that the rules

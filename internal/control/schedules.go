@@ -1,10 +1,10 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/audit"
@@ -66,6 +66,14 @@ func (c *Control) Later(ctx context.Context, actor restart.Actor, id string, req
 	if err := c.thawedAt(ctx, run, s.At); err != nil {
 		return refuse(err)
 	}
+	run.Plan = plan
+	if err := c.withoutTicket(ctx, run); err != nil {
+		return refuse(err)
+	}
+	if plan.Warnings, err = c.warnOfLapse(ctx, actor, run, s); err != nil {
+		return restart.Schedule{}, err
+	}
+	s.Run = restart.NewID(s.At) // ids tell when runs were asked for: this one will be then
 	c.describe(&s, run, *plan)
 	messages, records, err := c.planned(ctx, actor, s)
 	if err != nil {
@@ -134,7 +142,7 @@ func plannedAlready(s restart.Schedule) error {
 // timeOf starts a schedule with the time that was asked for.
 func (c *Control) timeOf(run restart.Run, req wire.LaterRequest) (restart.Schedule, error) {
 	now := c.now()
-	s := restart.Schedule{ID: restart.NewID(now), Run: restart.NewID(now), Draft: run.ID, CreatedAt: now, Zone: req.Zone, Window: req.Window}
+	s := restart.Schedule{ID: restart.NewID(now), Draft: run.ID, CreatedAt: now, Zone: req.Zone, Window: req.Window}
 	if s.Zone == "" {
 		s.Zone = c.cfg.Zone
 	}
@@ -209,17 +217,17 @@ func (c *Control) thawedAt(ctx context.Context, run restart.Run, at time.Time) e
 
 // describe fills a schedule with what was confirmed.
 func (c *Control) describe(s *restart.Schedule, run restart.Run, plan restart.Plan) {
-	s.Request, s.Plan, s.Hosts = plan.Request, &plan, len(plan.Chosen())
+	s.Request, s.Plan, s.Hosts, s.Ticket = plan.Request, &plan, len(plan.Chosen()), plan.TicketKey()
 	s.Service, s.Environment, s.Group, s.Scenario, s.Digest, s.Kind = run.Service, run.Environment, run.Group, run.Scenario, run.Digest, run.Kind
 	s.Actor, s.Via, s.State = run.Actor, run.Via, restart.ScheduleWaiting
 	for _, h := range plan.Asked() {
-		if h.LeftOut && strings.HasPrefix(h.Why, "unticked by ") {
+		if h.LeftOut {
 			s.Unticked = append(s.Unticked, h.Name)
 		}
 	}
 	if question := c.asked(run, plan); question != nil {
 		s.State = restart.ScheduleAwaiting
-		s.Approval = &restart.Approval{Digest: plan.Hash, Rule: question.Rule, AskedAt: s.CreatedAt, Until: s.Until}
+		s.Approval = &restart.Approval{Digest: plan.Frozen(), Rule: question.Rule, AskedAt: s.CreatedAt, Until: s.Until}
 	}
 }
 
@@ -249,7 +257,7 @@ func (c *Control) planned(ctx context.Context, actor restart.Actor, s restart.Sc
 func runOf(s restart.Schedule) restart.Run {
 	r := restart.Run{
 		ID: s.Run, Scenario: s.Scenario, Digest: s.Digest, Kind: s.Kind, Service: s.Service, Environment: s.Environment, Project: s.Request.Project, Group: s.Group,
-		Actor: s.Actor, Via: s.Via, Reason: s.Request.Reason, Ticket: s.Request.Ticket, State: restart.RunDraft, CreatedAt: s.CreatedAt, Plan: s.Plan,
+		Actor: s.Actor, Via: s.Via, Reason: s.Request.Reason, Ticket: cmp.Or(s.Ticket, s.Request.Ticket), State: restart.RunDraft, CreatedAt: s.CreatedAt, Plan: s.Plan,
 	}
 	if s.Request.Rehearse {
 		r.Work = restart.WorkRehearse

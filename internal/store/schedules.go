@@ -31,7 +31,7 @@ func (s *Store) AddSchedule(ctx context.Context, p restart.Schedule, most int, m
 	if err != nil {
 		return nil, err
 	}
-	request, err := toJSON(p.Request)
+	request, err := toJSON(requested{p.Request, p.Ticket})
 	if err != nil {
 		return nil, err
 	}
@@ -124,6 +124,12 @@ func unplanned(ctx context.Context, t tx, draft string) error {
 	return restart.Errorf(restart.CodeConflict, "this plan is planned already, as %s", id).WithHint("look at it: restartilka planned; or make a new plan")
 }
 
+// requested is what a schedule keeps of what was asked for, as JSON.
+type requested struct {
+	restart.Request
+	Found string `json:"for_ticket,omitempty"` // the ticket that it is for, given or found
+}
+
 func checkSchedule(p restart.Schedule, messages []Message) error {
 	for _, id := range []string{p.ID, p.Run, p.Draft} {
 		if err := restart.CheckID(id); err != nil {
@@ -156,7 +162,10 @@ func scanSchedule(row scanner) (p restart.Schedule, err error) {
 		}
 		p.Approval = &a
 	}
-	return p, errors.Join(json.Unmarshal([]byte(request), &p.Request), json.Unmarshal([]byte(unticked), &p.Unticked))
+	var asked requested
+	err = errors.Join(json.Unmarshal([]byte(request), &asked), json.Unmarshal([]byte(unticked), &p.Unticked))
+	p.Request, p.Ticket = asked.Request, asked.Found
+	return p, err
 }
 
 // withPlan scans the plan beside a schedule.

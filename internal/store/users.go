@@ -30,6 +30,7 @@ type User struct {
 	DisabledAt time.Time // zero = may sign in
 	Gone       bool      // his directory knows him no more; not stored
 	Stale      bool      // Groups are too old to allow anything; not stored
+	GroupsEnd  time.Time // when they will be; zero = they are asked for again; not stored
 }
 
 // Disabled tells whether the user may not sign in any more.
@@ -178,8 +179,8 @@ type UserChange struct {
 	Records []audit.Record
 }
 
-// ChangeUser changes a user, and ends the sessions that stand on what has
-// changed, in one transaction. CodeNotFound where there is no such user.
+// ChangeUser changes a user, and ends the sessions and the address of his calendar
+// that stand on what has changed, in one transaction. CodeNotFound where there is no such user.
 func (s *Store) ChangeUser(ctx context.Context, name string, c UserChange) error {
 	return s.write(ctx, "change user "+name, func(ctx context.Context, t tx) error {
 		var now int64
@@ -214,6 +215,11 @@ func (s *Store) ChangeUser(ctx context.Context, name string, c UserChange) error
 		}
 		if c.Method != nil { // whoever comes by the new one links his own
 			if _, err := t.exec(ctx, "DELETE FROM chat_links WHERE owner = ?", name); err != nil {
+				return err
+			}
+		}
+		if u.Disabled() || c.Method != nil { // who gets the name next makes his own
+			if _, err := t.exec(ctx, "DELETE FROM calendar_tokens WHERE owner = ?", name); err != nil {
 				return err
 			}
 		}

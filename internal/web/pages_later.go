@@ -11,6 +11,7 @@ type (
 	plannedPage struct {
 		layout
 		Open, Over []plannedEntry
+		Most       bool   // there may be more that are open
 		Poll       string // address to ask again
 	}
 	// plannedEntry is one planned run of a list.
@@ -31,6 +32,7 @@ type (
 		EndedBy, Who                          string
 		Approval                              *approvalView
 		MayCancel, MayDecide                  bool
+		Warnings                              []string // of the plan
 		Lines                                 []approvedLine
 		More                                  int
 		Sent                                  filled

@@ -20,6 +20,7 @@ func (s *site) listPlanned(w http.ResponseWriter, v *visit) error {
 		if err != nil {
 			return err
 		}
+		page.Most = page.Most || !over && len(list) == wire.MaxPage
 		for _, p := range list {
 			entry := plannedEntryOf(v.lang, p, s.cfg.Now())
 			if !over {
@@ -93,6 +94,9 @@ func (s *site) drawPlanned(w http.ResponseWriter, v *visit, status int, sent fil
 	}
 	if zone, err := time.LoadLocation(p.Zone); err == nil && p.Zone != "UTC" {
 		page.Local = p.At.In(zone).Format("2006-01-02 15:04")
+	}
+	for _, w := range p.Plan.Warnings {
+		page.Warnings = append(page.Warnings, said.In(v.lang, w))
 	}
 	page.Lines, page.More = approvedHosts(v.lang, p.Plan)
 	return s.show(w, v, status, pagePlannedOne, page)
