@@ -115,6 +115,9 @@ func TestLater(t *testing.T) {
 	if p.State != restart.ScheduleWaiting || p.Hosts != 2 || !slices.Equal(p.Unticked, []string{"web2"}) || p.Until.Sub(p.At) != 15*time.Minute || p.Zone != "UTC" || !p.MayCancel || p.Plan == nil {
 		t.Fatalf("%+v", p)
 	}
+	if at := restart.TimeOfID(p.Run); !at.Equal(p.At.Truncate(time.Millisecond)) {
+		t.Errorf("its run has an id of %s, and not of %s", at, p.At)
+	}
 	if again := decode[wire.Planned](t, s.Request("POST", "/api/v1/runs/"+d.ID+"/later", anna, []byte(body), nil), 201); again.ID != p.ID {
 		t.Errorf("a double click plans twice: %s and %s", p.ID, again.ID)
 	}

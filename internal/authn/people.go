@@ -132,7 +132,7 @@ func (p People) refreshed(ctx context.Context, user store.User) (store.User, err
 	case user.Method == MethodLocal:
 		return user, nil
 	case i < 0:
-		user.Stale = age > groupsLife
+		user.Stale, user.GroupsEnd = age > groupsLife, user.GroupsAt.Add(groupsLife)
 		return user, nil
 	case age <= groupsFresh:
 		return user, nil
@@ -203,7 +203,7 @@ func (p People) actor(user store.User) restart.Actor {
 	if user.Stale {
 		actor.Former = user.Groups
 	} else {
-		actor.Teams = user.Groups
+		actor.Teams, actor.TeamsEnd = user.Groups, user.GroupsEnd
 	}
 	actor.Roles = slices.Clone(user.Roles)
 	if p.RolesFor != nil {

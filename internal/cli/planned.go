@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -43,6 +44,9 @@ with your rights of then, and starts it only if it is what you were shown.`,
 				hint = "nothing that was planned is over, of the last 90 days"
 			}
 			hintEmpty(cmd, len(list), hint)
+			if len(list) == wire.MaxPage {
+				say(cmd, "these are the first %d", len(list))
+			}
 			return data(cmd, wire.ListOf(list, ""), func(w io.Writer) { writePlanned(w, list) })
 		},
 	}
@@ -98,6 +102,13 @@ func (b *begin) planLater(cmd *cobra.Command, c *client.Client, draft restart.Ru
 		return err
 	}
 	say(cmd, "planned for %s, with your rights of then", minute(p.At))
+	if p.Plan != nil && draft.Plan != nil {
+		for _, w := range p.Plan.Warnings {
+			if !slices.Contains(draft.Plan.Warnings, w) { // of its time: the others were shown
+				say(cmd, "%s", restart.Escape(w))
+			}
+		}
+	}
 	if err := data(cmd, p, func(w io.Writer) { fmt.Fprintln(w, p.ID) }); err != nil || p.State != restart.ScheduleAwaiting {
 		return err
 	}

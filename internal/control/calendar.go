@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"net/url"
@@ -36,8 +37,8 @@ func (c *Control) WriteCalendar(ctx context.Context, actor restart.Actor, w io.W
 			e.Summary = "rehearsal: " + e.Summary
 		}
 		lines := []string{p.Request.Reason, "by " + p.Actor, "scenario " + p.Scenario}
-		if p.Request.Ticket != "" {
-			lines = append(lines, "ticket "+p.Request.Ticket)
+		if ticket := cmp.Or(p.Ticket, p.Request.Ticket); ticket != "" {
+			lines = append(lines, "ticket "+ticket)
 		}
 		if p.Window != "" {
 			e.To = p.Until
@@ -93,6 +94,9 @@ func (c *Control) MakeCalendar(ctx context.Context, actor restart.Actor) (wire.C
 func (c *Control) EndCalendar(ctx context.Context, actor restart.Actor) error {
 	rec := c.record(actor, audit.CalendarTokenRevoked)
 	err := c.rights().Require(actor, authz.See, authz.Object{})
+	if err == nil {
+		err = c.unbounded(actor)
+	}
 	if err == nil {
 		err = c.cfg.Store.RemoveCalendarToken(ctx, actor.Name, rec)
 	}

@@ -77,7 +77,8 @@ func checkKey(idempotencyKey string) error {
 // madeBefore gives the run that the actor's key has made already, before
 // anything is planned: a client that asks again gets the same run, however the
 // hosts stand meanwhile. of has the parent and the work of a run that is to be
-// made from another. nil where there is none.
+// made from another. nil where there is none, or a draft of which nothing will
+// come: that one is dropped, and the key makes another.
 func (c *Control) madeBefore(ctx context.Context, actor restart.Actor, of restart.Run, req restart.Request, key string) (*restart.Run, error) {
 	if key == "" || c.rights().Require(actor, authz.See, authz.Object{}) != nil {
 		return nil, nil // planning refuses nobody
@@ -92,8 +93,31 @@ func (c *Control) madeBefore(ctx context.Context, actor restart.Actor, of restar
 	if before.Parent != of.Parent || before.Work != of.Work || !before.Plan.Request.Same(req) {
 		return nil, store.OtherRequest(*before)
 	}
-	return before, nil
+	useless, err := c.useless(ctx, *before)
+	if err != nil || !useless {
+		return before, err
+	}
+	if err := c.cfg.Store.DropDraft(ctx, before.ID); err != nil {
+		return nil, err
+	}
+	return c.cfg.Store.RunByKey(ctx, actor.Name, key) // nil, unless it was started meanwhile
 }
+
+// useless tells whether a run is a draft of which nothing will come: too old to be
+// confirmed, or planned for a time at which it was not started.
+func (c *Control) useless(ctx context.Context, run restart.Run) (bool, error) {
+	if run.State != restart.RunDraft {
+		return false, nil
+	}
+	s, err := c.cfg.Store.ScheduleOf(ctx, run.ID)
+	if err != nil || s != nil {
+		return s != nil && !s.State.Open() && s.State != restart.ScheduleStarted, err
+	}
+	return c.tooOld(*run.Plan), nil
+}
+
+// tooOld tells whether a plan can't be confirmed any more.
+func (c *Control) tooOld(p restart.Plan) bool { return c.now().Sub(p.MadeAt) > DraftLife }
 
 func orZero(run *restart.Run) restart.Run {
 	if run == nil {
@@ -104,7 +128,8 @@ func orZero(run *restart.Run) restart.Run {
 
 // Start confirms a draft: its request is resolved again, and if service,
 // hosts, scenario or values are not what was shown, it is refused with the
-// difference (CodePlanChanged). Where the rules ask for an approval the run
+// difference (CodePlanChanged). One that is planned for a time to come starts then
+// and not by this (CodeConflict). Where the rules ask for an approval the run
 // waits for it. Starting a run that is started, or waits, gives it back; one
 // that waits is started past that by broken glass.
 func (c *Control) Start(ctx context.Context, actor restart.Actor, id string, req wire.StartRequest) (restart.Run, error) {
@@ -125,6 +150,9 @@ func (c *Control) Start(ctx context.Context, actor restart.Actor, id string, req
 	}
 	if run.Actor != actor.Name {
 		return restart.Run{}, c.refused(ctx, rec, restart.Errorf(restart.CodeForbidden, "this plan is %s's to confirm", run.Actor).WithHint("make your own"))
+	}
+	if err := c.notPlanned(ctx, run); err != nil {
+		return restart.Run{}, c.refused(ctx, rec, err)
 	}
 	plan, err := c.confirm(ctx, actor, run, req)
 	if err != nil {
@@ -241,8 +269,8 @@ func sameHosts(wanted []string, chosen []restart.PlannedHost) bool {
 // confirm gives the plan to freeze, or says what has changed since it was shown.
 func (c *Control) confirm(ctx context.Context, actor restart.Actor, run restart.Run, req wire.StartRequest) (*restart.Plan, error) {
 	shown := *run.Plan
-	if age := c.now().Sub(shown.MadeAt); age > DraftLife {
-		return nil, restart.Errorf(restart.CodePlanChanged, "the plan was made %s ago", age.Round(time.Minute)).WithHint("hosts change in such a time: plan again")
+	if c.tooOld(shown) {
+		return nil, restart.Errorf(restart.CodePlanChanged, "the plan was made %s ago", c.now().Sub(shown.MadeAt).Round(time.Minute)).WithHint("hosts change in such a time: plan again")
 	}
 	again := shown.Request
 	now, err := c.resolveAgain(ctx, actor, run, &again)

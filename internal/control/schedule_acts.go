@@ -23,13 +23,14 @@ func (c *Control) scheduleFor(ctx context.Context, actor restart.Actor, id strin
 	return p.Schedule, nil
 }
 
-// mayCancel checks that somebody may cancel a schedule: who planned it, and who
-// may stop runs of its service.
+// mayCancel checks that somebody may cancel a schedule: who planned it, but by a
+// token that was made for less, and who may stop runs of its service.
 func (c *Control) mayCancel(ctx context.Context, actor restart.Actor, s restart.Schedule) error {
-	if restart.SamePerson(actor.Name, s.Actor) {
+	run := runOf(s)
+	if ownRequest(actor, run) {
 		return c.rights().Require(actor, authz.See, authz.Object{})
 	}
-	return c.mayControl(ctx, actor, runOf(s), authz.Control)
+	return c.mayControl(ctx, actor, run, authz.Control)
 }
 
 // CancelLater ends a schedule before its time.

@@ -18,9 +18,9 @@ import (
 
 const (
 	schedulePoll  = time.Second      // how soon it is seen that a time has come
-	scheduleHold  = 2 * time.Minute  // for which one server has what is due; longer than hosts are looked at
+	scheduleHold  = 2 * time.Minute  // for which one server has the one that it starts; past that another may try it, too, and one of them does it
 	scheduleAgain = 10 * time.Second // until what could not start just now is tried again
-	dueAtOnce     = 20
+	dueAtOnce     = 20               // until there is a pause
 )
 
 // WatchSchedules starts what is planned at its time, until ctx ends. Any number
@@ -43,11 +43,15 @@ func (c *Control) WatchSchedules(ctx context.Context) {
 // locks are looked at anew; what is not as it was shown is not started, and
 // told. What only can't start just now is tried again until it is missed.
 func (c *Control) StartDue(ctx context.Context) error {
-	due, now, err := c.cfg.Store.DueSchedules(ctx, scheduleHold, dueAtOnce)
-	errs := []error{err}
-	for _, s := range due {
-		if err := c.startDue(ctx, s, now); err != nil {
-			errs = append(errs, fmt.Errorf("schedule %s: %w", s.ID, err))
+	var errs []error
+	for range dueAtOnce { // one by one, so that each is judged by the time of its own
+		due, now, err := c.cfg.Store.DueSchedules(ctx, scheduleHold, 1)
+		if err != nil || len(due) == 0 {
+			errs = append(errs, err)
+			break
+		}
+		if err := c.startDue(ctx, due[0], now); err != nil {
+			errs = append(errs, fmt.Errorf("schedule %s: %w", due[0].ID, err))
 		}
 	}
 	return errors.Join(errs...)
@@ -68,7 +72,7 @@ func (c *Control) startDue(ctx context.Context, s restart.Schedule, now time.Tim
 		return errors.Join(err, c.cfg.Store.DelaySchedule(context.WithoutCancel(ctx), s.ID, s.Code, s.Why, 0))
 	}
 	code := restart.CodeOf(err)
-	if !passes(code) {
+	if !passes(code) && !errors.Is(err, errUnchecked) {
 		return c.notStarted(ctx, s, restart.ScheduleRefused, personal(err))
 	}
 	why := "the server itself failed: its log says how"
@@ -83,6 +87,7 @@ func (c *Control) startDue(ctx context.Context, s restart.Schedule, now time.Tim
 func passes(code restart.Code) bool {
 	return slices.Contains([]restart.Code{
 		restart.CodeInternal, restart.CodeUnavailable, restart.CodeAuditBacklog, restart.CodeLocked, restart.CodeUnreachable, restart.CodeDiskFull, restart.CodeConflict,
+		restart.CodeSignInAgain,
 	}, code)
 }
 
@@ -109,7 +114,7 @@ func (c *Control) begin(ctx context.Context, s restart.Schedule, now time.Time) 
 	req := s.Request
 	r, err := c.resolve(ctx, actor, &req)
 	if err != nil {
-		return err
+		return c.orLapsed(ctx, actor, s, err)
 	}
 	if err := asShown(s, r.plan); err != nil {
 		return err
@@ -117,17 +122,19 @@ func (c *Control) begin(ctx context.Context, s restart.Schedule, now time.Time) 
 	if err := c.freeNow(ctx, actor, s, r.plan); err != nil {
 		return err
 	}
-	for i := range r.plan.Hosts {
-		if h := &r.plan.Hosts[i]; slices.Contains(s.Unticked, h.Name) && !h.LeftOut {
-			h.LeftOut, h.Why = true, "unticked by "+s.Actor
-		}
-	}
+	onlyShown(&r.plan, *s.Plan)
 	plan, file, err := c.complete(ctx, actor, r)
 	if err != nil {
 		return err
 	}
+	if err := allApproved(s, plan); err != nil {
+		return err
+	}
+	if plan.Ticket == nil {
+		plan.Ticket = s.Plan.Ticket // what has become of it, the start finds out
+	}
 	run := runOf(s)
-	run.Via, run.Project, run.Params, run.CreatedAt, run.Plan = viaSchedule, plan.Project, plan.Params, c.now(), &plan
+	run.Via, run.Project, run.Params, run.Ticket, run.CreatedAt, run.Plan = viaSchedule, plan.Project, plan.Params, plan.TicketKey(), c.now(), &plan
 	if err := c.keepAs(ctx, run, file.Bytes); err != nil {
 		return err
 	}
@@ -135,13 +142,14 @@ func (c *Control) begin(ctx context.Context, s restart.Schedule, now time.Time) 
 }
 
 // startPlanned starts the run of a schedule in the transaction that ends the
-// schedule: of several servers, and after a crash, one does it.
+// schedule, while it is its time, and that takes the service: of several servers,
+// and after a crash, one does it, and none waits behind another run.
 func (c *Control) startPlanned(ctx context.Context, actor restart.Actor, run restart.Run, s restart.Schedule) error {
 	if _, err := c.safeguards(ctx, actor, run, false); err != nil {
 		return err
 	}
 	change := c.queueing(actor, run, *run.Plan)
-	change.Schedule = s.ID
+	change.Schedule, change.Hold = s.ID, run.HoldsService()
 	change.Records[0].Detail += "; planned as " + s.ID
 	if question := c.asked(run, *run.Plan); question != nil {
 		if err := approvedBefore(s, question); err != nil {
@@ -149,6 +157,13 @@ func (c *Control) startPlanned(ctx context.Context, actor restart.Actor, run res
 		}
 		change.Approval = question
 		change.Records[0].Detail += ", approved by " + question.By
+	}
+	now, err := c.cfg.Store.Now(ctx) // hosts were looked at meanwhile
+	if err != nil {
+		return err
+	}
+	if err := c.windowStill(s, now); err != nil {
+		return err
 	}
 	if err := c.applyStart(ctx, change); err != nil {
 		return err
@@ -205,9 +220,35 @@ func asShown(s restart.Schedule, now restart.Plan) error {
 	return changed(shown, now).WithHint("plan it anew, and look at the new plan")
 }
 
+// onlyShown leaves out what was not chosen in the plan as it was shown, whatever
+// the reason: no host is touched that nobody was shown as one to be.
+func onlyShown(p *restart.Plan, shown restart.Plan) {
+	chosen := hostsOf(shown.Chosen())
+	for i := range p.Hosts {
+		if h := &p.Hosts[i]; !h.LeftOut && !slices.Contains(chosen, h.Name) {
+			h.LeftOut, h.Why = true, "left out as it was planned"
+		}
+	}
+}
+
+// allApproved refuses to touch fewer hosts than were approved: they may answer in
+// a moment.
+func allApproved(s restart.Schedule, plan restart.Plan) error {
+	if s.Approval == nil {
+		return nil
+	}
+	for _, h := range plan.Asked() {
+		if h.LeftOut && slices.ContainsFunc(s.Plan.Chosen(), func(x restart.PlannedHost) bool { return x.Name == h.Name }) {
+			return restart.Errorf(restart.CodeUnreachable, "%s is among the hosts that were approved, and is not ready: %s", h.Name, strings.TrimPrefix(h.Why, h.Name+": "))
+		}
+	}
+	return nil
+}
+
 // freeNow refuses to start past a freeze or without an approval that the rules
 // ask for, and while another run has the service, or waits for it: what would
-// wait behind that might begin at any time.
+// wait behind that might begin at any time. It is asked before any host is looked
+// at; the start itself takes the service, or is refused.
 func (c *Control) freeNow(ctx context.Context, actor restart.Actor, s restart.Schedule, plan restart.Plan) error {
 	run := runOf(s)
 	if err := c.mayPassFreeze(ctx, actor, run); err != nil {

@@ -1,10 +1,10 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/audit"
@@ -30,7 +30,7 @@ const viaSchedule = "schedule"
 
 // Later confirms a draft for a time to come, as Start does for now. What is
 // confirmed is checked as by a start, and again at that time: see StartDue. The
-// same draft again gives what it was planned as.
+// same draft again gives what it was planned as, however old it is by then.
 func (c *Control) Later(ctx context.Context, actor restart.Actor, id string, req wire.LaterRequest) (restart.Schedule, error) {
 	run, err := c.runFor(ctx, actor, id, audit.ScheduleMade)
 	if err != nil {
@@ -38,11 +38,20 @@ func (c *Control) Later(ctx context.Context, actor restart.Actor, id string, req
 	}
 	rec := about(c.record(actor, audit.ScheduleMade), run)
 	refuse := func(err error) (restart.Schedule, error) { return restart.Schedule{}, c.refused(ctx, rec, err) }
-	switch {
-	case run.Plan == nil || run.State != restart.RunDraft || run.Via == viaSchedule:
-		return refuse(restart.Errorf(restart.CodeConflict, "run %s is no plan that waits to be started", id))
-	case run.Actor != actor.Name:
+	if run.Actor != actor.Name {
 		return refuse(restart.Errorf(restart.CodeForbidden, "this plan is %s's to confirm", run.Actor).WithHint("make your own"))
+	}
+	before, err := c.cfg.Store.ScheduleOf(ctx, id)
+	if err != nil {
+		return restart.Schedule{}, err
+	}
+	if before != nil {
+		again, err := c.plannedBefore(*before, run, req)
+		return again, c.refused(ctx, rec, err)
+	}
+	switch {
+	case run.Plan == nil || run.State != restart.RunDraft:
+		return refuse(restart.Errorf(restart.CodeConflict, "run %s is no plan that waits to be started", id))
 	case run.Parent != "":
 		return refuse(restart.Errorf(restart.CodeInvalid, "what another run has left undone can't be planned for later").WithHint("start it now, or ask for a new run"))
 	}
@@ -57,19 +66,26 @@ func (c *Control) Later(ctx context.Context, actor restart.Actor, id string, req
 	if err := c.thawedAt(ctx, run, s.At); err != nil {
 		return refuse(err)
 	}
+	run.Plan = plan
+	if err := c.withoutTicket(ctx, run); err != nil {
+		return refuse(err)
+	}
+	if plan.Warnings, err = c.warnOfLapse(ctx, actor, run, s); err != nil {
+		return restart.Schedule{}, err
+	}
+	s.Run = restart.NewID(s.At) // ids tell when runs were asked for: this one will be then
 	c.describe(&s, run, *plan)
 	messages, records, err := c.planned(ctx, actor, s)
 	if err != nil {
 		return restart.Schedule{}, err
 	}
-	before, err := c.cfg.Store.AddSchedule(ctx, s, mostSchedules, messages, records...)
+	before, err = c.cfg.Store.AddSchedule(ctx, s, mostSchedules, messages, records...)
 	switch {
 	case err != nil:
 		return refuse(err)
-	case before != nil && before.At.Equal(s.At) && before.Window == s.Window && slices.Equal(before.Unticked, s.Unticked):
-		return *before, nil // a double click, or a client that asked again
-	case before != nil:
-		return refuse(restart.Errorf(restart.CodeConflict, "this plan is planned already, for %s", readable(inZone(before.At, before.Zone))).WithHint("look at it: restartilka planned; or make a new plan"))
+	case before != nil: // two clicks at once: the other was quicker
+		again, err := c.plannedBefore(*before, run, req)
+		return again, c.refused(ctx, rec, err)
 	}
 	c.cfg.Committed()
 	if len(messages) > 0 {
@@ -78,10 +94,55 @@ func (c *Control) Later(ctx context.Context, actor restart.Actor, id string, req
 	return s, nil
 }
 
+// plannedBefore answers who plans again what is planned: the same for a double
+// click or a client that asked again, a refusal where something else was asked, or
+// where it has ended without a run.
+func (c *Control) plannedBefore(s restart.Schedule, run restart.Run, req wire.LaterRequest) (restart.Schedule, error) {
+	if !s.State.Open() && s.State != restart.ScheduleStarted {
+		return s, restart.Errorf(restart.CodeConflict, "this plan was planned before, and is %s", s.State).WithHint("look at it: restartilka planned; or make a new plan")
+	}
+	same := req.Window == s.Window
+	if s.Window == "" {
+		at, _, err := c.timeTyped(req)
+		same = same && err == nil && at.Equal(s.At)
+	}
+	switch {
+	case len(req.Hosts) > 0:
+		same = same && sameHosts(req.Hosts, s.Plan.Chosen())
+	case run.ID == s.Draft && run.Plan != nil: // all that the plan did not leave out
+		same = same && slices.Equal(hostsOf(run.Plan.Chosen()), hostsOf(s.Plan.Chosen()))
+	}
+	if !same {
+		return s, plannedAlready(s)
+	}
+	return s, nil
+}
+
+func hostsOf(chosen []restart.PlannedHost) []string {
+	var out []string
+	for _, h := range chosen {
+		out = append(out, h.Name)
+	}
+	return out
+}
+
+// notPlanned refuses a draft that is planned for a time to come, or was started so.
+func (c *Control) notPlanned(ctx context.Context, draft restart.Run) error {
+	s, err := c.cfg.Store.ScheduleOf(ctx, draft.ID)
+	if err != nil || s == nil || !s.State.Open() && s.State != restart.ScheduleStarted {
+		return err
+	}
+	return plannedAlready(*s)
+}
+
+func plannedAlready(s restart.Schedule) error {
+	return restart.Errorf(restart.CodeConflict, "this plan is planned already, for %s", readable(inZone(s.At, s.Zone))).WithHint("look at it: restartilka planned; or make a new plan")
+}
+
 // timeOf starts a schedule with the time that was asked for.
 func (c *Control) timeOf(run restart.Run, req wire.LaterRequest) (restart.Schedule, error) {
 	now := c.now()
-	s := restart.Schedule{ID: restart.NewID(now), Run: restart.NewID(now), Draft: run.ID, CreatedAt: now, Zone: req.Zone, Window: req.Window}
+	s := restart.Schedule{ID: restart.NewID(now), Draft: run.ID, CreatedAt: now, Zone: req.Zone, Window: req.Window}
 	if s.Zone == "" {
 		s.Zone = c.cfg.Zone
 	}
@@ -91,22 +152,32 @@ func (c *Control) timeOf(run restart.Run, req wire.LaterRequest) (restart.Schedu
 	if req.Window != "" {
 		return s, restart.InField(c.inWindow(&s, run, now), "window")
 	}
-	zone, err := time.LoadLocation(s.Zone)
-	if err != nil || s.Zone == "Local" {
-		return s, restart.InField(restart.Errorf(restart.CodeInvalid, "there is no time zone %s", restart.Quote(req.Zone)).WithHint("an IANA name, such as Europe/Berlin or UTC"), "zone")
+	at, zone, err := c.timeTyped(req)
+	if err != nil {
+		return s, err
 	}
-	at, err := restart.LocalTime(req.At, zone)
 	switch {
-	case err != nil:
-		return s, restart.InField(err, "at")
 	case !at.After(now):
 		return s, restart.InField(restart.Errorf(restart.CodeInvalid, "the time is past: %s", readable(at.In(zone))), "at")
 	case at.Sub(now) > MaxAhead:
 		return s, restart.InField(restart.Errorf(restart.CodeInvalid, "a run that is planned more than %d days ahead is taken for a slip", int(MaxAhead.Hours()/24)).WithHint("is the year right?"), "at")
 	}
-	s.At = at.UTC().Truncate(time.Microsecond)
-	s.Until = s.At.Add(c.cfg.Grace)
+	s.At, s.Until = at, at.Add(c.cfg.Grace)
 	return s, nil
+}
+
+// timeTyped reads the time that was asked for, by the clock of its zone.
+func (c *Control) timeTyped(req wire.LaterRequest) (time.Time, *time.Location, error) {
+	name := req.Zone
+	if name == "" {
+		name = c.cfg.Zone
+	}
+	zone, err := time.LoadLocation(name)
+	if err != nil || name == "Local" {
+		return time.Time{}, nil, restart.InField(restart.Errorf(restart.CodeInvalid, "there is no time zone %s", restart.Quote(req.Zone)).WithHint("an IANA name, such as Europe/Berlin or UTC"), "zone")
+	}
+	at, err := restart.LocalTime(req.At, zone)
+	return at.UTC().Truncate(time.Microsecond), zone, restart.InField(err, "at")
 }
 
 // inWindow gives a schedule the time of its window: the one that is open now, or
@@ -146,17 +217,17 @@ func (c *Control) thawedAt(ctx context.Context, run restart.Run, at time.Time) e
 
 // describe fills a schedule with what was confirmed.
 func (c *Control) describe(s *restart.Schedule, run restart.Run, plan restart.Plan) {
-	s.Request, s.Plan, s.Hosts = plan.Request, &plan, len(plan.Chosen())
+	s.Request, s.Plan, s.Hosts, s.Ticket = plan.Request, &plan, len(plan.Chosen()), plan.TicketKey()
 	s.Service, s.Environment, s.Group, s.Scenario, s.Digest, s.Kind = run.Service, run.Environment, run.Group, run.Scenario, run.Digest, run.Kind
 	s.Actor, s.Via, s.State = run.Actor, run.Via, restart.ScheduleWaiting
 	for _, h := range plan.Asked() {
-		if h.LeftOut && strings.HasPrefix(h.Why, "unticked by ") {
+		if h.LeftOut {
 			s.Unticked = append(s.Unticked, h.Name)
 		}
 	}
 	if question := c.asked(run, plan); question != nil {
 		s.State = restart.ScheduleAwaiting
-		s.Approval = &restart.Approval{Digest: plan.Hash, Rule: question.Rule, AskedAt: s.CreatedAt, Until: s.Until}
+		s.Approval = &restart.Approval{Digest: plan.Frozen(), Rule: question.Rule, AskedAt: s.CreatedAt, Until: s.Until}
 	}
 }
 
@@ -186,7 +257,7 @@ func (c *Control) planned(ctx context.Context, actor restart.Actor, s restart.Sc
 func runOf(s restart.Schedule) restart.Run {
 	r := restart.Run{
 		ID: s.Run, Scenario: s.Scenario, Digest: s.Digest, Kind: s.Kind, Service: s.Service, Environment: s.Environment, Project: s.Request.Project, Group: s.Group,
-		Actor: s.Actor, Via: s.Via, Reason: s.Request.Reason, Ticket: s.Request.Ticket, State: restart.RunDraft, CreatedAt: s.CreatedAt, Plan: s.Plan,
+		Actor: s.Actor, Via: s.Via, Reason: s.Request.Reason, Ticket: cmp.Or(s.Ticket, s.Request.Ticket), State: restart.RunDraft, CreatedAt: s.CreatedAt, Plan: s.Plan,
 	}
 	if s.Request.Rehearse {
 		r.Work = restart.WorkRehearse

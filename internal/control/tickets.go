@@ -2,11 +2,15 @@ package control
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/restartilka/restartilka/internal/authz"
 	"github.com/restartilka/restartilka/internal/restart"
 )
+
+// errUnchecked is the cause of a refusal that is over once a tracker answers.
+var errUnchecked = errors.New("the tracker did not answer")
 
 // Tickets knows the tickets of the company's trackers.
 type Tickets interface {
@@ -115,7 +119,7 @@ func (c *Control) demandTicket(p restart.Plan, now *restart.Ticket) error {
 			WithHint("open it again, or name another\nwhere it can't wait, who has the right starts without it: --break-glass")
 	case now.State == restart.TicketUnchecked && now.Strict:
 		return restart.Errorf(restart.CodeTicket, "%s", uncheckedTicket(*now)).
-			WithHint("try again when the tracker answers\nwhere it can't wait, who has the right starts without it: --break-glass")
+			WithHint("try again when the tracker answers\nwhere it can't wait, who has the right starts without it: --break-glass").Because(errUnchecked)
 	}
 	return nil
 }

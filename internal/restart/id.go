@@ -44,8 +44,8 @@ func FirstID(at time.Time) string {
 	return string(out[:])
 }
 
-// TimeOfID gives when an id was made, to the millisecond; the zero time where
-// it is none.
+// TimeOfID gives when an id was made, to the millisecond, or for when its run was
+// planned; the zero time where it is none.
 func TimeOfID(id string) time.Time {
 	if CheckID(id) != nil {
 		return time.Time{}

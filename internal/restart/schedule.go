@@ -15,7 +15,8 @@ type Schedule struct {
 	Run         string        `json:"run"` // that it becomes; there is none before it has started
 	Draft       string        `json:"-"`   // the plan that was confirmed for it: the same again is the same schedule
 	Request     Request       `json:"request"`
-	Unticked    []string      `json:"unticked,omitempty"` // hosts that are left out, beside those of the request
+	Ticket      string        `json:"ticket,omitempty"`   // that it is for, given or found in the reason; "" = none
+	Unticked    []string      `json:"unticked,omitempty"` // hosts that were asked for and are left out: by the request, a person or the plan
 	Service     string        `json:"service"`
 	Environment string        `json:"environment"`
 	Group       string        `json:"group,omitempty"`

@@ -48,9 +48,12 @@ type Actor struct {
 	// Former are teams of which nobody can say any more whether he is in them:
 	// they allow nothing, and what is denied to them stays denied.
 	Former []string `json:"former_teams,omitempty"`
-	Via    string   `json:"via,omitempty"`   // web, api, cli, chat, ssh
-	From   string   `json:"from,omitempty"`  // address that the request came from
-	Token  string   `json:"token,omitempty"` // id of the token used, never its secret
+	// TeamsEnd is from when on the teams are Former, unless the actor signs in
+	// again; zero = they are asked for whenever they matter.
+	TeamsEnd time.Time `json:"-"`
+	Via      string    `json:"via,omitempty"`   // web, api, cli, chat, ssh
+	From     string    `json:"from,omitempty"`  // address that the request came from
+	Token    string    `json:"token,omitempty"` // id of the token used, never its secret
 
 	Method     string     `json:"method,omitempty"`       // by which he signed in: local, ldap, oidc, proxy, token, key
 	Session    string     `json:"session,omitempty"`      // id of the browser's session

@@ -71,7 +71,8 @@ func staleFence(ctx context.Context, t tx, id string, fence Fence) error {
 // Errors: CodeNotFound (no such run or task), CodeStaleEpoch (another server
 // has claimed the run), CodeConflict (From does not fit, the table forbids a
 // step, a final run would keep active tasks, the run has taken another turn
-// than Seen knows, the task or the approval is decided already), CodePlanChanged
+// than Seen knows, the task or the approval is decided already, the draft is
+// planned for a time to come), CodePlanChanged
 // (see Alone, and an approval of another plan), CodeForbidden (an approval of
 // one's own run), CodeLocked (another run holds the service, or works on it on
 // that host: the error names it), CodeInvalid, CodeDiskFull and CodeUnavailable.
@@ -101,10 +102,14 @@ func (s *Store) Apply(ctx context.Context, c Change) (version int64, err error) 
 				return err
 			}
 		}
-		if c.Schedule != "" {
-			if err := startSchedule(ctx, t, c.Schedule, run.id, at); err != nil {
-				return err
-			}
+		switch {
+		case c.Schedule != "":
+			err = startSchedule(ctx, t, c.Schedule, run.id, at)
+		case run.state == restart.RunDraft && c.Run != nil && c.Run.To != "":
+			err = unplanned(ctx, t, run.id)
+		}
+		if err != nil {
+			return err
 		}
 		if c.Hold {
 			if err := holdService(ctx, t, run, at); err != nil {

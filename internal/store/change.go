@@ -42,7 +42,8 @@ type Change struct {
 	Approval *Approval
 
 	// Schedule is the id of the schedule that the run is the start of; "" = of
-	// none. Only while that waits, so only together with its start: CodeConflict.
+	// none. Only while that waits, so only together with its start: CodeConflict;
+	// and only in its time: CodeUnavailable.
 	Schedule string
 
 	// Alone starts a run that is made from another unless somebody was quicker;

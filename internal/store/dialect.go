@@ -18,6 +18,7 @@ type dialect struct {
 	types      *strings.Replacer // of the types in migrations
 	numbered   bool              // placeholders are $1, $2, … instead of ?
 	lockSchema string            // a statement that keeps other servers from migrating until the commit; "" where there are none
+	lockName   string            // a statement that keeps others from the same name until the commit; "" where one writes at a time
 	hasTable   string            // counts the tables of the name given
 	patience   string            // a statement that lets this transaction take its time, whatever the cluster's default; "" = it may
 	overriding string            // of an INSERT that brings the values of $serial columns itself
@@ -41,6 +42,7 @@ func postgresDialect() dialect {
 		types:      strings.NewReplacer("$id", `TEXT COLLATE "C"`, "$blob", "BYTEA", "$serial", "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"),
 		numbered:   true,
 		lockSchema: "SELECT pg_advisory_xact_lock(7265737461727469)",
+		lockName:   "SELECT pg_advisory_xact_lock(hashtextextended(?, 7265737461727469))",
 		hasTable:   "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename = ?",
 		patience:   "SELECT set_config('idle_in_transaction_session_timeout', '0', true), set_config('statement_timeout', '0', true)",
 		overriding: " OVERRIDING SYSTEM VALUE",

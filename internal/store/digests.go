@@ -19,7 +19,7 @@ type EndedRun struct {
 }
 
 // longestRun is how long before its end a run was asked for at most, to be found
-// among those that have ended: ids are by when runs were asked for.
+// among those that have ended: ids are by when runs were asked for, or planned for.
 const longestRun = 30 * 24 * time.Hour
 
 // EndedRuns lists the runs that had begun and ended from since on and before

@@ -338,4 +338,25 @@ func exerciseCalendarTokens(t *testing.T, newDSN storetest.NewDSN) {
 	wantCode(t, s.RemoveCalendarToken(t.Context(), "anna"), restart.CodeNotFound)
 	_, err = s.CalendarTokenByHash(t.Context(), "two")
 	wantCode(t, err, restart.CodeNotFound)
+	// It ends for good with who is disabled, and with who signs in by another method.
+	if err := s.CreateUser(t.Context(), store.User{Name: "anna", Method: "oidc", CreatedAt: epochStart}); err != nil {
+		t.Fatal(err)
+	}
+	change := func(c store.UserChange) {
+		t.Helper()
+		if err := s.ChangeUser(t.Context(), "anna", c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for hash, ends := range map[string]store.UserChange{"three": {Disabled: new(true)}, "four": {Method: new("ldap")}} {
+		set(hash)
+		change(store.UserChange{Roles: &[]restart.Role{restart.RoleDeveloper}})
+		if _, err := s.CalendarTokenByHash(t.Context(), hash); err != nil {
+			t.Fatal(err)
+		}
+		change(ends)
+		change(store.UserChange{Disabled: new(false)})
+		_, err = s.CalendarTokenByHash(t.Context(), hash)
+		wantCode(t, err, restart.CodeNotFound)
+	}
 }

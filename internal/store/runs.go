@@ -16,7 +16,7 @@ import (
 // draftLife is how long a plan that nobody has confirmed is kept.
 const draftLife = 24 * time.Hour
 
-// CreateRun drops drafts older than a day, and stores a run as draft or queued, with its plan,
+// CreateRun drops drafts older than a day but for those that wait as schedules, and stores a run as draft or queued, with its plan,
 // its planned tasks and, unless it is empty, the body of its scenario.
 //
 // With an idempotency key that the same actor has used before, nothing is
@@ -39,7 +39,7 @@ func (s *Store) CreateRun(ctx context.Context, run restart.Run, idempotencyKey s
 		return nil, err
 	}
 	err = s.write(ctx, "create run "+run.ID, func(ctx context.Context, t tx) error {
-		if _, err := t.exec(ctx, "DELETE FROM runs WHERE state = 'draft' AND created_at < $now - ?", draftLife.Microseconds()); err != nil {
+		if _, err := t.exec(ctx, "DELETE FROM runs WHERE state = 'draft' AND created_at < $now - ? AND NOT EXISTS (SELECT 1 FROM schedules WHERE schedules.draft = runs.id AND schedules.ended_at = 0)", draftLife.Microseconds()); err != nil {
 			return err
 		}
 		if len(scenarioBody) > 0 {
@@ -154,6 +154,24 @@ func (s *Store) RunByKey(ctx context.Context, actor, key string) (*restart.Run, 
 		return err
 	})
 	return found, err
+}
+
+// DropDraft drops a draft that is no use any more, with its idempotency key,
+// unless it was started or planned for a time to come meanwhile.
+func (s *Store) DropDraft(ctx context.Context, id string) error {
+	return s.write(ctx, "drop draft "+id, func(ctx context.Context, t tx) error {
+		if state, err := lockDraft(ctx, t, id); err != nil || state != restart.RunDraft {
+			return err
+		}
+		if err := unplanned(ctx, t, id); err != nil {
+			if restart.CodeOf(err) == restart.CodeConflict {
+				return nil
+			}
+			return err
+		}
+		_, err := t.exec(ctx, "DELETE FROM runs WHERE id = ? AND state = 'draft'", id)
+		return err
+	})
 }
 
 // holds says what the lock of a run with that plan is of.

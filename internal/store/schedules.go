@@ -20,8 +20,9 @@ const scheduleColumns = `id, run_id, draft, request, unticked, service, environm
 
 // AddSchedule stores a schedule with its plan, which was confirmed as a draft.
 // Where the same draft was planned before, nothing is written, and that one is
-// returned. Somebody who has most of them open gets no more: CodeTooMany.
-// Schedules whose end is long ago are dropped.
+// returned; one that was started meanwhile is CodeConflict. Somebody who has most
+// of them open gets no more: CodeTooMany. Schedules whose end is long ago are
+// dropped.
 func (s *Store) AddSchedule(ctx context.Context, p restart.Schedule, most int, messages []Message, records ...audit.Record) (existing *restart.Schedule, err error) {
 	if err := checkSchedule(p, messages); err != nil {
 		return nil, err
@@ -30,7 +31,7 @@ func (s *Store) AddSchedule(ctx context.Context, p restart.Schedule, most int, m
 	if err != nil {
 		return nil, err
 	}
-	request, err := toJSON(p.Request)
+	request, err := toJSON(requested{p.Request, p.Ticket})
 	if err != nil {
 		return nil, err
 	}
@@ -40,11 +41,23 @@ func (s *Store) AddSchedule(ctx context.Context, p restart.Schedule, most int, m
 	}
 	err = s.write(ctx, "store schedule "+p.ID, func(ctx context.Context, t tx) error {
 		existing = nil
+		state, err := lockDraft(ctx, t, p.Draft)
+		if err != nil {
+			return err
+		}
 		if before, err := loadSchedule(ctx, t, "draft", p.Draft); err == nil {
 			existing = &before
 			return nil
 		} else if restart.CodeOf(err) != restart.CodeNotFound {
 			return err
+		}
+		if state != "" && state != restart.RunDraft {
+			return restart.Errorf(restart.CodeConflict, "run %s is no plan that waits to be started", p.Draft)
+		}
+		if t.dialect.lockName != "" { // of two at once, the second counts the first
+			if _, err := t.exec(ctx, t.dialect.lockName, p.Actor); err != nil {
+				return err
+			}
 		}
 		var open int
 		if err := t.row(ctx, "SELECT count(*) FROM schedules WHERE ended_at = 0 AND actor = ?", p.Actor).Scan(&open); err != nil {
@@ -60,7 +73,7 @@ func (s *Store) AddSchedule(ctx context.Context, p restart.Schedule, most int, m
 		if p.Approval != nil {
 			a = *p.Approval
 		}
-		_, err := t.exec(ctx, "INSERT INTO schedules ("+scheduleColumns+", plan, held_until) VALUES ("+marks(32)+", 0)",
+		_, err = t.exec(ctx, "INSERT INTO schedules ("+scheduleColumns+", plan, held_until) VALUES ("+marks(32)+", 0)",
 			p.ID, p.Run, p.Draft, request, unticked, p.Service, p.Environment, p.Group, p.Scenario, p.Digest, string(p.Kind), p.Hosts, micros(p.At), micros(p.Until), p.Zone, p.Window,
 			p.Actor, p.Via, micros(p.CreatedAt), string(p.State), "", "", "", 0, 0, a.Digest, a.Rule, "", "", 0, "", plan)
 		if err != nil {
@@ -84,6 +97,37 @@ func (s *Store) AddSchedule(ctx context.Context, p restart.Schedule, most int, m
 		return nil, err
 	}
 	return existing, nil
+}
+
+// lockDraft keeps a draft from being started until the commit, and tells its
+// state; "" = it is gone, so that nobody starts it either. Whoever starts it takes
+// its row, too: of a start and a schedule at once, the second sees the first.
+func lockDraft(ctx context.Context, t tx, id string) (state restart.RunState, err error) {
+	err = t.row(ctx, "UPDATE runs SET version = version WHERE id = ? RETURNING state", id).Scan(&state)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
+	}
+	return state, err
+}
+
+// unplanned refuses to start a draft by itself that is planned for a time to come,
+// or that a schedule has started already: what was confirmed once is done once.
+func unplanned(ctx context.Context, t tx, draft string) error {
+	var id string
+	err := t.row(ctx, "SELECT id FROM schedules WHERE draft = ? AND (ended_at = 0 OR state = 'started')", draft).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return restart.Errorf(restart.CodeConflict, "this plan is planned already, as %s", id).WithHint("look at it: restartilka planned; or make a new plan")
+}
+
+// requested is what a schedule keeps of what was asked for, as JSON.
+type requested struct {
+	restart.Request
+	Found string `json:"for_ticket,omitempty"` // the ticket that it is for, given or found
 }
 
 func checkSchedule(p restart.Schedule, messages []Message) error {
@@ -118,7 +162,10 @@ func scanSchedule(row scanner) (p restart.Schedule, err error) {
 		}
 		p.Approval = &a
 	}
-	return p, errors.Join(json.Unmarshal([]byte(request), &p.Request), json.Unmarshal([]byte(unticked), &p.Unticked))
+	var asked requested
+	err = errors.Join(json.Unmarshal([]byte(request), &asked), json.Unmarshal([]byte(unticked), &p.Unticked))
+	p.Request, p.Ticket = asked.Request, asked.Found
+	return p, err
 }
 
 // withPlan scans the plan beside a schedule.
@@ -151,6 +198,20 @@ func (s *Store) Schedule(ctx context.Context, id string) (p restart.Schedule, er
 		return err
 	})
 	return p, err
+}
+
+// ScheduleOf returns the schedule that a run belongs to, with its plan: as the
+// draft that was confirmed for it, or as what it becomes; nil where none does.
+func (s *Store) ScheduleOf(ctx context.Context, run string) (found *restart.Schedule, err error) {
+	err = s.ask(ctx, "read schedule", func(ctx context.Context, t tx) error {
+		p, err := withPlan(t.row(ctx, "SELECT "+scheduleColumns+", plan FROM schedules WHERE draft = ? OR run_id = ?", run, run))
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		found = &p
+		return err
+	})
+	return found, err
 }
 
 // OpenSchedules lists those that may start still, by their time, at most limit
@@ -326,12 +387,41 @@ func (s *Store) ChangeSchedule(ctx context.Context, c ScheduleChange) error {
 	})
 }
 
-// startSchedule ends a schedule with the start of its run. Of two starts the
-// second finds it ended; so does one that comes after it was cancelled.
+// startSchedule ends a schedule with the start of its run, while it is its time.
+// The run gets the idempotency key of the draft, so that who asks again gets it.
+// Of two starts the second finds it ended; so does one that comes after it was
+// cancelled. What comes too late is CodeUnavailable, and leaves it as it is.
 func startSchedule(ctx context.Context, t tx, id, run string, at int64) error {
-	n, err := t.exec(ctx, "UPDATE schedules SET state = 'started', code = '', why = '', ended_at = ? WHERE id = ? AND run_id = ? AND state = 'waiting' AND restored = 0", at, id, run)
-	if err == nil && n != 1 {
-		err = restart.Errorf(restart.CodeConflict, "what is planned as %s waits no more for run %s", id, run)
+	n, err := t.exec(ctx, "UPDATE schedules SET state = 'started', code = '', why = '', ended_at = ? WHERE id = ? AND run_id = ? AND state = 'waiting' AND restored = 0 AND start_until > $now", at, id, run)
+	if err != nil {
+		return err
 	}
+	if n == 1 {
+		return passKey(ctx, t, id, run)
+	}
+	var waits int
+	if err := t.row(ctx, "SELECT count(*) FROM schedules WHERE id = ? AND run_id = ? AND state = 'waiting' AND restored = 0", id, run).Scan(&waits); err != nil {
+		return err
+	}
+	if waits > 0 {
+		return restart.Errorf(restart.CodeUnavailable, "its time was over before all was looked at")
+	}
+	return restart.Errorf(restart.CodeConflict, "what is planned as %s waits no more for run %s", id, run)
+}
+
+// passKey gives a run the idempotency key of the draft of its schedule.
+func passKey(ctx context.Context, t tx, schedule, run string) error {
+	var draft, key string
+	err := t.row(ctx, "SELECT runs.id, runs.idempotency_key FROM schedules JOIN runs ON runs.id = schedules.draft WHERE schedules.id = ?", schedule).Scan(&draft, &key)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && key == "" {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := t.exec(ctx, "UPDATE runs SET idempotency_key = '' WHERE id = ?", draft); err != nil {
+		return err
+	}
+	_, err = t.exec(ctx, "UPDATE runs SET idempotency_key = ? WHERE id = ?", key, run)
 	return err
 }

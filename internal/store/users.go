@@ -30,6 +30,7 @@ type User struct {
 	DisabledAt time.Time // zero = may sign in
 	Gone       bool      // his directory knows him no more; not stored
 	Stale      bool      // Groups are too old to allow anything; not stored
+	GroupsEnd  time.Time // when they will be; zero = they are asked for again; not stored
 }
 
 // Disabled tells whether the user may not sign in any more.
@@ -220,6 +221,11 @@ func (s *Store) ChangeUser(ctx context.Context, name string, c UserChange) error
 				return err
 			}
 			records = slices.Concat(records, ended)
+		}
+		if u.Disabled() { // who is enabled again makes another
+			if _, err := t.exec(ctx, "DELETE FROM calendar_tokens WHERE owner = ?", name); err != nil {
+				return err
+			}
 		}
 		if ends {
 			if _, err := t.exec(ctx, "DELETE FROM sessions WHERE owner = ? AND id <> ?", name, c.Keep); err != nil {

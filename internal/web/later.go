@@ -128,7 +128,7 @@ func (s *site) askWhen(w http.ResponseWriter, v *visit, status int, run restart.
 
 // mayPlan tells whether a plan's page offers to do it later.
 func mayPlan(page *planPage, run restart.Run) bool {
-	return page.Mine && page.Denied == nil && run.Parent == "" && run.State == restart.RunDraft
+	return page.Mine && page.Denied == nil && page.NoTicket == nil && run.Parent == "" && run.State == restart.RunDraft
 }
 
 // calendar is the part of the profile that has it.

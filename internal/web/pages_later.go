@@ -11,6 +11,7 @@ type (
 	plannedPage struct {
 		layout
 		Open, Over []plannedEntry
+		Most       bool   // there may be more that are open
 		Poll       string // address to ask again
 	}
 	// plannedEntry is one planned run of a list.
@@ -32,6 +33,7 @@ type (
 		Approval                   *approvalView
 		MayCancel, MayDecide       bool
 		Facts                      facts
+		Warnings                   []string // of the plan
 		Lines                      []approvedLine
 		More                       int
 		Steps                      *stepsView // nil = not shown

@@ -22,6 +22,7 @@ func (s *site) listPlanned(w http.ResponseWriter, v *visit) error {
 		if err != nil {
 			return err
 		}
+		page.Most = page.Most || !over && len(list) == wire.MaxPage
 		for _, p := range list {
 			entry := plannedEntryOf(v.lang, p, s.cfg.Now())
 			if !over {
@@ -73,9 +74,12 @@ func (s *site) drawPlanned(w http.ResponseWriter, v *visit, status int, sent fil
 		Created: momentOf(p.CreatedAt, now), Until: momentOf(p.Until, now), EndedAt: maybeMoment(p.EndedAt, now), EndedBy: p.EndedBy, Who: said.In(v.lang, p.Who),
 		Approval: approvalOf(v.lang, run, now), MayCancel: p.MayCancel, MayDecide: p.MayDecide, Sent: sent, Facts: newBoard(v.lang, run).facts(run),
 	}
-	page.Facts.ID = "" // there is no such run yet
+	page.Facts.ID, page.Facts.Warnings = "", nil // there is no such run yet, and its warnings stand above
 	if zone, err := time.LoadLocation(p.Zone); err == nil {
 		page.Local = p.At.In(zone).Format("2006-01-02 15:04")
+	}
+	for _, w := range p.Plan.Warnings {
+		page.Warnings = append(page.Warnings, said.In(v.lang, w))
 	}
 	page.Lines, page.More = approvedHosts(v.lang, p.Plan)
 	if page.Steps, err = s.plannedSteps(v, p.Schedule); err != nil {

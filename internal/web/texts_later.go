@@ -9,6 +9,7 @@ var laterTexts = map[string]text{
 	"later.about":     {"At its time the server makes the plan anew, with the rights that the person has then. It starts only if it is what was shown.", "В назначенное время сервер составит план заново, с правами, которые у человека будут тогда. Запуск начнётся, только если план тот, что был показан."},
 	"later.empty":     {"Nothing is planned.", "Ничего не запланировано."},
 	"later.empty.how": {"Make a plan, and choose “Do it later” below it.", "Составьте план и выберите под ним «Сделать позже»."},
+	"later.most":      {"These are the first 200.", "Это первые 200."},
 	"later.over":      {"Over", "Прошедшие"},
 	"later.run":       {"Its run", "Запуск"},
 	"later.all":       {"All that is planned", "Всё запланированное"},
@@ -51,7 +52,7 @@ var laterTexts = map[string]text{
 	"later.window.next": {"%s: %s – %s", "%s: %s – %s"},
 	"later.window.open": {"%[1]s: open now, until %[3]s", "%[1]s: открыто сейчас, до %[3]s"},
 	"later.window.till": {"open now, until", "открыто сейчас, до"},
-	"later.notready":    {"Hosts that are not ready now are touched too if they are ready then, unless you have unticked them.", "Хосты, не готовые сейчас, тоже будут затронуты, если будут готовы тогда и вы не сняли с них отметку."},
+	"later.notready":    {"Hosts that the plan leaves out are not touched then either, even if they are ready by then.", "Хосты, которые план не затрагивает, не будут затронуты и тогда, даже если к тому времени будут готовы."},
 	"later.button":      {"Plan it", "Запланировать"},
 	"later.failed":      {"That is not the name of the service. Nothing was planned.", "Это не имя сервиса. Ничего не запланировано."},
 
