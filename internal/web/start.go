@@ -229,6 +229,9 @@ func (s *site) showStart(w http.ResponseWriter, v *visit, status int, a asking, 
 	for _, p := range c.Places {
 		names = append(names, p.Group, p.Environment)
 	}
+	for _, r := range c.Scenarios {
+		names = append(names, r.Name)
+	}
 	for i, x := range wrongs {
 		wrongs[i].Message = whole(x.Message, names...)
 	}

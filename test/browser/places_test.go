@@ -83,6 +83,7 @@ var reviewPlaces = []place{
 var startPlaces = []place{
 	{name: "home-typed", as: developer, path: at("/?q=sea")},
 	{name: "start", as: developer, path: at("/start?service=search&env=staging&reason=answers+come+twice")},
+	{name: "confirm", as: developer, path: ofRun("draft", "/confirm")},
 	{name: "start-unknown", as: developer, path: at("/start?service=serch"), status: http.StatusNotFound},
 }
 
