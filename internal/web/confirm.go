@@ -60,13 +60,13 @@ func (s *site) startRun(w http.ResponseWriter, v *visit) error {
 	if restart.CodeOf(err) == restart.CodePlanChanged && waits {
 		now, again := s.cfg.Control.Again(v.Context(), v.actor, run.ID, req.Hosts)
 		if again != nil {
-			return s.planAgain(w, v, run, again)
+			return s.planAgain(w, v, again)
 		}
 		http.Redirect(w, v.Request, "/runs/"+now.ID+"?instead="+run.ID, http.StatusSeeOther)
 		return nil
 	}
 	if err != nil {
-		return s.planAgain(w, v, run, err)
+		return s.planAgain(w, v, err)
 	}
 	http.Redirect(w, v.Request, "/runs/"+started.ID, http.StatusSeeOther)
 	return nil
@@ -205,7 +205,7 @@ func (s *site) confirm(w http.ResponseWriter, v *visit, run restart.Run, req wir
 	case restart.CodeOf(err) == restart.CodePlanChanged:
 		plan = *run.Plan // the start itself makes it anew
 	case err != nil:
-		return s.planAgain(w, v, run, err)
+		return s.planAgain(w, v, err)
 	}
 	chosen := plan.Chosen()
 	page := confirmPage{

@@ -71,7 +71,7 @@ func (s *site) planLater(w http.ResponseWriter, v *visit) error {
 	case restart.CodeOf(err) == restart.CodePlanChanged && waits:
 		now, again := s.cfg.Control.Again(v.Context(), v.actor, run.ID, hosts)
 		if again != nil {
-			return s.planAgain(w, v, run, again)
+			return s.planAgain(w, v, again)
 		}
 		http.Redirect(w, v.Request, "/runs/"+now.ID+"?instead="+run.ID, http.StatusSeeOther)
 		return nil

@@ -31,7 +31,7 @@ type drawing struct {
 
 // planAgain shows a plan whose start was refused, with why and with the ticks as
 // they were. What is no answer to the form is given back.
-func (s *site) planAgain(w http.ResponseWriter, v *visit, run restart.Run, refused error) error {
+func (s *site) planAgain(w http.ResponseWriter, v *visit, refused error) error {
 	e := answers(refused)
 	now, err := s.run(v)
 	if e == nil || err != nil || now.State != restart.RunDraft || now.Plan == nil || now.Actor != v.actor.Name {

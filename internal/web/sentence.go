@@ -61,15 +61,6 @@ func pieceOf(text string, now time.Time) (piece, bool) {
 	return piece{}, false
 }
 
-// sentencesOf cuts several.
-func sentencesOf(texts []string, now time.Time) []sentence {
-	var out []sentence
-	for _, text := range texts {
-		out = append(out, sentenceOf(text, now))
-	}
-	return out
-}
-
 // whole begins a sentence that stands by itself with a capital. A name that it
 // begins with stays as it is: names are those of the page, and whatever is not
 // a word.

@@ -202,7 +202,7 @@ func TestAReasonIsOneLine(t *testing.T) {
 
 func TestPlacesOfHosts(t *testing.T) {
 	var plan restart.Plan
-	for _, name := range strings.Fields("a b c d e f g") {
+	for name := range strings.FieldsSeq("a b c d e f g") {
 		plan.Hosts = append(plan.Hosts, restart.PlannedHost{Host: restart.Host{Name: name}})
 	}
 	for hosts, want := range map[string]string{"a": "1", "a b c": "1-3", "a c": "1,3", "g": "7", "a b d f g": "1-2,4,6-7", "a b c d e f g": "1-7"} {
