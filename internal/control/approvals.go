@@ -59,11 +59,37 @@ func (c *Control) approvers(asks string, object authz.Object) string {
 	return c.rights().WhoBut(asks, authz.Approve, object)
 }
 
+// Asking is what a run waits for before it starts.
+type Asking struct {
+	Who    string        // can approve it, for people
+	Within time.Duration // how long it waits
+	Rule   string        // the line of the rules that asks for it
+}
+
+// Asks tells what a draft would wait for if it were started now; nil = nothing.
+func (c *Control) Asks(ctx context.Context, actor restart.Actor, run restart.Run) *Asking {
+	if c.rights().Require(actor, authz.See, authz.Object{}) != nil || run.Plan == nil {
+		return nil
+	}
+	rule, waits := c.approvalOf(*run.Plan)
+	if !waits {
+		return nil
+	}
+	return &Asking{Who: c.mayApprove(ctx, run), Within: rule.Within, Rule: rule.Rule}
+}
+
+// approvalOf gives the rule by which a plan needs an approval; false = none asks.
+func (c *Control) approvalOf(p restart.Plan) (authz.Approval, bool) {
+	object := authz.Object{Service: p.Service, Environment: p.Environment, Group: p.Group, For: authz.ActionFor(p.Kind)}
+	rule, asks := c.rights().Approval(object.For, object)
+	return rule, asks && restart.ApprovalBinds(p.Work)
+}
+
 // approvalWarning says before a start by somebody that it will wait; "" = it will not.
 func (c *Control) approvalWarning(asks string, p restart.Plan) string {
 	object := authz.Object{Service: p.Service, Environment: p.Environment, Group: p.Group, For: authz.ActionFor(p.Kind)}
-	rule, waits := c.rights().Approval(authz.ActionFor(p.Kind), object)
-	if !waits || !restart.ApprovalBinds(p.Work) {
+	rule, waits := c.approvalOf(p)
+	if !waits {
 		return ""
 	}
 	return fmt.Sprintf("it waits for an approval before it starts, for %s at most, by %s, other than who asks (rule %s)", span(rule.Within), c.approvers(asks, object), restart.Quote(rule.Rule))

@@ -150,9 +150,8 @@ func (c *Control) WouldStart(ctx context.Context, actor restart.Actor, run resta
 	return *plan, nil
 }
 
-// PastFreeze says who may lift the freeze that stands in a run's way, and who
-// may pass it; "" = none does.
-func (c *Control) PastFreeze(ctx context.Context, actor restart.Actor, run restart.Run) string {
+// Lifts names who may lift the freeze that stands in a run's way; "" = none does.
+func (c *Control) Lifts(ctx context.Context, actor restart.Actor, run restart.Run) string {
 	if c.rights().Require(actor, authz.See, authz.Object{}) != nil {
 		return ""
 	}
@@ -160,5 +159,5 @@ func (c *Control) PastFreeze(ctx context.Context, actor restart.Actor, run resta
 	if err != nil || inWay == nil {
 		return ""
 	}
-	return c.frozen(ctx, *inWay, run).Hint
+	return c.lifts(ctx, *inWay, run)
 }

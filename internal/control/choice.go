@@ -3,6 +3,7 @@ package control
 import (
 	"cmp"
 	"context"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -203,9 +204,27 @@ func (c *Control) Reasons(ctx context.Context, actor restart.Actor, service stri
 	return out[:min(len(out), limit)], err
 }
 
+// GroupOf gives a group of a service by its name, looked up at the source where
+// the inventory has not listed it: CodeNotFound where there is none, CodeInvalid
+// where it is of other services.
+func (c *Control) GroupOf(ctx context.Context, actor restart.Actor, service, name string) (restart.Group, error) {
+	if err := c.rights().Require(actor, authz.See, authz.Object{}); err != nil {
+		return restart.Group{}, err
+	}
+	g, _, err := c.cfg.Inventory.Group(ctx, name)
+	if err == nil && !slices.Contains(g.Services, service) {
+		err = restart.Errorf(restart.CodeInvalid, "group %s has no service %s", name, service)
+	}
+	return g, err
+}
+
+// DefaultSecondStep is what Config.SecondStep is unless somebody says otherwise:
+// what production is mostly called.
+func DefaultSecondStep() []string { return []string{"production", "prod", "prod-*", "live"} }
+
 // Deliberate tells whether a run should be confirmed by a second step: it
-// changes a service in production. What is production says its name, or that
-// the rules ask for an approval there.
+// changes a service in an environment that Config.SecondStep names, in any case
+// of letters, or where the rules ask for an approval.
 func (c *Control) Deliberate(ctx context.Context, run restart.Run) bool {
 	if run.Kind == restart.KindThreadDump || run.Work != restart.WorkWhole {
 		return false
@@ -214,8 +233,11 @@ func (c *Control) Deliberate(ctx context.Context, run restart.Run) bool {
 }
 
 func (c *Control) deliberate(action authz.Action, object authz.Object) bool {
-	switch strings.ToLower(object.Environment) {
-	case "production", "prod":
+	environment := strings.ToLower(object.Environment)
+	if slices.ContainsFunc(c.cfg.SecondStep, func(glob string) bool {
+		ok, err := path.Match(strings.ToLower(glob), environment)
+		return ok && err == nil
+	}) {
 		return true
 	}
 	_, asks := c.rights().Approval(action, object)

@@ -33,38 +33,39 @@ type Agents interface {
 // Config lists everything that Control depends on. Needed are those before
 // Program.
 type Config struct {
-	Store     *store.Store
-	Inventory *inventory.Inventory
-	Scenarios *Shelf
-	Agents    Agents
-	Dumps     Dumps
-	Enrol     *Enrolment
-	Hub       *Hub
-	Wake      func(run string) // tells the orchestrator that a run wants looking at
-	Committed func()           // tells the audit trail that there is something to ship
-	Program   string           // the server's version, which agents' are compared with; "" = this build's
-	Logger    *slog.Logger
-	Now       func() time.Time
-	Lays      bool                             // signed versions are laid on hosts: see dispatch.Config.Scenarios
-	Zone      string                           // IANA name of the time zone of freezes that name none; "" = UTC
-	URL       string                           // of this server, for links in messages
-	Channels  func(wire.Notification) []string // who is to be told of it; nil = nobody is
-	Receivers Receivers                        // they themselves, for who tries them; nil = there are none
-	Announced func()                           // tells that there is a message to deliver; nil = nobody delivers
-	Ended     func(restart.Run)                // is told of a run that ended before it began; nil = nobody is
-	Scheduled func(restart.ScheduleState)      // is told how a schedule ended; nil = nobody is
-	Rights    func() *authz.Rules              // those in force; nil = the shipped ones
-	People    Directory                        // nil = users, and who has a token
-	Hasher    *authn.Hasher                    // of passwords; nil = one of its own
-	Review    Review                           // how scenarios come into force
-	Trail     Trail                            // stands between requests and hosts; nil = nothing is waited for
-	Server    Server                           // tells admins of the process; nil = nobody does
-	Tickets   Tickets                          // of the company's trackers; nil = there are none
-	Recurs    []Recurrence                     // when a ticket is opened about restarts
-	Windows   []restart.MaintenanceWindow      // that runs can be planned for
-	Grace     time.Duration                    // how late what was given a time may start; 0 = DefaultGrace
-	Alerts    Alerts                           // stand between requests and hosts; nil = none do
-	Outside   OutsideLocks                     // are shared with others; nil = there are none
+	Store      *store.Store
+	Inventory  *inventory.Inventory
+	Scenarios  *Shelf
+	Agents     Agents
+	Dumps      Dumps
+	Enrol      *Enrolment
+	Hub        *Hub
+	Wake       func(run string) // tells the orchestrator that a run wants looking at
+	Committed  func()           // tells the audit trail that there is something to ship
+	Program    string           // the server's version, which agents' are compared with; "" = this build's
+	Logger     *slog.Logger
+	Now        func() time.Time
+	Lays       bool                             // signed versions are laid on hosts: see dispatch.Config.Scenarios
+	Zone       string                           // IANA name of the time zone of freezes that name none; "" = UTC
+	URL        string                           // of this server, for links in messages
+	Channels   func(wire.Notification) []string // who is to be told of it; nil = nobody is
+	Receivers  Receivers                        // they themselves, for who tries them; nil = there are none
+	Announced  func()                           // tells that there is a message to deliver; nil = nobody delivers
+	Ended      func(restart.Run)                // is told of a run that ended before it began; nil = nobody is
+	Scheduled  func(restart.ScheduleState)      // is told how a schedule ended; nil = nobody is
+	Rights     func() *authz.Rules              // those in force; nil = the shipped ones
+	People     Directory                        // nil = users, and who has a token
+	Hasher     *authn.Hasher                    // of passwords; nil = one of its own
+	Review     Review                           // how scenarios come into force
+	Trail      Trail                            // stands between requests and hosts; nil = nothing is waited for
+	Server     Server                           // tells admins of the process; nil = nobody does
+	Tickets    Tickets                          // of the company's trackers; nil = there are none
+	Recurs     []Recurrence                     // when a ticket is opened about restarts
+	Windows    []restart.MaintenanceWindow      // that runs can be planned for
+	Grace      time.Duration                    // how late what was given a time may start; 0 = DefaultGrace
+	SecondStep []string                         // globs of environments whose changes take a second step; nil = DefaultSecondStep
+	Alerts     Alerts                           // stand between requests and hosts; nil = none do
+	Outside    OutsideLocks                     // are shared with others; nil = there are none
 }
 
 // Directory knows who people are now, whether they are here or not: their
@@ -102,6 +103,9 @@ func New(cfg Config) *Control {
 	}
 	if cfg.Zone == "" {
 		cfg.Zone = "UTC"
+	}
+	if cfg.SecondStep == nil {
+		cfg.SecondStep = DefaultSecondStep()
 	}
 	if cfg.Grace == 0 {
 		cfg.Grace = DefaultGrace

@@ -41,18 +41,22 @@ func readable(t time.Time) string { return t.Format("Mon 2006-01-02 15:04 MST") 
 // glass and how. A run that goes on already is not started past it any more:
 // what it has left is.
 func (c *Control) frozen(ctx context.Context, a applied, run restart.Run) *restart.Error {
-	object := c.objectOf(ctx, run)
-	lift := authz.Object{Environment: run.Environment}
-	if len(a.Services) > 0 {
-		lift.Service = object.Service
-	}
 	how := "--break-glass"
 	if run.State != restart.RunDraft && run.State != restart.RunAwaitingApproval {
 		how = fmt.Sprintf("restartilka abort %s, then restartilka retry %s --break-glass --reason TEXT", run.ID, run.ID)
 	}
 	return restart.Errorf(restart.CodeFrozen, "%s", a.sentence(run.Environment)).
 		WithHint("wait until then; or %s lifts it: restartilka freeze remove %s --reason TEXT\nwhere it can't wait: %s, by %s; others are told, and look at it afterwards",
-			c.rights().Who(authz.Freeze, lift), a.ID, how, c.rights().Who(authz.BreakGlass, object))
+			c.lifts(ctx, a, run), a.ID, how, c.rights().Who(authz.BreakGlass, c.objectOf(ctx, run)))
+}
+
+// lifts names who may lift a freeze that stands in a run's way.
+func (c *Control) lifts(ctx context.Context, a applied, run restart.Run) string {
+	lift := authz.Object{Environment: run.Environment}
+	if len(a.Services) > 0 {
+		lift.Service = c.objectOf(ctx, run).Service
+	}
+	return c.rights().Who(authz.Freeze, lift)
 }
 
 // freezeOn gives the freeze that keeps a run, by its kind, work, service and

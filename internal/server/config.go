@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -108,6 +109,9 @@ type RunsConfig struct {
 	Lease             time.Duration `yaml:"lease"`              // 0 = 15s; 3s to 5m
 	ContactTimeout    time.Duration `yaml:"contact_timeout"`    // 0 = 2m; how long a silent host is asked before its task is unknown
 	HostSweep         time.Duration `yaml:"host_sweep"`         // 0 = 5m; how often every host is asked what was done on it without a server; 30s to 24h
+	// SecondStep is globs of environments where the pages want a change confirmed
+	// by typing the service's name; [] = only where an approval is asked for.
+	SecondStep []string `yaml:"second_step"`
 }
 
 // ReadConfig reads and checks a file. Unknown keys and values out of range are
@@ -140,7 +144,7 @@ func parseConfig(b []byte) (Config, error) {
 		Listen: "0.0.0.0:8443",
 		SignIn: SignInConfig{Local: true},
 		Agents: AgentsConfig{Port: protocol.Port},
-		Runs:   RunsConfig{AfterInterruption: "ask", Lease: 15 * time.Second, ContactTimeout: 2 * time.Minute, HostSweep: hostwork.DefaultSweep},
+		Runs:   RunsConfig{AfterInterruption: "ask", Lease: 15 * time.Second, ContactTimeout: 2 * time.Minute, HostSweep: hostwork.DefaultSweep, SecondStep: control.DefaultSecondStep()},
 		Audit:  audit.Settings{Deadline: audit.DefaultDeadline, Spool: audit.SpoolSettings{Limit: audit.DefaultSpoolLimit}},
 		Dumps:  defaultDumps(),
 
@@ -251,6 +255,11 @@ func (c *Config) check() error {
 	}
 	if h := c.Runs.HostSweep; h != 0 && (h < 30*time.Second || h > 24*time.Hour) {
 		return fmt.Errorf("runs.host_sweep: %s is not from 30s to 24h", h)
+	}
+	for _, glob := range c.Runs.SecondStep {
+		if _, err := path.Match(glob, ""); err != nil || glob == "" {
+			return fmt.Errorf("runs.second_step: %s is neither a name nor a glob", restart.Quote(glob))
+		}
 	}
 	if c.Drain < 0 || c.Drain > time.Minute {
 		return fmt.Errorf("drain: %s is not from 0s to 1m", c.Drain)

@@ -203,7 +203,8 @@ func (s *Server) open(ctx context.Context) error {
 		Rights: s.rules.inForce, People: s.door.people, Hasher: s.door.hasher, Zone: localZone(), URL: strings.TrimRight(s.cfg.URL, "/"), Channels: receivers.For, Receivers: receivers, Announced: s.notifier.Wake,
 		Review: s.cfg.review(), Lays: s.cfg.review().Signed,
 		Ended: s.meters.neverBegan, Scheduled: s.meters.scheduled, Trail: s.trail, Server: self{s}, Outside: s.locks, Alerts: s.gates, Tickets: ticketsOf(trackers), Recurs: recurrencesOf(trackers),
-		Windows: s.cfg.Schedules.Windows, Grace: s.cfg.Schedules.Grace,
+		SecondStep: s.cfg.Runs.SecondStep,
+		Windows:    s.cfg.Schedules.Windows, Grace: s.cfg.Schedules.Grace,
 	})
 	if err := s.ssh.listen(ctx, s.cfg.SSH); err != nil {
 		return err

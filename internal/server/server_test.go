@@ -145,6 +145,7 @@ func TestBadConfigurations(t *testing.T) {
 		"a spool of nothing":     {"audit:\n", "audit:\n  spool: {limit: 3B}\n", "audit.spool.limit"},
 		"an unknown sink":        {"kind: file", "kind: kafka", "kafka"},
 		"a lease that is absurd": {"audit:\n", "runs: {lease: 1ms}\naudit:\n", "runs.lease"},
+		"a broken glob":          {"audit:\n", "runs: {second_step: ['prod[']}\naudit:\n", "runs.second_step"},
 		"an unknown wish":        {"audit:\n", "runs: {after_interruption: pray}\naudit:\n", "pray"},
 		"a port that is none":    {"  ca_key:", "  port: 70000\n  ca_key:", "agents.port"},
 		"a proxy of everybody":   {"audit:\n", "sign_in: {proxy: {addresses: [0.0.0.0/0], user_header: X-User}}\naudit:\n", "sign_in.proxy"},

@@ -86,7 +86,7 @@ func TestDecideOnThePage(t *testing.T) {
 	if res.StatusCode != http.StatusConflict {
 		t.Fatalf("stale: %s\n%s", res.Status, res.body)
 	}
-	wants(t, res.body, "has changed since you looked at it", `href="/runs/`+run.ID+`"`, "Back to the run")
+	wants(t, res.body, `<details class="act" open>`, "has changed since you looked at it", `value="happened" required checked`, why)
 	if res := press("decide", url.Values{"host": form["host"], "verdict": form["verdict"], "reason": {"."}}); res.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(res.body, "too short") {
 		t.Errorf("no reason: %s", res.Status)
 	}
@@ -153,7 +153,7 @@ func TestRetryOnThePage(t *testing.T) {
 		t.Fatalf("a double click made %v", drafts)
 	}
 	page = f.page(cookie, drafts[0])
-	wants(t, page, "Draft", "the disk has room again", "whether the script ran on web3.nginx.example.com is not known", `/start"`, `value="web2.nginx.example.com" checked`, `href="/runs/`+run.ID+`">a retry of another run`)
+	wants(t, page, "Draft", "the disk has room again", "Whether the script ran on web3.nginx.example.com is not known", `/start"`, `value="web2.nginx.example.com" checked`, `href="/runs/`+run.ID+`">a retry of another run`)
 	lacks(t, f.page(f.signInAs("root", restart.RoleAdmin), drafts[0]), `/start"`) // another's plan
 	if res := f.post("/runs/"+drafts[0]+"/start", url.Values{"version": {shownVersion(t, page)}, "typed": {"nginx"}}, "Cookie", cookie); res.StatusCode != http.StatusSeeOther {
 		t.Fatalf("start: %s\n%s", res.Status, res.body)

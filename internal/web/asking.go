@@ -27,9 +27,12 @@ func askingOf(v url.Values, posted bool) asking {
 	return asking{
 		key: v.Get("key"), service: strings.TrimSpace(v.Get("service")), environment: strings.TrimSpace(v.Get("env")), group: strings.TrimSpace(v.Get("group")),
 		hosts: strings.TrimSpace(v.Get("hosts")), except: strings.TrimSpace(v.Get("except")), scenario: strings.TrimSpace(v.Get("scenario")),
-		reason: v.Get("reason"), ticket: strings.TrimSpace(v.Get("ticket")), q: v.Get("q"), rehearse: v.Get("rehearse") != "", posted: posted, values: v,
+		reason: oneLine(v.Get("reason")), ticket: strings.TrimSpace(v.Get("ticket")), q: v.Get("q"), rehearse: v.Get("rehearse") != "", posted: posted, values: v,
 	}
 }
+
+// oneLine joins the lines of a field that shows its line on several.
+func oneLine(text string) string { return strings.NewReplacer("\r\n", " ", "\n", " ").Replace(text) }
 
 // keptNames are the fields that an address of the form may have, beside the
 // service's and the parameters'.
@@ -171,6 +174,61 @@ func (a asking) wrongs(l language, c control.Choice) []wrong {
 	find(control.FieldReason, say(l, "start.reason"), err)
 	find(control.FieldTicket, say(l, "start.ticket"), control.CheckTicket(a.ticket))
 	return out
+}
+
+// unknown gives what an address names and the service has not, in the order of
+// the fields: nothing is chosen in its place.
+func (s *site) unknown(v *visit, a asking, c control.Choice) ([]wrong, error) {
+	var out []wrong
+	add := func(field, label, key string, values ...any) {
+		out = append(out, wrong{Field: field, Label: label, Message: say(v.lang, key, values...)})
+	}
+	environments := environmentsOf(c.Places)
+	if a.environment != "" && len(environments) > 0 && !slices.Contains(environments, a.environment) {
+		add(control.FieldEnvironment, labelOf(v.lang, control.FieldEnvironment), "start.env.unknown", a.service, v.lang.Quote(a.environment))
+	}
+	if a.group != "" {
+		group, err := s.cfg.Control.GroupOf(v.Context(), v.actor, a.service, a.group)
+		switch {
+		case restart.CodeOf(err) == restart.CodeNotFound || restart.CodeOf(err) == restart.CodeInvalid:
+			add(control.FieldGroup, labelOf(v.lang, control.FieldGroup), "start.group.unknown", a.service, v.lang.Quote(a.group))
+		case err != nil:
+			return nil, err
+		case a.environment != "" && group.Environment != a.environment:
+			add(control.FieldGroup, labelOf(v.lang, control.FieldGroup), "start.group.elsewhere", a.group, v.lang.Quote(group.Environment), v.lang.Quote(a.environment))
+		}
+	}
+	r := a.recipe(c)
+	if a.scenario != "" && r == nil {
+		add(control.FieldScenario, labelOf(v.lang, control.FieldScenario), "start.scenario.none", v.lang.Quote(a.scenario), a.service)
+	}
+	if r == nil {
+		return out, nil
+	}
+	for _, x := range a.kept() {
+		name, ok := strings.CutPrefix(x.Name, "param.")
+		if !ok {
+			continue
+		}
+		i := slices.IndexFunc(r.Params, func(p restart.Param) bool { return p.Name == name })
+		if i < 0 {
+			add(control.FieldScenario, labelOf(v.lang, control.FieldScenario), "start.param.unknown", r.Name, v.lang.Quote(name))
+			continue
+		}
+		if _, err := r.Params[i].Check(strings.TrimSpace(x.Value)); err != nil {
+			if e := personalOf(err); e != nil {
+				x := wrongOf(v.lang, e)
+				x.Field, x.Label = formField(r.Name, name), restart.Escape(name)
+				out = append(out, x)
+			}
+		}
+	}
+	return out, nil
+}
+
+// wrongAt tells whether something is wrong with a field.
+func wrongAt(wrongs []wrong, field string) bool {
+	return slices.ContainsFunc(wrongs, func(x wrong) bool { return x.Field == field })
 }
 
 func environmentsOf(places []control.Place) []string {

@@ -9,7 +9,7 @@ import (
 func logNotice(l language, now audit.Standing) string {
 	switch {
 	case !now.Late.IsZero():
-		return say(l, "notice.late", now.Late.UTC().Format("15:04:05 UTC"), string(now.Level))
+		return say(l, "notice.late", exact(now.Late), string(now.Level))
 	case now.Fill == audit.FillFull:
 		return say(l, "notice.full", now.Percent())
 	case now.Fill == audit.FillWarn:

@@ -28,12 +28,12 @@ func TestPagesSayThatTheLogHoldsRunsUp(t *testing.T) {
 	wants(t, f.do("GET", "/services", "", "Cookie", plain).body, "take 90 % of their room: until it takes them, no run starts")
 
 	s.Log.Stand(audit.Standing{Level: audit.LevelReceived, Late: time.Date(2026, 3, 1, 12, 0, 5, 0, time.UTC)})
-	late := "The remote log takes no records since 12:00:05 UTC: until it does, no further host is touched (audit.require: received)."
+	late := "The remote log takes no records since <time datetime=\"2026-03-01T12:00:05.000Z\" title=\"2026-03-01 12:00:05 UTC\">2026-03-01 12:00 UTC</time>: until it does, no further host is touched (audit.require: received)."
 	wants(t, f.do("GET", "/runs", "", "Cookie", plain).body, late)
 	lacks(t, f.do("GET", "/sign-in", "").body, "takes no records")
 	page = f.do("GET", "/runs/"+run.ID, "", "Cookie", plain).body
 	lacks(t, page, "/start\"", "/break-glass\"")
-	if res := f.post("/runs/"+run.ID+"/start", url.Values{"typed": {"shop"}}, "Cookie", plain); res.StatusCode != http.StatusServiceUnavailable || !strings.Contains(res.body, "The audit log has to catch up first") {
+	if res := f.post("/runs/"+run.ID+"/start", url.Values{"typed": {"shop"}}, "Cookie", plain); res.StatusCode != http.StatusServiceUnavailable || !strings.Contains(res.body, `<div class="callout fail" role="alert"><p>The log takes no records`) {
 		t.Errorf("start: %s\n%s", res.Status, res.body)
 	}
 	path := "/runs/" + run.ID + "/break-glass"

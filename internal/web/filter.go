@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/wire"
@@ -12,9 +13,10 @@ import (
 // filterView is the form that narrows a list of runs, with what was typed.
 type filterView struct {
 	Text, Service, Group, Host, Person, Since, Until string
+	Zone                                             string // IANA name: whose days Since and Until are; "" = UTC's
 	Environments, States, Kinds                      []option
 	Sent                                             filled // of which only what is wrong
-	Any                                              bool   // something is narrowed
+	Any, More                                        bool   // something is narrowed, by more than words
 	CSV, JSON                                        string // addresses of the same as files
 }
 
@@ -45,6 +47,12 @@ func filterOf(l language, q url.Values) (wire.RunQuery, filterView) {
 	if query.Kind != "" && !slices.Contains(restart.Kinds(), query.Kind) {
 		refuse("kind", "kind")
 	}
+	if zone, err := zoneOf(get("zone")); err != nil {
+		refuse("since", "zone")
+	} else if query.Since+query.Until != "" {
+		view.Zone = get("zone")
+		query.Since, query.Until = beginOf(query.Since, zone, 0), beginOf(query.Until, zone, 1)
+	}
 	since, _, err := wire.RunQuery{Since: query.Since}.Bounds()
 	if err != nil {
 		refuse("since", "day")
@@ -58,10 +66,46 @@ func filterOf(l language, q url.Values) (wire.RunQuery, filterView) {
 	}
 	view.States = stateChoices(l, query.States)
 	view.Kinds = kindChoices(l, query.Kind)
-	values := queryValues(query)
-	view.Any = len(values) > 0
+	values := view.address(query)
+	view.Any, view.More = len(values) > 0, len(values) > 1 || len(values) == 1 && query.Text == ""
 	view.CSV, view.JSON = withQuery("/runs.csv", values), withQuery("/runs.json", values)
 	return query, view
+}
+
+// zoneOf reads the time zone of a browser; "" is UTC.
+func zoneOf(name string) (*time.Location, error) {
+	if len(name) > 64 || name == "Local" { // which is the server's
+		return nil, restart.Errorf(restart.CodeInvalid, "there is no time zone %s", restart.Quote(name))
+	}
+	return time.LoadLocation(name)
+}
+
+// beginOf gives the moment at which a day of a zone begins, or of UTC the day
+// itself; days are added to it. What is no day stays as it is.
+func beginOf(text string, zone *time.Location, days int) string {
+	day, err := time.ParseInLocation(time.DateOnly, text, zone)
+	if err != nil || zone == time.UTC {
+		return text
+	}
+	return day.AddDate(0, 0, days).UTC().Format(time.RFC3339)
+}
+
+// address gives the query as it stands in the address of a page: its days as
+// they were chosen.
+func (f filterView) address(q wire.RunQuery) url.Values {
+	q.Since, q.Until = f.Since, f.Until
+	out := queryValues(q)
+	if f.Zone != "" {
+		out.Set("zone", f.Zone)
+	}
+	return out
+}
+
+// Day tells whether a field of a day has one, and not a moment from an address
+// that was made by hand.
+func (f filterView) Day(text string) bool {
+	_, err := time.Parse(time.DateOnly, text)
+	return text == "" || err == nil
 }
 
 // openStates is what a person means by "not over".

@@ -36,6 +36,17 @@ type beside struct {
 	Whole   bool // it is about no field
 }
 
+// answers gives an error that answers a form, and belongs on the form's own
+// page; nil = it is of another kind: who is signed in, what is not there, or
+// the server's own trouble.
+func answers(err error) *restart.Error {
+	e, ok := asProblem(err)
+	if !ok || slices.Contains([]restart.Code{restart.CodeUnauthorised, restart.CodeSignInAgain, restart.CodeNotFound}, e.Code) {
+		return nil
+	}
+	return e
+}
+
 // readForm reads what was sent, of at most limit bytes.
 func readForm(w http.ResponseWriter, v *visit, limit int64) error {
 	v.Body = http.MaxBytesReader(w, v.Body, limit)

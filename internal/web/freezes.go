@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/restartilka/restartilka/internal/control"
+	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/said"
 	"github.com/restartilka/restartilka/internal/wire"
@@ -123,10 +124,12 @@ func (s *site) freezesPage(v *visit) (freezesPage, error) {
 
 // glassForm is the second, deliberate step of a start past a freeze.
 func (s *site) glassForm(w http.ResponseWriter, v *visit) error {
-	return s.showGlassForm(w, v, nil)
+	return s.showGlassForm(w, v, nil, nil)
 }
 
-func (s *site) showGlassForm(w http.ResponseWriter, v *visit, hosts []string) error {
+// showGlassForm shows it with the hosts that were ticked, and after a start that
+// was refused with why.
+func (s *site) showGlassForm(w http.ResponseWriter, v *visit, hosts []string, refused *restart.Error) error {
 	run, err := s.run(v)
 	if err != nil {
 		return err
@@ -154,7 +157,9 @@ func (s *site) showGlassForm(w http.ResponseWriter, v *visit, hosts []string) er
 		page.NoTicket = ticket != nil
 	}
 	status := http.StatusOK
-	if v.PostForm.Has("service") { // another one's name
+	if refused != nil {
+		page.Sent, status = filled{Name: "break", Values: v.PostForm, Wrongs: []wrong{wrongOf(v.lang, refused)}}, protocol.StatusOf(refused.Code)
+	} else if v.PostForm.Has("service") { // another one's name
 		page.Sent, status = refuse(v.PostForm, "break", "service", say(v.lang, "break.failed")), http.StatusUnprocessableEntity
 	}
 	return s.show(w, v, status, pageBreak, page)
@@ -182,9 +187,12 @@ func (s *site) breakGlass(w http.ResponseWriter, v *visit) error {
 		hosts = unlessAll(all, *run.Plan)
 	}
 	if strings.TrimSpace(form.Get("service")) != run.Service {
-		return s.showGlassForm(w, v, hosts)
+		return s.showGlassForm(w, v, hosts, nil)
 	}
 	if _, err := s.cfg.Control.Start(v.Context(), v.actor, run.ID, wire.StartRequest{BreakGlass: true, Hosts: hosts}); err != nil {
+		if e := answers(err); e != nil {
+			return s.showGlassForm(w, v, hosts, e)
+		}
 		return err
 	}
 	http.Redirect(w, v.Request, "/runs/"+run.ID, http.StatusSeeOther)

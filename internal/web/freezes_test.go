@@ -134,9 +134,9 @@ func TestBreakGlassOnPages(t *testing.T) {
 	plain, sure := f.as("anna", developer), f.as("anna", developer, restart.RoleBreakGlass)
 
 	page := f.do("GET", "/runs/"+run.ID, "", "Cookie", plain).body
-	wants(t, page, "frozen until", "the big sale is on", "wait until then; or an admin lifts it")
-	lacks(t, page, path, "/start\"")
-	if res := f.post("/runs/"+run.ID+"/start", nil, "Cookie", plain); res.StatusCode != http.StatusConflict || !strings.Contains(res.body, "This is frozen now") || !strings.Contains(res.body, "the big sale is on") {
+	wants(t, page, "frozen until", "the big sale is on", "Wait until then, or ask an admin to lift it:", `<a href="/freezes">Freezes</a>`)
+	lacks(t, page, path, "/start\"", "restartilka freeze", "--break-glass")
+	if res := f.post("/runs/"+run.ID+"/start", nil, "Cookie", plain); res.StatusCode != http.StatusConflict || !strings.Contains(res.body, `<div class="callout fail" role="alert">`) || !strings.Contains(res.body, "the big sale is on") {
 		t.Errorf("start: %s\n%s", res.Status, res.body)
 	}
 	if res := f.post(path, url.Values{"service": {"shop"}}, "Cookie", plain); res.StatusCode != http.StatusForbidden {

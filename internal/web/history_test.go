@@ -47,7 +47,7 @@ func TestFilters(t *testing.T) {
 		wants(t, body, "run-"+want)
 		lacks(t, body, "run-"+other)
 	}
-	wants(t, get("/runs?person=nobody").body, "No run fits these filters", `href="/runs"`)
+	wants(t, get("/runs?person=nobody").body, `<a href="/runs">Clear all filters</a>`, "No run fits these filters")
 	wants(t, get("/runs?service=nginx&since=2999-01-01").body, `value="nginx"`, "No run fits")
 
 	// What is wrong is said beside its field, what was typed stays.

@@ -2,8 +2,12 @@ package web
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"io"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/restart"
@@ -17,14 +21,11 @@ const (
 	homeLookBack = 20 // of one's own runs that are over, for hosts that are unknown still
 )
 
-// moments shows times as of now.
-type moments func(t time.Time) moment
-
 // home is where people come in: what waits for them, what goes on, and a service
 // to choose.
 func (s *site) home(w http.ResponseWriter, v *visit) error {
 	now := s.cfg.Now()
-	page := homePage{layout: s.layout(v, say(v.lang, "home.title")), Poll: "/"}
+	page := homePage{layout: s.layout(v, say(v.lang, "home.title"))}
 	list, err := s.cfg.Control.Approvals(v.Context(), v.actor)
 	if err != nil {
 		return err
@@ -40,12 +41,31 @@ func (s *site) home(w http.ResponseWriter, v *visit) error {
 	if err := s.homeRuns(v, &page, now); err != nil {
 		return err
 	}
+	page.follow(v.URL.Query().Get("waits"))
 	chooser, err := s.chooser(v, askingOf(nil, false), "")
 	if err != nil {
 		return err
 	}
 	page.Chooser, page.Scripts, page.Files = *chooser, true, []string{"start.js"}
 	return s.show(w, v, http.StatusOK, pageHome, page)
+}
+
+// follow makes the address to ask again, which names what waits as the reader
+// has it before him. That part is never changed under his finger: News says that
+// it is another by now.
+func (p *homePage) follow(seen string) {
+	sum := sha256.New()
+	for _, a := range p.Approvals {
+		io.WriteString(sum, a.ID+" ") //nolint:errcheck // a sum takes everything
+	}
+	for _, run := range p.Mine {
+		io.WriteString(sum, run.ID+run.State+" ") //nolint:errcheck // a sum takes everything
+	}
+	now := hex.EncodeToString(sum.Sum(nil)[:8])
+	if seen == "" || url.QueryEscape(seen) != seen {
+		seen = now
+	}
+	p.Poll, p.News = "/?waits="+seen, seen != now
 }
 
 // homePlanned lists what is planned next.

@@ -71,16 +71,12 @@ func (s *site) planLater(w http.ResponseWriter, v *visit) error {
 	case restart.CodeOf(err) == restart.CodePlanChanged && waits:
 		now, again := s.cfg.Control.Again(v.Context(), v.actor, run.ID, hosts)
 		if again != nil {
-			return again
+			return s.planAgain(w, v, again)
 		}
 		http.Redirect(w, v.Request, "/runs/"+now.ID+"?instead="+run.ID, http.StatusSeeOther)
 		return nil
-	case restart.FieldOf(err) != "" && waits:
-		again, err := refill(v, "later", err)
-		if err != nil {
-			return err
-		}
-		return s.askWhen(w, v, http.StatusUnprocessableEntity, run, hosts, again)
+	case answers(err) != nil && waits:
+		return s.askWhen(w, v, http.StatusUnprocessableEntity, run, hosts, filled{Name: "later", Values: form, Wrongs: []wrong{wrongOf(v.lang, answers(err))}})
 	case err != nil:
 		return err
 	}

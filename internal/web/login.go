@@ -17,7 +17,7 @@ func asProblem(err error) (*restart.Error, bool) {
 
 // loginForm asks for the code that a command line shows.
 func (s *site) loginForm(w http.ResponseWriter, v *visit) error {
-	if code := v.URL.Query().Get("code"); code != "" {
+	if code := v.URL.Query().Get("code"); v.URL.Query().Has("code") {
 		if tidy := authn.TidyCode(code); tidy != "" {
 			http.Redirect(w, v.Request, "/login/"+url.PathEscape(tidy), http.StatusSeeOther)
 			return nil

@@ -27,7 +27,8 @@ type (
 		Lang      language
 		Title     string
 		Actor     string // who is signed in; "" = nobody
-		Notice    string
+		Notice    sentence
+		NoticeURL string // where the reader can do something about it; "" = nowhere
 		RequestID string
 		Reload    bool     // a browser without JavaScript loads the page again by itself
 		Scripts   bool     // the page is live
@@ -259,11 +260,8 @@ func reply(w http.ResponseWriter, v *visit, status int, body []byte) {
 // layout starts a page for a visit.
 func (s *site) layout(v *visit, title string) layout {
 	l := layout{Lang: v.lang, Title: title, Actor: v.actor.Name, RequestID: v.id, Theme: v.theme}
-	if s.cfg.NoRemoteLog {
-		l.Notice = say(v.lang, "notice.local")
-	}
 	if v.actor.Name != "" {
-		l.Notice = cmp.Or(logNotice(v.lang, s.cfg.Control.Log()), l.Notice)
+		s.notice(v, &l)
 	}
 	var err error
 	if l.ToApprove, err = s.cfg.Control.ToApprove(v.Context(), v.actor); err != nil && v.Context().Err() == nil {
@@ -273,6 +271,26 @@ func (s *site) layout(v *visit, title string) layout {
 		l.Nav = navigation(v.lang, v.URL.Path, s.cfg.Control.MayAdminister(v.actor), s.cfg.Control.MayAudit(v.actor), l.ToApprove)
 	}
 	return l
+}
+
+// notice says on every page how the remote log does: that it holds runs up, to
+// everybody; that there is none, to those who can do something about it.
+func (s *site) notice(v *visit, l *layout) {
+	admin, auditor := s.cfg.Control.MayAdminister(v.actor), s.cfg.Control.MayAudit(v.actor)
+	text := logNotice(v.lang, s.cfg.Control.Log())
+	if s.cfg.NoRemoteLog && (admin || auditor) {
+		text = cmp.Or(text, say(v.lang, "notice.local"))
+	}
+	if text == "" {
+		return
+	}
+	l.Notice = sentenceOf(text, s.cfg.Now())
+	switch {
+	case admin:
+		l.NoticeURL = "/admin/delivery"
+	case auditor:
+		l.NoticeURL = "/audit"
+	}
 }
 
 // markOf gives the shape of a tone, which templates also name as plain text.

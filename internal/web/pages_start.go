@@ -18,6 +18,7 @@ type (
 		Planned   []plannedEntry
 		Chooser   chooserView
 		Poll      string // address to ask again
+		News      bool   // what waits is not what the reader has before him
 	}
 	// chooserView finds a service.
 	chooserView struct {
@@ -26,8 +27,10 @@ type (
 		Sent    filled  // with what is wrong with the service that was named
 		Offers  offersView
 		Trouble *troubleView
+		Near    []nearLine // of an unknown name
 		Focus   bool
 	}
+	nearLine struct{ Name, URL string }
 	// offersView is what was found, also by itself.
 	offersView struct {
 		Asked  bool // something was typed
@@ -41,8 +44,8 @@ type (
 	}
 	// troubleView is something that is wrong with the whole, in words.
 	troubleView struct {
-		Message string
-		Hint    []string
+		Message sentence
+		Hint    []sentence
 		Mild    bool // it can be gone on with
 	}
 	startPage struct {
@@ -74,9 +77,10 @@ type (
 		Notes             []noteLine
 	}
 	noteLine struct {
-		Tone tone
-		Text string
-		Hint []string
+		Tone  tone
+		Text  string
+		Words sentence // the same, as it is shown
+		Hint  []string
 	}
 	groupLine struct {
 		Name, Environment, Text string
@@ -111,14 +115,19 @@ type (
 		Own                               string // address of a form with the same request
 		Changed                           *changedView
 		Frozen                            *frozenNotice
-		FrozenHow                         []string
+		Lifts                             string // who can lift the freeze
 		MayBreak                          bool
+		Refused                           *troubleView // what was pressed
 		Denied                            *troubleView
 		NoTicket                          *troubleView // it is not for a ticket as the rules want it
 		noTicket                          string       // the same, as control says it
-		Warnings                          []string
+		Warnings                          []sentence
+		Approval                          *sentence // it waits for one before it starts
+		Rule                              string    // that asks for it
 		Hosts                             []plannedLine
-		Unlisted, Beside                  int // hosts that would be touched and are not listed; hosts of the group that are counted only
+		Short, Beside                     int // hosts that are listed in short, beyond the first Looking; hosts of the group that are counted only
+		Looking                           int
+		Centres                           []string // data centres, where there are several
 		Numbers                           []numberLine
 		Button                            string
 		Forms                             string // of the button's text, by plural
@@ -138,7 +147,7 @@ type (
 		Host, Label, Domain    string
 		DataCentre             string
 		Tags                   []string
-		Ticked                 bool
+		Ticked, Short, Refuses bool
 		Batch                  int // 0 = in none
 		Agent                  agentView
 		Version                string
@@ -162,8 +171,10 @@ type (
 	numberLine struct {
 		Name   string
 		Values []string
-		Quiet  string // where the number comes from
-		URL    string // of the first value
+		At     *moment // beside Values
+		Code   bool    // Values are for programs
+		Quiet  string  // where the number comes from
+		URL    string  // of the first value
 	}
 	confirmPage struct {
 		layout
@@ -173,7 +184,9 @@ type (
 		Ticked                            []string // the same, where not all are
 		More, LeftOut                     int
 		Numbers                           []numberLine
-		Warnings                          []string
+		Warnings                          []sentence
+		Approval                          *sentence // it waits for one before it starts
+		Rule                              string    // that asks for it
 		Version                           int64
 		Button                            string
 		Sent                              filled

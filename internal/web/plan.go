@@ -8,20 +8,40 @@ import (
 	"time"
 
 	"github.com/restartilka/restartilka/internal/control"
+	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/said"
 	"github.com/restartilka/restartilka/internal/store"
 	"github.com/restartilka/restartilka/internal/wire"
 )
 
+// centresShown bounds the data centres that the hosts of a plan are narrowed by.
+const centresShown = 50
+
 // mostDifferences bounds what is listed of how a plan has changed.
 const mostDifferences = 20
 
 // drawing is how a plan is to be shown: what was ticked, and what came of it.
 type drawing struct {
-	run    restart.Run
-	ticked map[string]bool // nil = as the plan has it
-	sent   filled          // with what is wrong with that
+	run     restart.Run
+	ticked  map[string]bool // nil = as the plan has it
+	sent    filled          // with what is wrong with that
+	refused *restart.Error  // what a start was answered with; nil = none was tried
+}
+
+// planAgain shows a plan whose start was refused, with why and with the ticks as
+// they were. What is no answer to the form is given back.
+func (s *site) planAgain(w http.ResponseWriter, v *visit, refused error) error {
+	e := answers(refused)
+	now, err := s.run(v)
+	if e == nil || err != nil || now.State != restart.RunDraft || now.Plan == nil || now.Actor != v.actor.Name {
+		return refused
+	}
+	d := drawing{run: now, refused: e}
+	if v.PostForm.Has("ticked") {
+		d.ticked = set(v.PostForm["hosts"])
+	}
+	return s.drawPlan(w, v, protocol.StatusOf(e.Code), d)
 }
 
 // showPlan shows a draft to whoever looks: all that is to be known before the
@@ -55,6 +75,9 @@ func (s *site) drawPlan(w http.ResponseWriter, v *visit, status int, d drawing) 
 	if page.Mine && run.Via != "" {
 		page.By = say(v.lang, "run.via", run.Actor, viaOf(v.lang, run.Via))
 	}
+	if d.refused != nil {
+		page.Refused = s.trouble(v, d.refused, run.Service)
+	}
 	for _, step := range []func(*visit, *planPage, drawing, time.Time) error{s.ticketInTheWay, s.standsInTheWay, s.planChanged, s.plannedHosts, s.planNumbers, s.planSteps, s.checkInPage} {
 		if err := step(v, &page, d, now); err != nil {
 			return err
@@ -65,25 +88,24 @@ func (s *site) drawPlan(w http.ResponseWriter, v *visit, status int, d drawing) 
 	if d.ticked != nil {
 		n = len(d.chosen())
 	}
-	page.Button, page.Forms = buttonOf(v.lang, run, n)
+	page.Button, page.Forms = buttonOf(v.lang, run, n, page.Approval != nil)
 	page.Scripts, page.Files = true, []string{"start.js"}
 	return s.show(w, v, status, pagePlan, page)
 }
 
-// chosen gives the hosts that a start would touch: those that are ticked, and
-// those that are not listed.
+// chosen gives the hosts that a start would touch.
 func (d drawing) chosen() []string {
 	var out []string
-	for i, h := range d.run.Plan.Asked() {
-		if d.ticks(i, h) {
+	for _, h := range d.run.Plan.Asked() {
+		if d.ticks(h) {
 			out = append(out, h.Name)
 		}
 	}
 	return out
 }
 
-func (d drawing) ticks(i int, h restart.PlannedHost) bool {
-	if d.ticked == nil || i >= control.MaxLooked {
+func (d drawing) ticks(h restart.PlannedHost) bool {
+	if d.ticked == nil {
 		return !h.LeftOut
 	}
 	return d.ticked[h.Name]
@@ -120,13 +142,17 @@ func onlyOf(l language, run restart.Run) string {
 }
 
 // buttonOf gives the text of the green button, and all its forms for other
-// numbers, which take the place of what "#" stands for.
-func buttonOf(l language, run restart.Run, n int) (text, forms string) {
+// numbers, which take the place of what "#" stands for. asks: it starts nothing
+// yet, but asks for an approval.
+func buttonOf(l language, run restart.Run, n int, asks bool) (text, forms string) {
 	of := say(l, "plan.of", run.Service, run.Environment)
 	if run.Environment == "" {
 		of = say(l, "plan.of.service", run.Service)
 	}
 	key := "planbutton." + verbOf(run)
+	if asks {
+		key = "planasks." + verbOf(run)
+	}
 	text = count(l, key, n) + " " + of
 	var all []string
 	for form := range strings.SplitSeq(catalogue[key].in(l), "|") {
@@ -145,18 +171,59 @@ func (s *site) standsInTheWay(v *visit, page *planPage, d drawing, now time.Time
 	a := s.acts(v.Context(), v.actor, d.run, page.Frozen != nil || s.logHolds() || page.NoTicket != nil, now)
 	page.Start, page.MayBreak = a.Start, a.MayBreak
 	if page.Frozen != nil {
-		page.FrozenHow = said.Lines(v.lang, s.cfg.Control.PastFreeze(v.Context(), v.actor, d.run))
+		page.Lifts = said.In(v.lang, s.cfg.Control.Lifts(v.Context(), v.actor, d.run))
 	}
 	if e := personalOf(s.cfg.Control.MayStart(v.Context(), v.actor, d.run)); e != nil && page.Mine {
-		page.Denied = troubleOf(v.lang, e)
+		page.Denied = s.trouble(v, e, d.run.Service)
 	}
-	for _, w := range warningsOf(d.run.Plan) {
-		ticket := page.noTicket != "" && strings.HasPrefix(w, page.noTicket)
-		if !ticket && (page.Frozen == nil || !strings.Contains(w, d.run.Environment+" is frozen until ")) { // is said by itself
-			page.Warnings = append(page.Warnings, said.In(v.lang, w))
-		}
+	page.Approval, page.Rule = s.approvalAsked(v, d.run, now)
+	if page.Warnings, err = s.warnings(v, d.run, *d.run.Plan, now); err != nil {
+		return err
 	}
 	return nil
+}
+
+// approvalAsked says who has to approve the run before it starts, and which rule
+// wants it; nil = none does.
+func (s *site) approvalAsked(v *visit, run restart.Run, now time.Time) (asks *sentence, rule string) {
+	a := s.cfg.Control.Asks(v.Context(), v.actor, run)
+	if a == nil {
+		return nil, ""
+	}
+	return new(sentenceOf(say(v.lang, "plan.approval", took(v.lang, a.Within), said.In(v.lang, a.Who)), now)), said.In(v.lang, a.Rule)
+}
+
+// warnings are those of a plan, but for what its pages say by themselves: the
+// freeze, the ticket and the approval. A run that has the service is a link.
+func (s *site) warnings(v *visit, run restart.Run, plan restart.Plan, now time.Time) ([]sentence, error) {
+	locks, err := s.cfg.Control.Locks(v.Context(), v.actor)
+	if err != nil {
+		return nil, err
+	}
+	frozen, err := s.cfg.Control.FreezeOn(v.Context(), v.actor, run)
+	if err != nil {
+		return nil, err
+	}
+	ticket, err := s.cfg.Control.PastTicket(v.Context(), v.actor, run)
+	if err != nil {
+		return nil, err
+	}
+	var out []sentence
+	for _, w := range warningsOf(&plan) {
+		switch {
+		case w == plan.Approval,
+			ticket != nil && strings.HasPrefix(w, ticket.Message),
+			frozen != nil && strings.Contains(w, run.Environment+" is frozen until "):
+			continue
+		}
+		if i := slices.IndexFunc(locks, func(l wire.Lock) bool { return strings.HasPrefix(w, "run "+l.Run+" has ") }); i >= 0 {
+			l := locks[i]
+			out = append(out, sentence{{Text: say(v.lang, "plan.held.run", restart.Escape(l.Actor)), URL: "/runs/" + l.Run}, {Text: " " + say(v.lang, "plan.held", l.Service, l.Environment)}})
+			continue
+		}
+		out = append(out, saidWhole(v.lang, w, now, run.Service, run.Environment, run.Actor))
+	}
+	return out, nil
 }
 
 func warningsOf(p *restart.Plan) []string {
@@ -189,20 +256,26 @@ func (s *site) planChanged(v *visit, page *planPage, d drawing, _ time.Time) err
 	return nil
 }
 
-// plannedHosts lists the first hosts of the plan, each with what is known of it.
+// plannedHosts lists the hosts of the plan: the first with all that is known of
+// each, which is looked up for the page, the others in short.
 func (s *site) plannedHosts(v *visit, page *planPage, d drawing, now time.Time) error {
 	plan := d.run.Plan
 	asked := plan.Asked()
 	page.Beside = len(plan.Hosts) - len(asked)
-	for _, h := range asked[min(len(asked), control.MaxLooked):] {
-		if !h.LeftOut {
-			page.Unlisted++
-		}
-	}
-	asked = asked[:min(len(asked), control.MaxLooked)]
-	var names []string
+	page.Looking = control.MaxLooked
+	page.Short = max(len(asked)-control.MaxLooked, 0)
+	var names, centres []string
 	for _, h := range asked {
 		names = append(names, h.Name)
+		if h.DataCentre != "" && !slices.Contains(centres, h.DataCentre) {
+			centres = append(centres, h.DataCentre)
+		}
+	}
+	slices.Sort(centres)
+	if len(centres) > 1 {
+		for _, name := range centres[:min(len(centres), centresShown)] {
+			page.Centres = append(page.Centres, restart.Escape(name))
+		}
 	}
 	last, err := s.cfg.Control.LastRestarts(v.Context(), v.actor, d.run.Service, names)
 	if err != nil {
@@ -211,7 +284,7 @@ func (s *site) plannedHosts(v *visit, page *planPage, d drawing, now time.Time) 
 	domain, position := commonDomain(names), 0
 	for i, h := range asked {
 		line := plannedLine{
-			Position: i, Host: h.Name, Label: strings.TrimSuffix(h.Name, domain), DataCentre: restart.Escape(h.DataCentre), Ticked: d.ticks(i, h),
+			Position: i, Host: h.Name, Label: strings.TrimSuffix(h.Name, domain), DataCentre: restart.Escape(h.DataCentre), Ticked: d.ticks(h), Short: i >= control.MaxLooked, Refuses: h.Agent != "" && h.Agent != "ready" || h.LeftOut && h.Code != "",
 			Version: restart.Escape(h.Version), Agent: plannedAgent(v.lang, i, h),
 		}
 		line.Domain = strings.TrimPrefix(h.Name, line.Label)
@@ -324,7 +397,7 @@ func (s *site) checkPlan(w http.ResponseWriter, v *visit) error {
 }
 
 // planSteps shows the scripts as one of the hosts would run them.
-func (s *site) planSteps(v *visit, page *planPage, d drawing, _ time.Time) error {
+func (s *site) planSteps(v *visit, page *planPage, d drawing, now time.Time) error {
 	chosen := d.run.Plan.Chosen()
 	wanted := v.URL.Query().Get("host")
 	if !slices.ContainsFunc(chosen, func(h restart.PlannedHost) bool { return h.Name == wanted }) {
@@ -335,7 +408,7 @@ func (s *site) planSteps(v *visit, page *planPage, d drawing, _ time.Time) error
 		if restart.CodeOf(err) == restart.CodeInternal {
 			return err
 		}
-		page.Warnings = append(page.Warnings, said.In(v.lang, personalOf(err).Message))
+		page.Warnings = append(page.Warnings, saidWhole(v.lang, personalOf(err).Message, now, d.run.Service))
 		return nil
 	}
 	for _, h := range chosen[:min(len(chosen), control.MaxLooked)] {

@@ -26,7 +26,7 @@ func TestThePlanInNumbers(t *testing.T) {
 		p.Warnings = []string{"the inventory is old"}
 		p.Resolved.Warnings = []string{"batch 2 is <wide>"}
 	}
-	wants(t, show("en", full), "the inventory is old", "batch 2 is &lt;wide&gt;", "at least 2 of 3 healthy (min_available N-1)", "when_down is not used: a host was healthy",
+	wants(t, show("en", full), "The inventory is old", "Batch 2 is &lt;wide&gt;", "at least 2 of 3 healthy (min_available N-1)", "when_down is not used: a host was healthy",
 		"each host healthy within 2 min 0 s; at most 1 h 30 min in all")
 	wants(t, show("ru", full), "не меньше 2 из 3 здоровых (min_available N-1)", "when_down не используется: был здоровый хост",
 		"каждый хост здоров не позже чем через 2\u00a0мин\u00a00\u00a0с; всего не больше 1\u00a0ч\u00a030\u00a0мин")

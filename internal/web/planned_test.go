@@ -61,17 +61,17 @@ func TestThePlanSaysWhatIsToBeKnown(t *testing.T) {
 	failing, err := s.Control.Start(t.Context(), anna, again.ID, wire.StartRequest{})
 	f.must(err)
 	f.untilOneOf(s, failing, restart.RunPaused)
-	wants(t, f.page(cookie, f.draft(s).ID), "Know before you start", "run "+failing.ID+" has shop in production now; this one would wait for it")
-	wants(t, f.do("GET", "/start?service=shop", "", "Cookie", cookie).body, "A run of anna has it since", `<option value="502s since the 14:00 deploy">`)
+	wants(t, f.page(cookie, f.draft(s).ID), "Know before you start", `<a href="/runs/`+failing.ID+`">A run of anna</a> has shop in production now; yours would wait for it`)
+	wants(t, f.do("GET", "/start?service=shop", "", "Cookie", cookie).body, "A run of anna has it since <time", "Your recent reasons", `<li>502s since the 14:00 deploy</li>`)
 	_, err = s.Control.Abort(t.Context(), anna, failing.ID, 0)
 	f.must(err)
 	f.untilOneOf(s, failing, restart.RunAborted)
-	wants(t, f.page(cookie, f.draft(s).ID), "the same was tried a moment ago and aborted: run "+failing.ID+" by anna")
+	wants(t, f.page(cookie, f.draft(s).ID), `The same was tried a moment ago and aborted: run <a href="/runs/`+failing.ID+`">`+failing.ID+`</a> by anna`)
 	s.Agents.Set("web1", apitest.Succeeds)
 	third, err := s.Control.Start(t.Context(), anna, f.draft(s).ID, wire.StartRequest{})
 	f.must(err)
 	f.untilOneOf(s, third, restart.RunCompleted)
-	lacks(t, f.page(cookie, f.draft(s).ID), "the same was tried")
+	lacks(t, f.page(cookie, f.draft(s).ID), "he same was tried")
 }
 
 // The agents are asked again for the page, after it has come or within it.
@@ -101,7 +101,19 @@ func TestProductionTakesASecondStep(t *testing.T) {
 	path := "/runs/" + run.ID + "/start"
 	ticked := url.Values{"ticked": {"yes"}, "hosts": {"web1", "web3"}, "version": {"1"}}
 	res := f.post(path, ticked, "Cookie", cookie)
-	if res.StatusCode != http.StatusOK {
+	at := res.Header.Get("Location")
+	if res.StatusCode != http.StatusSeeOther || at != "/runs/"+run.ID+"/confirm?only=1%2C3&version=1" {
+		t.Fatalf("%s to %s\n%s", res.Status, at, res.body)
+	}
+	for _, bad := range []string{"only=0", "only=4", "only=2-1", "only=1-3,1", "only=x", "version=-1"} {
+		if res := f.do("GET", "/runs/"+run.ID+"/confirm?"+bad, "", "Cookie", cookie); res.StatusCode != http.StatusUnprocessableEntity && res.StatusCode != http.StatusBadRequest {
+			t.Errorf("%s: %s", bad, res.Status)
+		}
+	}
+	if res := f.do("GET", at, "", "Cookie", vera); res.StatusCode != http.StatusSeeOther || res.Header.Get("Location") != "/runs/"+run.ID {
+		t.Errorf("another's second step: %s", res.Status)
+	}
+	if res = f.do("GET", at, "", "Cookie", cookie); res.StatusCode != http.StatusOK {
 		t.Fatalf("%s\n%s", res.Status, res.body)
 	}
 	wants(t, res.body, "Restart shop?", "production", "502s since the 14:00 deploy", "<li>web1</li><li>web3</li>", "1 host of the plan is left out", "2 batches", "2 of 3 healthy hosts serve",
@@ -177,7 +189,8 @@ func TestAPlanThatHasChangedIsShownAgain(t *testing.T) {
 	}
 }
 
-// Of a plan of very many hosts the first are listed; the others are touched, too.
+// Of a plan of very many hosts each can be unticked; the first are listed with
+// all that is known of them.
 func TestAPlanOfManyHosts(t *testing.T) {
 	const hosts = control.MaxLooked + 50
 	var names []string
@@ -191,15 +204,18 @@ func TestAPlanOfManyHosts(t *testing.T) {
 	run, err := s.Control.Draft(t.Context(), anna, restart.Request{Service: "shop", Scenario: "plain-restart", Reason: goodReason}, "")
 	f.must(err)
 	page := f.page(cookie, run.ID)
-	if n := strings.Count(page, `name="hosts" value=`); n != control.MaxLooked {
+	if n := strings.Count(page, `name="hosts" value=`); n != hosts {
 		t.Errorf("%d hosts are listed", n)
 	}
-	wants(t, page, "50 more hosts of the plan are not listed here", "Restart 250 hosts of shop in testing")
-	form := url.Values{"ticked": {"yes"}, "hosts": names[1:control.MaxLooked]}
+	if n := strings.Count(page, `id="agent-`); n != control.MaxLooked {
+		t.Errorf("%d hosts are looked at", n)
+	}
+	wants(t, page, "50 more hosts are listed in short, and are asked when the run starts", "Restart 250 hosts of shop in testing")
+	form := url.Values{"ticked": {"yes"}, "hosts": names[1 : hosts-1]}
 	if res := f.post("/runs/"+run.ID+"/start", form, "Cookie", cookie); res.StatusCode != http.StatusSeeOther {
 		t.Fatalf("%s\n%s", res.Status, res.body)
 	}
-	if now, err := s.Store.Run(t.Context(), run.ID); err != nil || len(now.Tasks) != hosts-1 || now.Tasks[0].Host != names[1] {
+	if now, err := s.Store.Run(t.Context(), run.ID); err != nil || len(now.Tasks) != hosts-2 || now.Tasks[0].Host != names[1] {
 		t.Errorf("%d tasks, %v", len(now.Tasks), err)
 	}
 }

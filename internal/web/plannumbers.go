@@ -38,8 +38,8 @@ func (s *site) planNumbers(v *visit, page *planPage, d drawing, now time.Time) e
 		t := ticketOf(l, run)
 		page.Numbers = append(page.Numbers, numberLine{Name: say(l, "run.ticket"), Values: []string{t.Key}, Quiet: t.Says, URL: t.URL})
 	}
-	page.Numbers = append(page.Numbers, numberLine{Name: say(l, "plan.inventory"), Values: []string{momentOf(run.Plan.InventoryAt, now).Exact}})
-	more("run.id", run.ID)
+	page.Numbers = append(page.Numbers, numberLine{Name: say(l, "plan.inventory"), At: new(momentOf(run.Plan.InventoryAt, now))},
+		numberLine{Name: say(l, "run.id"), Values: []string{run.ID}, Code: true})
 	if run.Parent != "" {
 		for _, r := range relations(l, run) {
 			page.Numbers = append(page.Numbers, numberLine{Name: say(l, "run.relations"), Values: []string{r.Text}, URL: "/runs/" + r.ID})
@@ -101,7 +101,10 @@ func lowestOf(l language, run restart.Run, plan restart.Plan) string {
 		}
 		position, most, mostHealthy = min(position+size, len(chosen)), max(most, size), max(mostHealthy, n)
 	}
-	if healthy == 0 {
+	switch {
+	case healthy == 0 && total == 1:
+		return say(l, "plan.lowest.only")
+	case healthy == 0:
 		return say(l, "plan.lowest.unknown", total-most, total)
 	}
 	return say(l, "plan.lowest.healthy", healthy-mostHealthy, healthy)

@@ -46,19 +46,20 @@ func (s *site) press(ask func(ctx context.Context, actor restart.Actor, p presse
 			p.seen = n
 		}
 		run, err := ask(v.Context(), v.actor, p)
-		if restart.FieldOf(err) != "" {
-			return s.pressAgain(w, v, err)
-		}
 		if err != nil {
-			return err
+			return s.pressAgain(w, v, err)
 		}
 		http.Redirect(w, v.Request, "/runs/"+run.ID, http.StatusSeeOther)
 		return nil
 	}
 }
 
-// pressAgain shows the run with the form that was refused.
+// pressAgain shows the run with the form that was refused. What is no answer to
+// a form that the page has is given back.
 func (s *site) pressAgain(w http.ResponseWriter, v *visit, refused error) error {
+	if answers(refused) == nil {
+		return refused
+	}
 	run, err := s.run(v)
 	if err != nil || run.State == restart.RunDraft {
 		return refused

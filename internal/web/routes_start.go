@@ -9,6 +9,7 @@ func (s *site) startRoutes() []route {
 		{pattern: "POST /start", policy: signedIn, handle: s.makeDraft},
 		{pattern: "GET /services/suggest", policy: signedIn, handle: s.suggest},
 		{pattern: "GET /runs/{id}/check", policy: signedIn, handle: s.checkPlan},
+		{pattern: "GET /runs/{id}/confirm", policy: signedIn, handle: s.confirmForm},
 		{pattern: "POST /runs/{id}/start", policy: signedIn, handle: s.startRun},
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/said"
 )
@@ -135,10 +136,14 @@ func (s *site) drawRun(w http.ResponseWriter, v *visit, run restart.Run, refused
 	page.Acts = s.acts(v.Context(), v.actor, run, page.Frozen != nil, now)
 	status := http.StatusOK
 	if refused != nil {
-		if page.Acts.Sent, err = refill(v, formPressed(v), refused); err != nil || !page.Acts.has(page.Acts.Sent.Name) {
+		e := answers(refused)
+		if e == nil || !page.Acts.has(formPressed(v)) {
 			return refused
 		}
-		status = http.StatusUnprocessableEntity
+		page.Acts.Sent = filled{Name: formPressed(v), Values: v.PostForm, Wrongs: []wrong{wrongOf(v.lang, e)}}
+		if status = protocol.StatusOf(e.Code); restart.FieldOf(e) != "" {
+			status = http.StatusUnprocessableEntity
+		}
 	}
 	if !run.State.Final() {
 		page.Reload = run.State != restart.RunPaused && run.State != restart.RunDraft && run.State != restart.RunAwaitingApproval // a person may be writing a reason

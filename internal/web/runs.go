@@ -43,6 +43,7 @@ type runLine struct {
 func (s *site) listRuns(w http.ResponseWriter, v *visit) error {
 	query, filter := filterOf(v.lang, v.URL.Query())
 	page := runsPage{layout: s.layout(v, say(v.lang, "runs.title")), Filter: filter}
+	page.Files = []string{"filter.js"}
 	page.Filter.Environments = environmentChoices(v.lang, s.environments(v), query.Environment)
 	if len(filter.Sent.Wrongs) > 0 {
 		return s.show(w, v, http.StatusUnprocessableEntity, pageRuns, page)
@@ -55,7 +56,7 @@ func (s *site) listRuns(w http.ResponseWriter, v *visit) error {
 		return err
 	}
 	page.Runs = s.lines(v, runs)
-	address := queryValues(query)
+	address := filter.address(query)
 	if query.Cursor != "" {
 		page.Newer = withQuery("/runs", address)
 	}
@@ -141,9 +142,12 @@ type moment struct {
 	Short   string // the clock alone on the day itself
 }
 
+// exact writes a moment so that a sentence's is found again: see sentenceOf.
+func exact(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
+
 func momentOf(t, now time.Time) moment {
 	t, now = t.UTC(), now.UTC()
-	m := moment{Machine: t.Format("2006-01-02T15:04:05.000Z"), Exact: t.Format("2006-01-02 15:04:05 UTC"), Short: t.Format("2006-01-02 15:04 UTC")}
+	m := moment{Machine: t.Format("2006-01-02T15:04:05.000Z"), Exact: exact(t), Short: t.Format("2006-01-02 15:04 UTC")}
 	if t.Year() == now.Year() && t.YearDay() == now.YearDay() {
 		m.Short = t.Format("15:04:05 UTC")
 	}

@@ -38,10 +38,16 @@ func lacks(t *testing.T, page string, texts ...string) {
 
 func TestNoRunsYet(t *testing.T) {
 	f := newFixture(t, func(c *Config) { c.NoRemoteLog = true })
-	wants(t, f.do("GET", "/sign-in", "").body, "No remote log:") // every page says so
-	wants(t, f.do("GET", "/runs", "", "Cookie", f.signIn(), "Accept-Language", "ru").body, "Журнал не уходит на другой сервер")
 	res := f.do("GET", "/runs", "", "Cookie", f.signIn())
-	wants(t, res.body, "<title>Runs", "No remote log:", "Nothing has been restarted yet", "restartilka restart SERVICE")
+	wants(t, res.body, "<title>Runs", "Nothing has been restarted yet", `<a class="button main" href="/start">Start a run</a>`, "restartilka restart SERVICE")
+	lacks(t, res.body, "is started from the command line")
+
+	// Who can do something about the log is told so on every page, and nobody else.
+	lacks(t, res.body, "No remote log")
+	lacks(t, f.do("GET", "/sign-in", "").body, "No remote log")
+	root, olga := f.signInAs("root", restart.RoleAdmin), f.signInAs("olga", restart.RoleAuditor)
+	wants(t, f.do("GET", "/runs", "", "Cookie", root).body, "No remote log:", `<a href="/admin/delivery">What to do</a>`)
+	wants(t, f.do("GET", "/runs", "", "Cookie", olga, "Accept-Language", "ru").body, "Журнал не уходит на другой сервер", `<a href="/audit">Что делать</a>`)
 }
 
 func TestListOfRuns(t *testing.T) {

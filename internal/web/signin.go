@@ -87,6 +87,11 @@ func (s *site) signIn(w http.ResponseWriter, v *visit) error {
 	if form.Has("token") {
 		secret, at = form.Get("token"), failedToken
 	}
+	if field := leftEmpty(at, name, secret); field != "" { // nothing was tried
+		page := s.signInPage(v, restart.Actor{Name: name}, next, form.Get("again") == "1")
+		page.Name, page.Sent = restart.Escape(name), refuse(nil, at, field, say(v.lang, "start.param.needed"))
+		return s.show(w, v, http.StatusUnprocessableEntity, pageSignIn, page)
+	}
 	var actor restart.Actor
 	var err error
 	switch token := strings.TrimSpace(secret); {
@@ -105,6 +110,20 @@ func (s *site) signIn(w http.ResponseWriter, v *visit) error {
 		return s.refuse(w, v, refusal{name: name, next: next, at: at, again: form.Get("again") == "1", err: err})
 	}
 	return s.open(w, v, actor, next)
+}
+
+// leftEmpty names the first field of a form that nothing was typed into; "" =
+// there is none.
+func leftEmpty(form, name, secret string) string {
+	switch {
+	case form == failedPassword && name == "":
+		return "name"
+	case strings.TrimSpace(secret) != "":
+		return ""
+	case form == failedToken:
+		return "token"
+	}
+	return "secret"
 }
 
 // open begins the session of somebody who has proved who he is.

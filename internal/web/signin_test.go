@@ -69,7 +69,6 @@ func TestSignInRefused(t *testing.T) {
 		{"somebody else's token", "dana", other, "dana"},
 		{"revoked token", "dana", revoked, "dana"},
 		{"no user of that name", "nobody", f.secret, "nobody"},
-		{"nothing", "", "", "unknown"},
 		{"the secret as the name", f.secret, f.secret, "unknown"},
 		{"hostile", "<script>alert(1)</script>\n", "' OR 1=1", "unknown"},
 	} {
@@ -117,6 +116,25 @@ func TestSafeNext(t *testing.T) {
 			t.Errorf("%q: %q, want %q", next, got, want)
 		}
 	}
+}
+
+// What was left empty is said beside its field; nothing was tried, nor recorded.
+func TestNothingTypedIsNoSignIn(t *testing.T) {
+	f := newFixture(t)
+	before := len(f.audit(audit.SignInRefused))
+	for _, c := range []struct {
+		form url.Values
+		at   string
+	}{
+		{url.Values{"name": {""}, "secret": {""}}, "password-name-wrong"}, {url.Values{"name": {"dana"}, "secret": {" "}}, "password-secret-wrong"},
+		{url.Values{"token": {""}}, "token-token-wrong"},
+	} {
+		besideField(t, f.post("/sign-in", c.form), c.at, "This is needed", c.form.Get("name"))
+	}
+	if after := len(f.audit(audit.SignInRefused)); after != before {
+		t.Errorf("%d refusals are recorded", after-before)
+	}
+	wants(t, f.do("GET", "/login?code=", "", "Cookie", f.signIn()).body, `id="find-code-wrong"`)
 }
 
 func FuzzSafeNext(f *testing.F) {

@@ -25,8 +25,11 @@ func personalOf(err error) *restart.Error {
 	return e
 }
 
-func troubleOf(l language, e *restart.Error) *troubleView {
-	return &troubleView{Message: said.In(l, e.Message), Hint: said.Lines(l, e.Hint)}
+// trouble tells an error that is about no field; names are those that its
+// sentences may begin with.
+func (s *site) trouble(v *visit, e *restart.Error, names ...string) *troubleView {
+	names, now := append(names, v.actor.Name), s.cfg.Now()
+	return &troubleView{Message: saidWhole(v.lang, e.Message, now, names...), Hint: hintOf(v.lang, e.Hint, now, names...)}
 }
 
 // startForm shows the form, with what the address says filled in. It changes
@@ -40,9 +43,9 @@ func (s *site) startForm(w http.ResponseWriter, v *visit) error {
 	if err != nil {
 		return s.chooseService(w, v, a, err)
 	}
-	var wrongs []wrong
-	if a.scenario != "" && a.recipe(choice) == nil {
-		wrongs = append(wrongs, wrong{Field: control.FieldScenario, Label: say(v.lang, "start.scenario"), Message: say(v.lang, "start.scenario.none", v.lang.Quote(a.scenario), a.service)})
+	wrongs, err := s.unknown(v, a, choice)
+	if err != nil {
+		return err
 	}
 	return s.showStart(w, v, http.StatusOK, a, choice, wrongs, nil)
 }
@@ -58,7 +61,7 @@ func (s *site) chooseService(w http.ResponseWriter, v *visit, a asking, refused 
 		}
 		status = protocol.StatusOf(e.Code)
 		if e.Code != restart.CodeNotFound {
-			page.Trouble = troubleOf(v.lang, e)
+			page.Trouble = s.trouble(v, e, a.service)
 		}
 	}
 	chooser, err := s.chooser(v, a, a.q)
@@ -67,7 +70,11 @@ func (s *site) chooseService(w http.ResponseWriter, v *visit, a asking, refused 
 	}
 	chooser.Focus = true
 	if e := personalOf(refused); e != nil && page.Trouble == nil {
-		chooser.Sent, chooser.Query = filled{Name: "find", Wrongs: []wrong{{Field: "q", Message: said.In(v.lang, e.Message), Hint: said.Lines(v.lang, e.Hint)}}}, a.service
+		var hint []string
+		if chooser.Near = a.near(e.Hint); chooser.Near == nil {
+			hint = said.Lines(v.lang, e.Hint)
+		}
+		chooser.Sent, chooser.Query = filled{Name: "find", Wrongs: []wrong{{Field: "q", Message: whole(said.In(v.lang, e.Message), a.service), Hint: hint}}}, a.service
 	}
 	if page.Trouble != nil {
 		chooser.Trouble = nil // it is said already
@@ -89,23 +96,40 @@ func (s *site) chooser(v *visit, a asking, text string) (*chooserView, error) {
 		if e == nil || e.Code == restart.CodeInternal {
 			return nil, err
 		}
-		out.Trouble = troubleOf(v.lang, e)
+		out.Trouble = s.trouble(v, e)
 		return out, nil
 	}
 	now, err := s.cfg.Control.Inventory(v.Context(), v.actor)
 	if err != nil {
 		return nil, err
 	}
-	out.Trouble = ageOf(v.lang, now.Stale, now.Problem)
+	out.Trouble = s.age(v, now.Stale, now.Problem)
 	return out, nil
 }
 
-// ageOf says that an inventory is not as it is now.
-func ageOf(l language, stale bool, problem string) *troubleView {
+// near links the services that the inventory thinks were meant; nil = it knows
+// none.
+func (a asking) near(hint string) []nearLine {
+	names, ok := strings.CutPrefix(strings.TrimSuffix(hint, "?"), "did you mean ")
+	if !ok {
+		return nil
+	}
+	var out []nearLine
+	for name := range strings.SplitSeq(names, " or ") {
+		if restart.CheckServiceName(name) == nil {
+			out = append(out, nearLine{Name: name, URL: a.address(name)})
+		}
+	}
+	return out
+}
+
+// age says that an inventory is not as it is now.
+func (s *site) age(v *visit, stale bool, problem string) *troubleView {
 	if !stale {
 		return nil
 	}
-	return &troubleView{Message: say(l, "start.stale"), Hint: said.Lines(l, problem), Mild: true}
+	now := s.cfg.Now()
+	return &troubleView{Message: sentenceOf(say(v.lang, "start.stale"), now), Hint: hintOf(v.lang, problem, now), Mild: true}
 }
 
 func (s *site) offers(v *visit, a asking, text string) (offersView, error) {
@@ -171,7 +195,7 @@ func (s *site) makeDraft(w http.ResponseWriter, v *visit) error {
 		x.Field, x.Label = field, labelOf(v.lang, field)
 		wrongs = append(wrongs, x)
 	default:
-		trouble = troubleOf(v.lang, e)
+		trouble = s.trouble(v, e, a.service)
 	}
 	slices.SortStableFunc(wrongs, func(x, y wrong) int { return placeOf(x) - placeOf(y) })
 	return s.showStart(w, v, protocol.StatusOf(e.Code), a, choice, wrongs, trouble)
@@ -201,12 +225,22 @@ func (s *site) showStart(w http.ResponseWriter, v *visit, status int, a asking, 
 	if err != nil {
 		return err
 	}
+	names := []string{v.actor.Name, a.service, a.scenario}
+	for _, p := range c.Places {
+		names = append(names, p.Group, p.Environment)
+	}
+	for _, r := range c.Scenarios {
+		names = append(names, r.Name)
+	}
+	for i, x := range wrongs {
+		wrongs[i].Message = whole(x.Message, names...)
+	}
 	page := startPage{layout: s.layout(v, say(v.lang, "start.titled", a.service)), Form: s.fields(v, a, c, wrongs), Trouble: trouble}
 	for _, r := range reasons {
 		page.Form.Reasons = append(page.Form.Reasons, restart.Escape(r))
 	}
 	if page.Trouble == nil {
-		page.Trouble = ageOf(v.lang, c.Inventory.Stale, c.Inventory.Problem)
+		page.Trouble = s.age(v, c.Inventory.Stale, c.Inventory.Problem)
 	}
 	page.Files = []string{"start.js"}
 	return s.show(w, v, status, pageStart, page)

@@ -126,21 +126,23 @@ func TestTheFormIsPrefilled(t *testing.T) {
 	f, s := newStart(t, manyPlaces(2))
 	anna := f.as("anna", developer)
 	nasty := `"><script>alert(1)</script>`
+	text := "&#34;&gt;&lt;script&gt;alert(1)&lt;/script&gt;"
 	path := "/start?" + url.Values{
 		"service": {"shop"}, "env": {"testing"}, "scenario": {"knobs"}, "reason": {nasty}, "ticket": {nasty}, "hosts": {nasty}, "except": {nasty}, "group": {nasty},
 		"param.mode": {"quick"}, "param.label": {nasty}, "param.workers": {nasty}, "param.warm": {"false"}, "rehearse": {"yes"},
 	}.Encode()
 	page := f.do("GET", path, "", "Cookie", anna).body
-	lacks(t, page, "<script>alert", "<b>knobs", "aria-invalid")
+	lacks(t, page, "<script>alert", "<b>knobs")
 	if bad := inline.FindString(unquoted(page)); bad != "" {
 		t.Errorf("the page has %q", bad)
 	}
-	for id, want := range map[string]string{"reason": "&#34;&gt;&lt;script&gt;alert(1)&lt;/script&gt;", "knobs.param.wait": "30s", "knobs.param.label": "&#34;&gt;&lt;script&gt;alert(1)&lt;/script&gt;"} {
+	for id, want := range map[string]string{"ticket": text, "knobs.param.wait": "30s", "knobs.param.label": text} {
 		if got := attribute(page, id, "value"); got != want {
 			t.Errorf("%s has %q, want %q", id, got, want)
 		}
 	}
-	wants(t, page, `name="env" value="testing" checked`, `name="scenario" value="knobs" checked`, `<option value="quick" selected>`, `name="rehearse" value="yes" checked`)
+	wants(t, page, `name="env" value="testing" checked`, `name="scenario" value="knobs" checked`, `<option value="quick" selected>`, text+"</textarea>", `name="rehearse" value="yes" checked`)
+	wants(t, page, `id="ask-group-wrong"`, `id="ask-knobs.param.workers-wrong"`, `id="ask-knobs.param.label-wrong"`)
 	if attribute(page, "knobs.param.workers", "type") != "number" || attribute(page, "knobs.param.workers", "min") != "1" || attribute(page, "knobs.param.workers", "max") != "8" ||
 		attribute(page, "knobs.param.workers", "aria-required") != "true" || attribute(page, "knobs.param.wait", "pattern") == "" || attribute(page, "knobs.param.warm", "type") != "checkbox" ||
 		strings.Contains(page, `value="true" checked`) {
@@ -160,7 +162,7 @@ func TestTheFormIsPrefilled(t *testing.T) {
 	if res.StatusCode != http.StatusNotFound {
 		t.Errorf("no such service: %s", res.Status)
 	}
-	wants(t, res.body, "is not in the inventory", "did you mean shop", `id="q"`, `value="shpo"`, `aria-invalid="true"`)
+	wants(t, res.body, "is not in the inventory", `Did you mean <a href="/start?service=shop">shop</a>`, `id="q"`, `value="shpo"`, `aria-invalid="true"`)
 	wants(t, f.do("GET", "/start?service=shop&scenario=none-such", "", "Cookie", anna).body, "There is no scenario", "none-such")
 }
 
@@ -178,7 +180,7 @@ func TestWhatIsWrongIsSaidBesideItsField(t *testing.T) {
 		fields string // that are wrong, the first has the focus
 		words  string
 	}{
-		"no reason":          {map[string]string{"reason": ""}, "reason", "a reason is needed"},
+		"no reason":          {map[string]string{"reason": ""}, "reason", "A reason is needed"},
 		"a reason of a word": {map[string]string{"reason": "restart"}, "reason", "too short"},
 		"no environment":     {map[string]string{"env": ""}, "env", "choose an environment"},
 		"no such environment": {map[string]string{"env": "moon"}, "env",
@@ -189,7 +191,7 @@ func TestWhatIsWrongIsSaidBesideItsField(t *testing.T) {
 		"bad hosts":        {map[string]string{"hosts": "web[1-"}, "hosts", "web[1-"},
 		"foreign host":     {map[string]string{"hosts": "web3"}, "hosts", "holds all of these hosts"},
 		"left out too":     {map[string]string{"except": "web3"}, "except", "is not in the plan"},
-		"no such scenario": {map[string]string{"scenario": "none-such"}, "scenario", "there is no scenario"},
+		"no such scenario": {map[string]string{"scenario": "none-such"}, "scenario", "There is no scenario"},
 		"required":         {map[string]string{"knobs.param.mode": "", "knobs.param.workers": " "}, "knobs.param.mode knobs.param.workers", "This is needed"},
 		"out of range":     {map[string]string{"knobs.param.workers": "9"}, "knobs.param.workers", "from 1 to 8"},
 		"no duration":      {map[string]string{"knobs.param.wait": "soon"}, "knobs.param.wait", "a duration such as"},
@@ -239,12 +241,12 @@ func TestWhoMayNotIsToldWhoCan(t *testing.T) {
 	vera := f.as("vera", developer)
 	f.freeze(s, "the big <sale> is on")
 	page := f.do("GET", "/start?service=shop", "", "Cookie", vera).body
-	wants(t, page, "vera may not restart shop", "ask anna, team web or an admin", "Frozen until", "the big &lt;sale&gt; is on", "vera may not restart shop")
+	wants(t, page, "vera may not restart shop", "ask anna, team web or an admin", "Frozen until <time", "the big &lt;sale&gt; is on", "vera may not restart shop")
 	res := f.post("/start", url.Values{"service": {"shop"}, "env": {"testing"}, "scenario": {"plain-restart"}, "reason": {goodReason}}, "Cookie", vera)
 	if res.StatusCode != http.StatusForbidden {
 		t.Errorf("%s", res.Status)
 	}
-	wants(t, res.body, `role="alert"`, "vera may not restart shop", "ask anna, team web or an admin", `value="`+goodReason+`"`)
+	wants(t, res.body, `role="alert"`, "vera may not restart shop", "Ask anna, team web or an admin", goodReason+"</textarea>")
 	records, _, err := s.Store.AuditSearch(t.Context(), store.AuditFilter{Actor: "vera", Action: "run.refused"})
 	if err != nil || len(records) != 1 {
 		t.Errorf("%d refusals on record, %v", len(records), err)
@@ -260,7 +262,7 @@ func TestTheInventoryIsDown(t *testing.T) {
 		if res.StatusCode != http.StatusServiceUnavailable || !strings.Contains(res.body, `id="q"`) {
 			t.Errorf("%s: %s\n%s", path, res.Status, res.body)
 		}
-		wants(t, res.body, `role="alert"`, "the inventory", "can&#39;t be used")
+		wants(t, res.body, `role="alert"`, "The inventory", "can&#39;t be used")
 	}
 	if res := f.do("GET", "/", "", "Cookie", anna); res.StatusCode != http.StatusOK || !strings.Contains(res.body, "can&#39;t be used") {
 		t.Errorf("%s", res.Status)
@@ -271,7 +273,7 @@ func TestTheInventoryIsDown(t *testing.T) {
 	f.must(os.WriteFile(filepath.Join(s.Dir, "inventory.yaml"), []byte(apitest.Inventory), 0o600))
 	wants(t, f.do("GET", "/start?service=shop", "", "Cookie", anna).body, "group shop-production, 3 hosts")
 	f.must(os.WriteFile(filepath.Join(s.Dir, "inventory.yaml"), []byte("not: [yaml, either"), 0o600))
-	wants(t, f.do("GET", "/start?service=shop", "", "Cookie", anna).body, "this is how it was last", "this is its answer of "+time.Now().UTC().Format("2006-01-02T"))
+	wants(t, f.do("GET", "/start?service=shop", "", "Cookie", anna).body, "this is how it was last", `his is its answer of <time datetime="`+time.Now().UTC().Format("2006-01-02T"))
 }
 
 // A double click makes one draft.
@@ -285,5 +287,5 @@ func TestADoubleClickMakesOneDraft(t *testing.T) {
 	if first.StatusCode != http.StatusSeeOther || first.Header.Get("Location") != second.Header.Get("Location") {
 		t.Errorf("%s %s", first.Header.Get("Location"), second.Header.Get("Location"))
 	}
-	wants(t, f.do("GET", "/start?service=shop", "", "Cookie", anna).body, `<datalist id="reasons"></datalist>`) // of runs, and this is none yet
+	wants(t, f.do("GET", "/start?service=shop", "", "Cookie", anna).body, "</textarea></div>") // reasons are of runs, and this is none yet
 }

@@ -3,7 +3,6 @@ package web
 import (
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/restartilka/restartilka/internal/authz"
 	"github.com/restartilka/restartilka/internal/control"
@@ -30,6 +29,9 @@ func (s *site) fields(v *visit, a asking, c control.Choice, wrongs []wrong) *sta
 		f.Key = restart.NewID(s.cfg.Now()) // what was refused has made nothing under the old one
 	}
 	f.Places = s.places(v.lang, a, c)
+	if wrongAt(wrongs, control.FieldGroup) && !a.posted { // of an address: it is said, and not chosen
+		a.group, f.Group = "", ""
+	}
 	f.groups(v.lang, a, c)
 	f.More = f.Hosts != "" || f.Except != "" || (f.Group != "" && !f.Several)
 	for _, x := range wrongs {
@@ -56,7 +58,7 @@ func (s *site) places(l language, a asking, c control.Choice) []placeLine {
 				here, hosts = append(here, p), hosts+p.Hosts
 			}
 		}
-		line := placeLine{Name: name, Value: name, Checked: a.environment == name || len(environments) == 1, Second: slices.ContainsFunc(here, func(p control.Place) bool { return p.Deliberate })}
+		line := placeLine{Name: name, Value: name, Checked: a.environment == name || a.environment == "" && len(environments) == 1, Second: slices.ContainsFunc(here, func(p control.Place) bool { return p.Deliberate })}
 		if name == "" {
 			line.Name = say(l, "start.env.none")
 		}
@@ -69,10 +71,11 @@ func (s *site) places(l language, a asking, c control.Choice) []placeLine {
 			line.Text = count(l, "start.groups", len(here))
 		}
 		for _, p := range here {
-			for _, n := range placeNotes(l, p, func(t time.Time) moment { return momentOf(t, now) }) {
+			for _, n := range placeNotes(l, p) {
 				if len(here) > 1 {
 					n.Text = p.Group + ": " + n.Text
 				}
+				n.Words = sentenceOf(n.Text, now)
 				if !slices.ContainsFunc(line.Notes, func(x noteLine) bool { return x.Text == n.Text }) {
 					line.Notes = append(line.Notes, n)
 				}
@@ -107,7 +110,7 @@ func (f *startForm) groups(l language, a asking, c control.Choice) {
 func (s *site) recipe(l language, a asking, r *control.Recipe, chosen bool) recipeLine {
 	line := recipeLine{Name: r.Name, Kind: known(l, "kind."+string(r.Kind), string(r.Kind)), Description: restart.Escape(r.Description), Serial: r.Serial, Checked: chosen}
 	if e := personalOf(r.Refused); e != nil {
-		line.Notes = append(line.Notes, noteLine{Tone: toneFail, Text: said.In(l, e.Message), Hint: said.Lines(l, e.Hint)})
+		line.Notes = append(line.Notes, noteLine{Tone: toneFail, Words: saidWhole(l, e.Message, s.cfg.Now(), r.Name), Hint: said.Lines(l, e.Hint)})
 	}
 	for _, p := range r.Params {
 		line.Params = append(line.Params, fieldOf(l, a, r.Name, p))

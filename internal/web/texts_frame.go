@@ -32,6 +32,7 @@ var frameTexts = map[string]text{
 
 	"layout.profile": {"Your sessions, tokens and password", "Ваши сеансы, токены и пароль"},
 	"notice.local":   {"No remote log: records stay on this server's own disk (audit.require: spool).", "Журнал не уходит на другой сервер: записи остаются на диске этого (audit.require: spool)."},
+	"notice.what":    {"What to do", "Что делать"},
 	"notice.late":    {"The remote log takes no records since %s: until it does, no further host is touched (audit.require: %s).", "Удалённый журнал не принимает записи с %s: пока он их не примет, новые хосты не затрагиваются (audit.require: %s)."},
 	"notice.full":    {"Records that wait for the remote log take %d %% of their room: until it takes them, no run starts.", "Записи, ждущие удалённый журнал, заняли %d %% своего места: пока он их не примет, запуски не начинаются."},
 	"notice.filling": {"Records that wait for the remote log take %d %% of their room: does it take records?", "Записи, ждущие удалённый журнал, заняли %d %% своего места: принимает ли он их?"},

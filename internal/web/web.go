@@ -29,7 +29,7 @@ type Config struct {
 	// Chats are the kinds of chats in which the bot works; their accounts can be
 	// linked.
 	Chats []string
-	// NoRemoteLog is said on every page.
+	// NoRemoteLog is said to admins and auditors, on every page.
 	NoRemoteLog bool
 	// Keepalive is how often an event stream says that it is alive; 0 is 15 s.
 	Keepalive time.Duration

@@ -58,10 +58,6 @@ var runPlaces = []place{
 	{name: "runs", as: developer, path: at("/runs")},
 	{name: "plan", as: developer, path: ofRun("draft", "")},
 	{name: "plan-changed", as: developer, path: func(s *shop) string { return "/runs/" + s.runs["draft"].ID + "?instead=" + s.runs["narrow"].ID }, ready: "document.querySelector('#changed') !== null"},
-	{name: "confirm", as: developer, path: ofRun("draft", ""), do: func(b *tab) {
-		b.press("button.green")
-		b.until("document.querySelector('#typed') !== null && document.readyState === 'complete'")
-	}},
 	{name: "run-running", as: developer, path: ofRun("running", ""), ready: follows + " && " + tones + " === 'done now wait wait'"},
 	{name: "run-open", as: developer, path: ofRun("running", ""), ready: follows, open: "#host-0 summary"},
 	{name: "run-awaiting", as: developer, path: ofRun("awaiting", ""), ready: follows},
@@ -95,6 +91,7 @@ var startPlaces = []place{
 		b.press("#ask button.main")
 		b.until("document.querySelector('.wrong') !== null && document.readyState === 'complete'")
 	}},
+	{name: "confirm", as: developer, path: ofRun("draft", "/confirm")},
 	{name: "start-unknown", as: developer, path: at("/start?service=serch"), status: http.StatusNotFound},
 }
 

@@ -152,7 +152,7 @@ func (f *fixture) throughProduction(t *testing.T, b *tab) {
 	b.press("#ask button.main")
 	b.until("document.querySelector('#plan') !== null && document.readyState === 'complete'")
 	text := eval[string](b, "document.querySelector('main').innerText")
-	for _, want := range []string{"not known yet", "Last restart", "2 of 3 hosts are not being touched"} {
+	for _, want := range []string{"not known yet", "Last restart", "2 of 3 stay untouched"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the plan does not say %q:\n%s", want, text)
 		}
@@ -161,6 +161,8 @@ func (f *fixture) throughProduction(t *testing.T, b *tab) {
 	b.press("button.green")
 	b.until("document.querySelector('#typed') !== null && document.readyState === 'complete'")
 	f.fits(b, "confirm")
+	b.do(chromedp.Reload()) // as a phone does with a tab that it had put away: nothing is sent again
+	b.until("document.querySelector('#typed') !== null && location.pathname.endsWith('/confirm') && document.readyState === 'complete'")
 	b.fill("#typed", "world")
 	b.press("button.green")
 	b.until("document.querySelector('#confirm-typed-wrong') !== null && document.readyState === 'complete'")
@@ -207,7 +209,8 @@ func (f *fixture) planChanges(t *testing.T, b *tab) {
 }
 
 // homeFollows looks at the first page while a run goes on, and is paused, that
-// was begun elsewhere. What somebody types there meanwhile stays.
+// was begun elsewhere. What somebody types there meanwhile stays, and nothing
+// above what goes on moves: that something waits is announced.
 func (f *fixture) homeFollows(t *testing.T, b *tab) {
 	b.visit("/")
 	b.fill("#q", "hel")
@@ -217,17 +220,127 @@ func (f *fixture) homeFollows(t *testing.T, b *tab) {
 	run, err = f.Dev.Start(t.Context(), run.ID, wire.StartRequest{})
 	must(t, err)
 	b.until("document.querySelector('#going #home-" + run.ID + "') !== null && document.querySelector('#waits section') === null")
+	const places = "[...document.querySelectorAll('#q, #offers a, #now')].map(e => Math.round(e.getBoundingClientRect().top)).join(' ')"
+	before := eval[string](b, places)
+	if announced := eval[string](b, "document.querySelector('#news').innerText"); announced != "" {
+		t.Errorf("announced before there is anything: %q", announced)
+	}
 	_, err = f.Dev.Pause(t.Context(), run.ID)
 	must(t, err)
 	f.release(run.Tasks[0])
-	b.until("document.querySelector('#waits #home-" + run.ID + "')?.innerText.includes('Paused') && document.querySelector('#going #home-" + run.ID + "') === null")
+	b.until("document.querySelector('#going #home-" + run.ID + "') === null && document.querySelector('#news a')?.checkVisibility() === true")
+	if after := eval[string](b, places); after != before {
+		t.Errorf("search, services and runs stood at %s, and stand at %s", before, after)
+	}
 	if typed := eval[string](b, "document.querySelector('#q').value + ' ' + document.activeElement.id"); typed != "hel q" {
 		t.Errorf("of what was typed is left: %q", typed)
 	}
+	f.fits(b, "home-news")
+	b.press("#news a")
+	b.until("document.readyState === 'complete' && document.querySelector('#waits #home-" + run.ID + "')?.innerText.includes('Paused') && document.querySelector('#news a') === null")
 	f.fits(b, "home-waits")
 	_, err = f.Dev.Abort(t.Context(), run.ID)
 	must(t, err)
+	b.until("document.querySelector('#news a') !== null")
+	b.visit("/")
 	b.until("document.querySelector('#waits section') === null")
+}
+
+// What an address names and is not there is said, and nothing is chosen; an empty
+// form is answered by the page, in its language, and never by the browser.
+func TestFormsAnswerByThemselves(t *testing.T) {
+	f := newFixtureWith(t, twoEnvironments(t))
+	b := open(f.browser, t, f.URL)
+	b.visit("/sign-in")
+	b.press("button.main")
+	b.until("document.querySelector('#password-name-wrong') !== null && document.activeElement.id === 'name'")
+	b.fill("#name", demo.Developer)
+	b.press("button.main")
+	b.until("document.querySelector('#password-secret-wrong') !== null && document.activeElement.id === 'secret' && document.querySelector('#name').value === '" + demo.Developer + "'")
+	f.signIn(b, demo.Developer, f.DevToken)
+
+	b.visit("/start?service=" + demo.ServiceName + "&env=staging&group=nowhere&param.speed=9")
+	if chosen := eval[int](b, "document.querySelectorAll('[name=env]:checked').length"); chosen != 0 {
+		t.Error("an environment is chosen in place of the one that is not there")
+	}
+	if group := eval[string](b, "document.querySelector('#group').value"); group != "" {
+		t.Errorf("group %q is chosen", group)
+	}
+	f.fits(b, "start-not-there")
+
+	b.visit(prefilled("testing", "workers hang since noon"))
+	one := eval[float64](b, "document.querySelector('#reason').offsetHeight")
+	b.retype("#reason", strings.Repeat("the same as yesterday and the day before it. ", 10))
+	if several := eval[float64](b, "document.querySelector('#reason').offsetHeight"); several <= one {
+		t.Errorf("the field of the reason is %v px high with one line, and %v with many", one, several)
+	}
+	b.retype("#reason", "workers hang since noon")
+	b.do(chromedp.SendKeys("#reason", "\r")) // a line is all that it holds
+	b.until("document.querySelector('#plan') !== null && document.readyState === 'complete'")
+	b.until("document.querySelector('#asked').innerText.includes('Asked again at')")
+
+	// On a phone the button is there at once, and a host takes two or three lines.
+	b.show(360, "dark")
+	for _, at := range []string{"0", "document.body.scrollHeight"} {
+		eval[bool](b, "(scrollTo(0, "+at+"), true)")
+		if seen := eval[bool](b, "(r => r.top >= 0 && r.bottom <= innerHeight)(document.querySelector('button.green').getBoundingClientRect())"); !seen {
+			t.Errorf("scrolled to %s the button is not to be seen", at)
+		}
+	}
+	eval[bool](b, "(scrollTo(0, 0), true)")
+	const height = "document.querySelector('.planned tbody tr').offsetHeight"
+	short := eval[float64](b, height)
+	if short > 100 {
+		t.Errorf("a host takes %v px", short)
+	}
+	b.press(".planned .tap summary")
+	if all := eval[float64](b, height); all <= short {
+		t.Errorf("with its details a host takes %v px, without them %v", all, short)
+	}
+	f.fits(b, "plan-phone")
+	b.show(1280, "light")
+
+	// Ticks, all at once; what is narrowed away stays as it is.
+	const ticks = "[...document.querySelectorAll('[name=hosts]')].map(e => e.checked ? 'x' : '-').join('')"
+	b.press("[data-tick=none]")
+	if got := eval[string](b, ticks+" + document.querySelector('button.green').disabled"); got != "---true" {
+		t.Errorf("with no tick: %s", got)
+	}
+	b.press("#narrow-refused")
+	if n := eval[int](b, "document.querySelectorAll('.planned tbody tr:not([hidden])').length"); n != 0 {
+		t.Errorf("%d hosts would refuse", n)
+	}
+	b.press("[data-tick=all]")
+	b.press("#narrow-refused")
+	if got := eval[string](b, ticks); got != "---" {
+		t.Errorf("hosts that were not shown are ticked: %s", got)
+	}
+	b.press("[data-tick=all]")
+	b.until(ticks + " === 'xxx' && document.querySelector('button.green').textContent.startsWith('Restart 3 hosts')")
+	b.press("button.green")
+	b.until(badge + " === 'Completed'")
+
+	// The reasons of before fill the field.
+	b.visit("/start?service=" + demo.ServiceName)
+	b.press("form .field summary")
+	b.press("#reasons button")
+	if got := eval[string](b, "document.querySelector('#reason').value"); got != "workers hang since noon" {
+		t.Errorf("the reason is %q", got)
+	}
+	f.fits(b, "start-reasons")
+
+	// Days of the history are the reader's.
+	b.zone("America/New_York")
+	b.visit("/runs")
+	b.press(".fold > summary")
+	eval[bool](b, "(document.querySelector('#f-since').value = '2026-01-31', true)")
+	f.fits(b, "runs-days")
+	b.press(".filter .row button")
+	b.until("location.search.includes('zone=America%2FNew_York') && document.readyState === 'complete'")
+	if got := eval[string](b, "document.querySelector('#f-since').value + document.querySelector('.zone').textContent"); got != "2026-01-31(America/New_York)" {
+		t.Errorf("the day is %s", got)
+	}
+	b.quiet("status of 422")
 }
 
 // The same way without JavaScript.
