@@ -136,7 +136,7 @@ func (s *site) listApprovals(w http.ResponseWriter, v *visit) error {
 	}
 	now := s.cfg.Now()
 	page := approvalsPage{layout: s.layout(v, say(v.lang, "approvals.title")), Poll: "/approvals"}
-	page.Scripts = true
+	page.Scripts, page.Reload = true, liveReload
 	for _, a := range list {
 		page.Runs = append(page.Runs, awaitingLine{
 			ID: a.Run, URL: "/runs/" + a.Run, Service: a.Service, Environment: a.Environment, Scenario: a.Scenario, By: a.Actor, Reason: restart.Escape(a.Reason), Who: said.In(v.lang, a.Who),

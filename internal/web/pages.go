@@ -29,7 +29,7 @@ type (
 		Actor     string // who is signed in; "" = nobody
 		Notice    string
 		RequestID string
-		Reload    bool     // a browser without JavaScript loads the page again by itself
+		Reload    int      // after how many seconds a browser without JavaScript loads the page again; 0 = it does not
 		Scripts   bool     // the page is live
 		Files     []string // scripts of its own, by their names in static
 		Theme     theme
@@ -38,6 +38,7 @@ type (
 		// Description is what a link to the page says in a chat, to those who may
 		// see the page; "" = what restartilka is.
 		Description string
+		Preview     string // what it is headed there; "" = by the title
 	}
 	signInPage struct {
 		layout
@@ -83,6 +84,7 @@ type (
 		Facts  facts
 		Strip  [][]cell // by batch; nil where there are too many hosts
 		Hosts  []hostRow
+		Listed hostsView
 		Events string // address of the stream; "" = the run is over
 		Frozen *frozenNotice
 		Steps  *stepsView // nil = not shown
@@ -170,6 +172,13 @@ type (
 	}
 )
 
+// After how many seconds a browser without JavaScript loads a page again: one that
+// follows something, and one with a form, in which somebody may be writing.
+const (
+	liveReload = 5
+	formReload = 30
+)
+
 // pages are the parsed templates: by language, then by name.
 type pages map[language]map[string]func() *template.Template
 
@@ -217,6 +226,7 @@ func parsePages(a *assets) pages {
 			"whole": func(d time.Duration) int { return int(d / time.Second) },
 			"mark":  markOf,
 			"share": share[int],
+			"runs":  runsIn,
 		})
 		template.Must(base.ParseFS(templates, "templates/*.html"))
 		p[l] = map[string]func() *template.Template{}

@@ -145,7 +145,7 @@ func (s *site) standsInTheWay(v *visit, page *planPage, d drawing, now time.Time
 	a := s.acts(v.Context(), v.actor, d.run, page.Frozen != nil || s.logHolds() || page.NoTicket != nil, now)
 	page.Start, page.MayBreak = a.Start, a.MayBreak
 	if page.Frozen != nil {
-		page.FrozenHow = said.Lines(v.lang, s.cfg.Control.PastFreeze(v.Context(), v.actor, d.run))
+		page.FrozenHow = hintWords(v.lang, s.cfg.Control.PastFreeze(v.Context(), v.actor, d.run))
 	}
 	if e := personalOf(s.cfg.Control.MayStart(v.Context(), v.actor, d.run)); e != nil && page.Mine {
 		page.Denied = troubleOf(v.lang, e)

@@ -61,12 +61,12 @@ func TestThePlanSaysWhatIsToBeKnown(t *testing.T) {
 	failing, err := s.Control.Start(t.Context(), anna, again.ID, wire.StartRequest{})
 	f.must(err)
 	f.untilOneOf(s, failing, restart.RunPaused)
-	wants(t, f.page(cookie, f.draft(s).ID), "Know before you start", "run "+failing.ID+" has shop in production now; this one would wait for it")
+	wants(t, f.page(cookie, f.draft(s).ID), "Know before you start", `run <a href="/runs/`+failing.ID+`"><code>`+failing.ID+`</code></a> has shop in production now; this one would wait for it`)
 	wants(t, f.do("GET", "/start?service=shop", "", "Cookie", cookie).body, "A run of anna has it since", `<option value="502s since the 14:00 deploy">`)
 	_, err = s.Control.Abort(t.Context(), anna, failing.ID, 0)
 	f.must(err)
 	f.untilOneOf(s, failing, restart.RunAborted)
-	wants(t, f.page(cookie, f.draft(s).ID), "the same was tried a moment ago and aborted: run "+failing.ID+" by anna")
+	wants(t, f.page(cookie, f.draft(s).ID), `the same was tried a moment ago and aborted: run <a href="/runs/`+failing.ID+`"><code>`+failing.ID+`</code></a> by anna`)
 	s.Agents.Set("web1", apitest.Succeeds)
 	third, err := s.Control.Start(t.Context(), anna, f.draft(s).ID, wire.StartRequest{})
 	f.must(err)
@@ -223,4 +223,8 @@ func TestHome(t *testing.T) {
 	waiting, err := s.Control.Start(t.Context(), anna, f.draft(s).ID, wire.StartRequest{})
 	f.must(err)
 	wants(t, f.do("GET", "/", "", "Cookie", root, "Accept-Language", "ru").body, "Ждёт вас", "anna просит вашего одобрения", "/runs/"+waiting.ID)
+	// Who asked waits for others, and is not told his own name.
+	own := f.do("GET", "/", "", "Cookie", cookie).body
+	wants(t, own, "Waits for others", "/runs/"+waiting.ID, "by you", "Which service do you want to restart")
+	lacks(t, own, "by anna")
 }

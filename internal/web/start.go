@@ -26,7 +26,9 @@ func personalOf(err error) *restart.Error {
 }
 
 func troubleOf(l language, e *restart.Error) *troubleView {
-	return &troubleView{Message: said.In(l, e.Message), Hint: said.Lines(l, e.Hint)}
+	t := &troubleView{Message: said.In(l, e.Message)}
+	t.Hint, t.Shell = hintOf(l, e.Hint)
+	return t
 }
 
 // startForm shows the form, with what the address says filled in. It changes
@@ -67,7 +69,7 @@ func (s *site) chooseService(w http.ResponseWriter, v *visit, a asking, refused 
 	}
 	chooser.Focus = true
 	if e := personalOf(refused); e != nil && page.Trouble == nil {
-		chooser.Sent, chooser.Query = filled{Name: "find", Wrongs: []wrong{{Field: "q", Message: said.In(v.lang, e.Message), Hint: said.Lines(v.lang, e.Hint)}}}, a.service
+		chooser.Sent, chooser.Query = filled{Name: "find", Wrongs: []wrong{{Field: "q", Message: said.In(v.lang, e.Message), Hint: hintWords(v.lang, e.Hint)}}}, a.service
 	}
 	if page.Trouble != nil {
 		chooser.Trouble = nil // it is said already

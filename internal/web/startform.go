@@ -107,7 +107,7 @@ func (f *startForm) groups(l language, a asking, c control.Choice) {
 func (s *site) recipe(l language, a asking, r *control.Recipe, chosen bool) recipeLine {
 	line := recipeLine{Name: r.Name, Kind: known(l, "kind."+string(r.Kind), string(r.Kind)), Description: restart.Escape(r.Description), Serial: r.Serial, Checked: chosen}
 	if e := personalOf(r.Refused); e != nil {
-		line.Notes = append(line.Notes, noteLine{Tone: toneFail, Text: said.In(l, e.Message), Hint: said.Lines(l, e.Hint)})
+		line.Notes = append(line.Notes, noteLine{Tone: toneFail, Text: said.In(l, e.Message), Hint: hintWords(l, e.Hint)})
 	}
 	for _, p := range r.Params {
 		line.Params = append(line.Params, fieldOf(l, a, r.Name, p))
