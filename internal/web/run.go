@@ -125,7 +125,7 @@ func (s *site) drawRun(w http.ResponseWriter, v *visit, run restart.Run, refused
 	now := s.cfg.Now()
 	b := newBoard(v.lang, run)
 	page := runPage{layout: s.layout(v, b.title(run)), Run: b.view(run, now), Facts: b.facts(run)}
-	page.Facts.Linked = true
+	page.Facts.Linked = !run.OnHost() // of which nothing need be known here
 	page.Description, page.Story = describe(page.Run), s.cfg.Control.MayAudit(v.actor)
 	notes := s.cfg.Control.Notes(v.Context(), v.actor, run, maxNotes)
 	latest := hostsOf(run)
