@@ -171,7 +171,7 @@ func TestARunLeadsOn(t *testing.T) {
 	f.to(run, restart.RunPaused, restart.CauseFailure, "web1 failed")
 	page := f.page(cookie, run.ID)
 	wants(t, page, `<a href="/services/nginx">nginx</a>`, `Restart · <a href="/people/dana">dana</a>`, "once somebody resumes it", `href="/runs/`+run.ID+`#host-0" tabindex="-1"`,
-		`<a class="name" href="/runs/`+run.ID+`/hosts/web1.nginx.example.com">`, `<a href="/scenarios/nginx-restart">`, `<a href="/runs?group=shop_nginx-production">`, `run <a href="/runs/`)
+		`<a class="page" href="/runs/`+run.ID+`/hosts/web1.nginx.example.com"`, `<a href="/scenarios/nginx-restart">`, `<a href="/runs?group=shop_nginx-production">`, `run <a href="/runs/`)
 	shown, fold, _ := strings.Cut(page, `<details class="fold shell"`)
 	lacks(t, shown, "restartilka resume", "restartilka abort")
 	wants(t, fold, "In the command line", "restartilka resume "+run.ID, "restartilka abort "+run.ID)

@@ -139,7 +139,7 @@ func TestALongOutput(t *testing.T) {
 }
 
 // An opened row of a run's page follows the output of its host, and is searched
-// there; its name leads to the host's own page, and a mark of the strip to it.
+// there; a link beside it leads to the host's own page, and a mark of the strip to it.
 func TestAnOpenRowFollowsTheOutput(t *testing.T) {
 	program := chromium(t)
 	f := &fixture{t: t, gates: filepath.Join(t.TempDir(), "gates")}
@@ -172,7 +172,7 @@ func TestAnOpenRowFollowsTheOutput(t *testing.T) {
 	b.fill("#host-0 .viewer input", "line 77 of the third")
 	b.until("document.querySelector('#host-0 .found').textContent.includes('1 of 1')")
 	f.keep(b, "row-output")
-	b.press("#host-0 a.name")
+	b.press("#host-0 .page")
 	b.until("location.pathname === '/runs/" + run.ID + "/hosts/" + run.Tasks[0].Host + "' && document.querySelector('.viewer')?.hidden === false")
 	f.release(run.Tasks[0])
 	b.quiet()
