@@ -168,20 +168,17 @@ func (c *chartView) scale(l language, run restart.Run, now time.Time) {
 // roundStep gives the least step that people count time in by which an axis has
 // no more than ticks parts.
 func roundStep(whole time.Duration) time.Duration {
-	for unit := time.Millisecond; unit < time.Second; unit *= 10 {
-		for _, n := range []time.Duration{1, 2, 5} {
-			if whole <= ticks*n*unit {
-				return n * unit
-			}
+	const second, hour, day = 1000, 3600 * 1000, 24 * 3600 * 1000 // ms
+	ms := whole.Milliseconds()
+	for _, step := range []int64{
+		1, 2, 5, 10, 20, 50, 100, 200, 500, second, 2 * second, 5 * second, 10 * second, 15 * second, 30 * second, 60 * second, 120 * second,
+		300 * second, 600 * second, 900 * second, 1800 * second, hour, 2 * hour, 4 * hour, 6 * hour, 12 * hour,
+	} {
+		if ms <= ticks*step {
+			return time.Duration(step) * time.Millisecond
 		}
 	}
-	for _, s := range []time.Duration{1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 4 * 3600, 6 * 3600, 12 * 3600} {
-		if whole <= ticks*s*time.Second {
-			return s * time.Second
-		}
-	}
-	const day = 24 * time.Hour
-	return (whole/ticks + day - 1) / day * day
+	return time.Duration((ms/ticks+day-1)/day*day) * time.Millisecond
 }
 
 func shareOf(part float64) string { return fmt.Sprintf("%.2f%%", 100*part) }
