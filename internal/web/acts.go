@@ -30,6 +30,7 @@ type acts struct {
 	Decide   []undecided
 	Retry    int      // hosts that are left; 0 = no retry
 	Undrain  []string // hosts that are drained
+	Thaws    bool     // a freeze has paused it: it may be resumed afterwards
 	Sent     filled   // the form of these that was refused
 }
 
@@ -69,6 +70,7 @@ func (s *site) acts(ctx context.Context, actor restart.Actor, run restart.Run, f
 		a.Decide = append(a.Decide, undecided{Host: t.Host, Again: going && !ending})
 	}
 	a.Resume = run.State == restart.RunPaused && len(open) == 0 && !ending && !frozen
+	a.Thaws = run.State == restart.RunPaused && run.Cause == restart.CauseFreeze && len(open) == 0 && !ending
 	if run.State.Final() {
 		a.Retry = len(run.Left())
 	}
@@ -100,7 +102,7 @@ func (a acts) has(form string) bool {
 
 // same tells whether two show the same, whichever version they are of.
 func (a acts) same(b acts) bool {
-	return a.Start == b.Start && a.Approve == b.Approve && a.Withdraw == b.Withdraw && a.Past == b.Past && a.Frozen == b.Frozen && a.MayBreak == b.MayBreak && a.Pause == b.Pause && a.Abort == b.Abort && a.Force == b.Force && a.Resume == b.Resume && a.Retry == b.Retry &&
+	return a.Start == b.Start && a.Approve == b.Approve && a.Withdraw == b.Withdraw && a.Past == b.Past && a.Frozen == b.Frozen && a.MayBreak == b.MayBreak && a.Pause == b.Pause && a.Abort == b.Abort && a.Force == b.Force && a.Resume == b.Resume && a.Thaws == b.Thaws && a.Retry == b.Retry &&
 		slices.Equal(a.Decide, b.Decide) && slices.Equal(a.Undrain, b.Undrain)
 }
 

@@ -174,15 +174,15 @@ func TestActsFollowTheRun(t *testing.T) {
 	run := f.running(1, 1)
 	l := f.listen(f.signIn(), "/runs/"+run.ID+"/events")
 	m, _ := l.next()
-	wants(t, m.data, `id="acts"`, `/pause"`, "no other is touched until somebody resumes", `/abort"`, "the run is over") // each with its consequence
+	wants(t, m.data, `id="acts"`, `/pause"`, "no other is touched until somebody resumes", `/abort"`, "The rest is not touched, and the run is over") // each with its consequence
 	lacks(t, m.data, `/resume"`)
 	f.task(run, 0, restart.TaskRunning, store.TaskChange{Phase: "health"}, nil)
-	for !strings.Contains(m.data, "checking health") {
+	for !strings.Contains(m.data, "Checking health") {
 		m, _ = l.next()
 	}
 	f.task(run, 0, restart.TaskRunning, store.TaskChange{Phase: "undrain"}, nil)
 	m, _ = l.next()
-	wants(t, m.data, "undraining")
+	wants(t, m.data, "Undraining")
 	lacks(t, m.data, `id="acts"`) // nothing else can be pressed
 
 	f.task(run, 0, restart.TaskUnknown, store.TaskChange{}, nil)

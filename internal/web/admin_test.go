@@ -393,11 +393,11 @@ func TestTheServerTellsOfItself(t *testing.T) {
 		{Name: "syslog:log", Level: audit.LevelSent, Settled: 12, Backlog: 29, Oldest: 90 * time.Second, Error: "dial <b>log</b>: refused", Since: now},
 	}}, control.ServerFacts{Name: "main", Version: "1.2.3", Database: "SQLite, /var/lib/x.db", Started: now.Add(-time.Hour), Require: "spool", Sinks: []string{"file /var/log/a.jsonl", "syslog log:6514"}}, "name: main\nkey_file: /etc/<secret>\n")
 	page := f.do("GET", "/admin/delivery", "", "Cookie", root).body
-	wants(t, page, "sign_in", "settled up to record 41", "failing", "syslog log:6514", "dial &lt;b&gt;log", "29 records wait", "1 min 30 s")
+	wants(t, page, "sign_in", "settled up to record 41", "failing", "syslog log:6514", "dial &lt;b&gt;log", "29 records wait", "1\u00a0min 30\u00a0s")
 	lacks(t, page, "No remote log: records stay on this server&#39;s own disk (audit.require: spool). Whoever")
 	wants(t, f.do("GET", "/admin", "", "Cookie", root).body, "What needs you", "/admin/delivery", "not getting where they should")
 	page = f.do("GET", "/admin/configuration", "", "Cookie", root).body
-	wants(t, page, "1.2.3", "/var/lib/x.db", "1 h 0 min", "key_file: /etc/&lt;secret&gt;")
+	wants(t, page, "1.2.3", "/var/lib/x.db", "1\u00a0h", "key_file: /etc/&lt;secret&gt;")
 }
 
 // A freeze is made and ended on the page, by who may; what is wrong is said

@@ -161,7 +161,7 @@ func (s *site) listApprovals(w http.ResponseWriter, v *visit) error {
 	}
 	now := s.cfg.Now()
 	page := approvalsPage{layout: s.layout(v, say(v.lang, "approvals.title")), Poll: "/approvals"}
-	page.Scripts = true
+	page.Scripts, page.Reload = true, liveReload
 	for _, a := range list {
 		page.Runs = append(page.Runs, awaitingLineOf(v.lang, a, now))
 	}

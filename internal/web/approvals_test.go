@@ -28,7 +28,7 @@ func (f *fixture) waiting() restart.Run {
 func TestApprovingOnThePage(t *testing.T) {
 	f := newFixture(t)
 	dana, root, vera := f.signIn(), f.signInAs("root", restart.RoleAdmin), f.signInAs("vera", restart.RoleDeveloper)
-	wants(t, f.do("GET", "/approvals", "", "Cookie", root).body, "No run waits for an approval")
+	wants(t, f.do("GET", "/approvals", "", "Cookie", root).body, `<noscript><meta http-equiv="refresh" content="5"></noscript>`, "No run waits for an approval")
 	run := f.waiting()
 
 	// Who asked sees who can and until when, and can take it back.
@@ -38,8 +38,9 @@ func TestApprovingOnThePage(t *testing.T) {
 	lacks(t, f.page(vera, run.ID), `method="post" action="/runs/`)
 	// Who may decide sees the plan, the scripts, and what follows from either.
 	page := f.page(root, run.ID)
-	wants(t, page, `<b aria-hidden="true">1</b>`, "(1 run waits for you)", `/approve"`, "Approved, it starts at once on 3 hosts", "It runs in the name of dana", `/reject"`, "Rejected, it touches no host",
-		"What runs on each host", "Shown for web1.nginx.example.com, as user root, by /bin/sh", "balancer out web1.nginx.example.com", "systemctl restart nginx", "balancer in web1.nginx.example.com")
+	wants(t, page, `<b aria-hidden="true">1</b>`, "(1 run waits for you)", `href="#acts">Look through the plan, then decide`, // what is asked first, then the decision
+		"What runs on each host", "Shown for web1.nginx.example.com, as user root, by /bin/sh", "balancer out web1.nginx.example.com", "systemctl restart nginx", "balancer in web1.nginx.example.com",
+		`<dl class="facts">`, `/approve"`, "Approved, it starts at once on 3 hosts", "It runs in the name of dana", `/reject"`, "Rejected, it touches no host")
 	wants(t, f.page(root, run.ID+"?host=web2.nginx.example.com"), `<option selected>web2.nginx.example.com`, "Shown for web2.nginx.example.com", "balancer out web2.nginx.example.com")
 	wants(t, f.page(root, run.ID+"?host=db1.example.com"), "Shown for web1.nginx.example.com")
 	lacks(t, f.page(dana, run.ID), "runs wait for you", "run waits for you")

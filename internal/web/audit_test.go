@@ -141,7 +141,7 @@ func TestOneRecord(t *testing.T) {
 func TestStoryOfARun(t *testing.T) {
 	f, cookie, run := trailFixture(t)
 	body := f.do("GET", "/audit/runs/"+run, "", "Cookie", cookie).body
-	holds(t, body, "The list of hosts was on record before the first", "The end of the run is not on record yet", "refused: 1 records", "after 1.0 s", "server-1/1/3", "exit 1", "Утечка памяти в воркерах")
+	holds(t, body, "The list of hosts was on record before the first", "The end of the run is not on record yet", "refused: 1 records", "after 1.0\u00a0s", "server-1/1/3", "exit 1", "Утечка памяти в воркерах")
 	lacks(t, body, "<script>alert", "\u202e")
 	holds(t, f.do("GET", "/audit/runs/"+run, "", "Cookie", cookie, "Accept-Language", "ru").body, "Конец запуска пока не записан", "через 1,0 с", "Намерение")
 	holds(t, f.do("GET", "/runs/"+run, "", "Cookie", cookie).body, `href="/audit/runs/`+run+`"`)

@@ -20,7 +20,7 @@ func TestPagesSayThatTheLogHoldsRunsUp(t *testing.T) {
 	plain, sure := f.as("anna", developer), f.as("anna", developer, restart.RoleBreakGlass)
 	s.Log.Stand(audit.Standing{Level: audit.LevelReceived, Deadline: 10 * time.Second, Used: 75 << 20, Limit: 100 << 20, Fill: audit.FillWarn})
 	wants(t, f.do("GET", "/runs", "", "Cookie", plain).body, "take 75 % of their room: does it take records?")
-	wants(t, f.do("GET", "/admin/delivery", "", "Cookie", root).body, "10 s", "(75 %)")
+	wants(t, f.do("GET", "/admin/delivery", "", "Cookie", root).body, "10\u00a0s", "(75 %)")
 	page := f.do("GET", "/runs/"+run.ID, "", "Cookie", plain).body
 	wants(t, page, "/start\"")
 

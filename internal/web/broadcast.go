@@ -251,6 +251,7 @@ func (s *site) frame(now *step, l language, at time.Time, changed []restart.Task
 	if board.total > maxCells {
 		f.Cells = nil
 	}
+	f.Parts = board.sights(now.run.ID, tallyOf(hostsOf(now.run)), "")
 	if aloud {
 		f.Said = say(l, "said.run", f.Run.State, f.Run.Counts[0].Text)
 	}

@@ -169,9 +169,9 @@ func TestCount(t *testing.T) {
 		n    int
 		want string
 	}{
-		{english, 1, "1 sample"}, {english, 0, "0 samples"}, {english, 11, "11 samples"},
-		{russian, 1, "1 проверка"}, {russian, 2, "2 проверки"}, {russian, 5, "5 проверок"}, {russian, 11, "11 проверок"},
-		{russian, 14, "14 проверок"}, {russian, 21, "21 проверка"}, {russian, 104, "104 проверки"}, {russian, 112, "112 проверок"},
+		{english, 1, "1 look at health"}, {english, 0, "0 looks at health"}, {english, 11, "11 looks at health"},
+		{russian, 1, "1 проверка здоровья"}, {russian, 2, "2 проверки здоровья"}, {russian, 5, "5 проверок здоровья"}, {russian, 11, "11 проверок здоровья"},
+		{russian, 14, "14 проверок здоровья"}, {russian, 21, "21 проверка здоровья"}, {russian, 104, "104 проверки здоровья"}, {russian, 112, "112 проверок здоровья"},
 	} {
 		if got := count(c.l, "host.samples", c.n); got != c.want {
 			t.Errorf("%s %d: %q, want %q", c.l, c.n, got, c.want)

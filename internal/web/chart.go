@@ -13,7 +13,7 @@ import (
 
 const (
 	maxCharted = 200 // hosts that the chart shows
-	ticks      = 4   // parts of its time axis
+	ticks      = 6   // parts of its time axis, at most
 	// narrowest is the least width of a bar, in parts of the whole: one that
 	// took no time is seen too.
 	narrowest = 0.003
@@ -21,13 +21,16 @@ const (
 
 // chartView is what each host did when, one row a host.
 type chartView struct {
-	Run    string
+	Run    string // whose pages the hosts lead to; "" = none
 	Rows   []chartRow
-	Ticks  []string // of the time axis, from its start to its end
-	Whole  int64    // ms of it
+	Ticks  []tick // of the time axis, from its start on
+	Whole  int64  // ms of it
 	Phases []legend
 	More   int // hosts that are not shown
 }
+
+// tick is a mark of the time axis, at a part of its width.
+type tick struct{ At, Anchor, Text string }
 
 type legend struct{ Class, Name string }
 
@@ -62,7 +65,9 @@ func (s *site) showChart(w http.ResponseWriter, v *visit) error {
 	now := s.cfg.Now()
 	b := newBoard(v.lang, run)
 	page := chartPage{layout: s.layout(v, say(v.lang, "chart.title")+" · "+b.title(run)), Run: b.view(run, now), Chart: b.chart(run, details, now)}
-	page.Reload = run.State == restart.RunRunning
+	if run.State == restart.RunRunning {
+		page.Reload = liveReload
+	}
 	return s.show(w, v, http.StatusOK, pageChart, page)
 }
 
@@ -147,9 +152,33 @@ func (c *chartView) scale(l language, run restart.Run, now time.Time) {
 		}
 	}
 	c.Whole = whole.Milliseconds()
-	for i := range ticks + 1 {
-		c.Ticks = append(c.Ticks, took(l, (whole*time.Duration(i)/ticks).Truncate(time.Second/10)))
+	step := roundStep(whole)
+	for at := time.Duration(0); at <= whole; at += step {
+		t := tick{At: shareOf(float64(at) / float64(whole)), Anchor: "middle", Text: took(l, at)}
+		switch {
+		case at == 0:
+			t.Anchor, t.Text = "start", "0"
+		case at+step/3 > whole: // it would stick out
+			t.Anchor = "end"
+		}
+		c.Ticks = append(c.Ticks, t)
 	}
+}
+
+// roundStep gives the least step that people count time in by which an axis has
+// no more than ticks parts.
+func roundStep(whole time.Duration) time.Duration {
+	const second, hour, day = 1000, 3600 * 1000, 24 * 3600 * 1000 // ms
+	ms := whole.Milliseconds()
+	for _, step := range []int64{
+		1, 2, 5, 10, 20, 50, 100, 200, 500, second, 2 * second, 5 * second, 10 * second, 15 * second, 30 * second, 60 * second, 120 * second,
+		300 * second, 600 * second, 900 * second, 1800 * second, hour, 2 * hour, 4 * hour, 6 * hour, 12 * hour,
+	} {
+		if ms <= ticks*step {
+			return time.Duration(step) * time.Millisecond
+		}
+	}
+	return time.Duration((ms/ticks+day-1)/day*day) * time.Millisecond
 }
 
 func shareOf(part float64) string { return fmt.Sprintf("%.2f%%", 100*part) }

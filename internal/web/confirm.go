@@ -236,7 +236,7 @@ func (s *site) confirm(w http.ResponseWriter, v *visit, run restart.Run, req wir
 func placeNotes(l language, p control.Place) []noteLine {
 	var out []noteLine
 	if e := personalOf(p.Refused); e != nil {
-		out = append(out, noteLine{Tone: toneFail, Text: said.In(l, e.Message), Hint: said.Lines(l, e.Hint)})
+		out = append(out, noteLine{Tone: toneFail, Text: said.In(l, e.Message), Hint: hintWords(l, e.Hint)})
 	}
 	if p.Frozen != nil {
 		out = append(out, noteLine{Tone: toneHold, Text: say(l, "start.frozen", exact(p.Frozen.Ends), restart.Escape(p.Frozen.Reason))})

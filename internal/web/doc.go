@@ -13,7 +13,7 @@
 //	POST /start                   makes the plan of it, as a draft
 //	GET  /services/suggest        services by a part of their names, for the search
 //	GET  /runs                    the newest runs, page by page
-//	GET  /runs/{id}               one run: summary, strip of hosts, list of hosts; of a draft, its plan
+//	GET  /runs/{id}               one run: summary, strip of hosts, list of hosts, by ?hosts= a part of them; of a draft, its plan
 //	GET  /runs/{id}/check         what the hosts of a plan say now
 //	POST /runs/{id}/start         the green button: starts, asks for the second step, or shows what has changed
 //	POST /runs/{id}/…             approve, reject, pause, resume, abort, force-abort, decide, retry, undrain
@@ -60,7 +60,8 @@
 // that it takes the place of. Its id is the run's version, so that a reader who
 // was away goes on where he was; see broadcasts for how many are served at once. htmx puts the parts in; the few lines of
 // static/restartilka.js say whether the page is still live, count seconds, and
-// fetch a host's details when they are opened. static/frame.js is of every page: it
+// fetch a host's details when they are opened; the output in them follows by
+// static/output.js, as on the host's own page. static/frame.js is of every page: it
 // writes times in the reader's zone, sends a form once the server was seen, so
 // that nothing typed is lost while it is away, and copies commands.
 //

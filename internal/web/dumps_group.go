@@ -112,7 +112,9 @@ func (s *site) showRunDumps(w http.ResponseWriter, v *visit) error {
 		layout: s.layout(v, say(v.lang, "rundumps.title", run.Service)), Run: run.ID, Service: run.Service, Environment: run.Environment, Of: len(restart.Latest(run.Tasks)),
 		State: say(v.lang, "runstate."+string(run.State)), Tone: toneOfRun(run.State), Going: !run.State.Final(),
 	}
-	page.Reload, page.Scripts = page.Going, page.Going
+	if page.Scripts = page.Going; page.Going {
+		page.Reload = liveReload
+	}
 	if page.Going {
 		again := v.URL.Query()
 		again.Set("seen", stamp)

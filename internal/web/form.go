@@ -23,6 +23,7 @@ type wrong struct {
 	Label   string // of the field, where all that is wrong is listed
 	Message string
 	Hint    []string
+	Shell   []string // commands of it
 }
 
 // beside is what a page says at one field: the sentences beside it, and on the
@@ -31,6 +32,7 @@ type beside struct {
 	ID      string // of the sentences
 	Message string // "" = nothing is wrong
 	Hint    []string
+	Shell   []string
 	Help    string // id of what describes the field in any case
 	Focus   bool
 	Whole   bool // it is about no field
@@ -58,7 +60,9 @@ func readForm(w http.ResponseWriter, v *visit, limit int64) error {
 
 // wrongOf says an error beside the field that it is about.
 func wrongOf(l language, e *restart.Error) wrong {
-	return wrong{Field: restart.FieldOf(e), Message: said.In(l, e.Message), Hint: said.Lines(l, e.Hint)}
+	w := wrong{Field: restart.FieldOf(e), Message: said.In(l, e.Message)}
+	w.Hint, w.Shell = hintOf(l, e.Hint)
+	return w
 }
 
 // refill gives a form that was refused, to be shown again. Errors that are not
@@ -111,7 +115,7 @@ func (f filled) At(field string, help ...string) beside {
 	}
 	for i, x := range f.Wrongs {
 		if x.Field == field && field != "" {
-			b.ID, b.Message, b.Hint, b.Focus = f.Name+"-"+field+"-wrong", x.Message, x.Hint, i == 0
+			b.ID, b.Message, b.Hint, b.Shell, b.Focus = f.Name+"-"+field+"-wrong", x.Message, x.Hint, x.Shell, i == 0
 			break
 		}
 	}
@@ -122,7 +126,7 @@ func (f filled) At(field string, help ...string) beside {
 func (f filled) Whole(fields ...string) beside {
 	for _, x := range f.Wrongs {
 		if !slices.Contains(fields, x.Field) {
-			return beside{ID: f.Name + "-wrong", Message: x.Message, Hint: x.Hint, Whole: true}
+			return beside{ID: f.Name + "-wrong", Message: x.Message, Hint: x.Hint, Shell: x.Shell, Whole: true}
 		}
 	}
 	return beside{}

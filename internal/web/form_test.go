@@ -54,7 +54,7 @@ func TestARefusedFormOfARunIsShownAgain(t *testing.T) {
 	}
 	res := press("decide", url.Values{"host": {unknown}, "verdict": {"did-not"}, "reason": {"dunno"}})
 	besideField(t, res, "decide-"+unknown+"-reason-wrong", "too short", "dunno")
-	wants(t, res.body, `<details class="act" open><summary>Decide about `+unknown, `value="did-not" checked`)
+	wants(t, res.body, `<details class="act first" id="act-decide-`+unknown+`" open><summary>Decide about `+unknown, `value="did-not" checked`)
 	besideField(t, press("decide", url.Values{"host": {unknown}, "reason": {why}}), "decide-"+unknown+"-verdict-wrong", "is no decision", why)
 	besideField(t, press("retry", url.Values{"reason": {"again"}}), "retry-reason-wrong", "too short", "again")
 	res = press("undrain", url.Values{"hosts": {"web2.nginx.example.com"}, "reason": {"back"}})

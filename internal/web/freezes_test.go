@@ -195,7 +195,7 @@ func TestARunThatAFreezeHasPausedSaysWhatCanBeDone(t *testing.T) {
 	run := f.running(1, 1)
 	f.to(run, restart.RunPaused, restart.CauseFreeze, "production is frozen until Monday")
 	page := f.page(cookie, run.ID)
-	wants(t, page, "once the freeze is over", "restartilka resume "+run.ID, "it can&#39;t wait", "restartilka abort "+run.ID, "restartilka retry "+run.ID+" --break-glass --reason TEXT")
+	wants(t, page, "once the freeze is over", "it can&#39;t wait", `<details class="fold shell"`, "restartilka resume "+run.ID, "restartilka abort "+run.ID, "restartilka retry "+run.ID+" --break-glass --reason TEXT")
 	wants(t, f.page(cookie, run.ID, "Accept-Language", "ru"), "когда заморозка кончится", "--break-glass")
 	other := f.running(1, 1)
 	f.to(other, restart.RunPaused, restart.CauseFailure, "web1: failed")

@@ -47,6 +47,7 @@ func (s *site) home(w http.ResponseWriter, v *visit) error {
 		return err
 	}
 	page.Chooser, page.Scripts, page.Files = *chooser, true, []string{"start.js"}
+	page.Reload = formReload
 	return s.show(w, v, http.StatusOK, pageHome, page)
 }
 
@@ -82,7 +83,7 @@ func (s *site) homeRuns(v *visit, page *homePage, now time.Time) error {
 	runs := func(limit int, actor string, states ...restart.RunState) ([]restart.Run, string, error) {
 		return s.cfg.Control.Runs(v.Context(), v.actor, store.RunFilter{Actor: actor, States: states, Limit: limit})
 	}
-	mine, _, err := runs(homeRuns, v.actor.Name, restart.RunPaused, restart.RunAwaitingApproval)
+	mine, _, err := runs(homeRuns, v.actor.Name, restart.RunPaused)
 	if err != nil {
 		return err
 	}
@@ -100,11 +101,23 @@ func (s *site) homeRuns(v *visit, page *homePage, now time.Time) error {
 		if run.State.Final() {
 			line.Cause = count(v.lang, "home.unknown", len(run.Undecided()))
 		}
+		line.Own = true
 		page.Mine = append(page.Mine, line)
+	}
+	asked, _, err := runs(homeRuns, v.actor.Name, restart.RunAwaitingApproval)
+	if err != nil {
+		return err
+	}
+	for _, run := range asked {
+		line := lineOf(v.lang, run, now)
+		line.Own = true
+		page.Others = append(page.Others, line)
 	}
 	going, next, err := runs(homeRuns, "", restart.RunRunning, restart.RunQueued)
 	for _, run := range going {
-		page.Now = append(page.Now, lineOf(v.lang, run, now))
+		line := lineOf(v.lang, run, now)
+		line.Own = run.Actor == v.actor.Name
+		page.Now = append(page.Now, line)
 	}
 	page.More = next != ""
 	return err

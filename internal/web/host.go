@@ -15,6 +15,9 @@ import (
 // page shows, in bytes.
 const maxText = 64 << 10
 
+// maxSamples bounds the looks at health that a page lists; a host keeps no more.
+const maxSamples = 50
+
 // hostView is one host of a run with all its attempts, the newest first.
 type hostView struct {
 	Run, Service, Environment, Host string
@@ -26,7 +29,7 @@ type hostView struct {
 // attempt is one task, with what the agent said of it.
 type attempt struct {
 	Number              int
-	Run, Task           string
+	Run, Host, Task     string
 	Tone                tone
 	State, Phase, Error string
 	Decision, Reason    string // what a person has said of it, and why
@@ -34,8 +37,9 @@ type attempt struct {
 	Drained             bool
 	Containment         string
 	Phases              []phaseLine
-	Sample              *sample // the newest look at health
-	Samples             int
+	Sample              *sample  // the newest look at health, where nothing else says it
+	Samples             []sample // all that the host keeps, the newest first
+	Healthy             int      // of these
 	Warnings            []string
 	Evidence            []evidence
 	Withheld            bool       // the text of Evidence is for others
@@ -101,7 +105,7 @@ func (s *site) showHost(w http.ResponseWriter, v *visit) error {
 	page := hostPage{layout: s.layout(v, view.State+" · "+say(v.lang, "host.title", host, run.Service)), Host: view}
 	page.Files = []string{"output.js"}
 	if !run.State.Final() {
-		page.Reload = true
+		page.Reload = liveReload
 		page.Events = "/runs/" + run.ID + "/events?after=" + strconv.FormatInt(run.Version, 10)
 		page.Scripts = true
 	}
@@ -119,9 +123,9 @@ func (s *site) attempt(v *visit, run restart.Run, t restart.Task) (attempt, erro
 	}
 	status := detail.Status
 	a := attempt{
-		Number: t.Attempt, Run: run.ID, Task: t.ID, Tone: toneOf(t), State: say(v.lang, "taskstate."+string(t.State)),
+		Number: t.Attempt, Run: run.ID, Host: t.Host, Task: t.ID, Tone: toneOf(t), State: say(v.lang, "taskstate."+string(t.State)),
 		Error: said.In(v.lang, t.Error), ExitCode: t.ExitCode, Drained: t.Drained && t.State.Final(), Containment: said.In(v.lang, status.Containment),
-		Samples: len(status.Health), Started: t.StartedAt != nil, Withheld: detail.Withheld,
+		Started: t.StartedAt != nil, Withheld: detail.Withheld,
 	}
 	if t.Decision != nil {
 		a.Decision, a.Reason = decisionOf(v.lang, t), restart.Escape(t.Decision.Reason)
@@ -132,9 +136,14 @@ func (s *site) attempt(v *visit, run restart.Run, t restart.Task) (attempt, erro
 	for _, p := range status.Phases {
 		a.Phases = append(a.Phases, phaseLineOf(v.lang, p, t.State, now))
 	}
-	if n := len(status.Health); n > 0 && (!t.State.Final() || t.State == restart.TaskSucceeded) { // otherwise the error says it
-		h := status.Health[n-1]
-		a.Sample = &sample{At: momentOf(h.At, now), Healthy: h.Healthy, Detail: said.In(v.lang, h.Detail)}
+	for _, h := range slices.Backward(status.Health[max(len(status.Health)-maxSamples, 0):]) {
+		a.Samples = append(a.Samples, sample{At: momentOf(h.At, now), Healthy: h.Healthy, Detail: said.In(v.lang, h.Detail)})
+		if h.Healthy {
+			a.Healthy++
+		}
+	}
+	if len(a.Samples) > 0 && (!t.State.Final() || t.State == restart.TaskSucceeded) { // otherwise the error says it
+		a.Sample = &a.Samples[0]
 	}
 	for _, w := range status.Warnings {
 		a.Warnings = append(a.Warnings, said.In(v.lang, w))

@@ -28,7 +28,8 @@ type frame struct {
 	Run   runView
 	Cells []cell
 	Hosts []hostRow
-	Said  string // for those who listen to the page; "" = nothing worth saying
+	Parts []sightLink // how many hosts each part of the list has
+	Said  string      // for those who listen to the page; "" = nothing worth saying
 }
 
 // streamRun sends the parts of a run's page that change, as they change, until

@@ -102,7 +102,7 @@ func TestLive(t *testing.T) {
 	if took := time.Since(began); took > 2*time.Second { // 200 ms is the aim; a laden machine is not what is tested here
 		t.Errorf("a change took %s to be seen", took)
 	}
-	wants(t, m.data, "<title>Running · 0/2", `id="summary"`, `hx-swap-oob="outerMorph"`, `id="cell-0" class="cell now"`, `id="host-0"`, "checking health", "HTTP 503 &lt;b&gt;", `id="said"`, "Running. 0 of 2 hosts done")
+	wants(t, m.data, "<title>Running · 0/2", `id="summary"`, `hx-swap-oob="outerMorph"`, `id="cell-0" class="cell now"`, `id="host-0"`, "Checking health", "HTTP 503 &lt;b&gt;", `id="said"`, "Running. 0 of 2 hosts done")
 	lacks(t, m.data, `id="host-1"`, `id="cell-1"`, "<html")
 	if m.id == 0 || m.event != "" {
 		t.Errorf("event %q, id %d", m.event, m.id)
@@ -110,7 +110,7 @@ func TestLive(t *testing.T) {
 
 	f.task(run, 0, restart.TaskRunning, store.TaskChange{Phase: "undrain"}, nil)
 	m, _ = l.next()
-	wants(t, m.data, "undraining")
+	wants(t, m.data, "Undraining")
 	lacks(t, m.data, `id="said"`) // no state has changed: nothing is read out
 
 	f.task(run, 0, restart.TaskSucceeded, store.TaskChange{}, nil)

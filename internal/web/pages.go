@@ -30,7 +30,7 @@ type (
 		Notice    sentence
 		NoticeURL string // where the reader can do something about it; "" = nowhere
 		RequestID string
-		Reload    bool     // a browser without JavaScript loads the page again by itself
+		Reload    int      // after how many seconds a browser without JavaScript loads the page again; 0 = it does not
 		Scripts   bool     // the page is live
 		Files     []string // scripts of its own, by their names in static
 		Theme     theme
@@ -39,6 +39,7 @@ type (
 		// Description is what a link to the page says in a chat, to those who may
 		// see the page; "" = what restartilka is.
 		Description string
+		Preview     string // what it is headed there; "" = by the title
 	}
 	signInPage struct {
 		layout
@@ -84,6 +85,7 @@ type (
 		Facts  facts
 		Strip  [][]cell // by batch; nil where there are too many hosts
 		Hosts  []hostRow
+		Listed hostsView
 		Events string // address of the stream; "" = the run is over
 		Frozen *frozenNotice
 		Steps  *stepsView // nil = not shown
@@ -169,6 +171,13 @@ type (
 		Run   runView
 		Chart chartView
 	}
+)
+
+// After how many seconds a browser without JavaScript loads a page again: one that
+// follows something, and one with a form, in which somebody may be writing.
+const (
+	liveReload = 5
+	formReload = 30
 )
 
 // pages are the parsed templates: by language, then by name.

@@ -13,6 +13,7 @@ type (
 		layout
 		Approvals []awaitingLine // that the reader may decide
 		Mine      []runLine      // of the reader's, and waiting for a person
+		Others    []runLine      // own runs that another person has to approve
 		Now       []runLine
 		More      bool // more runs go on than are listed
 		Planned   []plannedEntry
@@ -46,7 +47,8 @@ type (
 	troubleView struct {
 		Message sentence
 		Hint    []sentence
-		Mild    bool // it can be gone on with
+		Shell   []string // commands of it
+		Mild    bool     // it can be gone on with
 	}
 	startPage struct {
 		layout

@@ -72,7 +72,7 @@ func (s *site) drawPlanned(w http.ResponseWriter, v *visit, status int, sent fil
 	page := plannedOnePage{
 		layout: s.layout(v, say(v.lang, "later.one", p.Service)), plannedEntry: plannedEntryOf(v.lang, p, now), Heading: strings.TrimSuffix(heading(v.lang, run), "?"), Only: onlyOf(v.lang, run), Zone: p.Zone,
 		Created: momentOf(p.CreatedAt, now), Until: momentOf(p.Until, now), EndedAt: maybeMoment(p.EndedAt, now), EndedBy: p.EndedBy, Who: said.In(v.lang, p.Who),
-		Approval: approvalOf(v.lang, run, now), MayCancel: p.MayCancel, MayDecide: p.MayDecide, Sent: sent, Facts: newBoard(v.lang, run).facts(run),
+		Approval: approvalOf(v.lang, run, now), MayCancel: p.MayCancel, MayDecide: p.MayDecide, Sent: sent, Facts: newBoard(v.lang, run).facts(run, now),
 	}
 	page.Facts.ID, page.Facts.Warnings = "", nil // there is no such run yet, and its warnings stand above
 	if zone, err := time.LoadLocation(p.Zone); err == nil {

@@ -239,4 +239,8 @@ func TestHome(t *testing.T) {
 	waiting, err := s.Control.Start(t.Context(), anna, f.draft(s).ID, wire.StartRequest{})
 	f.must(err)
 	wants(t, f.do("GET", "/", "", "Cookie", root, "Accept-Language", "ru").body, "Ждёт вас", "anna просит вашего одобрения", "/runs/"+waiting.ID)
+	// Who asked waits for others, and is not told his own name.
+	own := f.do("GET", "/", "", "Cookie", cookie).body
+	wants(t, own, "Waits for others", "/runs/"+waiting.ID, "by you", "Which service do you want to restart")
+	lacks(t, own, "by anna")
 }

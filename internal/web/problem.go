@@ -16,7 +16,7 @@ type problemPage struct {
 	layout
 	Tone             tone
 	Heading, Message string
-	Hint             []string // sentences, one a line
+	Hint, Shell      []string // sentences, one a line; commands
 	Kept             string   // what was written for people, of a form that did not work
 	Run              string   // whose page a form was sent from; "" = none
 	Again            string   // address to ask once more; "" = it would not help
@@ -31,8 +31,9 @@ func (s *site) problem(w http.ResponseWriter, v *visit, e *restart.Error) {
 	}
 	status := protocol.StatusOf(e.Code)
 	page := problemPage{
-		layout: s.layout(v, say(v.lang, key)), Tone: toneFail, Heading: say(v.lang, key), Message: said.In(v.lang, e.Message), Hint: said.Lines(v.lang, e.Hint), Ours: e.Code == restart.CodeInternal,
+		layout: s.layout(v, say(v.lang, key)), Tone: toneFail, Heading: say(v.lang, key), Message: said.In(v.lang, e.Message), Ours: e.Code == restart.CodeInternal,
 	}
+	page.Hint, page.Shell = hintOf(v.lang, e.Hint)
 	if e.Code == restart.CodeNotFound {
 		page.Tone = toneUnknown
 	} else if status == http.StatusConflict || status == http.StatusServiceUnavailable {

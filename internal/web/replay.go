@@ -75,8 +75,9 @@ func (s *site) showReplay(w http.ResponseWriter, v *visit) error {
 	now := s.cfg.Now()
 	b := newBoard(v.lang, run)
 	r := replay{
-		Lang: v.lang, Policy: policy, Title: b.title(run), Made: momentOf(now, now.AddDate(1, 0, 0)), Run: b.view(run, now), Facts: b.facts(run), Chart: b.chart(run, details, now),
+		Lang: v.lang, Policy: policy, Title: b.title(run), Made: momentOf(now, now.AddDate(1, 0, 0)), Run: b.view(run, now), Facts: b.facts(run, now), Chart: b.chart(run, details, now),
 	}
+	r.Chart.Run = ""                                              // a file has no pages beside it
 	r.Run.Created = momentOf(run.CreatedAt, now.AddDate(1, 0, 0)) // with its date: a file is read on any day
 	r.Story, r.Cut = b.story(run, details, now)
 	for _, t := range hostsOf(run)[:len(r.Chart.Rows)] {

@@ -39,7 +39,7 @@ func TestChart(t *testing.T) {
 	run := f.failedRun()
 	cookie := f.signIn()
 	res := f.do("GET", "/runs/"+run.ID+"/chart", "", "Cookie", cookie)
-	wants(t, res.body, "<h1>Phases over time</h1>", `<table class="gantt">`, `web1`, `<line class="drain" x1="`, "<title>Drain 1.0 s</title>", "Drain 1.0 s; Script 2.0 s", `web2`, `<line class="run fail"`, "Script (failed) 1.0 s", "web3", "nothing yet")
+	wants(t, res.body, "<h1>Phases over time</h1>", `<table class="gantt">`, `web1`, `<line class="drain" x1="`, "<title>Drain 1.0\u00a0s</title>", "Drain 1.0\u00a0s; Script 2.0\u00a0s", `web2`, `<line class="run fail"`, "Script (failed) 1.0\u00a0s", "web3", "nothing yet")
 	wants(t, f.do("GET", "/runs/"+run.ID+"/chart", "", "Cookie", cookie, "Accept-Language", "ru").body, "Этапы во времени", "Скрипт (с ошибкой)")
 	wants(t, f.page(cookie, run.ID), `hx-get="/runs/`+run.ID+`/chart"`, `/replay.html" download`)
 	many := f.create(f.newRun("many", maxCharted+3))
@@ -65,7 +65,7 @@ func TestChartOfWrongClocks(t *testing.T) {
 			t.Errorf("bar %d from %s to %s, want %v", i, got.From, got.To, want)
 		}
 	}
-	if c.Ticks[0] != "0 ms" || c.Ticks[ticks] != "1 min 0 s" {
+	if c.Ticks[0] != (tick{"0.00%", "start", "0"}) || c.Ticks[3] != (tick{"50.00%", "middle", "30\u00a0s"}) || c.Ticks[6] != (tick{"100.00%", "end", "1\u00a0min"}) {
 		t.Errorf("axis %v", c.Ticks)
 	}
 }
@@ -79,7 +79,7 @@ func TestReplay(t *testing.T) {
 	if disposition := res.Header.Get("Content-Disposition"); res.StatusCode != http.StatusOK || disposition != `attachment; filename="restartilka-`+run.ID+`.html"` {
 		t.Fatalf("%s, %q", res.Status, disposition)
 	}
-	wants(t, res.body, "Failed", "<h1>nginx", "workers hang", "dana, via cli", "Phases over time", `type="range"`, "What happened", "dana asked for it", "The run began", "<strong>web1.nginx.example.com</strong> Drain",
+	wants(t, res.body, "Failed", "<h1>nginx", "workers hang", "dana, from the command line", "Phases over time", `type="range"`, "What happened", "dana asked for it", "The run began", "<strong>web1.nginx.example.com</strong> Drain",
 		"<strong>web2.nginx.example.com</strong> Failed: exit code 7 &lt;img", "Failed: a host failed", "<h3>web2.nginx.example.com</h3>", "exit code 7", `<span class="t2">no space left</span> &lt;/script&gt;&lt;script&gt;`, "nginx-restart")
 	for _, element := range []string{"style", "script"} {
 		if n := strings.Count(res.body, "<"+element); n != 1 {
@@ -100,11 +100,13 @@ func TestReplay(t *testing.T) {
 func TestPreviewOfALink(t *testing.T) {
 	f := newFixture(t)
 	run := f.failedRun()
-	wants(t, f.page(f.signIn(), run.ID), "<title>Failed · 1/3 · nginx in production", `<meta name="description" content="502s since the 14:00 deploy, workers hang · dana, via cli · 1 of 3 hosts done, 1 failed, 1 not started · web2.nginx.example.com failed">`, `property="og:title" content="Failed · 1/3`)
+	wants(t, f.page(f.signIn(), run.ID), "<title>Failed · 1/3 · nginx in production", `<meta name="description" content="502s since the 14:00 deploy, workers hang · dana, from the command line · 1 of 3 hosts done, 1 failed, 1 not started · web2.nginx.example.com failed">`, `property="og:title" content="Failed · 1/3`)
 	res := f.do("GET", "/runs/"+run.ID, "")
 	lacks(t, res.body, "nginx", "workers")
 	door := f.do("GET", res.Header.Get("Location"), "").body
-	wants(t, door, `<meta name="description" content="Restart your own services, safely">`, `og:title" content="Sign in"`)
+	wants(t, door, `og:description" content="Sign in to see it: `+run.ID+`"`, `og:title" content="A run in restartilka"`)
+	wants(t, f.do("GET", f.do("GET", "/services/nginx", "").Header.Get("Location"), "", "Accept-Language", "ru").body, `content="Войдите, чтобы увидеть."`, `og:title" content="Сервис в restartilka"`)
+	wants(t, f.do("GET", "/sign-in?next=/runs", "").body, `<meta name="description" content="Restart your own services, safely">`, `og:title" content="Sign in"`)
 	lacks(t, door, "nginx", "workers", "Failed")
 	long := runView{Reason: strings.Repeat("я", 2*maxDescription)}
 	if text := []rune(describe(long)); len(text) != maxDescription {

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
@@ -15,7 +17,7 @@ import (
 
 // Bounds of a run's page: a run may have 10,000 hosts.
 const (
-	maxRows  = 500  // hosts that are listed
+	maxRows  = 500  // hosts that one page lists
 	maxCells = 1000 // hosts that the strip shows one by one; above it is a bar
 	fewHosts = 8    // hosts that the strip shows with their names
 	maxNotes = 20   // hosts in hand whose newest look at health is shown
@@ -42,6 +44,8 @@ type runView struct {
 	NoneLeft                  bool // no host waits
 	OnHost                    bool // begun on the host itself, without a server
 	Reason, By                string
+	Kind                      string // what is done
+	Person, Way               string // By, in two, where By is a person with a page
 	Only                      string // that it does not do the whole scenario
 	Density                   string // of the strip: few | some | many
 	Glass                     bool   // it was started past its safeguards
@@ -60,15 +64,15 @@ type facts struct {
 	Ticket                  ticketView
 	Scenario, Short         string
 	Group, Project, Batches string
+	Linked                  bool   // the pages of what is named are there
 	Keep, Down, Limits      string // what the strategy means for these hosts; "" = not said
 	Params                  []param
-	Warnings                []string
+	Warnings                []sentence
 	LeftOut                 []leftOut
 	Beside                  int // hosts of the group that are counted only
 	Silent                  *silent
 	ID                      string
 	Relations               []relation
-	More                    int // hosts listed, where not all are; 0 = all are
 }
 
 type param struct{ Name, Value string }
@@ -77,11 +81,13 @@ type leftOut struct{ Host, Why string }
 
 // cell is one host in the strip.
 type cell struct {
-	Live           bool
-	Position       int
-	Tone           tone
-	Label, Tooltip string
-	Named          bool // there is room for its name
+	Live         bool
+	Position     int
+	Tone         tone
+	URL, Tooltip string
+	Named        bool   // there is room for its name
+	Head, Tail   string // of the name, which may break between them
+	Short        string // what tells it from the others, where there is little room
 }
 
 // hostRow is one host in the list.
@@ -93,6 +99,7 @@ type hostRow struct {
 	DataCentre          string
 	Tone                tone
 	State, Phase        string
+	Doing               bool // Phase says the state too
 	Attempt             int
 	Note                string // the error, or the newest look at health
 	Drained             bool
@@ -118,15 +125,15 @@ func (s *site) drawRun(w http.ResponseWriter, v *visit, run restart.Run, refused
 	}
 	now := s.cfg.Now()
 	b := newBoard(v.lang, run)
-	page := runPage{layout: s.layout(v, b.title(run)), Run: b.view(run, now), Facts: b.facts(run)}
+	page := runPage{layout: s.layout(v, b.title(run)), Run: b.view(run, now), Facts: b.facts(run, now)}
+	page.Facts.Linked = !run.OnHost() // of which nothing need be known here
 	page.Description, page.Story = describe(page.Run), s.cfg.Control.MayAudit(v.actor)
-	latest := hostsOf(run)
 	notes := s.cfg.Control.Notes(v.Context(), v.actor, run, maxNotes)
-	for _, t := range latest[:min(len(latest), maxRows)] {
+	latest := hostsOf(run)
+	var listed []restart.Task
+	listed, page.Listed = b.hostsAt(run, latest, v.URL.Query())
+	for _, t := range listed {
 		page.Hosts = append(page.Hosts, b.row(t, notes[t.ID], now))
-	}
-	if len(latest) > maxRows {
-		page.Facts.More = maxRows
 	}
 	page.Strip = b.strip(latest)
 	var err error
@@ -146,7 +153,9 @@ func (s *site) drawRun(w http.ResponseWriter, v *visit, run restart.Run, refused
 		}
 	}
 	if !run.State.Final() {
-		page.Reload = run.State != restart.RunPaused && run.State != restart.RunDraft && run.State != restart.RunAwaitingApproval // a person may be writing a reason
+		if run.State != restart.RunPaused && run.State != restart.RunDraft && run.State != restart.RunAwaitingApproval { // a person may be writing a reason
+			page.Reload = liveReload
+		}
 		page.Events = "/runs/" + run.ID + "/events?after=" + strconv.FormatInt(run.Version, 10)
 	}
 	if page.Steps, err = s.steps(v, run); err != nil {
@@ -155,7 +164,7 @@ func (s *site) drawRun(w http.ResponseWriter, v *visit, run restart.Run, refused
 	if page.Dumps, err = s.runSaid(v, run); err != nil {
 		return err
 	}
-	page.Scripts, page.Replay = true, run.StartedAt != nil
+	page.Scripts, page.Files, page.Replay = true, []string{"output.js"}, run.StartedAt != nil
 	return s.show(w, v, status, pageRun, page)
 }
 
@@ -181,6 +190,7 @@ type board struct {
 	plan   restart.Plan
 	hosts  map[string]restart.PlannedHost
 	domain string
+	alike  int // bytes that all names begin with, up to their numbers
 	total  int
 }
 
@@ -194,7 +204,7 @@ func newBoard(l language, run restart.Run) *board {
 		b.hosts[h.Name] = h
 		names = append(names, h.Name)
 	}
-	b.domain, b.total = commonDomain(names), len(names)
+	b.domain, b.alike, b.total = commonDomain(names), commonStart(names), len(names)
 	return b
 }
 
@@ -249,8 +259,13 @@ func (b *board) view(run restart.Run, now time.Time) runView {
 		x.Review = say(b.lang, "run.glass.waits")
 	}
 	x.OnHost = run.OnHost()
+	x.Kind = known(b.lang, "kind."+string(run.Kind), string(run.Kind))
+	if !x.OnHost {
+		x.Person = run.Actor
+	}
 	if run.Via != "" && !x.OnHost {
-		x.By = say(b.lang, "run.via", run.Actor, viaOf(b.lang, run.Via))
+		x.Way = viaOf(b.lang, run.Via)
+		x.By = say(b.lang, "run.via", run.Actor, x.Way)
 	}
 	switch run.Control {
 	case restart.ControlPause, restart.ControlAbort:
@@ -297,7 +312,7 @@ func describe(x runView) string {
 	return string(text)
 }
 
-func (b *board) facts(run restart.Run) facts {
+func (b *board) facts(run restart.Run, now time.Time) facts {
 	f := facts{
 		ID: run.ID, Ticket: ticketOf(b.lang, run), Scenario: run.Scenario, Short: run.Digest[:min(12, len(run.Digest))],
 		Group: run.Group, Project: run.Project, Batches: b.batches(),
@@ -312,10 +327,13 @@ func (b *board) facts(run restart.Run) facts {
 		warnings = slices.Concat(warnings, r.Warnings)
 	}
 	for _, w := range warnings {
-		f.Warnings = append(f.Warnings, said.In(b.lang, w))
+		f.Warnings = append(f.Warnings, sentenceOf(said.In(b.lang, w), now))
 	}
 	silent, untold := silenced(b.lang, run)
-	f.Silent, f.Warnings = silent, append(f.Warnings, untold...)
+	f.Silent = silent
+	for _, w := range untold {
+		f.Warnings = append(f.Warnings, sentenceOf(w, now))
+	}
 	for _, h := range b.plan.Hosts {
 		switch {
 		case h.Beside:
@@ -412,10 +430,21 @@ func (b *board) cell(t restart.Task) cell {
 	if d := decisionOf(b.lang, t); d != "" {
 		state += ", " + d
 	}
-	return cell{
-		Position: t.Position, Tone: toneOf(t), Label: strings.TrimSuffix(t.Host, b.domain),
-		Tooltip: t.Host + ": " + state, Named: b.total <= fewHosts,
+	c := cell{Position: t.Position, Tone: toneOf(t), Tooltip: t.Host + ": " + state, URL: "/runs/" + t.RunID + "#host-" + strconv.Itoa(t.Position), Named: b.total <= fewHosts}
+	if b.total > maxRows { // its row may be on another page
+		c.URL = "/runs/" + t.RunID + "/hosts/" + t.Host
 	}
+	if c.Named {
+		label := strings.TrimSuffix(t.Host, b.domain)
+		c.Head, c.Tail = label, ""
+		if i := strings.IndexByte(label, '.'); i > 0 {
+			c.Head, c.Tail = label[:i], label[i:]
+		}
+		if c.Short = label[b.alike:]; b.alike > 0 {
+			c.Short = "…" + c.Short
+		}
+	}
+	return c
 }
 
 func (b *board) row(t restart.Task, note string, now time.Time) hostRow {
@@ -434,7 +463,7 @@ func (b *board) row(t restart.Task, note string, now time.Time) hostRow {
 	switch {
 	case t.Phase == "":
 	case t.State == restart.TaskRunning:
-		r.Phase = phaseOf(b.lang, t.Phase)
+		r.Phase, r.Doing = capital(phaseOf(b.lang, t.Phase)), true
 	case t.State.Failure():
 		r.Phase = phaseName(b.lang, t.Phase)
 	}
@@ -449,6 +478,12 @@ func phaseName(l language, phase string) string { return known(l, "phasename."+p
 
 // viaOf says by which way a run was asked for.
 func viaOf(l language, via string) string { return known(l, "via."+via, via) }
+
+// capital makes a sentence begin as it should.
+func capital(text string) string {
+	first, n := utf8.DecodeRuneInString(text)
+	return string(unicode.ToUpper(first)) + text[n:]
+}
 
 func known(l language, key, otherwise string) string {
 	if _, ok := catalogue[key]; !ok {

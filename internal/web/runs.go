@@ -36,6 +36,7 @@ type runLine struct {
 	Started, Ticking                               bool
 	OnHost                                         bool // begun on the host itself, without a server
 	Rehearsal                                      bool // no script was run
+	Own                                            bool // of the reader, on his first page
 	Done, Total                                    int
 	Bar                                            []segment
 }
@@ -69,7 +70,7 @@ func (s *site) listRuns(w http.ResponseWriter, v *visit) error {
 		}
 	}
 	if query.Cursor == "" || slices.ContainsFunc(runs, func(r restart.Run) bool { return !r.State.Final() }) {
-		page.Poll, page.Scripts = v.URL.RequestURI(), true
+		page.Poll, page.Scripts, page.Reload = v.URL.RequestURI(), true, formReload
 	}
 	return s.show(w, v, http.StatusOK, pageRuns, page)
 }
@@ -140,6 +141,7 @@ type moment struct {
 	Machine string // RFC 3339
 	Exact   string
 	Short   string // the clock alone on the day itself
+	Clock   string // the clock, with its seconds, on whichever day
 }
 
 // exact writes a moment so that a sentence's is found again: see sentenceOf.
@@ -147,9 +149,9 @@ func exact(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC"
 
 func momentOf(t, now time.Time) moment {
 	t, now = t.UTC(), now.UTC()
-	m := moment{Machine: t.Format("2006-01-02T15:04:05.000Z"), Exact: exact(t), Short: t.Format("2006-01-02 15:04 UTC")}
+	m := moment{Machine: t.Format("2006-01-02T15:04:05.000Z"), Exact: exact(t), Short: t.Format("2006-01-02 15:04 UTC"), Clock: t.Format("15:04:05 UTC")}
 	if t.Year() == now.Year() && t.YearDay() == now.YearDay() {
-		m.Short = t.Format("15:04:05 UTC")
+		m.Short = m.Clock
 	}
 	return m
 }

@@ -98,17 +98,17 @@ func TestOneRun(t *testing.T) {
 	f.task(run, 1, restart.TaskRunning, store.TaskChange{Phase: "health"}, &protocol.TaskStatus{Health: []protocol.HealthSample{{At: time.Now(), Detail: "HTTP 503 <from> http://127.0.0.1/"}}})
 
 	page := f.do("GET", "/runs/"+run.ID, "", "Cookie", cookie).body
-	wants(t, page, "<title>Running · 0/3 · nginx in production", `hx-sse:connect="/runs/`+run.ID+"/events?after=", `id="summary"`, "502s since the 14:00 deploy", "dana, via cli",
+	wants(t, page, "<title>Running · 0/3 · nginx in production", `hx-sse:connect="/runs/`+run.ID+"/events?after=", `id="summary"`, "502s since the 14:00 deploy", `<a href="/people/dana">dana</a>, from the command line`,
 		"0 of 3 hosts done", "1 in hand", "1 failed", "1 waiting", `id="cell-0" class="cell fail"`, "</ol><ol>", `id="cell-1" class="cell now"`,
 		`id="host-0"`, "Failed · Health check · <em>still drained</em>", `HTTP 502\u{202e}, expected 200`,
-		`id="host-1"`, "Running · checking health", "HTTP 503 &lt;from&gt; http://127.0.0.1/", `id="host-2"`, "Waiting",
+		`id="host-1"`, "Checking health", "HTTP 503 &lt;from&gt; http://127.0.0.1/", `id="host-2"`, "Waiting",
 		"nginx-restart", "version 4d1c0a974d1c", "1 &#43; 2", "shop_nginx-production", "WEB-7", "mode=graceful", "web9.nginx.example.com", "its agent is silent", "the inventory is &lt;i&gt;old")
 	wants(t, page, `<noscript><meta http-equiv="refresh" content="5"></noscript>`, `<noscript><p><a href="/runs/`+run.ID+`">Refresh`)
 
 	f.to(run, restart.RunPaused, restart.CauseFailure, "1 host failed, 0 may fail")
 	control := restart.ControlAbort
 	f.apply(store.Change{RunID: run.ID, Run: &store.RunChange{Control: &control}})
-	wants(t, f.do("GET", "/runs/"+run.ID, "", "Cookie", cookie).body, "An abort was asked for", "Paused: a host failed", "1 host failed, 0 may fail", "restartilka resume "+run.ID)
+	wants(t, f.do("GET", "/runs/"+run.ID, "", "Cookie", cookie).body, "An abort was asked for", "Paused: a host failed", "1 host failed, 0 may fail")
 
 	f.task(run, 1, restart.TaskUnknown, store.TaskChange{Error: "it stopped answering"}, nil)
 	f.task(run, 2, restart.TaskNotStarted, store.TaskChange{}, nil)
@@ -137,8 +137,70 @@ func TestManyHosts(t *testing.T) {
 	wants(t, page, `class="strip some"`, `id="cell-59"`, `id="host-59"`)
 	many := f.create(f.newRun("many", 1, maxCells))
 	page = f.do("GET", "/runs/"+many.ID, "", "Cookie", cookie).body
-	wants(t, page, `<svg class="bar" viewBox="0 0 1001 1"`, `id="host-499"`, "500 hosts are listed")
+	wants(t, page, `<svg class="bar" viewBox="0 0 1001 1"`, `>All <b id="sight-all">1001</b>`, `id="host-499"`, "Hosts 1–500 of 1001", `href="/runs/`+many.ID+`?page=2" rel="next"`)
 	lacks(t, page, `id="cell-`, `id="host-500"`)
+	wants(t, f.do("GET", "/runs/"+many.ID+"?page=2", "", "Cookie", cookie).body, `rel="prev"`, "Hosts 501–1000 of 1001", `rel="next"`)
+	last := f.do("GET", "/runs/"+many.ID+"?page=77", "", "Cookie", cookie).body
+	wants(t, last, `id="host-1000"`, "Hosts 1001–1001 of 1001")
+	lacks(t, last, `id="host-0"`, `rel="next"`)
+
+	// Whichever host needs a look is found, wherever it stands in the plan.
+	f.to(many, restart.RunRunning, "", "")
+	f.task(many, 900, restart.TaskFailed, store.TaskChange{Error: "no"}, nil)
+	f.task(many, 901, restart.TaskUnknown, store.TaskChange{Error: "silent"}, nil)
+	f.task(many, 0, restart.TaskSucceeded, store.TaskChange{}, nil)
+	f.task(many, 1, restart.TaskRunning, store.TaskChange{}, nil)
+	for sight, want := range map[string][]string{"look": {"900", "901"}, "hand": {"1"}, "done": {"0"}} {
+		page := f.do("GET", "/runs/"+many.ID+"?hosts="+sight, "", "Cookie", cookie).body
+		wants(t, page, `aria-current="page">`, `hx-get="/runs/`+many.ID+"?hosts="+sight+`"`)
+		if got := regexp.MustCompile(`id="host-(\d+)"`).FindAllStringSubmatch(page, -1); len(got) != len(want) || got[0][1] != want[0] || got[len(got)-1][1] != want[len(want)-1] {
+			t.Errorf("%s: hosts %v, want %v", sight, got, want)
+		}
+	}
+	page = f.do("GET", "/runs/"+many.ID+"?hosts=whatever&page=-1", "", "Cookie", cookie).body
+	wants(t, page, `aria-current="page">All`, `>Need a look <b id="sight-look">2</b>`, `id="host-0"`)
+	lacks(t, page, "/api/v1/runs")
+	m, _ := f.listen(cookie, "/runs/"+many.ID+"/events").next()
+	wants(t, m.data, `<b id="sight-look" hx-swap-oob="outerMorph">2</b>`)
+}
+
+// What a page names, one can go to; a run's own commands are behind a press, and
+// only there for who may give them.
+func TestARunLeadsOn(t *testing.T) {
+	f := newFixture(t)
+	cookie := f.signIn()
+	run := f.newRun("nginx", 1, 1)
+	run.Plan.Warnings = []string{"run " + restart.NewID(time.Now()) + " by vera has nginx in production now; this one would wait for it"}
+	f.create(run)
+	f.to(run, restart.RunRunning, "", "")
+	f.task(run, 0, restart.TaskFailed, store.TaskChange{Error: "no"}, nil)
+	f.to(run, restart.RunPaused, restart.CauseFailure, "web1 failed")
+	page := f.page(cookie, run.ID)
+	wants(t, page, `<a href="/services/nginx">nginx</a>`, `Restart · <a href="/people/dana">dana</a>`, "once somebody resumes it", `href="/runs/`+run.ID+`#host-0" tabindex="-1"`,
+		`<a class="page" href="/runs/`+run.ID+`/hosts/web1.nginx.example.com"`, `<a href="/scenarios/nginx-restart">`, `<a href="/runs?group=shop_nginx-production">`, `run <a href="/runs/`)
+	shown, fold, _ := strings.Cut(page, `<details class="fold shell"`)
+	lacks(t, shown, "restartilka resume", "restartilka abort")
+	wants(t, fold, "In the command line", "restartilka resume "+run.ID, "restartilka abort "+run.ID)
+	lacks(t, f.page(f.signInAs("vera", restart.RoleDeveloper), run.ID), "restartilka resume", "restartilka abort", `method="post" action="/runs/`)
+	wants(t, f.do("GET", "/runs", "", "Cookie", cookie).body, `content="30"></noscript>`, `<a href="/people/dana">by dana</a>`)
+	wants(t, f.do("GET", "/runs/"+run.ID+"/hosts/web1.nginx.example.com", "", "Cookie", cookie).body, `<a href="/hosts/web1.nginx.example.com">`)
+	wants(t, f.do("GET", "/runs/"+run.ID+"/chart", "", "Cookie", cookie).body, `<a href="/runs/`+run.ID+`/hosts/web2.nginx.example.com">`)
+	lacks(t, f.do("GET", "/runs/"+run.ID+"/replay.html", "", "Cookie", cookie).body, `href="/services`, `href="/people`, `href="/scenarios`, "/hosts/")
+}
+
+// All looks at health are there, the newest first, of a host that failed too.
+func TestLooksAtHealth(t *testing.T) {
+	f := newFixture(t)
+	run := f.create(f.newRun("nginx", 1))
+	f.to(run, restart.RunRunning, "", "")
+	said := &protocol.TaskStatus{}
+	for i := range maxSamples + 3 {
+		said.Health = append(said.Health, protocol.HealthSample{At: time.Now(), Healthy: i == maxSamples, Detail: fmt.Sprintf("HTTP 50%d <b>", i)})
+	}
+	f.task(run, 0, restart.TaskFailed, store.TaskChange{Phase: "health", Error: "not healthy within 1m"}, said)
+	page := f.do("GET", "/runs/"+run.ID+"/hosts/web1.nginx.example.com", "", "Cookie", f.signIn()).body
+	wants(t, page, "50 looks at health, 1 healthy", "HTTP 5052 &lt;b&gt;", "Not healthy", "HTTP 5050 &lt;b&gt;", "HTTP 503 &lt;b&gt;")
+	lacks(t, page, "HTTP 502 &lt;b&gt;", `<p class="sample">`)
 }
 
 func TestOneHost(t *testing.T) {
@@ -166,7 +228,7 @@ func TestOneHost(t *testing.T) {
 	f.must(f.store.AppendOutput(t.Context(), id, 110000, []byte("<script>alert(1)</script>\x07\n"), 0))
 
 	res := f.do("GET", path, "", "Cookie", cookie)
-	wants(t, res.body, "<title>Failed · web1.nginx.example.com, nginx", "exit status 3", "still drained", "journal &lt;cut&gt;", "Drain", "1.5 s", "done", "Script", "exit code 3", "later", "stopped",
+	wants(t, res.body, "<title>Failed · web1.nginx.example.com, nginx", "exit status 3", "still drained", "journal &lt;cut&gt;", "Drain", "1.5\u00a0s", "done", "Script", "exit code 3", "later", "stopped",
 		"Output", "/api/v1/runs/"+run.ID+"/tasks/"+id+"/output.txt", "The last 63 KiB of 107 KiB", "early line", `&lt;script&gt;alert(1)&lt;/script&gt;\x07`,
 		"Journal", "5 bytes are left out", `&lt;b&gt;line\x1b[2J`, "Process", "could not be taken: no process", id, "cgroup")
 	lacks(t, res.body, "may view the service")

@@ -79,15 +79,11 @@ func saidWhole(l language, text string, now time.Time, names ...string) sentence
 	return sentenceOf(whole(said.In(l, text), names...), now)
 }
 
-// hintOf tells each line of a hint so, but for what can be done on the command
-// line alone: the pages have a button for it, or do not let it.
-func hintOf(l language, hint string, now time.Time, names ...string) []sentence {
-	var out []sentence
-	for _, line := range said.Lines(l, hint) {
-		if strings.Contains(line, "--break-glass") {
-			continue
-		}
+// hintSentences gives the words of a hint so, and the lines that have commands.
+func hintSentences(l language, hint string, now time.Time, names ...string) (out []sentence, shell []string) {
+	words, shell := hintOf(l, hint)
+	for _, line := range words {
 		out = append(out, sentenceOf(whole(line, names...), now))
 	}
-	return out
+	return out, shell
 }

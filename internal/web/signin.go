@@ -45,6 +45,7 @@ func (s *site) signInPage(v *visit, actor restart.Actor, next string, again bool
 		title = say(v.lang, "signin.again")
 	}
 	page := signInPage{layout: s.layout(v, title), Next: next, Again: again, Token: true, Look: displayOf(v, signInPath(next, again))}
+	page.Preview, page.Description = previewOf(v.lang, next)
 	page.Password = s.cfg.Entrance != nil && len(s.cfg.Entrance.Passwords) > 0
 	for _, r := range s.cfg.Redirects {
 		query := url.Values{"next": {next}}
@@ -57,6 +58,25 @@ func (s *site) signInPage(v *visit, actor restart.Actor, next string, again bool
 		page.Name = actor.Name
 	}
 	return page
+}
+
+// previewOf says of a page that only who is signed in sees what a link to it may
+// say in a chat: which kind of page it is, and the id that its address has anyway.
+// Both are "" where that says nothing.
+func previewOf(l language, next string) (title, description string) {
+	u, err := url.Parse(next)
+	if err != nil {
+		return "", ""
+	}
+	kind, rest, _ := strings.Cut(strings.TrimPrefix(u.Path, "/"), "/")
+	key := "preview." + kind
+	if _, ok := catalogue[key]; !ok || rest == "" {
+		return "", ""
+	}
+	if id, _, _ := strings.Cut(rest, "/"); restart.CheckID(id) == nil {
+		return say(l, key), say(l, "preview.signin.id", id)
+	}
+	return say(l, key), say(l, "preview.signin")
 }
 
 // signInPath is the address of the page to sign in.

@@ -29,7 +29,9 @@ func personalOf(err error) *restart.Error {
 // sentences may begin with.
 func (s *site) trouble(v *visit, e *restart.Error, names ...string) *troubleView {
 	names, now := append(names, v.actor.Name), s.cfg.Now()
-	return &troubleView{Message: saidWhole(v.lang, e.Message, now, names...), Hint: hintOf(v.lang, e.Hint, now, names...)}
+	t := &troubleView{Message: saidWhole(v.lang, e.Message, now, names...)}
+	t.Hint, t.Shell = hintSentences(v.lang, e.Hint, now, names...)
+	return t
 }
 
 // startForm shows the form, with what the address says filled in. It changes
@@ -72,7 +74,7 @@ func (s *site) chooseService(w http.ResponseWriter, v *visit, a asking, refused 
 	if e := personalOf(refused); e != nil && page.Trouble == nil {
 		var hint []string
 		if chooser.Near = a.near(e.Hint); chooser.Near == nil {
-			hint = said.Lines(v.lang, e.Hint)
+			hint = hintWords(v.lang, e.Hint)
 		}
 		chooser.Sent, chooser.Query = filled{Name: "find", Wrongs: []wrong{{Field: "q", Message: whole(said.In(v.lang, e.Message), a.service), Hint: hint}}}, a.service
 	}
@@ -129,7 +131,9 @@ func (s *site) age(v *visit, stale bool, problem string) *troubleView {
 		return nil
 	}
 	now := s.cfg.Now()
-	return &troubleView{Message: sentenceOf(say(v.lang, "start.stale"), now), Hint: hintOf(v.lang, problem, now), Mild: true}
+	t := &troubleView{Message: sentenceOf(say(v.lang, "start.stale"), now), Mild: true}
+	t.Hint, t.Shell = hintSentences(v.lang, problem, now)
+	return t
 }
 
 func (s *site) offers(v *visit, a asking, text string) (offersView, error) {

@@ -7,7 +7,6 @@ import (
 	"github.com/restartilka/restartilka/internal/authz"
 	"github.com/restartilka/restartilka/internal/control"
 	"github.com/restartilka/restartilka/internal/restart"
-	"github.com/restartilka/restartilka/internal/said"
 )
 
 // At gives what is to be said at the field of a parameter.
@@ -110,7 +109,7 @@ func (f *startForm) groups(l language, a asking, c control.Choice) {
 func (s *site) recipe(l language, a asking, r *control.Recipe, chosen bool) recipeLine {
 	line := recipeLine{Name: r.Name, Kind: known(l, "kind."+string(r.Kind), string(r.Kind)), Description: restart.Escape(r.Description), Serial: r.Serial, Checked: chosen}
 	if e := personalOf(r.Refused); e != nil {
-		line.Notes = append(line.Notes, noteLine{Tone: toneFail, Words: saidWhole(l, e.Message, s.cfg.Now(), r.Name), Hint: said.Lines(l, e.Hint)})
+		line.Notes = append(line.Notes, noteLine{Tone: toneFail, Words: saidWhole(l, e.Message, s.cfg.Now(), r.Name), Hint: hintWords(l, e.Hint)})
 	}
 	for _, p := range r.Params {
 		line.Params = append(line.Params, fieldOf(l, a, r.Name, p))

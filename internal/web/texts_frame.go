@@ -69,8 +69,6 @@ var frameTexts = map[string]text{
 	"unit.s":   {"s", "с"},
 	"unit.min": {"min", "мин"},
 	"unit.h":   {"h", "ч"},
-	"time.s":   {"%s s", "%s с"},
-	"time.ms":  {"%d ms", "%d мс"},
-	"time.m":   {"%d min %d s", "%d мин %d с"},
-	"time.h":   {"%d h %d min", "%d ч %d мин"},
+	"time.s":   {"%s\u00a0s", "%s с"},
+	"time.ms":  {"%d\u00a0ms", "%d мс"},
 }

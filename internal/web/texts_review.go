@@ -29,6 +29,7 @@ var reviewTexts = map[string]text{
 	"planned.unhealthy":   {"not healthy", "нездоров"},
 	"planned.unknown":     {"not known", "неизвестно"},
 
+	"approve.todecide": {"Look through the plan, then decide", "Посмотрите план и решите"},
 	"approve.title":    {"Approve or reject", "Одобрить или отклонить"},
 	"approve.what":     {"Approved, it starts at once on %d host, exactly by the plan and the scripts shown here.|Approved, it starts at once on %d hosts, exactly by the plan and the scripts shown here.", "После одобрения запуск сразу начнётся на %d хосте, точно по показанному плану и скриптам.|После одобрения запуск сразу начнётся на %d хостах, точно по показанному плану и скриптам.|После одобрения запуск сразу начнётся на %d хостах, точно по показанному плану и скриптам."},
 	"approve.name":     {"It runs in the name of %s; your name and your words are recorded.", "Запуск идёт от имени %s; ваше имя и ваши слова записываются."},

@@ -91,4 +91,13 @@ var signInTexts = map[string]text{
 	"login.refuse":    {"That was not me", "Это не я"},
 	"login.confirmed": {"The command line is signed in. You may close this page.", "Командная строка вошла. Страницу можно закрыть."},
 	"login.refused":   {"Refused. Nothing was given.", "Отказано. Ничего не выдано."},
+
+	"preview.runs":      {"A run in restartilka", "Запуск в restartilka"},
+	"preview.dumps":     {"A thread dump in restartilka", "Дамп потоков в restartilka"},
+	"preview.planned":   {"A planned run in restartilka", "Запланированный запуск в restartilka"},
+	"preview.scenarios": {"A scenario in restartilka", "Сценарий в restartilka"},
+	"preview.services":  {"A service in restartilka", "Сервис в restartilka"},
+	"preview.hosts":     {"A host in restartilka", "Хост в restartilka"},
+	"preview.signin":    {"Sign in to see it.", "Войдите, чтобы увидеть."},
+	"preview.signin.id": {"Sign in to see it: %s", "Войдите, чтобы увидеть: %s"},
 }

@@ -6,6 +6,7 @@ var startTexts = map[string]text{
 	"home.heading":   {"Which service do you want to restart, or take a thread dump of?", "Какой сервис перезапустить или с какого снять дамп?"},
 	"home.waiting":   {"Waits for you", "Ждёт вас"},
 	"home.news":      {"What waits for you has changed: show it", "Изменилось то, что вас ждёт: показать"},
+	"home.others":    {"Waits for others", "Ждёт других"},
 	"home.now":       {"Going on now", "Идёт сейчас"},
 	"home.quiet":     {"Nothing is going on just now.", "Сейчас ничего не идёт."},
 	"home.more":      {"More go on: see all runs", "Идут и другие: смотреть все запуски"},

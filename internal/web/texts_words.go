@@ -16,12 +16,12 @@ var wordTexts = map[string]text{
 	"hoststate.problem":     {"would refuse tasks", "откажется от задач"},
 	"hoststate.trust":       {"trusts other scenarios", "доверяет другим сценариям"},
 
-	"via.cli":   {"cli", "из командной строки"},
-	"via.web":   {"web", "на сайте"},
-	"via.api":   {"api", "через API"},
-	"via.chat":  {"chat", "из чата"},
-	"via.ssh":   {"ssh", "по SSH"},
-	"via.local": {"local", "на самом сервере"},
+	"via.cli":   {"from the command line", "из командной строки"},
+	"via.web":   {"via web", "на сайте"},
+	"via.api":   {"via API", "через API"},
+	"via.chat":  {"via chat", "из чата"},
+	"via.ssh":   {"over SSH", "по SSH"},
+	"via.local": {"on the server itself", "на самом сервере"},
 
 	"kind.restart":     {"Restart", "Перезапуск"},
 	"kind.thread-dump": {"Thread dump", "Дамп потоков"},

@@ -112,9 +112,18 @@ func took(l language, d time.Duration) string {
 	case d < time.Minute:
 		return say(l, "time.s", strconv.Itoa(int(d.Seconds())))
 	case d < time.Hour:
-		return say(l, "time.m", int(d.Minutes()), int(d.Seconds())%60)
+		return withRest(l, "min", int(d.Minutes()), "s", int(d.Seconds())%60)
 	}
-	return say(l, "time.h", int(d.Hours()), int(d.Minutes())%60)
+	return withRest(l, "h", int(d.Hours()), "min", int(d.Minutes())%60)
+}
+
+// withRest says a time in two units; what is nought of the smaller one is left out.
+func withRest(l language, unit string, n int, smaller string, rest int) string {
+	text := strconv.Itoa(n) + "\u00a0" + say(l, "unit."+unit)
+	if rest == 0 {
+		return text
+	}
+	return text + " " + strconv.Itoa(rest) + "\u00a0" + say(l, "unit."+smaller)
 }
 
 // lasted is the time between two moments; where the second is not there yet,
@@ -158,4 +167,23 @@ func commonDomain(hosts []string) string {
 		_, domain, ok = strings.Cut(domain, ".")
 	}
 	return ""
+}
+
+// commonStart gives how many bytes all host names begin with alike, up to the
+// first digit or dot of any; 0 where that leaves nothing of one, or where there is
+// only one.
+func commonStart(hosts []string) int {
+	if len(hosts) < 2 {
+		return 0
+	}
+	n := strings.IndexAny(hosts[0], "0123456789.")
+	if n < 0 {
+		return 0
+	}
+	for _, h := range hosts {
+		if !strings.HasPrefix(h, hosts[0][:n]) || len(h) == n || h[n] == '.' {
+			return 0
+		}
+	}
+	return n
 }

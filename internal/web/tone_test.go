@@ -11,8 +11,8 @@ import (
 
 func TestTook(t *testing.T) {
 	for d, want := range map[time.Duration]string{
-		-time.Second: "0 ms", 0: "0 ms", 340 * time.Millisecond: "340 ms", 1240 * time.Millisecond: "1.2 s", 42 * time.Second: "42 s",
-		125 * time.Second: "2 min 5 s", 3*time.Hour + 4*time.Minute: "3 h 4 min", 50 * time.Hour: "50 h 0 min",
+		-time.Second: "0\u00a0ms", 0: "0\u00a0ms", 340 * time.Millisecond: "340\u00a0ms", 1240 * time.Millisecond: "1.2\u00a0s", 42 * time.Second: "42\u00a0s",
+		125 * time.Second: "2\u00a0min 5\u00a0s", 3*time.Hour + 4*time.Minute: "3\u00a0h 4\u00a0min", 50 * time.Hour: "50\u00a0h", 24 * time.Minute: "24\u00a0min",
 	} {
 		if got := took(english, d); got != want {
 			t.Errorf("%s: %q, want %q", d, got, want)
@@ -35,7 +35,7 @@ func TestWordsAndNumbersOfALanguage(t *testing.T) {
 func TestMoment(t *testing.T) {
 	now := time.Date(2026, 3, 29, 0, 30, 0, 0, time.FixedZone("", 2*3600)) // the 28th, in UTC
 	m := momentOf(time.Date(2026, 3, 28, 14, 3, 12, 7e6, time.UTC), now)
-	if m != (moment{Machine: "2026-03-28T14:03:12.007Z", Exact: "2026-03-28 14:03:12 UTC", Short: "14:03:12 UTC"}) {
+	if m != (moment{Machine: "2026-03-28T14:03:12.007Z", Exact: "2026-03-28 14:03:12 UTC", Short: "14:03:12 UTC", Clock: "14:03:12 UTC"}) {
 		t.Errorf("today: %+v", m)
 	}
 	if m := momentOf(time.Date(2025, 3, 28, 14, 3, 12, 0, time.UTC), now); m.Short != "2025-03-28 14:03 UTC" {

@@ -138,6 +138,75 @@ func TestALongOutput(t *testing.T) {
 	b.quiet()
 }
 
+// An opened row of a run's page follows the output of its host, and is searched
+// there; a link beside it leads to the host's own page, and a mark of the strip to it.
+func TestAnOpenRowFollowsTheOutput(t *testing.T) {
+	program := chromium(t)
+	f := &fixture{t: t, gates: filepath.Join(t.TempDir(), "gates")}
+	must(t, os.Mkdir(f.gates, 0o700))
+	f.Company = company.New(t, company.Options{Scenario: f.thrice, Hosts: 2})
+	t.Cleanup(func() { os.RemoveAll(f.gates) })
+	f.browser = start(t, program, publicKey(t, f.URL, f.CA))
+	b := f.signedIn()
+	run := f.Start("workers hang since the deploy")
+	b.visit("/runs/" + run.ID)
+	b.until(tones + " === 'now wait' && " + live)
+	b.press(".strip #cell-0 a")
+	const rows = "[...document.querySelectorAll('#host-0 .window > div')].map(e => e.textContent).join('\\n')"
+	b.until("location.hash === '#host-0' && document.querySelector('#host-0 details').open && " + rows + ".includes('line 500 of the first')")
+	version := eval[string](b, "document.querySelector('#host-0 details').dataset.version")
+
+	// At the end it follows; who has scrolled up stays where he is.
+	f.signal(run.Tasks[0], "second")
+	b.until(rows + ".includes('line 500 of the second')")
+	eval[bool](b, "(() => { document.querySelector('#host-0 .rows').scrollTop = 200; return true })()")
+	b.until("document.querySelector('#host-0 .follow').getAttribute('aria-pressed') === 'false'")
+	f.signal(run.Tasks[0], "third")
+	b.until("parseFloat(document.querySelector('#host-0 .tall').style.height) > 1500 * 19")
+	if top := eval[float64](b, "document.querySelector('#host-0 .rows').scrollTop"); top != 200 {
+		t.Errorf("the reader was moved from 200 to %.0f px", top)
+	}
+	if now := eval[string](b, "document.querySelector('#host-0 details').dataset.version"); now != version {
+		t.Logf("the host has changed meanwhile, from %s to %s", version, now)
+	}
+	b.fill("#host-0 .viewer input", "line 77 of the third")
+	b.until("document.querySelector('#host-0 .found').textContent.includes('1 of 1')")
+	f.keep(b, "row-output")
+	b.press("#host-0 .page")
+	b.until("location.pathname === '/runs/" + run.ID + "/hosts/" + run.Tasks[0].Host + "' && document.querySelector('.viewer')?.hidden === false")
+	f.release(run.Tasks[0])
+	b.quiet()
+}
+
+// thrice is a scenario that prints three times, when the test says so.
+func (f *fixture) thrice(*company.Company) (name, content string) {
+	return "thrice", fmt.Sprintf(`format: 1
+name: thrice
+serial: 1
+author: test@restartilka.invalid
+kind: restart
+services: [%s]
+description: Prints, waits, and prints again
+strategy: {batches: [1], task_timeout: 60s}
+steps:
+  run:
+    script: |
+      gate() { while [ ! -e %[2]s/$RESTARTILKA_TASK${1:-} ]; do [ -d %[2]s ] || exit 1; sleep 0.05; done; }
+      seq -f "line %%.0f of the first" 500
+      gate .second
+      seq -f "line %%.0f of the second" 500
+      gate .third
+      seq -f "line %%.0f of the third" 500
+      gate
+`, demo.ServiceName, f.gates)
+}
+
+// signal lets the script of a task go on to a part of its work.
+func (f *fixture) signal(task restart.Task, part string) {
+	f.t.Helper()
+	must(f.t, os.WriteFile(filepath.Join(f.gates, task.ID+"."+part), nil, 0o600))
+}
+
 // replays opens the replay of a run from disk, without a server.
 func (f *fixture) replays(b *tab, run restart.Run) {
 	f.t.Helper()

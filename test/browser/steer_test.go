@@ -26,17 +26,24 @@ func TestARunIsSteeredFromItsPage(t *testing.T) {
 	b.press(form("resume") + " button")
 	b.until(tones + " === 'done now wait' && document.querySelector('#host-1 .state').textContent.startsWith('Running') && " + there("force-abort") + " && " + live)
 
-	b.press("#acts .act summary")
+	unfold := func(verb string) { t.Helper(); b.press(`#acts details:has(form[action$="/` + verb + `"]) > summary`) }
+	if tall := eval[float64](b, `Math.min(...[...document.querySelectorAll('#acts :is(button, summary)')].filter(e => e.checkVisibility()).map(e => e.getBoundingClientRect().height))`); tall < 44 {
+		t.Errorf("a thumb has %.0f px to hit", tall)
+	}
+	if eval[bool](b, `document.querySelector('#acts form[action$="/abort"] button').checkVisibility()`) {
+		t.Error("one press aborts a run")
+	}
+	unfold("force-abort")
 	b.press(form("force-abort") + " button")
 	b.until(badge + " === 'Aborted' && " + tones + " === 'done unknown skip' && " + there("decide") + " && " + there("retry"))
-	b.press("#acts .act:nth-of-type(1) summary")
+	unfold("decide")
 	f.keep(b, "steer-decide")
 	b.press(form("decide") + " [value=happened]")
 	b.fill(form("decide")+" [name=reason]", "it has a new pid since noon")
 	b.press(form("decide") + " button")
 	b.until(tones + " === 'done done skip' && document.querySelector('#host-1 .state').textContent.includes('decided: it happened')")
 
-	b.press("#acts .act summary")
+	unfold("retry")
 	b.fill(form("retry")+" [name=reason]", "the network is repaired")
 	b.press(form("retry") + " button")
 	b.until(badge + " === 'Draft' && document.querySelector('button.green') !== null")

@@ -10,19 +10,19 @@
     utc = localStorage.getItem(key) === "yes";
   } catch {} // a browser that keeps nothing
   const two = (n) => String(n).padStart(2, "0");
-  const written = (t) => {
+  const written = (t, clock) => {
     const parts = (d) => (utc
       ? [d.getUTCFullYear(), d.getUTCMonth(), d.getUTCDate(), d.getUTCHours(), d.getUTCMinutes(), d.getUTCSeconds()]
       : [d.getFullYear(), d.getMonth(), d.getDate(), d.getHours(), d.getMinutes(), d.getSeconds()]);
     const [year, month, day, h, m, s] = parts(t);
     const now = parts(new Date());
     const today = year === now[0] && month === now[1] && day === now[2];
-    return (today ? `${two(h)}:${two(m)}:${two(s)}` : `${year}-${two(month + 1)}-${two(day)} ${two(h)}:${two(m)}`) + (utc ? " UTC" : "");
+    return (today || clock ? `${two(h)}:${two(m)}:${two(s)}` : `${year}-${two(month + 1)}-${two(day)} ${two(h)}:${two(m)}`) + (utc ? " UTC" : "");
   };
   const write = (e) => {
     const t = new Date(e.dateTime);
     if (!e.dateTime.includes("T") || isNaN(t)) return;
-    const text = written(t);
+    const text = written(t, e.hasAttribute("data-clock"));
     if (e.textContent !== text) e.textContent = text;
   };
   // A window to choose is an option, which can have no <time>.

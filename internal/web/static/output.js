@@ -72,6 +72,8 @@
     async load() {
       for (let wait = 0; ; ) {
         if (wait) await new Promise((ready) => setTimeout(ready, wait));
+        const shut = this.root.closest("details:not([open])");
+        if (shut) await new Promise((ready) => shut.addEventListener("toggle", ready, { once: true }));
         if (document.hidden) await new Promise((ready) => document.addEventListener("visibilitychange", ready, { once: true }));
         if (!this.root.isConnected) return;
         let piece;

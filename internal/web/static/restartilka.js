@@ -39,6 +39,8 @@
 
   // Seconds go on from what the server has said, whatever the time is here.
   const since = new WeakMap();
+  const one = (n, unit) => `${Math.floor(n)}\u00a0${unit}`;
+  const two = (n, unit, rest, smaller) => one(n, unit) + (rest >= 1 ? ` ${one(rest, smaller)}` : "");
   const tick = () => {
     const now = performance.now();
     for (const e of document.querySelectorAll("[data-elapsed]")) {
@@ -46,7 +48,7 @@
       if (since.get(e)?.said !== said) since.set(e, { said, start: now - said * 1000 });
       const s = Math.floor((now - since.get(e).start) / 1000);
       const d = body.dataset;
-      e.textContent = s < 60 ? `${s} ${d.s}` : s < 3600 ? `${Math.floor(s / 60)} ${d.min} ${s % 60} ${d.s}` : `${Math.floor(s / 3600)} ${d.h} ${Math.floor(s / 60) % 60} ${d.min}`;
+      e.textContent = s < 60 ? one(s, d.s) : s < 3600 ? two(s / 60, d.min, s % 60, d.s) : two(s / 3600, d.h, (s / 60) % 60, d.min);
     }
   };
   setInterval(tick, 1000);
@@ -66,5 +68,12 @@
     tick();
     freshenAll();
   });
+  // What an address names is opened, and so is what a mark of the strip leads to.
+  const arrive = () => {
+    const details = document.querySelector(".host:target > details");
+    if (details) details.open = true;
+  };
+  addEventListener("hashchange", arrive);
+  arrive();
   tell();
 })();
