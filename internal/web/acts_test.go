@@ -86,7 +86,7 @@ func TestDecideOnThePage(t *testing.T) {
 	if res.StatusCode != http.StatusConflict {
 		t.Fatalf("stale: %s\n%s", res.Status, res.body)
 	}
-	wants(t, res.body, `<details class="act" open>`, "has changed since you looked at it", `value="happened" required checked`, why)
+	wants(t, res.body, `id="act-decide-`+form.Get("host")+`" open>`, "has changed since you looked at it", `value="happened" required checked`, why)
 	if res := press("decide", url.Values{"host": form["host"], "verdict": form["verdict"], "reason": {"."}}); res.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(res.body, "too short") {
 		t.Errorf("no reason: %s", res.Status)
 	}

@@ -258,7 +258,7 @@ func TestBars(t *testing.T) {
 		}
 	}
 	times := timesChart(english, dayOf, []store.Lasted{{From: time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC), P50: 2 * time.Second, P95: 31 * time.Second}})
-	if times.Rules[2].Text != "40 s" || times.Bars[1].Title != "2026-11-02: 95 % took less than 31 s" || times.Marks[0].Text != "11-02" {
+	if times.Rules[2].Text != "40\u00a0s" || times.Bars[1].Title != "2026-11-02: 95 % took less than 31\u00a0s" || times.Marks[0].Text != "11-02" {
 		t.Errorf("%+v", times)
 	}
 	if empty := newChart("x", "t", "d", nil, nil, numbers); len(empty.Bars) != 0 {

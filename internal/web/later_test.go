@@ -95,7 +95,7 @@ func TestWhatIsPlannedIsApproved(t *testing.T) {
 	wants(t, f.do("GET", at, "", "Cookie", root).body, `href="/runs" aria-current="true"`, "Awaiting approval", "an admin, other than anna", "Lapses at <time", at+"/approve", at+"/reject", "nobody is asked")
 	// What is approved is seen: the same as of a run that waits.
 	for _, who := range []string{root, owner} {
-		wants(t, f.do("GET", at, "", "Cookie", who).body, "version "+p.Digest[:12], "one host at a time", "shop-production", "WEB-17", "<code>grace=2s</code>", "unticked by anna", "it waits for an approval before it starts",
+		wants(t, f.do("GET", at, "", "Cookie", who).body, "It waits for an approval before it starts", "version "+p.Digest[:12], "one host at a time", "shop-production", "WEB-17", "<code>grace=2s</code>", "unticked by anna",
 			"What runs on each host", `action="`+at+`#steps-title"`, "Shown for web1", "<code>PARAM_GRACE=2s</code>", "systemctl restart shop.service")
 	}
 	wants(t, f.do("GET", at+"?host=web3", "", "Cookie", root).body, "Shown for web3")

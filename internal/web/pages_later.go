@@ -33,7 +33,7 @@ type (
 		Approval                   *approvalView
 		MayCancel, MayDecide       bool
 		Facts                      facts
-		Warnings                   []string // of the plan
+		Warnings                   []sentence // of the plan
 		Lines                      []approvedLine
 		More                       int
 		Steps                      *stepsView // nil = not shown

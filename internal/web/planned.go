@@ -79,7 +79,7 @@ func (s *site) drawPlanned(w http.ResponseWriter, v *visit, status int, sent fil
 		page.Local = p.At.In(zone).Format("2006-01-02 15:04")
 	}
 	for _, w := range p.Plan.Warnings {
-		page.Warnings = append(page.Warnings, said.In(v.lang, w))
+		page.Warnings = append(page.Warnings, saidWhole(v.lang, w, now, p.Service))
 	}
 	page.Lines, page.More = approvedHosts(v.lang, p.Plan)
 	if page.Steps, err = s.plannedSteps(v, p.Schedule); err != nil {

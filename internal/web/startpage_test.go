@@ -52,7 +52,7 @@ func TestTheButtonAsksForAnApproval(t *testing.T) {
 	s.AskApproval()
 	run := f.draft(s)
 	page := f.page(anna, run.ID)
-	wants(t, page, "Somebody else has to approve it before it starts. It waits for 1 h", "an admin", "<summary>Why?</summary>", "rules.yaml, line 10", `data-forms="Ask for approval to restart # host of shop`, ">Ask for approval to restart 3 hosts of shop in production</button>")
+	wants(t, page, "Somebody else has to approve it before it starts. It waits for 1\u00a0h", "an admin", "<summary>Why?</summary>", "rules.yaml, line 10", `data-forms="Ask for approval to restart # host of shop`, ">Ask for approval to restart 3 hosts of shop in production</button>")
 	lacks(t, page, "it waits for an approval")
 	page = f.do("GET", "/runs/"+run.ID+"/confirm", "", "Cookie", anna).body
 	wants(t, page, "Somebody else has to approve it", ">Ask for approval to restart 3 hosts of shop in production</button>")
@@ -83,7 +83,7 @@ func TestARefusalOfAWholeFormKeepsIt(t *testing.T) {
 	if res.StatusCode != http.StatusConflict {
 		t.Fatalf("%s\n%s", res.Status, res.body)
 	}
-	wants(t, res.body, `<details class="act" open>`, `role="alert"`, `value="did-not" checked`, why)
+	wants(t, res.body, `id="act-decide-`+run.Tasks[0].Host+`" open>`, `role="alert"`, `value="did-not" checked`, why)
 }
 
 // The poll of the first page changes nothing above the list: it says that there
