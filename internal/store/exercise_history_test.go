@@ -525,7 +525,7 @@ func exerciseHistoryMigration(t *testing.T, newDSN storetest.NewDSN) {
 				t.Fatal(err)
 			}
 			s = storetest.Open(t, dsn)
-			if diff := gocmp.Diff(before, figures(t, s, p)); diff != "" {
+			if diff := gocmp.Diff(before, figures(t, s, p), gocmp.AllowUnexported(allFigures{})); diff != "" {
 				t.Errorf("(-as it was kept +as it was filled in):\n%s", diff)
 			}
 			runs, _, err := s.Runs(t.Context(), store.RunFilter{Text: "утечка"})

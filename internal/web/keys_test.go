@@ -3,6 +3,7 @@ package web
 import (
 	"crypto/ed25519"
 	"crypto/rand"
+	"html"
 	"net/http"
 	"net/url"
 	"strings"
@@ -49,7 +50,7 @@ func TestProfileKeys(t *testing.T) {
 		t.Fatalf("%+v, %v", keys, err)
 	}
 	page = f.do("GET", "/profile?done=key", "", "Cookie", cookie, "Accept-Language", "ru")
-	if !strings.Contains(page.body, "Ключ добавлен.") || !strings.Contains(page.body, keys[0].Fingerprint[:12]) || strings.Contains(page.body, "<b>anna") || strings.Contains(page.body, line) {
+	if !strings.Contains(page.body, "Ключ добавлен.") || !strings.Contains(html.UnescapeString(page.body), keys[0].Fingerprint[:12]) || strings.Contains(page.body, "<b>anna") || strings.Contains(page.body, line) {
 		t.Errorf("%s", page.body)
 	}
 	besideField(t, f.post("/profile/key", url.Values{"key": {line}, "days": {"0"}}, "Cookie", cookie), "key-key-wrong", "in a profile already", "")

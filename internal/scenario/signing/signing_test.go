@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/pem"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -375,7 +376,8 @@ func TestSSHAgent(t *testing.T) {
 	t.Cleanup(func() { agent.Process.Kill(); agent.Wait() }) // it was killed
 	t.Setenv("SSH_AUTH_SOCK", socket)
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) { // another program's start
-		if _, err := os.Stat(socket); err == nil {
+		if c, err := net.Dial("unix", socket); err == nil { // the file is there before anybody listens
+			c.Close()
 			break
 		}
 		if time.Now().After(end) {
