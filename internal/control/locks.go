@@ -140,12 +140,16 @@ func (c *Control) ReleaseLock(ctx context.Context, actor restart.Actor, id, reas
 	giving, cancel := context.WithTimeout(context.WithoutCancel(ctx), outsideTime)
 	defer cancel()
 	c.cfg.Outside.Release(giving, run)
-	outside, err := c.outside(ctx)
-	if err != nil {
-		return nil, err
+	outside, err := c.outside(giving)
+	if err != nil { // the service is free, and on record as that
+		c.cfg.Logger.WarnContext(ctx, "read what a run has of shared locks", "run_id", id, "error", err)
 	}
 	for i := range locks {
-		locks[i].Outside = given(locks[i].Outside, outside[id])
+		left := outside[id]
+		if err != nil {
+			left = locks[i].Outside
+		}
+		locks[i].Outside = given(locks[i].Outside, left)
 	}
 	return locks, nil
 }

@@ -223,10 +223,14 @@ func asShown(s restart.Schedule, now restart.Plan) error {
 // onlyShown leaves out what was not chosen in the plan as it was shown, whatever
 // the reason: no host is touched that nobody was shown as one to be.
 func onlyShown(p *restart.Plan, shown restart.Plan) {
+	left := map[string]restart.Code{} // why, where it was not a person who wanted so
+	for _, h := range shown.Hosts {
+		left[h.Name] = h.Code
+	}
 	chosen := hostsOf(shown.Chosen())
 	for i := range p.Hosts {
 		if h := &p.Hosts[i]; !h.LeftOut && !slices.Contains(chosen, h.Name) {
-			h.LeftOut, h.Why = true, "left out as it was planned"
+			h.LeftOut, h.Why, h.Code = true, "left out as it was planned", left[h.Name]
 		}
 	}
 }

@@ -143,11 +143,8 @@ func (l *Locks) Take(ctx context.Context, run restart.Run) error {
 }
 
 func (l *Locks) takeOne(ctx context.Context, o opened, run restart.Run, claim Claim) error {
-	if err := l.leaveOldPlace(ctx, o, claim); err != nil {
-		if _, ours := errors.AsType[*ledgerError](err); ours || !o.lenientFor(run) {
-			return err
-		}
-		l.try(err, run.ID)
+	if err := l.leaveOldPlace(ctx, o, claim); err != nil { // lenient, too: its row is all that knows of the old place
+		return err
 	}
 	if known, ok := l.last(claim.key(o.Name)); !ok || known.State == store.OutsideLost || known.State == store.OutsideBypassed {
 		if err := l.keep(ctx, o, claim, store.OutsideWaiting, ""); err != nil { // before anything is taken
@@ -246,6 +243,8 @@ func (l *Locks) lacks(ctx context.Context, o opened, run restart.Run, claim Clai
 		l.cfg.Observe(o.Name, AnswerLost)
 		l.try(l.keep(ctx, o, claim, store.OutsideLost, sentence(err)), run.ID)
 		return fmt.Sprintf("the lock %s, which is shared with others, is lost: %s", o.Name, sentence(err))
+	case code == restart.CodeStaleEpoch: // a later server has the run
+		return sentence(err)
 	case o.lenientFor(run) && without: // which is on record
 		l.rest(claim.key(o.Name))
 		return ""
@@ -293,7 +292,10 @@ func (l *Locks) Release(ctx context.Context, run restart.Run) {
 	for _, o := range l.all {
 		if o.fits(run) {
 			claim, err := l.where(ctx, o, claim)
-			l.try(err, run.ID) // then it is where the settings say
+			if err != nil {
+				l.try(err, run.ID) // the row stays, so that Run gives it back
+				continue
+			}
 			l.try(l.within(ctx, releaseTime, func(ctx context.Context) error { return l.release(ctx, o, claim) }), run.ID)
 		}
 	}
@@ -397,6 +399,9 @@ func (l *Locks) keep(ctx context.Context, o opened, c Claim, state store.Outside
 			return nil
 		}
 		row.Since = known.Since
+	}
+	if errors.Is(ctx.Err(), context.Canceled) { // the walk is another server's: this one must not write over its row
+		return ctx.Err()
 	}
 	noting := context.WithoutCancel(ctx) // the time for the question may be used up, and what came of it counts
 	if err := l.within(noting, noteTime, func(ctx context.Context) error { return l.cfg.Ledger.KeepOutsideLock(ctx, row, records...) }); err != nil {

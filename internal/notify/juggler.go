@@ -152,7 +152,7 @@ func checkStatus(n wire.Notification) string {
 			return CheckOK // a run follows, and tells more
 		}
 		return CheckWarn
-	case wire.EventRunScheduled, wire.EventScheduleCancelled, wire.EventRecurrence:
+	case wire.EventRunScheduled, wire.EventScheduleCancelled, wire.EventRecurrence, wire.EventDigest:
 		return ""
 	}
 	return CheckOK

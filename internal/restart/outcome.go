@@ -30,15 +30,15 @@ func OutcomeOf(r Run) Outcome {
 	return OutcomeDone
 }
 
-// Missed lists the hosts that the plan left out because their agent would not do
-// the work, and not because somebody wanted so.
+// Missed lists the hosts that the plan left out because the work could not be
+// done there, and not because somebody wanted so.
 func (r Run) Missed() []PlannedHost {
 	if r.Plan == nil {
 		return nil
 	}
 	var out []PlannedHost
 	for _, h := range r.Plan.Hosts {
-		if h.LeftOut && h.Agent != "" && h.Why == h.Agent {
+		if h.LeftOut && !h.Beside && h.Code != "" {
 			out = append(out, h)
 		}
 	}

@@ -190,7 +190,7 @@ func (s *Store) DropChatLink(ctx context.Context, id string, records ...audit.Re
 // forgetChatter drops the buttons of an account of a chat, and the messages that
 // follow runs for it.
 func forgetChatter(ctx context.Context, t tx, chat, person string) error {
-	for _, table := range []string{"chat_buttons", "chat_messages"} {
+	for _, table := range []string{"chat_messages", "chat_buttons"} {
 		if _, err := t.exec(ctx, "DELETE FROM "+table+" WHERE chat = ? AND person = ?", chat, person); err != nil {
 			return err
 		}

@@ -223,9 +223,11 @@ func (s *Store) ChangeUser(ctx context.Context, name string, c UserChange) error
 			records = slices.Concat(records, ended)
 		}
 		if u.Disabled() { // who is enabled again makes another
-			if _, err := t.exec(ctx, "DELETE FROM calendar_tokens WHERE owner = ?", name); err != nil {
+			ended, err := c.endCalendar(ctx, t, name)
+			if err != nil {
 				return err
 			}
+			records = slices.Concat(records, ended)
 		}
 		if ends {
 			if _, err := t.exec(ctx, "DELETE FROM sessions WHERE owner = ? AND id <> ?", name, c.Keep); err != nil {
@@ -241,13 +243,7 @@ func (s *Store) ChangeUser(ctx context.Context, name string, c UserChange) error
 // the new one may be another person, and makes his own. It gives the records of
 // that, which are like the change's own.
 func (c UserChange) endOthers(ctx context.Context, t tx, name string) (records []audit.Record, err error) {
-	note := func(action audit.Action, detail string) {
-		if len(c.Records) > 0 {
-			rec := c.Records[0]
-			rec.Action, rec.Detail = action, detail
-			records = append(records, rec)
-		}
-	}
+	note := func(action audit.Action, detail string) { records = slices.Concat(records, c.alike(action, detail)) }
 	rows, err := t.rows(ctx, "DELETE FROM ssh_keys WHERE owner = ? RETURNING "+keyColumns, name)
 	keys, err := collect(rows, err, func(r *sql.Rows) (Key, error) { return scanKey(r) })
 	if err != nil {
@@ -270,11 +266,28 @@ func (c UserChange) endOthers(ctx context.Context, t tx, name string) (records [
 		}
 		note(audit.ChatUnlinked, l.Chat+":"+l.Person+" ("+l.Name+") of "+name)
 	}
+	ended, err := c.endCalendar(ctx, t, name)
+	return slices.Concat(records, ended), err
+}
+
+// endCalendar ends the address of somebody's calendar, and gives the record of that.
+func (c UserChange) endCalendar(ctx context.Context, t tx, name string) ([]audit.Record, error) {
 	n, err := t.exec(ctx, "DELETE FROM calendar_tokens WHERE owner = ?", name)
-	if n > 0 {
-		note(audit.CalendarTokenRevoked, "of "+name)
+	if n == 0 {
+		return nil, err
 	}
-	return records, err
+	return c.alike(audit.CalendarTokenRevoked, "of "+name), err
+}
+
+// alike gives a record of what follows from the change, like the change's own;
+// none where it has none.
+func (c UserChange) alike(action audit.Action, detail string) []audit.Record {
+	if len(c.Records) == 0 {
+		return nil
+	}
+	rec := c.Records[0]
+	rec.Action, rec.Detail = action, detail
+	return []audit.Record{rec}
 }
 
 // leavesAdmin refuses a change that takes the last admin away.

@@ -210,7 +210,7 @@ func (s *site) confirm(w http.ResponseWriter, v *visit, run restart.Run, req wir
 	chosen := plan.Chosen()
 	page := confirmPage{
 		layout: s.layout(v, say(v.lang, "confirm.title")), ID: run.ID, Service: run.Service, Environment: run.Environment, Heading: heading(v.lang, run),
-		Reason: restart.Escape(run.Reason), Ticked: req.Hosts, More: max(len(chosen)-namesShown, 0), LeftOut: len(plan.Asked()) - len(chosen),
+		Reason: restart.Escape(run.Reason), Ticked: req.Hosts, Only: placesIn(*run.Plan, req.Hosts), More: max(len(chosen)-namesShown, 0), LeftOut: len(plan.Asked()) - len(chosen),
 		Version: run.Version,
 	}
 	now := s.cfg.Now()

@@ -47,10 +47,13 @@ func filterOf(l language, q url.Values) (wire.RunQuery, filterView) {
 	if query.Kind != "" && !slices.Contains(restart.Kinds(), query.Kind) {
 		refuse("kind", "kind")
 	}
-	if zone, err := zoneOf(get("zone")); err != nil {
-		refuse("since", "zone")
-	} else if query.Since+query.Until != "" {
-		view.Zone = get("zone")
+	if query.Since+query.Until != "" {
+		zone, err := zoneOf(get("zone"))
+		if err == nil {
+			view.Zone = get("zone")
+		} else { // the reader has not typed it, and can't mend it
+			zone = time.UTC
+		}
 		query.Since, query.Until = beginOf(query.Since, zone, 0), beginOf(query.Until, zone, 1)
 	}
 	since, _, err := wire.RunQuery{Since: query.Since}.Bounds()

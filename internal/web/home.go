@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/restart"
@@ -59,7 +60,7 @@ func (p *homePage) follow(seen string) {
 	for _, a := range p.Approvals {
 		io.WriteString(sum, a.ID+" ") //nolint:errcheck // a sum takes everything
 	}
-	for _, run := range p.Mine {
+	for _, run := range slices.Concat(p.Mine, p.Others) {
 		io.WriteString(sum, run.ID+run.State+" ") //nolint:errcheck // a sum takes everything
 	}
 	now := hex.EncodeToString(sum.Sum(nil)[:8])

@@ -21,11 +21,28 @@ func (s *site) laterForm(w http.ResponseWriter, v *visit) error {
 		http.Redirect(w, v.Request, "/runs/"+run.ID, http.StatusSeeOther) // which says what is the matter
 		return nil
 	}
-	hosts, none := tickedOf(run, v.URL.Query())
-	if none {
-		return s.noneTicked(w, v, run, v.URL.Query())
+	var hosts []string
+	if only := v.URL.Query().Get("only"); only != "" {
+		if hosts, err = hostsAt(*run.Plan, only); err != nil {
+			return err
+		}
+		hosts = unlessAll(hosts, *run.Plan)
 	}
 	return s.askWhen(w, v, http.StatusOK, run, hosts, filled{})
+}
+
+// chosenLater leads from a plan's page to the form, at an address of its own
+// which has the hosts by their places.
+func (s *site) chosenLater(w http.ResponseWriter, v *visit, run restart.Run, hosts []string) error {
+	address := "/runs/" + run.ID + "/later"
+	if hosts != nil {
+		address = withQuery(address, url.Values{"only": {placesIn(*run.Plan, hosts)}})
+	}
+	if len(address) > longestURL {
+		return s.askWhen(w, v, http.StatusOK, run, hosts, filled{})
+	}
+	http.Redirect(w, v.Request, address, http.StatusSeeOther)
+	return nil
 }
 
 // tickedOf gives the hosts that a form of a plan's page has ticked; nil = as the
@@ -62,6 +79,9 @@ func (s *site) planLater(w http.ResponseWriter, v *visit) error {
 			return s.noneTicked(w, v, run, form)
 		}
 		hosts = ticked
+	}
+	if waits && !form.Has("when") && !form.Has("at") { // from the plan's page
+		return s.chosenLater(w, v, run, hosts)
 	}
 	if second := waits && s.cfg.Control.Deliberate(v.Context(), run); second && strings.TrimSpace(form.Get("typed")) != run.Service {
 		return s.askWhen(w, v, http.StatusUnprocessableEntity, run, hosts, refuse(form, "later", "typed", say(v.lang, "later.failed")))
@@ -102,7 +122,7 @@ func (s *site) askWhen(w http.ResponseWriter, v *visit, status int, run restart.
 	}
 	page := laterPage{
 		layout: s.layout(v, say(v.lang, "later.when")), ID: run.ID, Service: run.Service, Environment: run.Environment, Heading: heading(v.lang, run), Reason: restart.Escape(run.Reason),
-		Ticked: hosts, Hosts: len(run.Plan.Chosen()), Zone: s.cfg.Control.Zone(), Zones: zones(), Second: s.cfg.Control.Deliberate(v.Context(), run), Sent: sent,
+		Ticked: hosts, Only: placesIn(*run.Plan, hosts), Hosts: len(run.Plan.Chosen()), Zone: s.cfg.Control.Zone(), Zones: zones(), Second: s.cfg.Control.Deliberate(v.Context(), run), Sent: sent,
 	}
 	if len(hosts) > 0 {
 		page.Hosts = len(hosts)

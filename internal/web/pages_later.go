@@ -44,6 +44,7 @@ type (
 		layout
 		ID, Service, Environment, Heading, Reason string
 		Ticked                                    []string // hosts, where not all are
+		Only                                      string   // their places in the plan
 		Hosts                                     int
 		Zone                                      string // that times are meant in unless another is typed
 		Zones                                     []string

@@ -122,7 +122,6 @@ type (
 		Refused                           *troubleView // what was pressed
 		Denied                            *troubleView
 		NoTicket                          *troubleView // it is not for a ticket as the rules want it
-		noTicket                          string       // the same, as control says it
 		Warnings                          []sentence
 		Approval                          *sentence // it waits for one before it starts
 		Rule                              string    // that asks for it
@@ -184,6 +183,7 @@ type (
 		Reason                            string
 		Hosts                             []string // that would be touched, by name
 		Ticked                            []string // the same, where not all are
+		Only                              string   // their places in the plan
 		More, LeftOut                     int
 		Numbers                           []numberLine
 		Warnings                          []sentence

@@ -50,6 +50,12 @@ func (s *site) showPlan(w http.ResponseWriter, v *visit, run restart.Run) error 
 	d := drawing{run: run}
 	if query := v.URL.Query(); query.Has("ticked") { // from this page, to look at something else
 		d.ticked = set(query["hosts"])
+	} else if only := query.Get("only"); only != "" { // back from the next one
+		hosts, err := hostsAt(*run.Plan, only)
+		if err != nil {
+			return err
+		}
+		d.ticked = set(hosts)
 	}
 	return s.drawPlan(w, v, http.StatusOK, d)
 }

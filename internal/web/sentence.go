@@ -26,6 +26,9 @@ type piece struct {
 // there alone, and the numbers of runs, as sentences have them.
 var shownOtherwise = regexp.MustCompile(`(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun|пн|вт|ср|чт|пт|сб|вс) )?\b\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z| UTC)|\b[0-9][0-9a-z]{25}\b`)
 
+// ofPlanned ends what stands before the number of something planned, and not of a run.
+var ofPlanned = regexp.MustCompile(`(planned already, as|уже запланирован:) $`)
+
 // sentenceOf cuts a text.
 func sentenceOf(text string, now time.Time) sentence {
 	var out sentence
@@ -34,6 +37,9 @@ func sentenceOf(text string, now time.Time) sentence {
 		p, ok := pieceOf(text[at[0]:at[1]], now)
 		if !ok {
 			continue
+		}
+		if p.URL != "" && ofPlanned.MatchString(text[:at[0]]) {
+			p.URL = "/planned/" + p.Text
 		}
 		if at[0] > rest {
 			out = append(out, piece{Text: text[rest:at[0]]})

@@ -176,8 +176,9 @@ func TestDaysOfAFilterAreTheReaders(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"Local", "Europe/Moon", "../../etc/passwd", strings.Repeat("x", 65)} {
-		if _, view := filterOf(english, url.Values{"since": {"2026-03-29"}, "zone": {bad}}); len(view.Sent.Wrongs) != 1 {
-			t.Errorf("%q: %+v", bad, view.Sent)
+		// The page has filled it in, and the reader can't mend it.
+		if query, view := filterOf(english, url.Values{"since": {"2026-03-29"}, "zone": {bad}}); len(view.Sent.Wrongs) != 0 || query.Since != "2026-03-29" || view.Zone != "" {
+			t.Errorf("%q: %+v %+v", bad, query, view)
 		}
 	}
 	f := newFixture(t)

@@ -29,7 +29,6 @@ var historyTexts = map[string]text{
 	"wrongfilter.kind":  {"There is no such kind.", "Такого вида нет."},
 	"wrongfilter.area":  {"There is no such choice.", "Такого выбора нет."},
 	"wrongfilter.day":   {"A day such as 2026-11-22, please.", "Нужен день, например 2026-11-22."},
-	"wrongfilter.zone":  {"There is no such time zone.", "Такого часового пояса нет."},
 	"filter.day":        {"From day", "С дня"},
 	"filter.last":       {"To day", "По день"},
 	"filter.format":     {"such as 2026-11-22", "например 2026-11-22"},

@@ -30,7 +30,7 @@ func ticketOf(l language, run restart.Run) ticketView {
 func (s *site) ticketInTheWay(v *visit, page *planPage, d drawing, _ time.Time) error {
 	e, err := s.cfg.Control.PastTicket(v.Context(), v.actor, d.run)
 	if e != nil {
-		page.NoTicket, page.noTicket = s.trouble(v, e, d.run.Service, d.run.Ticket), e.Message
+		page.NoTicket = s.trouble(v, e, d.run.Service, d.run.Ticket)
 	}
 	return err
 }

@@ -73,7 +73,7 @@ func TestKeyboard(t *testing.T) {
 	b.tabTo("a " + demo.ServiceName)
 	b.keys(kb.Enter)
 	b.until("location.pathname === '/start' && document.readyState === 'complete'")
-	b.tabTo("input#reason")
+	b.tabTo("textarea#reason")
 	b.keys("workers hang since the deploy")
 	b.tabTo("button Show the plan")
 	b.keys(kb.Enter)
@@ -127,11 +127,11 @@ func TestKeyboardSecondStepApprovalAndDecision(t *testing.T) {
 	must(t, err)
 
 	dev.visit("/runs/" + run.ID)
-	dev.tabTo("button Restart 3 hosts")
+	dev.tabTo("button Ask for approval to restart 3 hosts")
 	dev.keys(kb.Enter)
 	dev.until("document.activeElement.id === 'typed' && document.readyState === 'complete'") // nothing to look for
 	dev.keys(demo.ServiceName)
-	dev.tabTo("button Restart 3 hosts")
+	dev.tabTo("button Ask for approval to restart 3 hosts")
 	dev.keys(kb.Enter)
 	dev.until("document.readyState === 'complete' && " + badge + " === 'Awaiting approval' && " + live)
 

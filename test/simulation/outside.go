@@ -197,6 +197,11 @@ func (b books) KeepOutsideLock(ctx context.Context, row store.OutsideLock, _ ...
 
 func (b books) DropOutsideLock(ctx context.Context, run, _ string) error {
 	return only(ctx, b.desk, "drop a lock", func() error {
+		for _, service := range services {
+			if slices.Contains(b.s.w.store.Holders(service, "production"), run) {
+				return nil // it has its service again
+			}
+		}
 		delete(b.s.w.outside.rows, run)
 		return nil
 	})
