@@ -245,7 +245,7 @@ func TestPagesFit(t *testing.T) {
 const wide = `(() => {
 	const root = document.documentElement;
 	if (root.scrollWidth <= root.clientWidth && document.body.scrollWidth <= root.clientWidth) return '';
-	const out = [...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > root.clientWidth + 1);
+	const out = [...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > root.clientWidth + .1);
 	return root.scrollWidth + ' px of ' + root.clientWidth + ': ' + out.slice(0, 5).map(e => e.tagName + '.' + e.getAttribute('class')).join(' ');
 })()`
 
