@@ -38,7 +38,7 @@ func (r Run) Missed() []PlannedHost {
 	}
 	var out []PlannedHost
 	for _, h := range r.Plan.Hosts {
-		if h.LeftOut && !h.Beside && h.Code != "" {
+		if h.LeftOut && !h.Beside && (h.Code != "" || h.Agent != "" && h.Why == h.Agent) {
 			out = append(out, h)
 		}
 	}

@@ -188,7 +188,7 @@ func TestStatistics(t *testing.T) {
 		f.to(run, restart.RunCompleted, "", "")
 	}
 	body := f.do("GET", "/statistics?window=week", "", "Cookie", cookie).body
-	wants(t, body, `value="week" selected`, "Runs</dt><dd>3", "100 %", `<svg class="plot"`, `role="img"`, "Bars over time: 3 restarts and 0 thread dumps", "The same as a table", "<th scope=\"row\">", "Most restarted services", "/statistics?service=nginx&amp;window=week",
+	wants(t, body, `value="week" selected`, "Runs</dt><dd>3", "100 %", `<svg class="plot"`, `role="img"`, "Bars over time: 3 restarts and 0 thread dumps", `text-anchor="end">`, "The same as a table", "<th scope=\"row\">", "Most restarted services", "/statistics?service=nginx&amp;window=week",
 		`hx-get="/statistics/reasons?window=week"`, `hx-get="/statistics/hosts?window=week"`, `<a href="/statistics/hosts?window=week">`)
 	body = f.do("GET", "/statistics/reasons?window=week", "", "Cookie", cookie).body
 	wants(t, body, `href="/statistics?window=week"`, "Reasons that came back", "memory leak &lt;b&gt;after", `class="n">2<`)

@@ -51,7 +51,7 @@ type barRow struct {
 const (
 	chartWidth  = 720
 	chartHeight = 200
-	chartLeft   = 64
+	chartLeft   = 84
 	chartBottom = 172
 	chartTop    = 12
 	chartMarks  = 6 // below the bars, at most
