@@ -55,7 +55,7 @@ func TestTheWholeWayInRussian(t *testing.T) {
 	b.retype("#typed", demo.ServiceName)
 	b.press("button.green")
 	b.until(badge + " === 'Выполнен'")
-	run := f.Until(strings.TrimPrefix(eval[string](b, "location.pathname"), "/runs/"), restart.RunCompleted)
+	run := f.Until(b.run(), restart.RunCompleted)
 	if len(run.Tasks) != 3 || run.Environment != "production" {
 		t.Errorf("%s over %d hosts", run.Environment, len(run.Tasks))
 	}

@@ -71,6 +71,20 @@ func prefilled(environment, reason string) string {
 	}.Encode()
 }
 
+// onRun is whether the page is that of a run, and not one of a step to it.
+const onRun = `/^\/runs\/[^/]+$/.test(location.pathname) && document.readyState === 'complete'`
+
+// run gives the run that the page is of.
+func (b *tab) run() string {
+	b.t.Helper()
+	path := eval[string](b, "location.pathname")
+	id, ok := strings.CutPrefix(path, "/runs/")
+	if !ok || strings.Contains(id, "/") {
+		b.t.Fatalf("%s is not the page of a run", path)
+	}
+	return id
+}
+
 // retype types over what is in a field, and choose chooses an option.
 func (b *tab) retype(field, text string) {
 	b.t.Helper()
@@ -134,7 +148,7 @@ func TestFromTheFirstPageToARun(t *testing.T) {
 	b.until("document.querySelector('#scripts-text').innerText.includes('echo " + f.Hosts[2].Name + "')")
 	b.press("button.green")
 	b.until(badge + " === 'Completed'")
-	run, err := f.Dev.Run(t.Context(), strings.TrimPrefix(eval[string](b, "location.pathname"), "/runs/"))
+	run, err := f.Dev.Run(t.Context(), b.run())
 	must(t, err)
 	if len(run.Tasks) != 2 || run.Ticket != "WEB-17" || run.Params["workers"] != "3" || run.Params["warm"] != "true" || run.Via != "web" {
 		t.Errorf("%+v", run)
@@ -169,7 +183,7 @@ func (f *fixture) throughProduction(t *testing.T, b *tab) {
 	b.retype("#typed", demo.ServiceName)
 	b.press("button.green")
 	b.until(badge + " === 'Completed'")
-	run, err := f.Dev.Run(t.Context(), strings.TrimPrefix(eval[string](b, "location.pathname"), "/runs/"))
+	run, err := f.Dev.Run(t.Context(), b.run())
 	must(t, err)
 	if len(run.Tasks) != 2 || run.Environment != "production" {
 		t.Errorf("%s over %d hosts", run.Environment, len(run.Tasks))
@@ -201,7 +215,7 @@ func (f *fixture) planChanges(t *testing.T, b *tab) {
 	}
 	b.press("button.green")
 	b.until(badge + " === 'Completed'")
-	run, err := f.Dev.Run(t.Context(), strings.TrimPrefix(eval[string](b, "location.pathname"), "/runs/"))
+	run, err := f.Dev.Run(t.Context(), b.run())
 	must(t, err)
 	if len(run.Tasks) != 1 || run.Tasks[0].Host != f.Hosts[2].Name {
 		t.Errorf("%+v", run.Tasks)
@@ -377,8 +391,8 @@ func TestTheWholeWayWithoutJavaScript(t *testing.T) {
 	b.until("document.querySelector('#typed') !== null && document.readyState === 'complete'")
 	b.fill("#typed", demo.ServiceName)
 	b.press("button.green")
-	b.until("location.pathname.startsWith('/runs/') && !location.pathname.endsWith('/start') && document.readyState === 'complete'")
-	run := f.Until(strings.TrimPrefix(eval[string](b, "location.pathname"), "/runs/"), restart.RunCompleted)
+	b.until(onRun)
+	run := f.Until(b.run(), restart.RunCompleted)
 	if len(run.Tasks) != 2 || run.Params["warm"] != "false" || run.Params["mode"] != "gentle" {
 		t.Errorf("%d hosts, %v", len(run.Tasks), run.Params)
 	}

@@ -1,7 +1,6 @@
 package browser
 
 import (
-	"strings"
 	"testing"
 
 	"github.com/restartilka/restartilka/internal/restart"
@@ -50,7 +49,7 @@ func TestARunIsSteeredFromItsPage(t *testing.T) {
 	f.keep(b, "steer-plan")
 	b.press("button.green")
 	b.until(tones + " === 'now' && " + live)
-	id := strings.TrimPrefix(eval[string](b, "location.pathname"), "/runs/")
+	id := b.run()
 	again, err := f.Dev.Run(t.Context(), id)
 	must(t, err)
 	f.release(again.Tasks[0])
