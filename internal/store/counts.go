@@ -239,7 +239,7 @@ func (n counts) add(e ended) {
 		n.runs[k] = r
 	}
 	if e.state == restart.RunCompleted { // how long one takes that was broken off says nothing
-		for _, k := range e.keys(e.finished, grainWeek, grainMonth) {
+		for _, k := range append(e.keys(e.finished, grainWeek, grainMonth), e.wide(e.finished)...) {
 			n.times[timeKey{k, bucketOf(e.finished - e.started)}]++
 		}
 	}

@@ -267,10 +267,10 @@ func exerciseChatButtons(t *testing.T, newDSN storetest.NewDSN) {
 	}
 
 	// Of one person the newest ones follow runs.
-	put("7", store.ChatButton{Hash: "first"})
+	put("70", store.ChatButton{Hash: "first"})
 	m.Private = false
 	for i := range 13 {
-		m.Message = fmt.Sprint(7 + i)
+		m.Message = fmt.Sprint(70 + i) // of one width: those of one moment go by it
 		if err := s.FollowInChat(t.Context(), m); err != nil {
 			t.Fatal(err)
 		}
@@ -280,7 +280,7 @@ func exerciseChatButtons(t *testing.T, newDSN storetest.NewDSN) {
 		t.Fatal(err)
 	}
 	list, err = s.ChatMessages(t.Context(), "slack")
-	if err != nil || len(list) != 11 || list[0].Message != "10" {
+	if err != nil || len(list) != 11 || list[0].Message != "73" {
 		t.Errorf("%d follow, the first of them %+v: %v", len(list), list[0], err)
 	}
 	if _, how := press("first"); how != store.PressUnknown {

@@ -485,7 +485,7 @@ func inOrder(m map[string]*store.Tally) []store.Tally {
 }
 
 // before0014 takes back what migrations from 0014 on have made.
-var before0014 = []string{
+var before0014 = append(slices.Clone(before0023),
 	"DROP TABLE outside_locks", "DROP TABLE silences", "DROP TABLE digests", "DROP TABLE message_posts", "DROP INDEX messages_subject", "ALTER TABLE messages DROP COLUMN ordinal", "ALTER TABLE messages DROP COLUMN subject",
 	"DROP TABLE recurrences", "DROP TABLE schedules", "DROP TABLE calendar_tokens", "DROP TABLE ssh_keys",
 	"DROP TABLE chat_links", "DROP TABLE chat_codes", "DROP TABLE chat_buttons", "DROP TABLE chat_messages", "DROP TABLE chat_updates", "DROP TABLE chat_turns",
@@ -494,29 +494,32 @@ var before0014 = []string{
 	"DROP INDEX audit_all", "DROP INDEX audit_happened",
 	"CREATE INDEX audit_run ON audit_records (run_id, id)", "CREATE INDEX audit_actor ON audit_records (actor, id)", "CREATE INDEX audit_action ON audit_records (action, id)", "CREATE INDEX audit_service ON audit_records (service, id)",
 	"ALTER TABLE audit_records DROP COLUMN host", "ALTER TABLE audit_records DROP COLUMN environment", "ALTER TABLE audit_records DROP COLUMN area", "ALTER TABLE audit_records DROP COLUMN happened_at", "ALTER TABLE audit_records DROP COLUMN search",
-}
+)
+
+var before0023 = []string{"DROP INDEX run_times_period", "DELETE FROM run_times WHERE environment = '*'"}
 
 // exerciseHistoryMigration brings databases of before the counts, and of before
 // those of all environments together, up to date.
 func exerciseHistoryMigration(t *testing.T, newDSN storetest.NewDSN) {
 	for name, back := range map[string][]string{
-		"before the counts": {
+		"before the counts": append(slices.Clone(before0014),
 			"DROP TABLE dump_chunks", "DROP TABLE dumps", "DROP TABLE run_counts", "DROP TABLE run_times", "DROP TABLE reason_counts", "DROP TABLE host_counts",
 			"DROP INDEX runs_group", "DROP INDEX runs_kind", "DROP INDEX runs_reason", "DROP INDEX runs_ended",
 			"ALTER TABLE runs DROP COLUMN search", "ALTER TABLE runs DROP COLUMN reason_key", "ALTER TABLE runs DROP COLUMN again",
 			"DELETE FROM schema_version WHERE version > 9",
-		},
-		"before all environments together": {
+		),
+		"before all environments together": append(slices.Clone(before0014),
 			"DROP INDEX dumps_created", "ALTER TABLE dumps DROP COLUMN weight", "CREATE INDEX dumps_created ON dumps (created_at, id, stored)",
 			"DELETE FROM run_counts WHERE environment = '*'", "DELETE FROM reason_counts WHERE environment = '*'", "DELETE FROM schema_version WHERE version > 11",
-		},
+		),
+		"before times of all environments together": append(slices.Clone(before0023), "DELETE FROM schema_version WHERE version > 22"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			dsn := newDSN(t)
 			s := storetest.Open(t, dsn)
 			p := newPast(t, s, 40)
 			before := figures(t, s, p)
-			for _, text := range append(slices.Clone(before0014), back...) {
+			for _, text := range back {
 				if err := store.Do(s, text); err != nil {
 					t.Fatalf("%s: %v", text, err)
 				}

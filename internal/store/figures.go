@@ -162,17 +162,22 @@ func (s *Store) Figures(ctx context.Context, f FiguresFilter) (Figures, error) {
 	_, first := f.Window.since(f.Now)
 	out := Figures{Since: dayTime(first)}
 	parts, ctx := errgroup.WithContext(ctx)
-	parts.Go(func() error {
-		return s.ask(ctx, "read statistics", func(ctx context.Context, t tx) error { return f.series(ctx, t, &out) })
-	})
 	var all map[int64]int64
 	parts.Go(func() error {
-		return s.read(ctx, "read statistics of services", func(ctx context.Context, t tx) (err error) {
-			if err = f.services(ctx, t, &out); err != nil {
+		return s.read(ctx, "read statistics", func(ctx context.Context, t tx) (err error) {
+			if err = f.series(ctx, t, &out); err != nil {
 				return err
 			}
 			all, err = f.times(ctx, t, &out)
 			return err
+		})
+	})
+	parts.Go(func() error {
+		return s.read(ctx, "read statistics of services", func(ctx context.Context, t tx) error {
+			if err := f.services(ctx, t, &out); err != nil {
+				return err
+			}
+			return f.topTimes(ctx, t, &out)
 		})
 	})
 	err := parts.Wait()
@@ -186,8 +191,12 @@ func (f FiguresFilter) among(none condition) condition {
 	if len(f.Services) == 0 {
 		return none
 	}
-	args := make([]any, len(f.Services))
-	for i, name := range f.Services {
+	return oneOf(f.Services)
+}
+
+func oneOf(services []string) condition {
+	args := make([]any, len(services))
+	for i, name := range services {
 		args[i] = name
 	}
 	return condition{"service IN (" + marks(len(args)) + ")", args}
@@ -326,43 +335,56 @@ func ranked(tallies map[string]*Tally) []Tally {
 	return out
 }
 
-// times tells how long runs took that were completed: over time, in all, which
-// it returns by bucket, and those of the services with most.
+// times tells how long runs took that were completed, over time, and gives all
+// together by bucket.
 func (f FiguresFilter) times(ctx context.Context, t tx, out *Figures) (all map[int64]int64, err error) {
-	grain, _ := f.Window.since(f.Now)
-	total, err := f.buckets(ctx, t, "''", f.among(allServices), f.narrowed(grain)...)
+	grain, first := f.Window.lasting(f.Now)
+	var without []condition
+	if len(f.Services) > 0 {
+		without = append(without, together) // as of all services there is none
+	}
+	spans, err := f.buckets(ctx, t, "CAST(period AS TEXT)", f.among(allServices), f.from(grain, first, without...)...)
 	if err != nil {
 		return nil, err
 	}
-	top := out.Services[:min(len(out.Services), timedTop)]
-	of := FiguresFilter{}
-	for _, s := range top {
-		of.Services = append(of.Services, s.Name)
-	}
-	if len(top) > 0 {
-		each, err := f.buckets(ctx, t, "service", of.among(eachService), f.narrowed(grain)...)
-		if err != nil {
-			return nil, err
-		}
-		for i := range top {
-			top[i].P50, top[i].P95 = quantile(each[top[i].Name], 0.50), quantile(each[top[i].Name], 0.95)
-		}
-	}
-	grain, first := f.Window.lasting(f.Now)
-	spans, err := f.buckets(ctx, t, "CAST(period AS TEXT)", f.among(allServices), f.from(grain, first)...)
+	all = map[int64]int64{}
 	for at, buckets := range spans {
 		day, err := strconv.ParseInt(at, 10, 64)
 		if err != nil {
 			return nil, err
 		}
 		x := Lasted{From: dayTime(day), P50: quantile(buckets, 0.50), P95: quantile(buckets, 0.95)}
-		for _, n := range buckets {
+		for bucket, n := range buckets {
 			x.Runs += n
+			all[bucket] += n
 		}
 		out.Times = append(out.Times, x)
 	}
 	slices.SortFunc(out.Times, func(a, b Lasted) int { return a.From.Compare(b.From) })
-	return total[""], err
+	counted, _ := f.Window.since(f.Now)
+	if counted == grain {
+		return all, nil
+	}
+	whole, err := f.buckets(ctx, t, "''", f.among(allServices), f.narrowed(counted, without...)...)
+	return whole[""], err
+}
+
+// topTimes tells how long those of the services with most took.
+func (f FiguresFilter) topTimes(ctx context.Context, t tx, out *Figures) error {
+	top := out.Services[:min(len(out.Services), timedTop)]
+	names := make([]string, len(top))
+	for i, s := range top {
+		names[i] = s.Name
+	}
+	if len(top) == 0 {
+		return nil
+	}
+	grain, _ := f.Window.since(f.Now)
+	each, err := f.buckets(ctx, t, "service", oneOf(names), f.narrowed(grain, together)...)
+	for i, name := range names {
+		top[i].P50, top[i].P95 = quantile(each[name], 0.50), quantile(each[name], 0.95)
+	}
+	return err
 }
 
 // buckets adds up how many runs took how long, by a column.
