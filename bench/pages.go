@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"github.com/restartilka/restartilka/internal/restart"
@@ -27,18 +28,30 @@ import (
 // a server whose memory holds its database. The figure is the slowest page's of
 // the second round; that of the first is page_cold_p99_ms.
 func (s *session) pages(b *bed) error {
+	databases := []string{"SQLite", "PostgreSQL"}
+	if !storetest.HavePostgres() {
+		s.absent("pages_ms on PostgreSQL", "PostgreSQL is not installed")
+		databases = databases[:1]
+	}
+	s.detail("history_runs", s.history)
+	var histories errgroup.Group // each keeps a core busy for minutes
+	past := make([]*pastCompany, len(databases))
+	for i, database := range databases {
+		past[i] = newPastCompany(b, database)
+		histories.Go(func() error { return past[i].fill(b, s.history) })
+	}
+	if err := histories.Wait(); err != nil {
+		return err
+	}
 	var worst, worstCold float64
 	each, eachCold := map[string]map[string]Percentiles{}, map[string]map[string]Percentiles{}
-	for _, database := range []string{"SQLite", "PostgreSQL"} {
-		if database == "PostgreSQL" && !storetest.HavePostgres() {
-			s.absent("pages_ms on PostgreSQL", "PostgreSQL is not installed")
-			continue
-		}
-		of, cold, err := s.pagesOf(b, database)
+	for _, p := range past {
+		s.detail("history_made_in_s "+p.database, round(p.filled.Seconds(), 1))
+		of, cold, err := s.pagesOf(b, p)
 		if err != nil {
-			return fmt.Errorf("%s: %w", database, err)
+			return fmt.Errorf("%s: %w", p.database, err)
 		}
-		each[database], eachCold[database] = of, cold
+		each[p.database], eachCold[p.database] = of, cold
 		for page, p := range of {
 			worst, worstCold = max(worst, p.P99), max(worstCold, cold[page].P99)
 		}
@@ -50,58 +63,72 @@ func (s *session) pages(b *bed) error {
 	return nil
 }
 
-// pagesOf stands a company up over one kind of database.
-func (s *session) pagesOf(b *bed, database string) (warm, cold map[string]Percentiles, err error) {
-	o := company.Options{Hosts: 1, Scenario: noop, Agent: anyRate}
-	dir := ""
-	if database == "PostgreSQL" {
-		p := storetest.StartPostgres(b)
-		dir = p.Dir()
-		o.DSN, err = p.Schema(b.ctx)
-		b.must(err)
-	}
-	c := company.New(b, o)
-	if dir == "" {
-		dir = filepath.Dir(c.Database())
-	}
-	ready(b, c)
-	walkOnce(b, c)
-	auditor, err := c.Admin.CreateToken(b.ctx, wire.TokenRequest{Name: "bench", Owner: "auditor", Roles: []restart.Role{restart.RoleAuditor}})
-	b.must(err)
-	c.StopServer()
-	dsn := o.DSN
-	if dsn == "" {
-		dsn = "sqlite:" + c.Database()
-	}
-	begun := time.Now()
-	h, err := storetest.FillHistory(b.ctx, dsn, s.history)
-	b.must(err)
-	s.detail("history_runs", s.history)
-	s.detail("history_made_in_s "+database, round(time.Since(begun).Seconds(), 1))
-	b.must(os.WriteFile(filepath.Join(c.ServerDir(), "inventory.yaml"), []byte(h.Inventory()), 0o600))
-	s.detail("server_start_with_history_ms "+database, ms(startTime(b, c)))
+// pastCompany is a company over one kind of database, whose server stands until
+// there is a history.
+type pastCompany struct {
+	*company.Company
+	database, dsn, dir string // dir holds the database's files
+	auditor            string // a token
+	history            storetest.History
+	filled             time.Duration
+}
 
-	client := httpsClient(b, c)
-	defer client.CloseIdleConnections()
-	developer, reader := signIn(b, c, client), signInAs(b, c, client, "auditor", auditor.Secret)
-	ask := func(from int) (map[string]Percentiles, error) {
-		return timePages(b, client, c.URL, requestsFor(h, from, s.requests), developer, reader)
+func newPastCompany(b *bed, database string) *pastCompany {
+	p := &pastCompany{database: database}
+	o := company.Options{Hosts: 1, Scenario: noop, Agent: anyRate}
+	if database == "PostgreSQL" {
+		postgres := storetest.StartPostgres(b)
+		p.dir = postgres.Dir()
+		var err error
+		p.dsn, err = postgres.Schema(b.ctx)
+		b.must(err)
+		o.DSN = p.dsn
 	}
-	for _, r := range requestsFor(h, 2*s.requests, 1) { // the first of each page reads its template, and is not counted
-		if _, err := get(b, client, c.URL+r.path, r.cookie(developer, reader)); err != nil {
+	p.Company = company.New(b, o)
+	if p.dsn == "" {
+		p.dsn, p.dir = "sqlite:"+p.Database(), filepath.Dir(p.Database())
+	}
+	ready(b, p.Company)
+	walkOnce(b, p.Company)
+	auditor, err := p.Admin.CreateToken(b.ctx, wire.TokenRequest{Name: "bench", Owner: "auditor", Roles: []restart.Role{restart.RoleAuditor}})
+	b.must(err)
+	p.auditor = auditor.Secret
+	p.StopServer()
+	return p
+}
+
+// fill makes the history.
+func (p *pastCompany) fill(b *bed, runs int) (err error) {
+	begun := time.Now()
+	p.history, err = storetest.FillHistory(b.ctx, p.dsn, runs)
+	p.filled = time.Since(begun)
+	return err
+}
+
+// pagesOf starts a company's server and asks for all pages.
+func (s *session) pagesOf(b *bed, p *pastCompany) (warm, cold map[string]Percentiles, err error) {
+	b.must(os.WriteFile(filepath.Join(p.ServerDir(), "inventory.yaml"), []byte(p.history.Inventory()), 0o600))
+	s.detail("server_start_with_history_ms "+p.database, ms(startTime(b, p.Company)))
+	defer p.StopServer()
+
+	client := httpsClient(b, p.Company)
+	defer client.CloseIdleConnections()
+	developer, reader := signIn(b, p.Company, client), signInAs(b, p.Company, client, "auditor", p.auditor)
+	ask := func(from int) (map[string]Percentiles, error) {
+		return timePages(b, client, p.URL, requestsFor(p.history, from, s.requests), developer, reader)
+	}
+	for _, r := range requestsFor(p.history, 2*s.requests, 1) { // the first of each page reads its template, and is not counted
+		if _, err := get(b, client, p.URL+r.path, r.cookie(developer, reader)); err != nil {
 			return nil, nil, fmt.Errorf("%s: %w", r.page, err)
 		}
 	}
-	b.must(pageCache(dir, forget))
+	b.must(pageCache(p.dir, forget))
 	if cold, err = ask(0); err != nil {
 		return nil, nil, err
 	}
-	b.must(pageCache(dir, load))
-	if warm, err = ask(s.requests); err != nil {
-		return nil, nil, err
-	}
-	c.StopServer()
-	return warm, cold, nil
+	b.must(pageCache(p.dir, load))
+	warm, err = ask(s.requests)
+	return warm, cold, err
 }
 
 // pageRequest is one request for a page.
