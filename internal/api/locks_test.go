@@ -46,7 +46,7 @@ func TestAScenarioHoldsItsGroup(t *testing.T) {
 	until(t, s, anna, ask("narrow-restart", "shop-green").ID, restart.RunCompleted)
 
 	locks := decode[wire.List[wire.Lock]](t, s.Request("GET", "/api/v1/locks", anna, nil, nil), 200)
-	if len(locks.Items) != 1 || locks.Items[0].Group != "shop-blue" || locks.Items[0].Run != blue.ID || locks.Items[0].Actor != "anna" || time.Since(locks.Items[0].Since).Abs() > time.Minute {
+	if len(locks.Items) != 1 || locks.Items[0].Group != "shop-blue" || locks.Items[0].Run != blue.ID || locks.Items[0].Actor != "anna" || locks.Items[0].State != restart.RunRunning || time.Since(locks.Items[0].Since).Abs() > time.Minute {
 		t.Errorf("locks: %+v", locks.Items)
 	}
 	for scenario, warned := range map[string]bool{"narrow-restart": false, "plain-restart": true} {

@@ -31,9 +31,9 @@ func locksCommand() *cobra.Command {
 					if l.Group != "" {
 						scope = "group " + l.Group
 					}
-					rows = append(rows, []string{l.Service, l.Environment, scope, l.Run, l.Actor, moment(&l.Since)})
+					rows = append(rows, []string{l.Service, l.Environment, scope, l.Run, string(l.State), l.Actor, moment(&l.Since)})
 				}
-				table(w, []string{"SERVICE", "ENVIRONMENT", "SCOPE", "RUN", "BY", "SINCE"}, rows)
+				table(w, []string{"SERVICE", "ENVIRONMENT", "SCOPE", "RUN", "STATE", "BY", "SINCE"}, rows)
 				printOutside(w, locks)
 			})
 		},

@@ -27,7 +27,7 @@ func (c *Control) Locks(ctx context.Context, actor restart.Actor) ([]wire.Lock, 
 	}
 	out := []wire.Lock{}
 	for _, l := range held {
-		out = append(out, wire.Lock{Service: l.Service, Environment: l.Environment, Group: l.Group, Run: l.RunID, Actor: l.Actor, Since: l.Since, Outside: outside[l.RunID]})
+		out = append(out, wire.Lock{Service: l.Service, Environment: l.Environment, Group: l.Group, Run: l.RunID, Actor: l.Actor, State: l.State, Since: l.Since, Outside: outside[l.RunID]})
 	}
 	return out, nil
 }
@@ -56,8 +56,8 @@ type OutsideLocks interface {
 // HeldLock is a lock with the run that has it, for who may release it.
 type HeldLock struct {
 	wire.Lock
-	State restart.RunState
-	Why   error // why it can't be released now; nil = it can
+
+	Why error // why it can't be released now; nil = it can
 }
 
 // HeldLocks lists locks with what may become of them, for admins.
@@ -75,7 +75,8 @@ func (c *Control) HeldLocks(ctx context.Context, actor restart.Actor) ([]HeldLoc
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, HeldLock{Lock: l, State: run.State, Why: releasable(run)})
+		l.State = run.State // as it is now, by which it is judged
+		out = append(out, HeldLock{Lock: l, Why: releasable(run)})
 	}
 	return out, nil
 }

@@ -441,6 +441,18 @@ type sessioned interface {
 	Interrupted() bool
 }
 
+// queueing is a Lock that keeps those who wait in a line: who waits there may
+// come to have it without another question.
+type queueing interface {
+	// Queues tells that.
+	Queues() bool
+}
+
+func (o opened) queues() bool {
+	q, ok := o.Lock.(queueing)
+	return ok && q.Queues()
+}
+
 // Names lists the locks, in the order of the settings.
 func (l *Locks) Names() []string {
 	out := make([]string, 0, len(l.all))

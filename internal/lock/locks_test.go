@@ -340,6 +340,53 @@ func TestNothingStaysTaken(t *testing.T) {
 	c.rows()
 }
 
+// A paused run keeps its place in the line. When it comes first it has the lock,
+// and keeps others away: that is what is told, and who is before it until then.
+func TestAPausedRunComesFirst(t *testing.T) {
+	t.Parallel()
+	z, c := newZoo(t), newCompany(t)
+	setting := Setting{Name: "cluster", Kind: "zookeeper", Servers: []string{z.way.Address}, Path: z.root + "/#service#/#environment#"}
+	reboots := Setting{Name: "reboots", Kind: "fleetlock", URL: c.slots.URL}
+	c.slots.Take("default", "host7")
+	one, two := c.server("one", setting), c.server("two", setting, reboots)
+	run := c.run("shop", nil)
+	place := claimOf(run, "one", time.Now())
+	release := z.hold(place)
+	wantCode(t, "others have it", one.Take(soon(t), run), restart.CodeLocked)
+	c.apply(store.Change{RunID: run.ID, Run: &store.RunChange{To: restart.RunPaused, Cause: restart.CauseLockLost, Explanation: "it is taken"}})
+	tended := func(server string, state store.OutsideLockState, note string) {
+		t.Helper()
+		if err := two.Tend(soon(t)); err != nil {
+			t.Error(err)
+		}
+		rows, err := c.store.OutsideLocks(t.Context())
+		if err != nil || len(rows) == 0 || rows[0].Name != "cluster" || rows[0].State != state || rows[0].Server != server || !strings.Contains(rows[0].Note, note) || (note == "") != (rows[0].Note == "") {
+			t.Errorf("%+v, %v; want %s by %s", rows, err, state, server)
+		}
+	}
+	tended("one", store.OutsideWaiting, "is there since")
+	release()
+	eventually(t, "others have gone", "", func(ctx context.Context) error { return two.all[0].Stands(ctx, place) })
+	tended("two", store.OutsideHeld, "")
+	tended("two", store.OutsideHeld, "")
+
+	// A server of slots has no line: what waits there does not come to have one.
+	wantCode(t, "no slot", two.Take(soon(t), run), restart.CodeLocked)
+	c.slots.Free("default", "host7")
+	if err := two.Tend(soon(t)); err != nil {
+		t.Error(err)
+	}
+	rows, err := c.store.OutsideLocks(t.Context())
+	if err != nil || len(rows) != 2 || rows[1].State != store.OutsideWaiting {
+		t.Errorf("%+v, %v", rows, err)
+	}
+
+	free := z.steal(place)
+	eventually(t, "a lock that was taken away", restart.CodeLocked, func(ctx context.Context) error { return two.all[0].Stands(ctx, place) })
+	tended("two", store.OutsideLost, "is there since")
+	free()
+}
+
 // lagging is a ledger beside which something happens as soon as it was read.
 type lagging struct {
 	Ledger

@@ -122,11 +122,27 @@ func (l *Locks) tendOne(ctx context.Context, row store.OutsideLock, holds bool) 
 		}
 		claim = claim.at(o, row)
 		return l.giveBack(ctx, o, claim)
-	case row.State != store.OutsideHeld || run.State == restart.RunRunning: // the walk itself asks
+	case run.State == restart.RunRunning: // the walk itself asks
+		return nil
+	case row.State != store.OutsideHeld && (run.State != restart.RunPaused || !o.queues()): // it asks, or can't have come to have it
 		return nil
 	}
-	if err := o.Stands(ctx, claim); restart.CodeOf(err) == restart.CodeLocked {
-		return l.keep(ctx, o, claim, store.OutsideLost, sentence(err))
+	state, note := row.State, row.Note
+	switch err := o.Stands(ctx, claim); {
+	case err == nil:
+		state, note = store.OutsideHeld, ""
+	case restart.CodeOf(err) != restart.CodeLocked:
+		return nil
+	case row.State == store.OutsideHeld:
+		state, note = store.OutsideLost, sentence(err)
+	case row.State == store.OutsideWaiting:
+		note = sentence(err)
 	}
-	return nil
+	if state == row.State && note == row.Note {
+		return nil
+	}
+	if now, err := l.cfg.Ledger.Run(ctx, run.ID); err != nil || now.State != run.State || now.Epoch != run.Epoch { // a walk writes this row again
+		return err
+	}
+	return l.keep(ctx, o, claim, state, note)
 }

@@ -210,6 +210,10 @@ func (z *zookeeper) Check(ctx context.Context) error {
 // Close ends the session, and with it every node.
 func (z *zookeeper) Close() { z.session.close() }
 
+// Queues tells that a node keeps its place in the line, also while its run is
+// paused.
+func (*zookeeper) Queues() bool { return true }
+
 // Interrupted tells whether there is no session although one was begun.
 func (z *zookeeper) Interrupted() bool {
 	z.session.mu.Lock()

@@ -37,5 +37,5 @@ func (t ticket) Deliver(ctx context.Context, d store.Delivery) error {
 	if err := json.Unmarshal(d.Body, &n); err != nil {
 		return fmt.Errorf("read the message: %w", err)
 	}
-	return t.Tell(ctx, d.ID, n, t.opened)
+	return t.Tell(ctx, d.ID, d.Attempts, n, t.opened)
 }

@@ -62,13 +62,16 @@ func missedBefore(t *testing.T, cfg server.Config) {
 		ID: restart.NewID(now), Run: restart.NewID(now), Draft: restart.NewID(now), Request: restart.Request{Service: "shop", Reason: "502s since the deploy"}, Service: "shop", Environment: "production",
 		Kind: restart.KindRestart, At: now.Add(-2 * time.Hour), Until: now.Add(-time.Hour), Zone: "UTC", Actor: "anna", CreatedAt: now.Add(-3 * time.Hour), State: restart.ScheduleWaiting, Plan: &restart.Plan{},
 	}
-	if _, err := s.AddSchedule(t.Context(), p, 10, nil); err != nil {
-		t.Fatal(err)
-	}
 	later := p
 	later.ID, later.Run, later.Draft, later.At, later.Until = restart.NewID(now), restart.NewID(now), restart.NewID(now), now.Add(time.Hour), now.Add(2*time.Hour)
-	if _, err := s.AddSchedule(t.Context(), later, 10, nil); err != nil {
-		t.Fatal(err)
+	for _, p := range []restart.Schedule{p, later} {
+		draft := restart.Run{ID: p.Draft, Service: p.Service, Actor: p.Actor, State: restart.RunDraft, CreatedAt: now}
+		if _, err := s.CreateRun(t.Context(), draft, "", nil, nil); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.AddSchedule(t.Context(), p, 10, nil); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)

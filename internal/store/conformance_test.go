@@ -112,6 +112,7 @@ func Exercise(t *testing.T, newDSN storetest.NewDSN) {
 		"schedule time":               exerciseScheduleTime,
 		"a draft is once":             exerciseDraftIsOnce,
 		"plan or start":               exercisePlanOrStart,
+		"plan or drop":                exercisePlanOrDrop,
 		"most schedules":              exerciseMostSchedules,
 		"draft race":                  exerciseDraftRace,
 		"restored schedules":          exerciseRestoredSchedules,

@@ -316,7 +316,7 @@ func exerciseServiceLock(t *testing.T, newDSN storetest.NewDSN) {
 		t.Fatalf("the holder is not named: %v", err)
 	}
 	locks, err := s.Locks(t.Context())
-	if err != nil || len(locks) != 2 || locks[0] != (store.Lock{Service: "nginx", Environment: "production", RunID: one.ID, Actor: "anna", Since: epochStart}) {
+	if err != nil || len(locks) != 2 || locks[0] != (store.Lock{Service: "nginx", Environment: "production", RunID: one.ID, Actor: "anna", State: restart.RunQueued, Since: epochStart}) {
 		t.Fatalf("locks %+v, error %v", locks, err)
 	}
 	mustApply(t, s, store.Change{RunID: two.ID, Release: true}) // not its own: nothing

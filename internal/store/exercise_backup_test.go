@@ -106,7 +106,7 @@ func fill(t *testing.T, s *store.Store) (open, waiting restart.Run) {
 	from, to := epochStart, time.Now().Add(time.Hour)
 	ok(s.AddFreeze(t.Context(), restart.Freeze{ID: newID(), Environments: []string{"production"}, From: &from, To: &to, Zone: "Europe/Berlin", Reason: odd, CreatedBy: "root", CreatedAt: epochStart},
 		audit.Record{Action: audit.FreezeAdded}))
-	planned := newSchedule(time.Now().Add(-time.Hour))
+	planned := plannedFrom(t, s, newSchedule(time.Now().Add(-time.Hour)))
 	_, err = s.AddSchedule(t.Context(), planned, 10, nil)
 	ok(err)
 	ok(s.ChangeSchedule(t.Context(), store.ScheduleChange{ID: planned.ID, To: restart.ScheduleCancelled, By: "anna", Why: odd, At: epochStart}))

@@ -98,7 +98,7 @@ func exerciseLockScope(t *testing.T, newDSN storetest.NewDSN) {
 	err = hold(whole)
 	wantCode(t, err, restart.CodeLocked)
 	locks, err := s.Locks(t.Context())
-	if err != nil || len(locks) != 2 || locks[0] != (store.Lock{Service: "nginx", Environment: "production", Group: "blue", RunID: blue.ID, Actor: "anna", Since: epochStart}) {
+	if err != nil || len(locks) != 2 || locks[0] != (store.Lock{Service: "nginx", Environment: "production", Group: "blue", RunID: blue.ID, Actor: "anna", State: restart.RunQueued, Since: epochStart}) {
 		t.Fatalf("locks %+v, error %v", locks, err)
 	}
 	mustApply(t, s, store.Change{RunID: blue.ID, Release: true})
@@ -359,7 +359,7 @@ func exerciseFifthMigration(t *testing.T, newDSN storetest.NewDSN) {
 	}
 	s := storetest.Open(t, dsn)
 	locks, err := s.Locks(t.Context())
-	if want := []store.Lock{{Service: "nginx", Environment: "production", RunID: run.ID, Actor: "anna", Since: epochStart}}; err != nil || !cmp.Equal(want, locks) {
+	if want := []store.Lock{{Service: "nginx", Environment: "production", RunID: run.ID, Actor: "anna", State: restart.RunRunning, Since: epochStart}}; err != nil || !cmp.Equal(want, locks) {
 		t.Errorf("locks %+v, %v; want %+v", locks, err, want)
 	}
 	if old := mustRun(t, s, run.ID); old.BreakGlass {

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -168,6 +169,62 @@ func exercisePlanOrStart(t *testing.T, newDSN storetest.NewDSN) {
 	}
 }
 
+// exercisePlanOrDrop: a draft that is dropped is not planned, and one that is
+// planned is not dropped; so its key leads to what is planned, and never to a
+// second run.
+func exercisePlanOrDrop(t *testing.T, newDSN storetest.NewDSN) {
+	s := storetest.Open(t, newDSN(t))
+	gone := plannable(t, s, "gone", 0)
+	if err := s.DropDraft(t.Context(), gone.ID); err != nil {
+		t.Fatal(err)
+	}
+	late := newSchedule(time.Now())
+	late.Draft = gone.ID
+	before, err := s.AddSchedule(t.Context(), late, 100, nil, audit.Record{Action: audit.ScheduleMade, Run: late.Run})
+	if restart.CodeOf(err) != restart.CodeConflict || before != nil || countRecords(t, s, audit.ScheduleMade) != 0 {
+		t.Errorf("a draft that was dropped: %+v %v", before, err)
+	}
+	for i := range 10 {
+		key := fmt.Sprint("k", i)
+		draft := plannable(t, s, key, 0)
+		p := newSchedule(time.Now().Add(-time.Hour))
+		p.Draft = draft.ID
+		var racing sync.WaitGroup
+		var planned atomic.Bool
+		beginning := make(chan struct{})
+		for range 3 {
+			racing.Go(func() {
+				<-beginning
+				if err := s.DropDraft(t.Context(), draft.ID); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		racing.Go(func() {
+			<-beginning
+			_, err := s.AddSchedule(t.Context(), p, 1000, nil)
+			planned.Store(err == nil)
+			if err != nil && restart.CodeOf(err) != restart.CodeConflict {
+				t.Error(err)
+			}
+		})
+		close(beginning)
+		racing.Wait()
+		keyed, err := s.RunByKey(t.Context(), "anna", key)
+		if err != nil || planned.Load() != (keyed != nil && keyed.ID == draft.ID) {
+			t.Fatalf("planned: %t; the key has %+v, %v", planned.Load(), keyed, err)
+		}
+		if !planned.Load() {
+			continue
+		}
+		draftOf(t, s, p)
+		mustApply(t, s, startOf(p))
+		if keyed, err := s.RunByKey(t.Context(), "anna", key); err != nil || keyed == nil || keyed.ID != p.Run {
+			t.Errorf("the key has %+v, and not the run: %v", keyed, err)
+		}
+	}
+}
+
 // exerciseMostSchedules: many requests at a time get past no bound.
 func exerciseMostSchedules(t *testing.T, newDSN storetest.NewDSN) {
 	s := storetest.Open(t, newDSN(t))
@@ -180,9 +237,10 @@ func exerciseMostSchedules(t *testing.T, newDSN storetest.NewDSN) {
 		var racing sync.WaitGroup
 		var made atomic.Int64
 		for range 8 {
+			p := plannedFrom(t, s, newSchedule(time.Now()))
 			racing.Go(func() {
 				<-beginning
-				_, err := s.AddSchedule(t.Context(), newSchedule(time.Now()), most, nil)
+				_, err := s.AddSchedule(t.Context(), p, most, nil)
 				switch restart.CodeOf(err) {
 				case "":
 					made.Add(1)

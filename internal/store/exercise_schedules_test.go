@@ -26,8 +26,21 @@ func newSchedule(at time.Time) restart.Schedule {
 	}
 }
 
+// plannedFrom stores the draft of a schedule that has none yet.
+func plannedFrom(t *testing.T, s *store.Store, p restart.Schedule) restart.Schedule {
+	t.Helper()
+	if _, err := s.Run(t.Context(), p.Draft); restart.CodeOf(err) != restart.CodeNotFound {
+		return p
+	}
+	run := newRun(0)
+	run.ID, run.State, run.CreatedAt = p.Draft, restart.RunDraft, time.Now()
+	mustCreate(t, s, run)
+	return p
+}
+
 func mustAddSchedule(t *testing.T, s *store.Store, p restart.Schedule) restart.Schedule {
 	t.Helper()
+	plannedFrom(t, s, p)
 	before, err := s.AddSchedule(t.Context(), p, 100, nil, audit.Record{Action: audit.ScheduleMade, Run: p.Run})
 	if err != nil || before != nil {
 		t.Fatalf("%v, before %+v", err, before)
@@ -86,7 +99,7 @@ func exerciseSchedules(t *testing.T, newDSN storetest.NewDSN) {
 	if before, err := s.AddSchedule(t.Context(), again, 0, nil); err != nil || before == nil || before.ID != past.ID {
 		t.Fatalf("%+v %v", before, err)
 	}
-	_, err = s.AddSchedule(t.Context(), newSchedule(time.Now()), 2, nil)
+	_, err = s.AddSchedule(t.Context(), plannedFrom(t, s, newSchedule(time.Now())), 2, nil)
 	wantCode(t, err, restart.CodeTooMany)
 	_, err = s.AddSchedule(t.Context(), restart.Schedule{ID: newID(), Run: newID(), Draft: newID(), State: restart.ScheduleWaiting}, 10, nil)
 	wantCode(t, err, restart.CodeInvalid)
@@ -257,7 +270,7 @@ func exerciseScheduleRace(t *testing.T, newDSN storetest.NewDSN) {
 func exerciseDraftRace(t *testing.T, newDSN storetest.NewDSN) {
 	s := storetest.Open(t, newDSN(t))
 	for range 5 {
-		draft, beginning := newID(), make(chan struct{})
+		draft, beginning := plannable(t, s, "", 0).ID, make(chan struct{})
 		var racing sync.WaitGroup
 		var mu sync.Mutex
 		made, given := map[string]bool{}, map[string]bool{}

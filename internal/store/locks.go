@@ -13,6 +13,7 @@ type Lock struct {
 	Service, Environment string
 	Group                string // "" = the whole environment
 	RunID, Actor         string
+	State                restart.RunState // of the run
 	Since                time.Time
 }
 
@@ -22,11 +23,11 @@ func (l Lock) Bears(service, environment, group string) bool {
 	return l.Service == service && l.Environment == environment && (l.Group == "" || group == "" || l.Group == group)
 }
 
-const lockColumns = "scoped_locks.service, scoped_locks.environment, scoped_locks.host_group, scoped_locks.run_id, runs.actor, scoped_locks.since"
+const lockColumns = "scoped_locks.service, scoped_locks.environment, scoped_locks.host_group, scoped_locks.run_id, runs.actor, runs.state, scoped_locks.since"
 
 func scanLock(r *sql.Rows) (l Lock, err error) {
 	var since int64
-	err = r.Scan(&l.Service, &l.Environment, &l.Group, &l.RunID, &l.Actor, &since)
+	err = r.Scan(&l.Service, &l.Environment, &l.Group, &l.RunID, &l.Actor, &l.State, &since)
 	l.Since = fromMicros(since)
 	return l, err
 }

@@ -20,8 +20,9 @@ const scheduleColumns = `id, run_id, draft, request, unticked, service, environm
 
 // AddSchedule stores a schedule with its plan, which was confirmed as a draft.
 // Where the same draft was planned before, nothing is written, and that one is
-// returned; one that was started meanwhile is CodeConflict. Somebody who has most
-// of them open gets no more: CodeTooMany. Schedules whose end is long ago are
+// returned; one that was started or dropped meanwhile is CodeConflict. The draft
+// stays while the schedule is open, and its key with it. Somebody who has most of
+// them open gets no more: CodeTooMany. Schedules whose end is long ago are
 // dropped.
 func (s *Store) AddSchedule(ctx context.Context, p restart.Schedule, most int, messages []Message, records ...audit.Record) (existing *restart.Schedule, err error) {
 	if err := checkSchedule(p, messages); err != nil {
@@ -51,8 +52,8 @@ func (s *Store) AddSchedule(ctx context.Context, p restart.Schedule, most int, m
 		} else if restart.CodeOf(err) != restart.CodeNotFound {
 			return err
 		}
-		if state != "" && state != restart.RunDraft {
-			return restart.Errorf(restart.CodeConflict, "run %s is no plan that waits to be started", p.Draft)
+		if state != restart.RunDraft { // one that was dropped took its key along, which makes another run
+			return restart.Errorf(restart.CodeConflict, "run %s is no plan that waits to be started", p.Draft).WithHint("make a new plan")
 		}
 		if t.dialect.lockName != "" { // of two at once, the second counts the first
 			if _, err := t.exec(ctx, t.dialect.lockName, p.Actor); err != nil {
@@ -99,9 +100,9 @@ func (s *Store) AddSchedule(ctx context.Context, p restart.Schedule, most int, m
 	return existing, nil
 }
 
-// lockDraft keeps a draft from being started until the commit, and tells its
-// state; "" = it is gone, so that nobody starts it either. Whoever starts it takes
-// its row, too: of a start and a schedule at once, the second sees the first.
+// lockDraft keeps a draft from being started or dropped until the commit, and
+// tells its state; "" = it is gone. Whoever starts or drops it takes its row, too:
+// of two at once, the second sees the first.
 func lockDraft(ctx context.Context, t tx, id string) (state restart.RunState, err error) {
 	err = t.row(ctx, "UPDATE runs SET version = version WHERE id = ? RETURNING state", id).Scan(&state)
 	if errors.Is(err, sql.ErrNoRows) {

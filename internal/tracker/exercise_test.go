@@ -96,7 +96,7 @@ func (b *bench) ended(number int) wire.Notification {
 }
 
 func (b *bench) tell(n wire.Notification) error {
-	return b.all.Of(n.Ticket).Tell(b.t.Context(), n.ID, n, nil)
+	return b.all.Of(n.Ticket).Tell(b.t.Context(), n.ID, 1, n, nil)
 }
 
 // Exercise is what every kind of tracker has to do.
@@ -298,10 +298,11 @@ func Exercise(t *testing.T, fresh func(t *testing.T) foreign) {
 		}
 		x := b.all.Each()[0]
 		b.gate().Next(2, onCreate(trouble.Lost))
-		for range 5 {
-			if err := x.Tell(t.Context(), n.ID, n, note); err == nil {
+		for attempt := range 5 {
+			if err := x.Tell(t.Context(), n.ID, attempt+1, n, note); err == nil {
 				break
 			}
+			b.now = b.now.Add(time.Minute)
 		}
 		got := b.opened()
 		if len(got) != 1 || !strings.HasPrefix(got[0].title, "shop in production was restarted 3 times in 7 days") || !strings.Contains(got[0].text, "[restartilka "+n.ID+"]") || strings.Contains(got[0].title, "close") {
@@ -312,7 +313,7 @@ func Exercise(t *testing.T, fresh func(t *testing.T) foreign) {
 		}
 		again := n
 		again.ID = restart.NewID(time.Now())
-		b.must(x.Tell(t.Context(), again.ID, again, note))
+		b.must(x.Tell(t.Context(), again.ID, 1, again, note))
 		if got := b.opened(); len(got) != 2 {
 			t.Errorf("another message opens no ticket: %+v", got)
 		}

@@ -33,6 +33,7 @@ var jiraTracker = kind{
 	quote: func(text string) string {
 		return "{noformat}" + strings.ReplaceAll(text, "{noformat}", "{ noformat}") + "{noformat}"
 	},
+	late: 2 * time.Minute, // it is there after some seconds as a rule
 }
 
 type jira struct{ *caller }
@@ -120,8 +121,7 @@ func (a jira) comment(ctx context.Context, k key, text string) error {
 
 // opened searches by our label. The cloud has done away with the older address.
 // There is no way to find a ticket by what it has that does not lead over the
-// index of the search, which has a new one some seconds late as a rule: a second
-// try that is sooner opens another.
+// index of the search, which has a new one late: see Tracker.create.
 func (a jira) opened(ctx context.Context, d draft, _ string, _ time.Time) (string, error) {
 	var found struct {
 		Issues []struct {

@@ -1,13 +1,16 @@
 package tracker_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/tracker"
+	"github.com/restartilka/restartilka/internal/wire"
 	"github.com/restartilka/restartilka/test/foreign/github"
 	"github.com/restartilka/restartilka/test/foreign/gitlab"
 	"github.com/restartilka/restartilka/test/foreign/jira"
@@ -54,6 +57,58 @@ func TestJiraWithManyComments(t *testing.T) {
 		s.SayAt(b.key(17), 600, time.Now().Add(time.Minute)) // more than are looked at, all younger than the run
 		if err := b.tell(n); err == nil || len(b.comments(17)) != 1801 {
 			t.Errorf("old %t: %d comments, %v", old, len(b.comments(17)), err)
+		}
+	}
+}
+
+// A ticket whose opening had no answer is not opened anew before Jira's search
+// would have it, also by another server.
+func TestJiraFindsANewTicketLate(t *testing.T) {
+	t.Parallel()
+	for _, taken := range []bool{false, true} { // over by another server
+		s := jira.Start(t)
+		s.Lags = true
+		rule := func(c *tracker.Config) {
+			c.Recurrence = []tracker.Recurrence{{Restarts: 3, Days: 7, Project: c.Projects[0]}}
+		}
+		b := newBench(t, jiraServer{s}, rule)
+		n := b.ended(17)
+		n.Event, n.Ticket, n.Restarts, n.Days = wire.EventRecurrence, "", 3, 7
+		var noted []string
+		note := func(_ context.Context, _, key, _ string) error {
+			noted = append(noted, key)
+			return nil
+		}
+		tell := func(attempt int) error { return b.all.Each()[0].Tell(t.Context(), n.ID, attempt, n, note) }
+		s.Trouble.Next(2, onCreate(trouble.Lost))
+		if err := tell(1); err == nil || len(b.opened()) != 1 {
+			t.Fatalf("%v, %+v", err, b.opened())
+		}
+		s.Trouble.Next(0, nil)
+		if taken {
+			b = newBench(t, jiraServer{s}, rule)
+		}
+		for attempt := 2; attempt < 6; attempt++ {
+			if err := tell(attempt); err == nil || len(b.opened()) != 1 {
+				t.Fatalf("%v, %+v", err, b.opened())
+			}
+			b.now = b.now.Add(20 * time.Second)
+		}
+		s.Index()
+		if err := tell(6); err != nil || len(b.opened()) != 1 || len(noted) != 1 || noted[0] != b.opened()[0].key {
+			t.Errorf("%v, %+v, noted %v", err, b.opened(), noted)
+		}
+
+		// One that was never opened is, after that time.
+		n.ID = restart.NewID(b.now)
+		s.Trouble.Next(2, onCreate(trouble.Down))
+		if err := tell(1); err == nil {
+			t.Error("no answer is taken for one")
+		}
+		s.Trouble.Next(0, nil)
+		b.now = b.now.Add(2 * time.Minute)
+		if err := tell(2); err != nil || len(b.opened()) != 2 {
+			t.Errorf("%v, %+v", err, b.opened())
 		}
 	}
 }

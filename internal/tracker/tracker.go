@@ -53,6 +53,7 @@ type kind struct {
 	sign  func(c Config) func(h http.Header, token string)
 	open  func(c *caller, cfg Config) api
 	quote func(text string) string // makes a text plain in its markup
+	late  time.Duration            // for how long its search may lack a new ticket; 0 = it never does
 }
 
 // kinds is the table of the kinds of trackers.
@@ -71,6 +72,9 @@ type Tracker struct {
 	host   string
 	api    api
 	now    func() time.Time
+
+	mu     sync.Mutex
+	unsure map[string]time.Time // by message: since when its ticket may be there unseen; zero = it is not there
 }
 
 // Trackers are all that the settings name. They are safe for concurrent use.

@@ -489,6 +489,7 @@ func TestLocksAreReleased(t *testing.T) {
 	}
 	s.Agents.Set("web1", apitest.Fails)
 	f.until(run.ID, func(r restart.Run) bool { return r.State == restart.RunPaused })
+	wants(t, f.do("GET", "/locks", "", "Cookie", vera).body, "Paused", run.ID)
 	wants(t, f.do("GET", "/admin/locks", "", "Cookie", root).body, "/admin/locks/release", "Other runs of shop may start")
 	if res := f.post("/admin/locks/release", url.Values{"run": {run.ID}, "reason": {"x"}}, "Cookie", root); res.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(res.body, `id="release-reason-wrong"`) {
 		t.Errorf("without a reason: %s\n%s", res.Status, res.body)

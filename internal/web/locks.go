@@ -16,9 +16,10 @@ type (
 		Locks []heldService
 	}
 	heldService struct {
-		Service, Where, Run, Actor string
-		Since                      moment
-		Outside                    []outsideLine
+		Service, Where, Run, Actor, State string
+		Tone                              tone // of the run's state
+		Since                             moment
+		Outside                           []outsideLine
 	}
 	outsideLine struct {
 		Name, Place, State, Note string
@@ -34,7 +35,7 @@ func (s *site) listLocks(w http.ResponseWriter, v *visit) error {
 	}
 	page := heldPage{layout: s.layout(v, say(v.lang, "heldlocks.title"))}
 	for _, l := range list[:min(len(list), wire.MaxPage)] {
-		line := heldService{Service: l.Service, Where: l.Environment, Run: l.Run, Actor: restart.Escape(l.Actor), Since: momentOf(l.Since, s.cfg.Now())}
+		line := heldService{Service: l.Service, Where: l.Environment, Run: l.Run, Actor: restart.Escape(l.Actor), State: say(v.lang, "runstate."+string(l.State)), Tone: toneOfRun(l.State), Since: momentOf(l.Since, s.cfg.Now())}
 		if l.Group != "" {
 			line.Where += " · " + l.Group
 		}

@@ -104,12 +104,13 @@ type Scenario struct {
 
 // Lock is one service held by one run.
 type Lock struct {
-	Service     string    `json:"service"`
-	Environment string    `json:"environment"`
-	Group       string    `json:"group,omitempty" doc:"the group that is held; empty: the whole environment"`
-	Run         string    `json:"run"`
-	Actor       string    `json:"actor" doc:"who asked for the run"`
-	Since       time.Time `json:"since"`
+	Service     string           `json:"service"`
+	Environment string           `json:"environment"`
+	Group       string           `json:"group,omitempty" doc:"the group that is held; empty: the whole environment"`
+	Run         string           `json:"run"`
+	Actor       string           `json:"actor" doc:"who asked for the run"`
+	State       restart.RunState `json:"state" doc:"of the run: one that is paused keeps what it holds"`
+	Since       time.Time        `json:"since"`
 	// Outside are the locks that are shared with others.
 	Outside []OutsideLock `json:"outside,omitempty" doc:"locks that are shared with others, as the run has them or waits for them"`
 }

@@ -35,7 +35,9 @@
 // record, one and no more? The witness looks at each script that begins: was it
 // asked for, is it the first time, are not too many hosts down? At the end
 // every outcome has to be what the witness saw, every run is over or waits for
-// a person with a stated cause, and no host has anything in hand.
+// a person with a stated cause, no host has anything in hand, and nothing stays
+// taken by a run that is over: neither its lease, nor its service, nor a lock that
+// is shared with others.
 //
 // # What it can't find
 //

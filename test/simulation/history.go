@@ -91,8 +91,8 @@ func (w *world) quiet() bool {
 }
 
 // settled tells that nothing is going to change any more: every run is over, or
-// waits for a person who has left; and no host has anything in hand. After half
-// an hour it is what it is.
+// waits for a person who has left; no host has anything in hand, and no run has a
+// lock that it is to give back. After half an hour it is what it is.
 func (w *world) settled(mended time.Duration) bool {
 	if w.now-mended > 30*time.Minute {
 		return true
@@ -119,7 +119,7 @@ func (w *world) settled(mended time.Duration) bool {
 			return false
 		}
 	}
-	return true
+	return len(w.outside.left()) == 0 // else whoever gives back what was left has not come to it yet
 }
 
 // String is one line.

@@ -295,6 +295,9 @@ func (l *ledger) last() {
 			}
 		}
 	}
+	for _, left := range w.outside.left() {
+		w.violated("%s", left)
+	}
 	for _, m := range w.hosts {
 		if m.agent == nil {
 			w.violated("%s has no agent", m.name)

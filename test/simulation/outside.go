@@ -86,6 +86,26 @@ func (o *outside) clear() {
 	}
 }
 
+// left tells of what runs have of the keeper, or of the books, that hold their
+// service no more. Who is over holds none.
+func (o *outside) left() (out []string) {
+	holds := func(run string) bool {
+		r := o.w.run(run)
+		return slices.Contains(o.w.store.Holders(r.Service, r.Environment), run)
+	}
+	for _, service := range services {
+		if run := o.of(service).run; run != "" && !holds(run) {
+			out = append(out, "the lock of "+service+" is still run "+run+"'s, which is "+string(o.w.run(run).State))
+		}
+	}
+	for _, run := range slices.Sorted(maps.Keys(o.rows)) {
+		if !holds(run) {
+			out = append(out, "the lock of run "+run+", which is "+string(o.w.run(run).State)+", is still in the books as "+string(o.rows[run].State))
+		}
+	}
+	return out
+}
+
 // lacks tells for how long a process could have known that a run must not go on
 // as it stands with its lock; 0 = it may.
 func (o *outside) lacks(r restart.Run, p *process) time.Duration {

@@ -34,6 +34,7 @@ type Issue struct {
 	Comments                   []string
 
 	written []time.Time // of each comment
+	indexed bool
 }
 
 // Server is a Jira. URL is its own.
@@ -41,6 +42,7 @@ type Server struct {
 	URL     string
 	Cloud   bool // it wants the user's name, too, and has done away with the old search
 	Old     bool // it does not know how to order comments: the oldest is first
+	Lags    bool // its search has an issue only after Index
 	Trouble trouble.Gate
 
 	mu     sync.Mutex
@@ -89,6 +91,15 @@ func (s *Server) Change(key string, change func(*Issue)) {
 		if i.Key == key {
 			change(i)
 		}
+	}
+}
+
+// Index lets the search have what there is.
+func (s *Server) Index() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, i := range s.issues {
+		i.indexed = true
 	}
 }
 
@@ -210,7 +221,7 @@ func (s *Server) search(w http.ResponseWriter, r *http.Request) {
 	defer s.mu.Unlock()
 	out := []map[string]any{}
 	for _, i := range s.issues {
-		if strings.HasPrefix(i.Key, m[1]+"-") && slices.Contains(i.Labels, m[2]) {
+		if (i.indexed || !s.Lags) && strings.HasPrefix(i.Key, m[1]+"-") && slices.Contains(i.Labels, m[2]) {
 			out = append(out, s.shown(i))
 		}
 	}
