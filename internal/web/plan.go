@@ -224,7 +224,11 @@ func (s *site) warnings(v *visit, run restart.Run, plan restart.Plan, now time.T
 		}
 		if i := slices.IndexFunc(locks, func(l wire.Lock) bool { return strings.HasPrefix(w, "run "+l.Run+" has ") }); i >= 0 {
 			l := locks[i]
-			out = append(out, sentence{{Text: say(v.lang, "plan.held.run", restart.Escape(l.Actor)), URL: "/runs/" + l.Run}, {Text: " " + say(v.lang, "plan.held", l.Service, l.Environment)}})
+			held := say(v.lang, "plan.held", l.Service, l.Environment)
+			if l.Environment == "" {
+				held = say(v.lang, "plan.held.service", l.Service)
+			}
+			out = append(out, sentence{{Text: say(v.lang, "plan.held.run", restart.Escape(l.Actor)), URL: "/runs/" + l.Run}, {Text: " " + held}})
 			continue
 		}
 		out = append(out, saidWhole(v.lang, w, now, run.Service, run.Environment, run.Actor))

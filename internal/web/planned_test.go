@@ -244,3 +244,19 @@ func TestHome(t *testing.T) {
 	wants(t, own, "Waits for others", "/runs/"+waiting.ID, "by you", "Which service do you want to restart")
 	lacks(t, own, "by anna")
 }
+
+// A lock need not have an environment, and the sentence about it none either.
+func TestARunIsInTheWayWithoutAnEnvironment(t *testing.T) {
+	f, s := newStart(t, strings.ReplaceAll(strings.ReplaceAll(apitest.Inventory, ", environment: production", ""), "environment: production, ", ""))
+	s.Agents.Set("web1", apitest.Hangs)
+	cookie := f.as("anna", developer)
+	first, err := s.Control.Start(t.Context(), anna, f.draft(s).ID, wire.StartRequest{})
+	f.must(err)
+	f.untilOneOf(s, first, restart.RunRunning)
+	second := f.draft(s)
+	wants(t, f.page(cookie, second.ID), `<a href="/runs/`+first.ID+`">A run of anna</a> has shop now; yours would wait for it`)
+	wants(t, f.page(cookie, second.ID, "Accept-Language", "ru"), `<a href="/runs/`+first.ID+`">Запуск пользователя anna</a> сейчас занимает shop; ваш будет его ждать`)
+	if want := "run " + first.ID + " has shop now; this one would wait for it"; !slices.Contains(second.Plan.Warnings, want) {
+		t.Errorf("%q, want %q", second.Plan.Warnings, want)
+	}
+}
