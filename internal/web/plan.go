@@ -287,6 +287,10 @@ func (s *site) plannedHosts(v *visit, page *planPage, d drawing, now time.Time) 
 			page.Centres = append(page.Centres, restart.Escape(name))
 		}
 	}
+	if centre := restart.Escape(v.FormValue("centre")); slices.Contains(page.Centres, centre) {
+		page.Centre = centre
+	}
+	page.Refusing = v.FormValue("refused") != ""
 	last, err := s.cfg.Control.LastRestarts(v.Context(), v.actor, d.run.Service, names)
 	if err != nil {
 		return err
@@ -311,6 +315,7 @@ func (s *site) plannedHosts(v *visit, page *planPage, d drawing, now time.Time) 
 		if l, ok := last[h.Name]; ok {
 			line.last(v.lang, l, now)
 		}
+		line.Hidden = page.Mine && (page.Centre != "" && line.DataCentre != page.Centre || page.Refusing && !line.Refuses)
 		page.Hosts = append(page.Hosts, line)
 	}
 	return nil

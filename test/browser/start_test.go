@@ -387,6 +387,11 @@ func TestTheWholeWayWithoutJavaScript(t *testing.T) {
 	if on := eval[bool](b, `document.querySelector('[name=hosts][value="`+f.Hosts[1].Name+`"]').checked`); on {
 		t.Error("the host that was unticked is ticked again")
 	}
+	b.press("#narrow-refused") // none does; what is ticked stays so
+	b.submit(".narrow button")
+	if n := eval[int](b, "[...document.querySelectorAll('.planned tbody tr')].filter(e => e.checkVisibility()).length"); n != 0 {
+		t.Errorf("%d hosts would refuse", n)
+	}
 	b.press("button.green")
 	b.until("document.querySelector('#typed') !== null && document.readyState === 'complete'")
 	b.fill("#typed", demo.ServiceName)
