@@ -68,10 +68,10 @@ func (a *Agent) gather(service string) (done func(), err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.gathering[service] {
-		return nil, restart.Errorf(restart.CodeBusy, "the evidence of service %s is being taken on this host", service).WithHint("wait for that, at most %s", protocol.EvidenceTime)
+		return nil, restart.Errorf(restart.CodeBusy, "the evidence of service %s is being taken on this host", service).WithHint("wait for that, at most %s", restart.Span(protocol.EvidenceTime))
 	}
 	if n := len(a.gathering); n >= gatherAtOnce {
-		return nil, restart.Errorf(restart.CodeBusy, "the evidence of %d services is being taken on this host", n).WithHint("wait for that, at most %s", protocol.EvidenceTime)
+		return nil, restart.Errorf(restart.CodeBusy, "the evidence of %d services is being taken on this host", n).WithHint("wait for that, at most %s", restart.Span(protocol.EvidenceTime))
 	}
 	recent := lastHour(a.gathered[service], a.cfg.Now())
 	a.gathered[service] = recent
@@ -150,7 +150,7 @@ func Gather(cgroup, name string, grace time.Duration) func(context.Context, host
 				err = ended
 			}
 			if late {
-				return nil, restart.Errorf(restart.CodeUnavailable, "the evidence was not taken within %s", protocol.EvidenceTime).Because(err)
+				return nil, restart.Errorf(restart.CodeUnavailable, "the evidence was not taken within %s", restart.Span(protocol.EvidenceTime)).Because(err)
 			}
 			return nil, fmt.Errorf("take evidence: %w", process.explain(err))
 		}

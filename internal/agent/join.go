@@ -230,7 +230,7 @@ func (j *joinWork) judge(answer protocol.JoinAnswer, now time.Time) (*x509.Certi
 	cert, err := pki.CheckIssued([]byte(answer.Certificate), []byte(answer.CA), j.key, j.settings.Host, now)
 	if err == nil {
 		if skew := now.Sub(answer.Clock).Abs(); skew > protocol.MaxSkew {
-			j.out.Warnings = append(j.out.Warnings, fmt.Sprintf("this host's clock is about %s off the server's: tasks are refused above %s, so set it", skew.Round(time.Second), protocol.MaxSkew))
+			j.out.Warnings = append(j.out.Warnings, fmt.Sprintf("this host's clock is about %s off the server's: tasks are refused above %s, so set it", restart.Span(skew.Round(time.Second)), restart.Span(protocol.MaxSkew)))
 		}
 		return cert, nil
 	}

@@ -129,7 +129,7 @@ func joinUnreachable(base *url.URL, err error) error {
 		return restart.Errorf(e.Code, "%s: %s", base, e.Message).WithHint("%s", e.Hint).Because(err)
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return restart.Errorf(restart.CodeUnavailable, "%s has not answered within %s", base, joinTime).
+		return restart.Errorf(restart.CodeUnavailable, "%s has not answered within %s", base, restart.Span(joinTime)).
 			WithHint("is a firewall in between? Join again: the same token gives the same answer while it lives").Because(err)
 	}
 	hint := "is the URL right, and does the server listen there? The token has not been used"

@@ -180,8 +180,8 @@ func TestAJoinThatGoesWrong(t *testing.T) {
 		"no token":           {func(o *agent.JoinOptions) { o.Token = "rtk_x" }, restart.CodeInvalid, []string{"not a join token"}},
 		"a bad name":         {func(o *agent.JoinOptions) { o.Host = "-x" }, restart.CodeInvalid, []string{"not a valid name"}},
 		"no folder":          {func(o *agent.JoinOptions) { o.Config = "/nowhere/at/all/agent.yaml" }, restart.CodeNotFound, []string{"no folder /nowhere/at/all", "install the package"}},
-		"clock an hour fast": {func(o *agent.JoinOptions) { o.Now = clock(time.Hour) }, restart.CodeClockSkew, []string{"1h0m0s ahead", "set the clock"}},
-		"clock an hour slow": {func(o *agent.JoinOptions) { o.Now = clock(-time.Hour) }, restart.CodeClockSkew, []string{"1h0m0s behind", "set the clock"}},
+		"clock an hour fast": {func(o *agent.JoinOptions) { o.Now = clock(time.Hour) }, restart.CodeClockSkew, []string{"1 hour ahead", "set the clock"}},
+		"clock an hour slow": {func(o *agent.JoinOptions) { o.Now = clock(-time.Hour) }, restart.CodeClockSkew, []string{"1 hour behind", "set the clock"}},
 	} {
 		o := machine(t, e, good)
 		c.change(&o)

@@ -88,7 +88,7 @@ func (a *Agent) learnKeys(m protocol.SealedKeys) (protocol.KeyReport, error) {
 		return none, restart.Errorf(restart.CodeTooMany, "this host has learned %d lists of envelope keys within the last hour", len(ring.learned)).
 			WithHint("no change-over needs so many; it learns again later")
 	case list.At.After(now.Add(protocol.MaxSkew)):
-		return none, restart.Errorf(restart.CodeClockSkew, "the list of envelope keys was made %s from now, by this host's clock", list.At.Sub(now).Round(time.Second)).
+		return none, restart.Errorf(restart.CodeClockSkew, "the list of envelope keys was made %s from now, by this host's clock", restart.Span(list.At.Sub(now).Round(time.Second))).
 			WithHint("set the clocks (chrony, systemd-timesyncd)")
 	case !list.At.After(last):
 		return none, restart.Errorf(restart.CodeReplay, "the list of envelope keys is of %s, and this host's keys were learned or laid after that", list.At.UTC().Format(time.RFC3339)).

@@ -70,7 +70,7 @@ func TestApproval(t *testing.T) {
 	s.AskApproval()
 	anna, root, vera := s.Token("anna", developer), s.Token("root", admin), s.Token("vera", developer)
 	plan := decode[restart.Plan](t, s.Request("POST", "/api/v1/plans", anna, []byte(shopRestart), nil), 200)
-	if text := strings.Join(plan.Warnings, "\n"); !strings.Contains(text, "waits for an approval before it starts, for 1h at most, by an admin, other than who asks") {
+	if text := strings.Join(plan.Warnings, "\n"); !strings.Contains(text, "waits for an approval before it starts, for 1 hour at most, by an admin, other than who asks") {
 		t.Errorf("the plan does not say so: %s", text)
 	}
 	run := waiting(t, s, anna)

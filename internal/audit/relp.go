@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/restartilka/restartilka/internal/restart"
 )
 
 // RelpConfig describes a receiver of RELP over TLS.
@@ -130,7 +132,7 @@ func (s *Relp) Settled() (int64, error) {
 	}
 	if waiting > 0 && time.Since(since) > s.config.Timeout {
 		s.drop()
-		return s.done, fmt.Errorf("log server %s has not answered for what was sent, nor for anything else for %s", s.config.Address, s.config.Timeout)
+		return s.done, fmt.Errorf("log server %s has not answered for what was sent, nor for anything else for %s", s.config.Address, restart.Span(s.config.Timeout))
 	}
 	return s.done, nil
 }

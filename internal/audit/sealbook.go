@@ -3,6 +3,8 @@ package audit
 import (
 	"crypto/ed25519"
 	"time"
+
+	"github.com/restartilka/restartilka/internal/restart"
 )
 
 const (
@@ -82,7 +84,7 @@ func (b *sealbook) clock(v *verifier, e *entry) {
 		return
 	}
 	if back := micros(b.latest - e.micros); b.latest > 0 && back > clockBack {
-		v.note(FaultClock, e.source, e.place.seq, "the clock went back by %s, to %s", back.Round(time.Second), moment(e.micros))
+		v.note(FaultClock, e.source, e.place.seq, "the clock went back by %s, to %s", restart.Span(back.Round(time.Second)), moment(e.micros))
 	} else if back > 0 {
 		return
 	}
@@ -92,7 +94,7 @@ func (b *sealbook) clock(v *verifier, e *entry) {
 // alive takes a sign of life, and tells of the silence before it.
 func (b *sealbook) alive(v *verifier, e *entry, more string) {
 	if quiet := micros(e.micros - b.heard); b.heard > 0 && !b.stopped && quiet > silent {
-		v.note(FaultSilence, e.source, e.place.seq, "no heartbeat for %s, from %s to %s%s", quiet.Round(time.Second), moment(b.heard), moment(e.micros), more)
+		v.note(FaultSilence, e.source, e.place.seq, "no heartbeat for %s, from %s to %s%s", restart.Span(quiet.Round(time.Second)), moment(b.heard), moment(e.micros), more)
 	}
 	if b.heard > 0 {
 		b.heard = e.micros
@@ -238,7 +240,7 @@ func (b *sealbook) tail(v *verifier, c *chain) {
 	if b.stopped {
 		why = "it had said that it stops: if it has been started since, the tail is cut off"
 	}
-	v.fault(FaultSilence, c.report.Source, c.last.seq, "nothing was heard for %s, since %s; %s", quiet.Round(time.Second), moment(b.at), why)
+	v.fault(FaultSilence, c.report.Source, c.last.seq, "nothing was heard for %s, since %s; %s", restart.Span(quiet.Round(time.Second)), moment(b.at), why)
 }
 
 func micros(n int64) time.Duration { return time.Duration(n) * time.Microsecond }

@@ -203,7 +203,7 @@ func TestWhatAnAuditorIsTold(t *testing.T) {
 		says   string
 	}{
 		"nothing":         {trail: func(*script, *audit.VerifyOptions) {}, says: "sealed up to record"},
-		"fetched later":   {trail: func(s *script, o *audit.VerifyOptions) { o.Now = s.now.Add(4 * time.Minute) }, faults: note(audit.FaultSilence), says: "nothing was heard for 4m0s, since 2026-03-01T12:03:00Z"},
+		"fetched later":   {trail: func(s *script, o *audit.VerifyOptions) { o.Now = s.now.Add(4 * time.Minute) }, faults: note(audit.FaultSilence), says: "nothing was heard for 4 minutes, since 2026-03-01T12:03:00Z"},
 		"fetched at once": {trail: func(s *script, o *audit.VerifyOptions) { o.Now = s.now.Add(2 * time.Minute) }},
 		"stopped long ago": {trail: func(s *script, o *audit.VerifyOptions) {
 			s.event(audit.ServerStopped, time.Second)
@@ -213,18 +213,18 @@ func TestWhatAnAuditorIsTold(t *testing.T) {
 		"killed": {trail: func(s *script, _ *audit.VerifyOptions) {
 			s.event(audit.ServerStarted, time.Hour)
 			minutes(s, 1)
-		}, notes: note(audit.FaultSilence), says: "no heartbeat for 1h0m0s, from 2026-03-01T12:03:00Z to 2026-03-01T13:03:00Z; then the server was started, though it had not said that it stopped"},
+		}, notes: note(audit.FaultSilence), says: "no heartbeat for 1 hour, from 2026-03-01T12:03:00Z to 2026-03-01T13:03:00Z; then the server was started, though it had not said that it stopped"},
 		"stopped and started": {trail: func(s *script, _ *audit.VerifyOptions) {
 			s.event(audit.ServerStopped, time.Second)
 			s.seal(0)
 			s.event(audit.ServerStarted, time.Hour)
 			minutes(s, 1)
 		}},
-		"hung": {trail: func(s *script, _ *audit.VerifyOptions) { s.seal(5 * time.Minute) }, notes: note(audit.FaultSilence), says: "no heartbeat for 5m0s"},
+		"hung": {trail: func(s *script, _ *audit.VerifyOptions) { s.seal(5 * time.Minute) }, notes: note(audit.FaultSilence), says: "no heartbeat for 5 minutes"},
 		"a clock that jumps back": {trail: func(s *script, _ *audit.VerifyOptions) {
 			s.event(audit.TaskOutcome, -time.Hour)
 			minutes(s, 1)
-		}, notes: note(audit.FaultClock), says: "the clock went back by 1h0m0s, to 2026-03-01T11:03:00Z"},
+		}, notes: note(audit.FaultClock), says: "the clock went back by 1 hour, to 2026-03-01T11:03:00Z"},
 		"a clock that is set right": {trail: func(s *script, _ *audit.VerifyOptions) {
 			s.event(audit.TaskOutcome, -10*time.Second)
 			minutes(s, 1)

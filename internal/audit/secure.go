@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"github.com/restartilka/restartilka/internal/restart"
 )
 
 // Ledger is what the trail needs of the database to know how far records have
@@ -60,9 +62,9 @@ func (t *Trail) Secure(ctx context.Context, run string) error {
 	}
 	if err != nil && late.Err() != nil && ctx.Err() == nil && !errors.Is(err, errStopped) {
 		if other, ok := errors.AsType[*unshipped](err); ok {
-			return t.need.backlog("the log has not taken the intent of this run within %s: server %s has recorded it, and not shipped it", t.need.Deadline, other.source)
+			return t.need.backlog("the log has not taken the intent of this run within %s: server %s has recorded it, and not shipped it", restart.Span(t.need.Deadline), other.source)
 		}
-		return t.need.backlog("the log has not taken the intent of this run within %s", t.need.Deadline)
+		return t.need.backlog("the log has not taken the intent of this run within %s", restart.Span(t.need.Deadline))
 	}
 	return err
 }
@@ -152,7 +154,7 @@ func (t *Trail) Late() error {
 	if since.IsZero() {
 		return nil
 	}
-	return t.need.backlog("the log takes no records: what was recorded %s ago is still here alone", time.Since(since).Round(time.Second))
+	return t.need.backlog("the log takes no records: what was recorded %s ago is still here alone", restart.Span(time.Since(since).Round(time.Second)))
 }
 
 // lateSince is since when the oldest record waits that is late; zero = none is.

@@ -223,7 +223,7 @@ func TestLate(t *testing.T) {
 			t.Errorf("after 9 s: %v", err)
 		}
 		time.Sleep(2 * time.Second)
-		if err := trail.Late(); !isBacklog(err) || !strings.Contains(err.Error(), "11s ago") {
+		if err := trail.Late(); !isBacklog(err) || !strings.Contains(err.Error(), "11 seconds ago") {
 			t.Errorf("after 11 s: %v", err)
 		}
 		if now := trail.Standing(); now.Late.IsZero() || time.Since(now.Late) < 10*time.Second {

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/restartilka/restartilka/internal/restart"
 )
 
 // SyslogConfig describes a receiver of RFC 5424 over TLS (RFC 5425).
@@ -130,7 +132,7 @@ func (s *Syslog) Settled() (int64, error) {
 	acknowledged := c.counted.n.Load() - unacknowledged
 	if len(c.sent) > 0 && c.sent[0].bytes > acknowledged && time.Since(c.sent[0].at) > s.config.Timeout {
 		s.drop()
-		return s.done, fmt.Errorf("log server %s has not taken what was sent %s ago", s.config.Address, s.config.Timeout)
+		return s.done, fmt.Errorf("log server %s has not taken what was sent %s ago", s.config.Address, restart.Span(s.config.Timeout))
 	}
 	for len(c.sent) > 0 && !c.sent[0].at.After(old) && c.sent[0].bytes <= acknowledged {
 		s.done = c.sent[0].seq

@@ -178,7 +178,7 @@ func runText(l said.Language, r restart.Run) string {
 		b.WriteString(", " + count(l, len(tasks), "run.done", done, len(tasks)))
 	}
 	if r.StartedAt != nil && r.FinishedAt != nil {
-		b.WriteString(" " + say(l, "run.took", said.In(l, r.FinishedAt.Sub(*r.StartedAt).Round(time.Second).String())))
+		b.WriteString(" " + say(l, "run.took", said.In(l, restart.Span(r.FinishedAt.Sub(*r.StartedAt).Round(time.Second)))))
 	}
 	if r.Explanation != "" {
 		b.WriteString("\n" + told(l, r.Explanation))

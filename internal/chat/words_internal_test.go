@@ -134,7 +134,7 @@ func TestPlanInRussian(t *testing.T) {
 		{Host: "webb", Position: 1, State: restart.TaskRunning, Phase: "health", Attempt: 1},
 		{Host: "webc", Position: 2, State: restart.TaskUnknown, Attempt: 1, Error: "webc: the script ended with exit status 3", Decision: &restart.Decision{Verdict: restart.VerdictDidNot}},
 	}}
-	want := "Репетиция: nginx: не выполнен (ошибка на хосте), готово 1 из 3 хостов за 1 мин 5 с\nзапуск 01m закончен: прерван\nanna: 502 с полудня\n" +
+	want := "Репетиция: nginx: не выполнен (ошибка на хосте), готово 1 из 3 хостов за 65 с\nзапуск 01m закончен: прерван\nanna: 502 с полудня\n" +
 		"  weba готово\n  webb идёт, проверяет здоровье\n  webc неизвестно, решено: не выполнено: скрипт завершился с кодом 3"
 	if got := runText(said.Russian, run); got != want {
 		t.Errorf("%s\ninstead of\n%s", got, want)

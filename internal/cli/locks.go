@@ -89,7 +89,11 @@ its hold with it: restartilka abort RUN.`,
 			}
 			return data(cmd, wire.ListOf(locks, ""), func(w io.Writer) {
 				for _, l := range locks {
-					fmt.Fprintf(w, "%s in %s is free; run %s stays paused\n", l.Service, l.Environment, l.Run)
+					what := l.Service
+					if l.Environment != "" {
+						what += " in " + l.Environment
+					}
+					fmt.Fprintf(w, "%s is free; run %s stays paused\n", what, l.Run)
 					printGiven(w, l.Outside)
 				}
 			})

@@ -97,7 +97,7 @@ func (c *Control) checkTokenRequest(actor restart.Actor, req wire.TokenRequest) 
 		return restart.InField(restart.Errorf(restart.CodeInvalid, "the token's name is not 1 to 64 printable characters").WithHint("say what it is for, such as: deploy pipeline"), "name")
 	}
 	if req.Life.Std() < time.Minute || req.Life.Std() > MaxTokenLife {
-		return restart.InField(restart.Errorf(restart.CodeInvalid, "a token can't live for %s", req.Life).WithHint("from 1m to %s", MaxTokenLife), "life")
+		return restart.InField(restart.Errorf(restart.CodeInvalid, "a token can't live for %s", restart.Span(req.Life.Std())).WithHint("from 1 minute to %s", restart.Span(MaxTokenLife)), "life")
 	}
 	if err := restart.InField(checkRoles(req.Roles), "roles"); err != nil {
 		return err

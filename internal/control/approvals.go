@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/restartilka/restartilka/internal/audit"
@@ -37,7 +36,7 @@ func (c *Control) ask(ctx context.Context, change *store.Change, actor restart.A
 	change.Approval, change.Run.To = &question, restart.RunAwaitingApproval
 	change.Run.Explanation = "an approval is needed, by " + who
 	rec := about(c.record(actor, audit.RunApprovalRequested), run)
-	rec.Detail = fmt.Sprintf("asked for by the rule %s, within %s; may approve: %s; plan %s", restart.Quote(question.Rule), span(question.Within), who, question.Digest)
+	rec.Detail = fmt.Sprintf("asked for by the rule %s, within %s; may approve: %s; plan %s", restart.Quote(question.Rule), restart.Span(question.Within), who, question.Digest)
 	change.Records = append(change.Records, rec)
 	n := c.notification(wire.EventApprovalRequested, change.At, run, *change.Run.Plan)
 	n.State, n.Rule, n.Who, n.Until = change.Run.To, question.Rule, who, new(change.At.Add(question.Within))
@@ -92,19 +91,7 @@ func (c *Control) approvalWarning(asks string, p restart.Plan) string {
 	if !waits {
 		return ""
 	}
-	return fmt.Sprintf("it waits for an approval before it starts, for %s at most, by %s, other than who asks (rule %s)", span(rule.Within), c.approvers(asks, object), restart.Quote(rule.Rule))
-}
-
-// span writes a time without what is nought: 1h, 1h30m.
-func span(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
+	return fmt.Sprintf("it waits for an approval before it starts, for %s at most, by %s, other than who asks (rule %s)", restart.Span(rule.Within), c.approvers(asks, object), restart.Quote(rule.Rule))
 }
 
 // Approve lets a run start that waits for it. It needs the right to approve of

@@ -88,7 +88,7 @@ func (c *Control) placesToExport(ctx context.Context, filter store.AuditFilter) 
 	defer cancel()
 	ids, more, err = c.cfg.Store.AuditPlaces(search, filter, maxAuditExport)
 	if err != nil && search.Err() != nil && ctx.Err() == nil {
-		return nil, false, restart.Errorf(restart.CodeTooLarge, "the search for the records of the file took longer than %s", exportFor).
+		return nil, false, restart.Errorf(restart.CodeTooLarge, "the search for the records of the file took longer than %s", restart.Span(exportFor)).
 			WithHint("ask for fewer days at a time, or without words")
 	}
 	return ids, more, err

@@ -44,7 +44,7 @@ func ago(d time.Duration) string {
 	if d < time.Minute {
 		return "a moment"
 	}
-	return span(d.Truncate(time.Minute))
+	return restart.Span(d.Truncate(time.Minute))
 }
 
 // Estimate tells how long hosts took when the same was done before.

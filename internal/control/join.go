@@ -70,7 +70,7 @@ func checkJoinToken(req *wire.JoinTokenRequest) error {
 			return restart.InField(err, "host")
 		}
 		if req.Count > 1 || req.Window != 0 {
-			return restart.Errorf(restart.CodeInvalid, "a token for one name is good for one use within %s", NamedJoinLife).WithHint("a count and a window belong to a pattern")
+			return restart.Errorf(restart.CodeInvalid, "a token for one name is good for one use within %s", restart.Span(NamedJoinLife)).WithHint("a count and a window belong to a pattern")
 		}
 		req.Count, req.Window = 1, restart.Duration(NamedJoinLife)
 		return nil
@@ -82,7 +82,7 @@ func checkJoinToken(req *wire.JoinTokenRequest) error {
 		return restart.InField(restart.Errorf(restart.CodeInvalid, "a join token can't be good for %d hosts", req.Count).WithHint("from 1 to %d", MaxJoinCount), "count")
 	}
 	if req.Window.Std() < time.Minute || req.Window.Std() > MaxJoinWindow {
-		return restart.InField(restart.Errorf(restart.CodeInvalid, "a join token can't live for %s", req.Window).WithHint("from 1m to 7 days"), "window")
+		return restart.InField(restart.Errorf(restart.CodeInvalid, "a join token can't live for %s", restart.Span(req.Window.Std())).WithHint("from 1 minute to %s", restart.Span(MaxJoinWindow)), "window")
 	}
 	return nil
 }
@@ -246,10 +246,10 @@ func checkJoinClock(host, server time.Time) error {
 	if skew.Abs() <= maxJoinSkew {
 		return nil
 	}
-	word := "ahead"
+	amount, hosts, servers := restart.Span(skew.Abs()), host.UTC().Format(time.RFC3339), server.Format(time.RFC3339)
+	off := restart.Errorf(restart.CodeClockSkew, "the host's clock is %s ahead: it says %s, and the server's %s", amount, hosts, servers)
 	if skew < 0 {
-		word = "behind"
+		off = restart.Errorf(restart.CodeClockSkew, "the host's clock is %s behind: it says %s, and the server's %s", amount, hosts, servers)
 	}
-	return restart.Errorf(restart.CodeClockSkew, "the host's clock is %s %s: it says %s, and the server's %s", skew.Abs(), word, host.UTC().Format(time.RFC3339), server.Format(time.RFC3339)).
-		WithHint("set the clock and join again; the token has not been used")
+	return off.WithHint("set the clock and join again; the token has not been used")
 }

@@ -72,7 +72,7 @@ func checkKeyRequest(req wire.KeyRequest) error {
 		return restart.InField(restart.Errorf(restart.CodeInvalid, "the key's name is not 1 to 64 printable characters").WithHint("say what it is, such as: laptop"), "name")
 	}
 	if life := req.Life.Std(); life != 0 && (life < time.Minute || life > MaxKeyLife) {
-		return restart.InField(restart.Errorf(restart.CodeInvalid, "a key can't live for %s", req.Life).WithHint("from 1m to %s; without it, until it is removed", MaxKeyLife), "life")
+		return restart.InField(restart.Errorf(restart.CodeInvalid, "a key can't live for %s", restart.Span(req.Life.Std())).WithHint("from 1 minute to %s; without it, until it is removed", restart.Span(MaxKeyLife)), "life")
 	}
 	return nil
 }

@@ -201,18 +201,18 @@ func warningsOf(r protocol.CheckReport) []protocol.Warning {
 }
 
 func judgeClock(skew time.Duration) (wrong, doubt *restart.Error) {
-	way := "ahead of"
-	if skew < 0 {
-		way = "behind"
+	off := func(exact time.Duration) *restart.Error {
+		amount := restart.Span(skew.Abs().Round(exact))
+		if skew < 0 {
+			return restart.Errorf(restart.CodeClockSkew, "the host's clock is %s behind the server's", amount)
+		}
+		return restart.Errorf(restart.CodeClockSkew, "the host's clock is %s ahead of the server's", amount)
 	}
-	amount := skew.Abs()
-	switch {
+	switch amount := skew.Abs(); {
 	case amount > protocol.MaxSkew:
-		return restart.Errorf(restart.CodeClockSkew, "the host's clock is %s %s the server's", amount.Round(time.Second), way).
-			WithHint("have both clocks set (chrony, systemd-timesyncd): timedatectl says which one is wrong; tasks are refused beyond %s", protocol.MaxSkew), nil
+		return off(time.Second).WithHint("have both clocks set (chrony, systemd-timesyncd): timedatectl says which one is wrong; tasks are refused beyond %s", restart.Span(protocol.MaxSkew)), nil
 	case amount > noticeSkew:
-		return nil, restart.Errorf(restart.CodeClockSkew, "the host's clock is %s %s the server's", amount.Round(100*time.Millisecond), way).
-			WithHint("have both clocks set (chrony, systemd-timesyncd); tasks are refused beyond %s", protocol.MaxSkew)
+		return nil, off(100*time.Millisecond).WithHint("have both clocks set (chrony, systemd-timesyncd); tasks are refused beyond %s", restart.Span(protocol.MaxSkew))
 	}
 	return nil, nil
 }
@@ -257,11 +257,12 @@ func judgeEnd(c *protocol.CertificateReport, now time.Time, host string) *restar
 	if c == nil || c.NotAfter.Sub(now) >= soonOver {
 		return nil
 	}
-	left := "in " + c.NotAfter.Sub(now).Round(time.Hour).String()
-	if days := int(c.NotAfter.Sub(now).Hours() / 24); days >= 2 {
-		left = fmt.Sprintf("in %d days", days)
+	const day = 24 * time.Hour
+	left := c.NotAfter.Sub(now)
+	if left >= 2*day {
+		left = left.Truncate(day)
 	}
-	return restart.Errorf(restart.CodeCertificate, "the agent's certificate ends %s (%s)", left, c.NotAfter.UTC().Format("2006-01-02 15:04 UTC")).
+	return restart.Errorf(restart.CodeCertificate, "the agent's certificate ends in %s (%s)", restart.Span(left.Round(time.Hour)), c.NotAfter.UTC().Format("2006-01-02 15:04 UTC")).
 		WithHint("issue a new one: restartilka host issue %s; laid onto the host it is taken up without a restart", host)
 }
 

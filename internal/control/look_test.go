@@ -47,8 +47,8 @@ func TestOneStateOfEach(t *testing.T) {
 		says   string
 	}{
 		"sound":                 {func(*protocol.CheckReport) {}, wire.HostReady, "", ""},
-		"an hour ahead":         {func(r *protocol.CheckReport) { r.Clock = then.Add(time.Hour) }, wire.HostClock, restart.CodeClockSkew, "1h0m0s ahead of"},
-		"an hour behind":        {func(r *protocol.CheckReport) { r.Clock = then.Add(-time.Hour) }, wire.HostClock, restart.CodeClockSkew, "1h0m0s behind"},
+		"an hour ahead":         {func(r *protocol.CheckReport) { r.Clock = then.Add(time.Hour) }, wire.HostClock, restart.CodeClockSkew, "1 hour ahead of"},
+		"an hour behind":        {func(r *protocol.CheckReport) { r.Clock = then.Add(-time.Hour) }, wire.HostClock, restart.CodeClockSkew, "1 hour behind"},
 		"3 minor versions old":  {func(r *protocol.CheckReport) { r.Program = "1.1.9" }, wire.HostVersion, restart.CodeConflict, "upgrade the agent"},
 		"3 minor versions new":  {func(r *protocol.CheckReport) { r.Program = "1.7.0" }, wire.HostVersion, restart.CodeConflict, "upgrade the server"},
 		"another major version": {func(r *protocol.CheckReport) { r.Program = "2.4.2" }, wire.HostVersion, restart.CodeConflict, "newer"},
@@ -124,7 +124,7 @@ func TestWarnings(t *testing.T) {
 	}
 	want := []string{
 		`containment: by process\x1b group`, `review: it decides what is reviewed in a way that this server does not know: "by dice"`,
-		"clock: the host's clock is 3s ahead of the server's", "version: the agent is version 1.3.0, the server 1.4.2", "certificate: the agent's certificate ends in 9 days (2026-03-10 12:00 UTC)",
+		"clock: the host's clock is 3 seconds ahead of the server's", "version: the agent is version 1.3.0, the server 1.4.2", "certificate: the agent's certificate ends in 9 days (2026-03-10 12:00 UTC)",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q", got)
@@ -132,7 +132,7 @@ func TestWarnings(t *testing.T) {
 	r.Certificate.NotAfter, r.Warnings, r.Weaker = then.Add(20*time.Hour), nil, []string{"the agent is not root: …"}
 	hc = asked().judge(r, nil)
 	text := fmt.Sprint(hc.Warnings)
-	if !strings.Contains(text, "in 20h0m0s") || !strings.Contains(text, "{other the agent is not root") {
+	if !strings.Contains(text, "in 20 hours") || !strings.Contains(text, "{other the agent is not root") {
 		t.Errorf("%s", text)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/restartilka/restartilka/internal/authz"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/scenario"
+	"github.com/restartilka/restartilka/internal/store"
 )
 
 // MaxHosts bounds a run.
@@ -359,6 +360,14 @@ func nobodyLeft(hosts []restart.PlannedHost) error {
 	return restart.Errorf(code, "no host is left to touch").WithHint("%s", strings.Join(whys, "\n"))
 }
 
+// held says who has what a plan wants. A service need not have an environment.
+func held(l store.Lock) string {
+	if l.Environment == "" {
+		return fmt.Sprintf("run %s has %s now; this one would wait for it", l.RunID, l.Service)
+	}
+	return fmt.Sprintf("run %s has %s in %s now; this one would wait for it", l.RunID, l.Service, l.Environment)
+}
+
 // warn adds what a person should know before pressing the button.
 func (c *Control) warn(ctx context.Context, actor restart.Actor, p *restart.Plan) error {
 	locks, err := c.cfg.Store.Locks(ctx)
@@ -368,7 +377,7 @@ func (c *Control) warn(ctx context.Context, actor restart.Actor, p *restart.Plan
 	holds := restart.Run{Kind: p.Kind, Work: p.Work}.HoldsService()
 	for _, l := range locks {
 		if holds && l.Bears(p.Service.Name, p.Environment, lockedGroup(*p)) {
-			p.Warnings = append(p.Warnings, fmt.Sprintf("run %s has %s in %s now; this one would wait for it", l.RunID, l.Service, l.Environment))
+			p.Warnings = append(p.Warnings, held(l))
 		}
 	}
 	frozen, err := c.freezeOn(ctx, restart.Run{Kind: p.Kind, Work: p.Work, Service: p.Service.Name, Environment: p.Environment})

@@ -270,7 +270,7 @@ func sameHosts(wanted []string, chosen []restart.PlannedHost) bool {
 func (c *Control) confirm(ctx context.Context, actor restart.Actor, run restart.Run, req wire.StartRequest) (*restart.Plan, error) {
 	shown := *run.Plan
 	if c.tooOld(shown) {
-		return nil, restart.Errorf(restart.CodePlanChanged, "the plan was made %s ago", c.now().Sub(shown.MadeAt).Round(time.Minute)).WithHint("hosts change in such a time: plan again")
+		return nil, restart.Errorf(restart.CodePlanChanged, "the plan was made %s ago", restart.Span(c.now().Sub(shown.MadeAt).Round(time.Minute))).WithHint("hosts change in such a time: plan again")
 	}
 	again := shown.Request
 	now, err := c.resolveAgain(ctx, actor, run, &again)

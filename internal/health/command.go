@@ -25,7 +25,7 @@ func commandCheck(probe restart.CommandProbe, run Runner) check {
 		exit, output, err := run(ctx, probe.Script)
 		switch {
 		case ctx.Err() != nil:
-			return "", fmt.Errorf("the health command did not end within %s", timeout)
+			return "", fmt.Errorf("the health command did not end within %s", restart.Span(timeout))
 		case err != nil:
 			return "", fmt.Errorf("the health command did not run: %w", err)
 		case exit != 0:

@@ -56,7 +56,7 @@ func TestProbes(t *testing.T) {
 		"http, not http":     {http(restart.HTTPProbe{URL: "file:///etc/passwd"}), nil, false, "unsupported protocol scheme"},
 		"http, redirect":     {at("/redirect"), nil, false, "answered 302, not 200"},
 		"http, status":       {http(restart.HTTPProbe{URL: "http://" + address + "/redirect", Status: 302}), nil, true, "answered 302"},
-		"http, hangs":        {http(restart.HTTPProbe{URL: "http://" + address + "/hangs", Timeout: short()}), nil, false, "does not answer: no answer within 50ms"},
+		"http, hangs":        {http(restart.HTTPProbe{URL: "http://" + address + "/hangs", Timeout: short()}), nil, false, "does not answer: no answer within 50 milliseconds"},
 		"http, text":         {http(restart.HTTPProbe{URL: "http://" + address + "/", Body: "pid "}), nil, true, "answered 200"},
 		"http, other text":   {http(restart.HTTPProbe{URL: "http://" + address + "/", Body: "\x1b[2J"}), nil, false, `answered 200 without the text "\x1b[2J"`},
 		"http, far text":     {http(restart.HTTPProbe{URL: "http://" + address + "/long", Body: "needle"}), nil, false, "without the text"},
@@ -70,7 +70,7 @@ func TestProbes(t *testing.T) {
 		"command hangs": {command(short()), func(ctx context.Context, _ string) (int, string, error) {
 			<-ctx.Done()
 			return -1, "", ctx.Err()
-		}, false, "did not end within 50ms"},
+		}, false, "did not end within 50 milliseconds"},
 		"the first that fails is told": {restart.Health{TCP: &restart.TCPProbe{Address: nobody}, Command: command(0).Command}, func(context.Context, string) (int, string, error) {
 			t.Error("the command ran though nobody listens")
 			return 0, "", nil

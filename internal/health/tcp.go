@@ -38,10 +38,10 @@ func orDefault(d restart.Duration, otherwise time.Duration) time.Duration {
 // around it has the address already.
 func plain(err error, timeout time.Duration) string {
 	if errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Sprintf("no answer within %s", timeout)
+		return fmt.Sprintf("no answer within %s", restart.Span(timeout))
 	}
 	if timed, ok := errors.AsType[net.Error](err); ok && timed.Timeout() {
-		return fmt.Sprintf("no answer within %s", timeout)
+		return fmt.Sprintf("no answer within %s", restart.Span(timeout))
 	}
 	for {
 		inner := errors.Unwrap(err)

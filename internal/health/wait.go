@@ -65,7 +65,7 @@ func (c *Checker) Wait(ctx context.Context, report func(protocol.HealthSample)) 
 	if ctx.Err() != nil {
 		return fmt.Errorf("wait for health: %w", context.Cause(ctx))
 	}
-	return restart.Errorf(restart.CodeUnhealthy, "not healthy within %s: %s", deadline, row.verdict(time.Now()))
+	return restart.Errorf(restart.CodeUnhealthy, "not healthy within %s: %s", restart.Span(deadline), row.verdict(time.Now()))
 }
 
 // streak judges a row of samples. It only ever looks at what it is given.
@@ -112,9 +112,9 @@ func (s *streak) verdict(now time.Time) string {
 	case s.samples == 0:
 		return "there was no time for a single look"
 	case s.good:
-		v = fmt.Sprintf("it held for the last %s only, and must hold for %s (%s)", lasted, s.need, s.detail)
+		v = fmt.Sprintf("it held for the last %s only, and must hold for %s (%s)", restart.Span(lasted), restart.Span(s.need), s.detail)
 	default:
-		v = fmt.Sprintf("for the last %s: %s", lasted, s.detail)
+		v = fmt.Sprintf("for the last %s: %s", restart.Span(lasted), s.detail)
 	}
 	if s.changes > 0 {
 		v += fmt.Sprintf("; the process was replaced %d times since the restart, as if it crashed again and again", s.changes)

@@ -78,15 +78,15 @@ func TestWait(t *testing.T) {
 		"a crash loop never passes": {
 			scene:  scene{process: func(d time.Duration) Process { return life(1 + int(d/(3*time.Second))) }, answers: always},
 			health: restart.Health{HealthyFor: seconds(10), Deadline: seconds(30)}, takes: 30 * time.Second, samples: 30,
-			says: "not healthy within 30s: it held for the last 3s only, and must hold for 10s (process 20 is new; it answers); the process was replaced 9 times since the restart"},
+			says: "not healthy within 30 seconds: it held for the last 3 seconds only, and must hold for 10 seconds (process 20 is new; it answers); the process was replaced 9 times since the restart"},
 		"the old process answers": {
 			scene:  scene{process: func(time.Duration) Process { return old }, answers: always},
 			health: restart.Health{Deadline: seconds(20)}, takes: 20 * time.Second, samples: 20,
-			says: "not healthy within 20s: for the last 20s: process 10 is still the one from before the restart"},
+			says: "not healthy within 20 seconds: for the last 20 seconds: process 10 is still the one from before the restart"},
 		"no process": {
 			scene:  scene{process: func(time.Duration) Process { return Process{BootID: "b"} }, answers: always},
 			health: restart.Health{Deadline: seconds(3)}, takes: 3 * time.Second, samples: 3,
-			says: "for the last 3s: there is no process"},
+			says: "for the last 3 seconds: there is no process"},
 		"it stops answering": {
 			scene: scene{answers: func(d time.Duration) error {
 				if d < 50*time.Second {
@@ -95,18 +95,18 @@ func TestWait(t *testing.T) {
 				return down
 			}},
 			health: restart.Health{HealthyFor: seconds(60)}, takes: DefaultDeadline, samples: 120,
-			says: "not healthy within 2m0s: for the last 1m10s: it answered 502, not 200"},
+			says: "not healthy within 2 minutes: for the last 70 seconds: it answered 502, not 200"},
 		"slow samples count only the time between them": {
 			scene:  scene{answers: always, takes: 3 * time.Second},
 			health: restart.Health{HealthyFor: seconds(5)}, takes: 12 * time.Second, samples: 4},
 		"the deadline cuts a sample": {
 			scene:  scene{answers: func(time.Duration) error { return down }, takes: 4 * time.Second},
 			health: restart.Health{Deadline: seconds(10)}, takes: 10 * time.Second, samples: 2,
-			says: "for the last 10s: it answered 502, not 200"},
+			says: "for the last 10 seconds: it answered 502, not 200"},
 		"the deadline cuts the first sample": {
 			scene:  scene{answers: always, takes: time.Hour},
 			health: restart.Health{Deadline: seconds(10)}, takes: 10 * time.Second, samples: 1,
-			says: "for the last 10s: context deadline exceeded"},
+			says: "for the last 10 seconds: context deadline exceeded"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -126,7 +126,7 @@ func (i *Inventory) view(ctx context.Context) (*view, error) {
 	snapshot, err := i.source.Fetch(ctx)
 	if err != nil && ctx.Err() != nil { // the caller left
 		if i.tooSlow(i.cfg.Now().Sub(asked)) {
-			_, _ = i.fail(ctx, stamp, restart.Errorf(restart.CodeUnavailable, "nobody has waited long enough for its answer: %s together", patience)) // for those who come after him
+			_, _ = i.fail(ctx, stamp, restart.Errorf(restart.CodeUnavailable, "nobody has waited long enough for its answer: %s together", restart.Span(patience))) // for those who come after him
 		}
 		return nil, fmt.Errorf("read the inventory: %w", context.Cause(ctx))
 	}

@@ -294,7 +294,7 @@ func TestConductorFailures(t *testing.T) {
 		"endless": {func(w http.ResponseWriter, _ *http.Request) { flood(w) }, "over 16 MiB"},
 		"a page":  {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") }, "no list of hosts"},
 		"cut":     {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "the connection breaks"},
-		"silent":  {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, "does not answer within 100ms"},
+		"silent":  {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, "does not answer within 100 milliseconds"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			described := filepath.Join(t.TempDir(), "services.yaml")

@@ -177,7 +177,7 @@ func (s *jsonSource) documents(ctx context.Context) ([][]byte, error) {
 		}
 		body, err := s.client.getWhole(all, at)
 		if err != nil && all.Err() != nil && ctx.Err() == nil {
-			return nil, restart.Errorf(restart.CodeUnavailable, "its pages take longer than %s together", whole).WithHint("ask for larger pages in inventory.url").Because(err)
+			return nil, restart.Errorf(restart.CodeUnavailable, "its pages take longer than %s together", restart.Span(whole)).WithHint("ask for larger pages in inventory.url").Because(err)
 		}
 		if err != nil {
 			return nil, err

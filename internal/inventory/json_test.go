@@ -91,7 +91,7 @@ func TestJSONPagesHaveATimeTogether(t *testing.T) {
 		s.client = &webClient{base: &url.URL{Scheme: "https", Host: "cmdb.example.com"}, http: &http.Client{Transport: pages, Timeout: 10 * time.Second}, header: "Authorization", most: largestWhole}
 		began := time.Now()
 		_, err := s.Fetch(t.Context())
-		if restart.CodeOf(err) != restart.CodeUnavailable || time.Since(began) != jsonWhole || pages.asked != int(jsonWhole/pages.after)+1 || !strings.Contains(err.Error(), "longer than 2m0s together") {
+		if restart.CodeOf(err) != restart.CodeUnavailable || time.Since(began) != jsonWhole || pages.asked != int(jsonWhole/pages.after)+1 || !strings.Contains(err.Error(), "longer than 2 minutes together") {
 			t.Errorf("after %s and %d pages: %v", time.Since(began), pages.asked, err)
 		}
 	})

@@ -61,7 +61,7 @@ func (v *view) at(t time.Time) *view {
 func (v *view) stale(why error, age time.Duration) *view {
 	s := v.Snapshot
 	s.Stale = true
-	s.Problem = fmt.Sprintf("%v; this is its answer of %s, %s old", why, s.FetchedAt.UTC().Format(time.RFC3339), age.Round(time.Second))
+	s.Problem = fmt.Sprintf("%v; this is its answer of %s, %s old", why, s.FetchedAt.UTC().Format(time.RFC3339), restart.Span(age.Round(time.Second)))
 	return &view{s, v.index}
 }
 

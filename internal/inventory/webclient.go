@@ -167,7 +167,7 @@ func (c *webClient) silent(err error) *restart.Error {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		sentence, advice = "it refuses the connection", "check inventory.url, and whether the inventory runs"
 	case errors.As(err, &timeout) && timeout.Timeout():
-		sentence, advice = fmt.Sprintf("it does not answer within %s", c.http.Timeout), "raise inventory.timeout where it is slow by nature"
+		sentence, advice = fmt.Sprintf("it does not answer within %s", restart.Span(c.http.Timeout)), "raise inventory.timeout where it is slow by nature"
 	default:
 		sentence, advice = "the connection breaks", "the server's log has the details"
 	}

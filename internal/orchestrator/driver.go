@@ -182,7 +182,7 @@ func (d *driver) find(ctx context.Context, giveUp time.Time) error {
 		}
 		if d.now().After(giveUp) || d.l.givenUp() {
 			return d.outcome(ctx, restart.TaskUnknown, restart.Errorf(restart.CodeUnreachable, "the host did not answer for %s: whether the script ran is not known (%v)",
-				d.l.o.cfg.ContactTimeout, err), nil)
+				restart.Span(d.l.o.cfg.ContactTimeout), err), nil)
 		}
 		if !d.l.o.sleep(ctx, pause, nil) {
 			return ctx.Err()

@@ -147,7 +147,7 @@ func (e Envelope) check() error {
 		return err
 	}
 	if d := e.Expiry.Sub(e.NotBefore); d <= 0 || d > Lifetime {
-		return restart.Errorf(restart.CodeInvalid, "the envelope lives for %s; at most %s is allowed", d, Lifetime)
+		return restart.Errorf(restart.CodeInvalid, "the envelope lives for %s; at most %s is allowed", restart.Span(d), restart.Span(Lifetime))
 	}
 	return nil
 }
@@ -158,13 +158,13 @@ func (e Envelope) check() error {
 func (e Envelope) CheckTime(now time.Time) error {
 	switch {
 	case now.Before(e.NotBefore.Add(-MaxSkew)):
-		return restart.Errorf(restart.CodeClockSkew, "the host's clock is %s behind the server's", e.NotBefore.Sub(now).Round(time.Second)).
-			WithHint("set the clocks (chrony, systemd-timesyncd); more than %s is refused", MaxSkew)
+		return restart.Errorf(restart.CodeClockSkew, "the host's clock is %s behind the server's", restart.Span(e.NotBefore.Sub(now).Round(time.Second))).
+			WithHint("set the clocks (chrony, systemd-timesyncd); more than %s is refused", restart.Span(MaxSkew))
 	case now.After(e.Expiry.Add(MaxSkew)):
-		return restart.Errorf(restart.CodeClockSkew, "the envelope was over %s ago: it is old, or the host's clock is ahead of the server's", now.Sub(e.Expiry).Round(time.Second)).
-			WithHint("set the clocks (chrony, systemd-timesyncd); more than %s is refused", MaxSkew)
+		return restart.Errorf(restart.CodeClockSkew, "the envelope was over %s ago: it is old, or the host's clock is ahead of the server's", restart.Span(now.Sub(e.Expiry).Round(time.Second))).
+			WithHint("set the clocks (chrony, systemd-timesyncd); more than %s is refused", restart.Span(MaxSkew))
 	case now.After(e.Expiry):
-		return restart.Errorf(restart.CodeReplay, "the envelope expired %s ago", now.Sub(e.Expiry).Round(time.Millisecond)).
+		return restart.Errorf(restart.CodeReplay, "the envelope expired %s ago", restart.Span(now.Sub(e.Expiry))).
 			WithHint("nothing was started; ask again")
 	}
 	return nil

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/restartilka/restartilka/internal/pki"
+	"github.com/restartilka/restartilka/internal/restart"
 )
 
 // Health is what /healthz answers: with 200 where OK, else with 503.
@@ -59,7 +60,7 @@ func (m *meters) health() Health {
 			h.Wrong = append(h.Wrong, s.Error)
 		}
 		if s.Stuck > 0 {
-			h.Wrong = append(h.Wrong, fmt.Sprintf("%s: the disk has not answered for %s", s.Source, s.Stuck.Truncate(time.Second)))
+			h.Wrong = append(h.Wrong, fmt.Sprintf("%s: the disk has not answered for %s", s.Source, restart.Span(s.Stuck.Truncate(time.Second))))
 		}
 	}
 	if err := m.credentials.Err(); err != nil {

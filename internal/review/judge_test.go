@@ -219,7 +219,7 @@ func TestParts(t *testing.T) {
 		got = append(got, p.Name+": "+p.Text)
 	}
 	want := "run_as: the service's own user, as services.d of the host names it|drain: out web1|run: systemctl restart shop.service|" +
-		"health: a new process of unit shop.service\nGET http://127.0.0.1/ answers 200 with \"up\"\nwithout a break for 1s"
+		"health: a new process of unit shop.service\nGET http://127.0.0.1/ answers 200 with \"up\"\nwithout a break for 1 second"
 	if text := strings.Join(got, "|"); text != want {
 		t.Errorf("%s\nwant %s", text, want)
 	}

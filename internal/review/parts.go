@@ -75,7 +75,7 @@ func health(h restart.Health) []string {
 		out = append(out, "this ends with 0: "+p.Script)
 	}
 	if len(out) > 0 && h.HealthyFor > 0 {
-		out = append(out, "without a break for "+h.HealthyFor.String())
+		out = append(out, "without a break for "+restart.Span(h.HealthyFor.Std()))
 	}
 	return out
 }

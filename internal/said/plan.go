@@ -39,6 +39,7 @@ var planTexts = map[string]string{
 	"say which environment: %s":                            "укажите окружение: %s",
 	"and %d more":                                          "и ещё %d",
 	"no host is left to touch":                             "не осталось хостов, которые можно затронуть",
+	"run %s has %s now; this one would wait for it":        "запуск %s сейчас занимает %s; этот будет его ждать",
 	"run %s has %s in %s now; this one would wait for it":  "запуск %s сейчас занимает %s (%s); этот будет его ждать",
 	"order %s is not known":                                "порядок %s неизвестен",
 	"one of: inventory, reverse, shuffle, by:datacenter":   "одно из: inventory, reverse, shuffle, by:datacenter",

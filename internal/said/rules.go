@@ -58,4 +58,5 @@ var ruleTexts = map[string]string{
 	"%s: the inventory has no %s %s":                                            "%w: в инвентаре нет: %w %s",
 	"%s: the inventory has no %s %s; did you mean %s?":                          "%w: в инвентаре нет: %w %s; возможно, имелось в виду: %s?",
 	"closed: %s is neither %s nor %s":                                           "closed: %s — не %s и не %s",
+	"in %s":                                                                     "в %s",
 }

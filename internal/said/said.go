@@ -274,10 +274,25 @@ func (c *telling) render(x *saying, values []string, depth int) string {
 	return b.String()
 }
 
-var spanText = regexp.MustCompile(`^([1-9][0-9]*|0\.[0-9]+|0)(\.[0-9]+)?(h|ms|m|s)([0-9]+(\.[0-9]+)?(m|s))*$`)
+// spanText are lengths of time as restart.Span writes them, and as package time
+// does: sentences of before, and values as they were typed, have the latter.
+var (
+	spanText  = regexp.MustCompile(`^([1-9][0-9]*|0\.[0-9]+|0)(\.[0-9]+)?(h|ms|m|s)([0-9]+(\.[0-9]+)?(m|s))*$`)
+	spanWords = regexp.MustCompile(`^[0-9]+(\.[0-9]+)? (day|hour|minute|second|millisecond)s?( [0-9]+(\.[0-9]+)? (minute|second)s?){0,2}$`)
+)
+
+// spanUnits are short, and so the same after every number and in every case.
+var spanUnits = map[string]string{"day": "сут", "hour": "ч", "minute": "мин", "second": "с", "millisecond": "мс"}
 
 // spanSaid gives a length of time as 1 ч 30 мин; "" = the value is none.
 func spanSaid(value string) string {
+	if spanWords.MatchString(value) {
+		fields := strings.Fields(value)
+		for i := 0; i < len(fields); i += 2 {
+			fields[i], fields[i+1] = strings.Replace(fields[i], ".", ",", 1), spanUnits[strings.TrimSuffix(fields[i+1], "s")]
+		}
+		return strings.Join(fields, " ")
+	}
 	if !spanText.MatchString(value) {
 		return ""
 	}

@@ -24,10 +24,12 @@ type (
 		Tone                                  tone
 		Waiting                               int
 		Since                                 *moment // when the oldest of them was left
-		Events                                []string
+		Events                                []eventWord
 		Services, Environments, Owners, Kinds string // that it is told of; owners and kinds "" = all
 		Test                                  *receiverTest
 	}
+	// eventWord says what an event is, and its name in the settings.
+	eventWord struct{ Name, Text string }
 	// receiverTest is what a receiver has just said to a test message.
 	receiverTest struct {
 		Taken bool
@@ -65,7 +67,7 @@ func receiverLineOf(l language, r wire.Receiver, now time.Time) receiverLine {
 		line.Kind = ""
 	}
 	for _, e := range r.Events {
-		line.Events = append(line.Events, restart.Escape(e))
+		line.Events = append(line.Events, eventWord{Name: restart.Escape(e), Text: known(l, "event."+e, e)})
 	}
 	var kinds []string
 	for _, k := range r.Kinds {

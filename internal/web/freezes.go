@@ -2,7 +2,6 @@ package web
 
 import (
 	"net/http"
-	"regexp"
 	"strings"
 	"time"
 	"unicode"
@@ -34,33 +33,10 @@ type freezeLine struct {
 // glassLine is one run that broke the glass.
 type glassLine struct {
 	ID, Service, Environment, By, Reason, Outcome string
-	Waived                                        datedText
+	Waived                                        sentence
 	At                                            moment
 	MayReview                                     bool
 	Form                                          filled
-}
-
-// datedText is a recorded sentence; the moment that it names is shown like all
-// others, in the zone of the reader.
-type datedText struct {
-	Before, After string
-	At            *moment // nil = it names none
-}
-
-// writtenMoment is a moment as the server writes it into sentences, in English
-// and in Russian.
-var writtenMoment = regexp.MustCompile(`(?:\p{L}+ )?([0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}) UTC`)
-
-func datedTextOf(text string, now time.Time) datedText {
-	m := writtenMoment.FindStringSubmatchIndex(text)
-	if m == nil {
-		return datedText{Before: text}
-	}
-	at, err := time.Parse("2006-01-02 15:04", text[m[2]:m[3]])
-	if err != nil {
-		return datedText{Before: text}
-	}
-	return datedText{Before: text[:m[0]], After: text[m[1]:], At: new(momentOf(at, now))}
 }
 
 // frozen gives the freeze that stands in a run's way now, where that matters:
@@ -213,7 +189,7 @@ func (s *site) showGlass(w http.ResponseWriter, v *visit, status int, sent fille
 	page := glassPage{layout: s.layout(v, say(v.lang, "glass.title"))}
 	for _, b := range list {
 		page.Runs = append(page.Runs, glassLine{
-			ID: b.Run, Service: b.Service, Environment: b.Environment, By: b.By, Reason: restart.Escape(b.Reason), Waived: datedTextOf(said.In(v.lang, b.Waived), now),
+			ID: b.Run, Service: b.Service, Environment: b.Environment, By: b.By, Reason: restart.Escape(b.Reason), Waived: sentenceOf(said.In(v.lang, b.Waived), now),
 			Outcome: said.In(v.lang, b.Outcome), At: momentOf(b.At, now), MayReview: s.cfg.Control.MayReview(v.Context(), v.actor, b), Form: sent.For("note-" + b.Run),
 		})
 	}

@@ -174,6 +174,7 @@ func TestBreakGlassOnPages(t *testing.T) {
 	own := f.do("GET", "/break-glass", "", "Cookie", sure).body
 	wants(t, own, "/runs/"+run.ID, "by anna", "<code>"+run.ID+"</code>", `Waived: production is frozen until <time datetime="`, "for an auditor or admin")
 	lacks(t, own, review)
+	wants(t, f.do("GET", "/break-glass", "", "Cookie", sure, "Accept-Language", "ru").body, `В обход: заморожено до <time datetime="`)
 	olga := f.as("olga", auditor)
 	wants(t, f.do("GET", "/break-glass", "", "Cookie", olga).body, review, "What have you found?")
 	if res := f.post(review, url.Values{"note": {"."}}, "Cookie", olga); res.StatusCode != http.StatusUnprocessableEntity {

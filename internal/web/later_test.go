@@ -150,3 +150,32 @@ func TestTheCalendarOfAProfile(t *testing.T) {
 	}
 	wants(t, f.do("GET", "/profile", "", "Cookie", anna).body, "You have no such address.")
 }
+
+// TestSomebodyElseHasDecidedAboutWhatIsPlanned: who comes second sees the page
+// as it is now, with why nothing was done.
+func TestSomebodyElseHasDecidedAboutWhatIsPlanned(t *testing.T) {
+	f, s := newWhole(t)
+	s.AskApproval()
+	owner, root := f.as("anna", developer), f.as("root", admin)
+	draft, err := s.Control.Draft(t.Context(), anna, restart.Request{Service: "shop", Reason: goodReason, Ticket: "WEB-17"}, "")
+	f.must(err)
+	p, err := s.Control.Later(t.Context(), anna, draft.ID, wire.LaterRequest{At: time.Now().Add(24 * time.Hour).UTC().Format(time.RFC3339)})
+	f.must(err)
+	at := "/planned/" + p.ID
+	_, err = s.Control.RejectLater(t.Context(), restart.Actor{Name: "olga", Roles: []restart.Role{admin}}, p.ID, wire.DecideLaterRequest{Reason: "not during the sale"})
+	f.must(err)
+	for verb, reason := range map[string]string{"approve": "looked at the graphs, one by one is fine", "reject": "the sale runs until six"} {
+		res := f.post(at+"/"+verb, url.Values{"reason": {reason}}, "Cookie", root)
+		if res.StatusCode != http.StatusConflict {
+			t.Errorf("%s: %s", verb, res.Status)
+		}
+		wants(t, res.body, "<h1>Restart shop ", `id="`+verb+`-wrong" role="alert"`, "is rejected: it waits for no approval", "Rejected by olga", "not during the sale")
+		lacks(t, res.body, at+"/approve")
+	}
+	wants(t, f.post(at+"/approve", url.Values{"reason": {"ok"}}, "Cookie", root, "Accept-Language", "ru").body, `id="approve-wrong" role="alert"`, "olga", "not during the sale") // its field is gone
+	res := f.post(at+"/cancel", nil, "Cookie", owner)
+	if res.StatusCode != http.StatusConflict {
+		t.Errorf("%s", res.Status)
+	}
+	wants(t, res.body, `id="cancel-wrong" role="alert"`, "Rejected by olga")
+}

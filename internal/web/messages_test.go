@@ -65,6 +65,11 @@ func TestReceiversAreListed(t *testing.T) {
 	page := f.do("GET", "/admin/messages", "", "Cookie", root).body
 	wants(t, page, `aria-current="page">Messages`, "Nobody is told of anything", "notify in server.yaml", "webhooks:", "secret_file: webhook.secret", "docs/reference/messages.md")
 	lacks(t, page, "/admin/messages/test")
+	for _, event := range notify.Events() {
+		if (catalogue["event."+event] == text{}) {
+			t.Errorf("%s has no words", event)
+		}
+	}
 
 	token, secret := f.secretFile(slack.Token), f.secretFile(strings.Repeat("s", 32))
 	s.Receivers = f.open(notify.Settings{
@@ -90,13 +95,13 @@ func TestReceiversAreListed(t *testing.T) {
 	wants(t, page, "2 messages wait for receivers that this server&#39;s settings do not name")
 	wants(t, page,
 		`<li class="fail">`, "stuck", "pager", "webhook", "https://pager.example.com", "it answers 503 &lt;b&gt;Service", "3 messages wait", `datetime="`+old.Format("2006-01-02T15:04"),
-		"<code>break-glass</code>", "services: shop-*, bare", "environments: production", "kinds: thread-dump", `value="`+id["pager"]+`"`, "Send a test message", "to pager",
-		`<li class="wait">`, "on the way", "ops-chat", "slack ops", "1 message waits", "<code>run-failed</code>, <code>digest</code>", "all services · all environments",
+		`told of <span title="break-glass">starts past the safeguards</span>`, "services: shop-*, bare", "environments: production", "kinds: thread-dump", `value="`+id["pager"]+`"`, "Send a test message", "to pager",
+		`<li class="wait">`, "on the way", "ops-chat", "slack ops", "1 message waits", `<span title="run-failed">runs that fail or are aborted</span>, <span title="digest">the digest of the week</span>`, "all services · all environments",
 		`<li class="done">`, "nothing waits", "&lt;script&gt;alert(1)", "slack &lt;b&gt;ops", "owners: team:&lt;b&gt;web",
 	)
 	lacks(t, page, "<script>alert", "<b>", ">slack<", "a-secret-of-its-own", slack.Token, "Nobody is told")
 	page = f.do("GET", "/admin/messages", "", "Cookie", root, "Accept-Language", "ru").body
-	wants(t, page, "застряло", "он отвечает 503", "ждут 3 сообщения", "в пути", "все сервисы", "ничего не ждёт")
+	wants(t, page, "застряло", "он отвечает 503", "ждут 3 сообщения", "события: ", "запуск в обход защиты", "в пути", "все сервисы", "ничего не ждёт")
 
 	wants(t, f.do("GET", "/admin", "", "Cookie", root).body, `href="/admin/messages">6 messages have not been taken`)
 	wants(t, f.do("GET", "/admin/delivery", "", "Cookie", root).body, `6 · <a href="/admin/messages">`)

@@ -129,6 +129,8 @@ type (
 		Short, Beside                     int // hosts that are listed in short, beyond the first Looking; hosts of the group that are counted only
 		Looking                           int
 		Centres                           []string // data centres, where there are several
+		Centre                            string   // the one that is shown alone; "" = all
+		Refusing                          bool     // only hosts that would refuse are shown
 		Numbers                           []numberLine
 		Button                            string
 		Forms                             string // of the button's text, by plural
@@ -149,7 +151,8 @@ type (
 		DataCentre             string
 		Tags                   []string
 		Ticked, Short, Refuses bool
-		Batch                  int // 0 = in none
+		Hidden                 bool // narrowed away; its tick counts still
+		Batch                  int  // 0 = in none
 		Agent                  agentView
 		Version                string
 		HealthTone             tone

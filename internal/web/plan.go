@@ -224,7 +224,11 @@ func (s *site) warnings(v *visit, run restart.Run, plan restart.Plan, now time.T
 		}
 		if i := slices.IndexFunc(locks, func(l wire.Lock) bool { return strings.HasPrefix(w, "run "+l.Run+" has ") }); i >= 0 {
 			l := locks[i]
-			out = append(out, sentence{{Text: say(v.lang, "plan.held.run", restart.Escape(l.Actor)), URL: "/runs/" + l.Run}, {Text: " " + say(v.lang, "plan.held", l.Service, l.Environment)}})
+			held := say(v.lang, "plan.held", l.Service, l.Environment)
+			if l.Environment == "" {
+				held = say(v.lang, "plan.held.service", l.Service)
+			}
+			out = append(out, sentence{{Text: say(v.lang, "plan.held.run", restart.Escape(l.Actor)), URL: "/runs/" + l.Run}, {Text: " " + held}})
 			continue
 		}
 		out = append(out, saidWhole(v.lang, w, now, run.Service, run.Environment, run.Actor))
@@ -283,6 +287,10 @@ func (s *site) plannedHosts(v *visit, page *planPage, d drawing, now time.Time) 
 			page.Centres = append(page.Centres, restart.Escape(name))
 		}
 	}
+	if centre := restart.Escape(v.FormValue("centre")); slices.Contains(page.Centres, centre) {
+		page.Centre = centre
+	}
+	page.Refusing = v.FormValue("refused") != ""
 	last, err := s.cfg.Control.LastRestarts(v.Context(), v.actor, d.run.Service, names)
 	if err != nil {
 		return err
@@ -307,6 +315,7 @@ func (s *site) plannedHosts(v *visit, page *planPage, d drawing, now time.Time) 
 		if l, ok := last[h.Name]; ok {
 			line.last(v.lang, l, now)
 		}
+		line.Hidden = page.Mine && (page.Centre != "" && line.DataCentre != page.Centre || page.Refusing && !line.Refuses)
 		page.Hosts = append(page.Hosts, line)
 	}
 	return nil

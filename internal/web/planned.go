@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/restartilka/restartilka/internal/control"
+	"github.com/restartilka/restartilka/internal/protocol"
 	"github.com/restartilka/restartilka/internal/restart"
 	"github.com/restartilka/restartilka/internal/said"
 	"github.com/restartilka/restartilka/internal/wire"
@@ -93,10 +94,24 @@ func (s *site) cancelPlanned(w http.ResponseWriter, v *visit) error {
 		return err
 	}
 	if _, err := s.cfg.Control.CancelLater(v.Context(), v.actor, v.PathValue("id")); err != nil {
-		return err
+		return s.plannedAgain(w, v, err)
 	}
 	http.Redirect(w, v.Request, "/planned/"+v.PathValue("id"), http.StatusSeeOther)
 	return nil
+}
+
+// plannedAgain shows what is planned as it is now, with why a form of its page
+// was refused: somebody else may have decided meanwhile.
+func (s *site) plannedAgain(w http.ResponseWriter, v *visit, refused error) error {
+	e := answers(refused)
+	if e == nil {
+		return refused
+	}
+	status := protocol.StatusOf(e.Code)
+	if restart.FieldOf(e) != "" {
+		status = http.StatusUnprocessableEntity
+	}
+	return s.drawPlanned(w, v, status, filled{Name: formPressed(v), Values: v.PostForm, Wrongs: []wrong{wrongOf(v.lang, e)}})
 }
 
 // decidePlanned is the form of an approval, or of a rejection.
@@ -106,15 +121,8 @@ func (s *site) decidePlanned(decide func(ctx context.Context, actor restart.Acto
 			return err
 		}
 		_, err := decide(v.Context(), v.actor, v.PathValue("id"), wire.DecideLaterRequest{Reason: v.PostForm.Get("reason")})
-		if restart.FieldOf(err) != "" {
-			again, err := refill(v, formPressed(v), err)
-			if err != nil {
-				return err
-			}
-			return s.drawPlanned(w, v, http.StatusUnprocessableEntity, again)
-		}
 		if err != nil {
-			return err
+			return s.plannedAgain(w, v, err)
 		}
 		http.Redirect(w, v.Request, "/planned/"+v.PathValue("id"), http.StatusSeeOther)
 		return nil

@@ -244,3 +244,54 @@ func TestHome(t *testing.T) {
 	wants(t, own, "Waits for others", "/runs/"+waiting.ID, "by you", "Which service do you want to restart")
 	lacks(t, own, "by anna")
 }
+
+// A lock need not have an environment, and the sentence about it none either.
+func TestARunIsInTheWayWithoutAnEnvironment(t *testing.T) {
+	f, s := newStart(t, strings.ReplaceAll(strings.ReplaceAll(apitest.Inventory, ", environment: production", ""), "environment: production, ", ""))
+	s.Agents.Set("web1", apitest.Hangs)
+	cookie := f.as("anna", developer)
+	first, err := s.Control.Start(t.Context(), anna, f.draft(s).ID, wire.StartRequest{})
+	f.must(err)
+	f.untilOneOf(s, first, restart.RunRunning)
+	second := f.draft(s)
+	wants(t, f.page(cookie, second.ID), `<a href="/runs/`+first.ID+`">A run of anna</a> has shop now; yours would wait for it`)
+	wants(t, f.page(cookie, second.ID, "Accept-Language", "ru"), `<a href="/runs/`+first.ID+`">Запуск пользователя anna</a> сейчас занимает shop; ваш будет его ждать`)
+	if want := "run " + first.ID + " has shop now; this one would wait for it"; !slices.Contains(second.Plan.Warnings, want) {
+		t.Errorf("%q, want %q", second.Plan.Warnings, want)
+	}
+}
+
+// Without JavaScript the form itself narrows the list. What is narrowed away
+// keeps its tick, and goes with the form.
+func TestAPlanIsNarrowedByItsAddress(t *testing.T) {
+	f, s := newStart(t, "")
+	s.Agents.Set("web2", apitest.Away)
+	cookie := f.as("anna", developer)
+	run := f.draft(s)
+	rows := regexp.MustCompile(`<tr [^>]*?(hidden)?>\s*<th scope="row"><label class="pick"><input type="checkbox" name="hosts" value="(\w+)"( checked)?`)
+	for query, want := range map[string]string{
+		"": "web1x web2- web3x", "?centre=dc2": "(web1x) (web2-) web3x", "?refused=yes": "(web1x) web2- (web3x)", "?centre=dc2&refused=yes": "(web1x) (web2-) (web3x)", "?centre=moon": "web1x web2- web3x",
+		"?ticked=yes&hosts=web1&hosts=web2&centre=dc2&refused=": "(web1x) (web2x) web3-",
+	} {
+		page := f.page(cookie, run.ID+query)
+		var got []string
+		for _, m := range rows.FindAllStringSubmatch(page, -1) {
+			row := m[2] + "-"
+			if m[3] != "" {
+				row = m[2] + "x"
+			}
+			if m[1] != "" {
+				row = "(" + row + ")"
+			}
+			got = append(got, row)
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: %s, want %s", query, got, want)
+		}
+		wants(t, page, `class="row narrow">`, `name="centre"`, `name="refused" value="yes"`, `<noscript><button type="submit" class="small" formmethod="get" formaction="/runs/`+run.ID+`">Show</button>`)
+	}
+	wants(t, f.page(cookie, run.ID+"?centre=dc2&refused=yes"), `<option selected>dc2</option>`, `id="narrow-refused" name="refused" value="yes" checked`)
+	wants(t, f.page(cookie, run.ID+"?ticked=yes&hosts=web1&hosts=web2&centre=dc2"), "Restart 2 hosts of shop")
+	none := f.post("/runs/"+run.ID+"/start", url.Values{"ticked": {"yes"}, "centre": {"dc2"}}, "Cookie", cookie)
+	wants(t, none.body, "No host is ticked", `<option selected>dc2</option>`)
+}

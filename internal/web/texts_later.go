@@ -42,7 +42,7 @@ var laterTexts = map[string]text{
 	"later.approve.button": {"Approve this plan", "Одобрить этот план"},
 	"later.reject.what":    {"It will not start, and %s is told why.", "Запуск не начнётся, %s узнает почему."},
 
-	"later.open":        {"Do it later…", "Сделать позже…"},
+	"later.open":        {"Do it later", "Сделать позже"},
 	"later.when":        {"When?", "Когда?"},
 	"later.when.at":     {"At a time", "В назначенное время"},
 	"later.when.window": {"In the next maintenance window", "В ближайшее окно обслуживания"},

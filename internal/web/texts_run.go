@@ -41,7 +41,7 @@ var runTexts = map[string]text{
 	"next.finish":        {"No host is left: it is over once somebody resumes or aborts it.", "Хостов не осталось: запуск закончится, когда его продолжат или прервут."},
 	"glass.title":        {"Started past safeguards", "Запуски в обход защиты"},
 	"glass.about":        {"Each of these was started past its safeguards: a freeze, an approval or the wait for the remote log. An auditor or admin who did not start it notes what was found.", "Каждый из этих запусков начат в обход защиты: заморозки, одобрения или ожидания удалённого журнала. Аудитор или администратор, который его не начинал, записывает, что он выяснил."},
-	"glass.waived":       {"Waived: %s", "В обход: %s"},
+	"glass.waived":       {"Waived:", "В обход:"},
 	"glass.nothing":      {"Nothing stood in the way.", "Ничто не мешало."},
 	"glass.outcome":      {"Outcome", "Итог"},
 	"glass.review":       {"Review", "Разбор"},

@@ -116,6 +116,7 @@ var startTexts = map[string]text{
 	"plan.rule":           {"Why?", "Почему?"},
 	"plan.rule.asks":      {"A rule asks for it: %s", "Этого требует правило: %s"},
 	"plan.held.run":       {"A run of %s", "Запуск пользователя %s"},
+	"plan.held.service":   {"has %s now; yours would wait for it", "сейчас занимает %s; ваш будет его ждать"},
 	"plan.held":           {"has %s in %s now; yours would wait for it", "сейчас занимает %s (%s); ваш будет его ждать"},
 	"plan.frozen":         {"Wait until then, or ask %s to lift it:", "Дождитесь этого времени; снять заморозку может %s:"},
 	"plan.remarks":        {"%d remark|%d remarks", "%d замечание|%d замечания|%d замечаний"},

@@ -61,7 +61,7 @@ func TestApproval(t *testing.T) {
 	}
 	lead.press(".menu summary") // on a phone
 	lead.press("nav a[href='/approvals']")
-	lead.until("document.readyState === 'complete' && document.querySelector('#run-" + run.ID + " a') !== null")
+	lead.until("location.pathname === '/approvals' && document.readyState === 'complete' && document.querySelector('#run-" + run.ID + " a') !== null") // the list of runs has it, too
 	lead.press("#run-" + run.ID + " h2 a")
 	lead.until("document.readyState === 'complete' && document.querySelector('#acts form[action$=\"/approve\"]') !== null && " + live)
 	if text := eval[string](lead, "document.querySelector('pre.command').innerText"); text == "" {
@@ -69,7 +69,7 @@ func TestApproval(t *testing.T) {
 	}
 	f.fits(lead, "approval")
 	lead.fill(`#acts form[action$="/approve"] [name=reason]`, "looked at the graphs")
-	lead.press(`#acts form[action$="/approve"] button`)
+	lead.submit(`#acts form[action$="/approve"] button`)
 	lead.until("document.readyState === 'complete' && document.querySelector('#acts form[action$=\"/approve\"]') === null && document.querySelector('#summary').innerText.includes('Approved by lead')")
 
 	dev.until(tones + " === 'now wait wait' && document.querySelector('#summary').innerText.includes('Approved by lead') && " + live)

@@ -228,6 +228,22 @@ func (b *tab) until(expression string) {
 	})
 }
 
+// leave does what leads to another page, and waits until that is there. A press
+// returns before the browser has left, and a page that follows its run may say
+// by then what the next one will: only a wait such as this tells them apart.
+func (b *tab) leave(how func()) {
+	b.t.Helper()
+	eval[bool](b, "window.leaving = true")
+	how()
+	b.until("window.leaving === undefined && document.readyState === 'complete'")
+}
+
+// submit presses what leads to another page.
+func (b *tab) submit(what string) {
+	b.t.Helper()
+	b.leave(func() { b.press(what) })
+}
+
 func (b *tab) wait(what string, ok func() bool) {
 	b.t.Helper()
 	late := time.NewTimer(patience)

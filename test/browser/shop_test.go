@@ -366,8 +366,8 @@ func (s *shop) was(w was, now time.Time) {
 
 // What is said of a host, word for word, so that a page in Russian knows it.
 const (
-	unwell = "not healthy within 1m0s: for the last 20s: unit search.service is failed (failed)"
-	silent = "the host did not answer for 5m0s: whether the script ran is not known (dial tcp 10.20.1.7:3131: i/o timeout)"
+	unwell = "not healthy within 1 minute: for the last 20 seconds: unit search.service is failed (failed)"
+	silent = "the host did not answer for 5 minutes: whether the script ran is not known (dial tcp 10.20.1.7:3131: i/o timeout)"
 )
 
 // task gives how the work on one host went.

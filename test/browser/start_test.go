@@ -175,7 +175,7 @@ func (f *fixture) throughProduction(t *testing.T, b *tab) {
 	b.press("button.green")
 	b.until("document.querySelector('#typed') !== null && document.readyState === 'complete'")
 	f.fits(b, "confirm")
-	b.do(chromedp.Reload()) // as a phone does with a tab that it had put away: nothing is sent again
+	b.leave(func() { b.do(chromedp.Reload()) }) // as a phone does with a tab that it had put away: nothing is sent again
 	b.until("document.querySelector('#typed') !== null && location.pathname.endsWith('/confirm') && document.readyState === 'complete'")
 	b.fill("#typed", "world")
 	b.press("button.green")
@@ -386,6 +386,11 @@ func TestTheWholeWayWithoutJavaScript(t *testing.T) {
 	b.until("document.querySelector('#asked').innerText.includes('Asked again at') && document.readyState === 'complete'")
 	if on := eval[bool](b, `document.querySelector('[name=hosts][value="`+f.Hosts[1].Name+`"]').checked`); on {
 		t.Error("the host that was unticked is ticked again")
+	}
+	b.press("#narrow-refused") // none does; what is ticked stays so
+	b.submit(".narrow button")
+	if n := eval[int](b, "[...document.querySelectorAll('.planned tbody tr')].filter(e => e.checkVisibility()).length"); n != 0 {
+		t.Errorf("%d hosts would refuse", n)
 	}
 	b.press("button.green")
 	b.until("document.querySelector('#typed') !== null && document.readyState === 'complete'")

@@ -17,12 +17,12 @@ func TestARunIsSteeredFromItsPage(t *testing.T) {
 	form := func(verb string) string { return `#acts form[action$="/` + verb + `"]` }
 	there := func(verb string) string { return "document.querySelector('" + form(verb) + "') !== null" }
 
-	b.press(form("pause") + " button")
+	b.submit(form("pause") + " button")
 	b.until("document.querySelector('.callout')?.textContent.includes('A pause was asked for') && " + live)
 	f.keep(b, "steer-running")
 	f.release(run.Tasks[0])
 	b.until(badge + " === 'Paused' && " + there("resume")) // the buttons follow the run
-	b.press(form("resume") + " button")
+	b.submit(form("resume") + " button")
 	b.until(tones + " === 'done now wait' && document.querySelector('#host-1 .state').textContent.startsWith('Running') && " + there("force-abort") + " && " + live)
 
 	unfold := func(verb string) { t.Helper(); b.press(`#acts details:has(form[action$="/` + verb + `"]) > summary`) }
@@ -33,21 +33,21 @@ func TestARunIsSteeredFromItsPage(t *testing.T) {
 		t.Error("one press aborts a run")
 	}
 	unfold("force-abort")
-	b.press(form("force-abort") + " button")
+	b.submit(form("force-abort") + " button")
 	b.until(badge + " === 'Aborted' && " + tones + " === 'done unknown skip' && " + there("decide") + " && " + there("retry"))
 	unfold("decide")
 	f.keep(b, "steer-decide")
 	b.press(form("decide") + " [value=happened]")
 	b.fill(form("decide")+" [name=reason]", "it has a new pid since noon")
-	b.press(form("decide") + " button")
+	b.submit(form("decide") + " button")
 	b.until(tones + " === 'done done skip' && document.querySelector('#host-1 .state').textContent.includes('decided: it happened')")
 
 	unfold("retry")
 	b.fill(form("retry")+" [name=reason]", "the network is repaired")
-	b.press(form("retry") + " button")
+	b.submit(form("retry") + " button")
 	b.until(badge + " === 'Draft' && document.querySelector('button.green') !== null")
 	f.keep(b, "steer-plan")
-	b.press("button.green")
+	b.submit("button.green")
 	b.until(tones + " === 'now' && " + live)
 	id := b.run()
 	again, err := f.Dev.Run(t.Context(), id)

@@ -42,7 +42,7 @@ func (t *tour) dump(ctx context.Context, limit time.Duration) bool {
 	case errors.Is(err, errCancelled):
 		outcome, err = protocol.OutcomeCancelled, fmt.Errorf("cancelled: %s", have)
 	case errors.Is(err, errTimeout):
-		err = fmt.Errorf("not done within %s: %s", limit, have)
+		err = fmt.Errorf("not done within %s: %s", restart.Span(limit), have)
 		if taken == 0 {
 			outcome = protocol.OutcomeTimedOut
 		}
@@ -187,7 +187,7 @@ func shortTime(d time.Duration) string {
 	if d < 10*time.Second {
 		return fmt.Sprintf("%d ms", max(d.Milliseconds(), 1))
 	}
-	return d.Round(time.Second).String()
+	return restart.Span(d.Round(time.Second))
 }
 
 // dump takes dumps in a process of its own, kept together as a script is.

@@ -162,7 +162,7 @@ func (t *tour) step(ctx context.Context, phase protocol.Phase, step restart.Step
 		t.end(nil, fmt.Errorf("cancelled: %s", ending(err)))
 		return t.fail(phase, protocol.OutcomeCancelled)
 	case errors.Is(err, errTimeout):
-		t.end(nil, fmt.Errorf("not done within %s: %s", limit, ending(err)))
+		t.end(nil, fmt.Errorf("not done within %s: %s", restart.Span(limit), ending(err)))
 		return t.fail(phase, protocol.OutcomeTimedOut)
 	case err == nil && exit != 0:
 		err = fmt.Errorf("the script ended with exit status %d", exit)

@@ -147,7 +147,7 @@ func (p *Provider) Finish(w http.ResponseWriter, r *http.Request) (authn.Identit
 	query := r.URL.Query()
 	s, err := p.jar.take(w, r, query.Get("state"), p.now())
 	if err != nil {
-		return p.no(refused(err, "this sign-in was not begun in this browser, or was begun more than %s ago", stateLife))
+		return p.no(refused(err, "this sign-in was not begun in this browser, or was begun more than %s ago", restart.Span(stateLife)))
 	}
 	if !p.used.first(s, p.now()) {
 		return p.no(refused(errors.New("the state was used before"), "this sign-in is over already"))

@@ -87,9 +87,9 @@ func (r *Request) check() error {
 	case r.Count < 1 || r.Count > dump.MaxSeries:
 		return bad("a series has 1 to %d dumps, not %d", dump.MaxSeries, r.Count)
 	case r.Interval < 0 || r.Interval > MaxInterval:
-		return bad("the interval of a series is at most %s, not %s", MaxInterval, r.Interval)
+		return bad("the interval of a series is at most %s, not %s", restart.Span(MaxInterval), restart.Span(r.Interval))
 	case r.Timeout < 0 || r.Timeout > MaxTimeout:
-		return bad("the time for one dump is at most %s, not %s", MaxTimeout, r.Timeout)
+		return bad("the time for one dump is at most %s, not %s", restart.Span(MaxTimeout), restart.Span(r.Timeout))
 	case r.Runtime != "" && !slices.Contains(dump.Runtimes(), r.Runtime):
 		return bad("there is no runtime %s", restart.Quote(string(r.Runtime))).WithHint("jvm, go, python or process")
 	case r.Method != "" && !slices.ContainsFunc(methods, func(m method) bool { return m.name == r.Method }):
@@ -228,10 +228,10 @@ func (p *process) take(ctx context.Context, number int) (Captured, error) {
 	defer cancel()
 	p.notes, p.last = nil, number == p.request.Count
 	if p.withheld {
-		p.note("the arguments of the process: not shown by the kernel within %s, as it holds a lock of its memory", lookTime)
+		p.note("the arguments of the process: not shown by the kernel within %s, as it holds a lock of its memory", restart.Span(lookTime))
 	}
 	if p.unknown {
-		p.note("what the process runs on: not shown by the kernel within %s, as it holds a lock of its memory", lookTime)
+		p.note("what the process runs on: not shown by the kernel within %s, as it holds a lock of its memory", restart.Span(lookTime))
 	}
 	var failed error
 	for _, m := range p.chosen() {
@@ -259,7 +259,7 @@ func (p *process) take(ctx context.Context, number int) (Captured, error) {
 		}
 	}
 	if errors.Is(failed, context.DeadlineExceeded) && restart.CodeOf(failed) == restart.CodeInternal {
-		failed = restart.Errorf(restart.CodeUnavailable, "process %d gave no dump within %s", p.pid, p.request.Timeout).Because(failed)
+		failed = restart.Errorf(restart.CodeUnavailable, "process %d gave no dump within %s", p.pid, restart.Span(p.request.Timeout)).Because(failed)
 	}
 	return Captured{}, failed
 }

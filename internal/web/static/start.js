@@ -59,7 +59,6 @@
     }
   };
   if (refused) {
-    plan.querySelector(".narrow").hidden = false;
     for (const field of [centre, refused]) field?.addEventListener("change", narrow);
     addEventListener("pageshow", narrow);
     plan.addEventListener("click", (e) => {

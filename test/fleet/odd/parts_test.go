@@ -173,7 +173,7 @@ func timedOut(t *testing.T, c *fleet.Company) {
 	id := c.Start("brief", "to let a script run over its time")
 	run := c.Until(id, limit, restart.RunFailed, restart.RunCompleted)
 	for _, task := range run.Tasks {
-		if !strings.Contains(task.Error, "not done within 3s: the whole process tree was ended") {
+		if !strings.Contains(task.Error, "not done within 3 seconds: the whole process tree was ended") {
 			t.Errorf("%s is %s: %s", task.Host, task.State, task.Error)
 		}
 		executed(t, c, task)
