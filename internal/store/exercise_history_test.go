@@ -312,8 +312,14 @@ func (p past) figures(t *testing.T, f store.FiguresFilter) allFigures {
 	out := allFigures{of: f, Figures: store.Figures{Since: first, Environments: []store.Tally{}, Services: []store.Tally{}}}
 	for at := first; !at.After(p.now); {
 		out.Points = append(out.Points, store.Point{From: at})
-		if at = at.AddDate(0, 0, 1); f.Window == store.WindowYear {
+		at = at.AddDate(0, 0, 1)
+		switch {
+		case f.Window == store.WindowYear:
 			at = at.AddDate(0, 1, -1)
+		case f.Window == store.WindowQuarter:
+			for at.Weekday() != time.Monday {
+				at = at.AddDate(0, 0, 1)
+			}
 		}
 	}
 	type given struct{ service, key string }

@@ -45,8 +45,19 @@ func (w Window) since(now time.Time) (grain string, first int64) {
 	return grainWeek, periodOf(grainWeek, now.UnixMicro()) - 21
 }
 
-// step is what one point of the window's series covers.
+// step is what one point of the window's series covers, of which the window may
+// have but a part, and fine what it is added up from.
 func (w Window) step() string {
+	switch w {
+	case WindowYear:
+		return grainMonth
+	case WindowQuarter:
+		return grainWeek
+	}
+	return grainDay
+}
+
+func (w Window) fine() string {
 	if w == WindowYear {
 		return grainMonth
 	}
@@ -56,12 +67,14 @@ func (w Window) step() string {
 // points gives the first day of each point up to now.
 func (w Window) points(now time.Time) (out []int64) {
 	_, first := w.since(now)
-	last := periodOf(w.step(), now.UnixMicro())
-	for at := first; at <= last; {
+	for at := first; at <= now.UnixMicro()/microsADay; {
 		out = append(out, at)
-		if next := dayTime(at); w.step() == grainMonth {
-			at = next.AddDate(0, 1, 0).UnixMicro() / microsADay
-		} else {
+		switch start := periodOf(w.step(), at*microsADay); w.step() {
+		case grainMonth:
+			at = dayTime(start).AddDate(0, 1, 0).UnixMicro() / microsADay
+		case grainWeek:
+			at = start + 7
+		default:
 			at++
 		}
 	}
@@ -260,10 +273,14 @@ func (n *Tally) add(x tallied) {
 
 // series adds up over time and by environment.
 func (f FiguresFilter) series(ctx context.Context, t tx, out *Figures) error {
-	where, args := allOf(append([]condition{f.among(allServices)}, f.narrowed(f.Window.step(), eachOne)...))
-	text := "SELECT period, environment, kind, " + tallyColumns + " FROM run_counts WHERE " + where
-	if len(f.Services) > 1 {
-		text = "SELECT period, environment, kind, " + tallySums + " FROM run_counts WHERE " + where + " GROUP BY period, environment, kind"
+	where, args := allOf(append([]condition{f.among(allServices)}, f.narrowed(f.Window.fine(), eachOne)...))
+	step := "period"
+	if f.Window.step() == grainWeek {
+		step = "(period + 3) / 7 * 7 - 3" // its Monday
+	}
+	text := "SELECT " + step + ", environment, kind, " + tallyColumns + " FROM run_counts WHERE " + where
+	if len(f.Services) > 1 || f.Window.step() != f.Window.fine() {
+		text = "SELECT " + step + ", environment, kind, " + tallySums + " FROM run_counts WHERE " + where + " GROUP BY 1, environment, kind"
 	}
 	rows, err := t.rows(ctx, text, args...)
 	all, err := collect(rows, err, func(r *sql.Rows) (x tallied, err error) {
@@ -275,7 +292,7 @@ func (f FiguresFilter) series(ctx context.Context, t tx, out *Figures) error {
 	}
 	at := map[int64]int{}
 	for i, first := range f.Window.points(f.Now) {
-		at[first] = i
+		at[periodOf(f.Window.step(), first*microsADay)] = i
 		out.Points = append(out.Points, Point{From: dayTime(first)})
 	}
 	environments := map[string]*Tally{}
