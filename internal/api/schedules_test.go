@@ -61,8 +61,10 @@ func due(t *testing.T, s *apitest.Server, id string, change func(*restart.Schedu
 	if change != nil {
 		change(&p)
 	}
-	_, err = s.Store.CreateRun(t.Context(), restart.Run{ID: p.Draft, Service: p.Service, Actor: p.Actor, State: restart.RunDraft, CreatedAt: now, Plan: p.Plan}, "", nil, nil)
-	must(t, err)
+	if _, err := s.Store.Run(t.Context(), p.Draft); restart.CodeOf(err) == restart.CodeNotFound {
+		_, err = s.Store.CreateRun(t.Context(), restart.Run{ID: p.Draft, Service: p.Service, Actor: p.Actor, State: restart.RunDraft, CreatedAt: now, Plan: p.Plan}, "", nil, nil)
+		must(t, err)
+	}
 	_, err = s.Store.AddSchedule(t.Context(), p, 1000, nil)
 	must(t, err)
 	if approval != nil && approval.Verdict == restart.ApprovalGiven {
