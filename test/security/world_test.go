@@ -115,8 +115,9 @@ Full thread dump OpenJDK 64-Bit Server VM (17.0.9+9 mixed mode, sharing):
 func (w *world) recorded(actor string) []audit.Record {
 	w.t.Helper()
 	var own []audit.Record
-	for {
-		records, next, err := w.Store.AuditSearch(w.t.Context(), store.AuditFilter{Stored: true, After: w.seen, Limit: wire.MaxPage})
+	for { // a page may have few records, or none, and not be the last
+		before := w.seen
+		records, next, err := w.Store.AuditSearch(w.t.Context(), store.AuditFilter{Stored: true, After: before, Limit: wire.MaxPage})
 		must(w.t, err)
 		w.seen = next
 		for _, r := range records {
@@ -124,7 +125,7 @@ func (w *world) recorded(actor string) []audit.Record {
 				own = append(own, r)
 			}
 		}
-		if len(records) < wire.MaxPage {
+		if next == before {
 			return own
 		}
 	}
