@@ -313,10 +313,10 @@ func (p past) figures(t *testing.T, f store.FiguresFilter) allFigures {
 	for at := first; !at.After(p.now); {
 		out.Points = append(out.Points, store.Point{From: at})
 		at = at.AddDate(0, 0, 1)
-		switch {
-		case f.Window == store.WindowYear:
+		switch f.Window {
+		case store.WindowYear:
 			at = at.AddDate(0, 1, -1)
-		case f.Window == store.WindowQuarter:
+		case store.WindowQuarter:
 			for at.Weekday() != time.Monday {
 				at = at.AddDate(0, 0, 1)
 			}
