@@ -378,11 +378,11 @@ func (f FiguresFilter) times(ctx context.Context, t tx, out *Figures) (all map[i
 		out.Times = append(out.Times, x)
 	}
 	slices.SortFunc(out.Times, func(a, b Lasted) int { return a.From.Compare(b.From) })
-	counted, _ := f.Window.since(f.Now)
-	if counted == grain {
+	exact, _ := f.Window.since(f.Now)
+	if exact == grain {
 		return all, nil
 	}
-	whole, err := f.buckets(ctx, t, "''", f.among(allServices), f.narrowed(counted, without...)...)
+	whole, err := f.buckets(ctx, t, "''", f.among(allServices), f.narrowed(exact, without...)...)
 	return whole[""], err
 }
 

@@ -71,7 +71,7 @@ func receiverLineOf(l language, r wire.Receiver, now time.Time) receiverLine {
 	}
 	var kinds []string
 	for _, k := range r.Kinds {
-		kinds = append(kinds, string(k))
+		kinds = append(kinds, known(l, "kind."+string(k), string(k)))
 	}
 	line.Kinds = listed(kinds)
 	state := "good"

@@ -95,7 +95,7 @@ func TestReceiversAreListed(t *testing.T) {
 	wants(t, page, "2 messages wait for receivers that this server&#39;s settings do not name")
 	wants(t, page,
 		`<li class="fail">`, "stuck", "pager", "webhook", "https://pager.example.com", "it answers 503 &lt;b&gt;Service", "3 messages wait", `datetime="`+old.Format("2006-01-02T15:04"),
-		`told of <span title="break-glass">starts past the safeguards</span>`, "services: shop-*, bare", "environments: production", "kinds: thread-dump", `value="`+id["pager"]+`"`, "Send a test message", "to pager",
+		`told of <span title="break-glass">starts past the safeguards</span>`, "services: shop-*, bare", "environments: production", "kinds: Thread dump", `value="`+id["pager"]+`"`, "Send a test message", "to pager",
 		`<li class="wait">`, "on the way", "ops-chat", "slack ops", "1 message waits", `<span title="run-failed">runs that fail or are aborted</span>, <span title="digest">the digest of the week</span>`, "all services · all environments",
 		`<li class="done">`, "nothing waits", "&lt;script&gt;alert(1)", "slack &lt;b&gt;ops", "owners: team:&lt;b&gt;web",
 	)

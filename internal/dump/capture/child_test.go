@@ -3,9 +3,7 @@ package capture_test
 import (
 	"context"
 	"errors"
-	"os"
-	"path/filepath"
-	"strconv"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -72,9 +70,9 @@ func TestRunEnds(t *testing.T) {
 	j := jvm17(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	begun := time.Now()
-	var child int
-	err := capture.Run(ctx, capture.Job{Target: j.target(), Request: capture.Request{Count: 20, Interval: time.Minute}}, func(capture.Captured) error {
-		child = ownChild(t)
+	var child *exec.Cmd
+	runner := capture.Runner{Prepare: func(cmd *exec.Cmd) { child = cmd }}
+	err := runner.Run(ctx, capture.Job{Target: j.target(), Request: capture.Request{Count: 20, Interval: time.Minute}}, func(capture.Captured) error {
 		cancel()
 		return nil
 	})
@@ -82,30 +80,12 @@ func TestRunEnds(t *testing.T) {
 	if took := time.Since(begun); took > 5*time.Second {
 		t.Errorf("it came back after %s", took)
 	}
-	if err := unix.Kill(child, 0); !errors.Is(err, unix.ESRCH) {
-		t.Errorf("the child %d lives on: %v", child, err)
+	if err := unix.Kill(child.Process.Pid, 0); !errors.Is(err, unix.ESRCH) {
+		t.Errorf("the child %d lives on: %v", child.Process.Pid, err)
 	}
 	enough := errors.New("enough")
 	err = capture.Run(t.Context(), capture.Job{Target: j.target(), Request: capture.Request{Count: 20, Interval: time.Minute}}, func(capture.Captured) error { return enough })
 	if !errors.Is(err, enough) {
 		t.Error(err)
 	}
-}
-
-// ownChild finds a child of this program that takes dumps in minutes.
-func ownChild(t *testing.T) int {
-	t.Helper()
-	tasks, _ := filepath.Glob("/proc/self/task/*/children")
-	for _, task := range tasks {
-		b, _ := os.ReadFile(task)
-		for field := range strings.FieldsSeq(string(b)) {
-			line, _ := os.ReadFile("/proc/" + field + "/cmdline")
-			if strings.HasSuffix(string(line), "\x00"+capture.Verb+"\x00") {
-				pid, _ := strconv.Atoi(field)
-				return pid
-			}
-		}
-	}
-	t.Error("no child takes dumps")
-	return 1 << 22
 }
