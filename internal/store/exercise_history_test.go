@@ -29,7 +29,7 @@ func newPast(t *testing.T, s *store.Store, runs int) past {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 1))
-	p := past{now: time.Now().UTC().Truncate(time.Microsecond)}
+	p := past{now: time.Now().Add(-time.Duration(r.Int64N(int64(100 * 24 * time.Hour)))).UTC().Truncate(time.Microsecond)} // any day of any month
 	pick := func(from ...string) string { return from[r.IntN(len(from))] }
 	type moment struct {
 		at time.Time
@@ -43,6 +43,15 @@ func newPast(t *testing.T, s *store.Store, runs int) past {
 		created := p.now.Add(-time.Duration(r.Int64N(int64(spans[r.IntN(len(spans))])))).Truncate(time.Millisecond)
 		run := newRun(1 + r.IntN(3))
 		run.Service, run.Environment, run.Group = pick("nginx", "shop"), pick("production", "testing"), pick("g1", "g2")
+		if r.IntN(4) == 0 { // a day before or after a window begins, or the first week in it
+			edge := p.first(pick0(r, store.Windows()...))
+			if r.IntN(2) == 0 {
+				edge = edge.AddDate(0, 0, (8-int(edge.Weekday()))%7)
+			}
+			if at := edge.Add(time.Duration(r.Int64N(int64(48*time.Hour))) - 24*time.Hour).Truncate(time.Millisecond); at.Before(p.now) {
+				created = at
+			}
+		}
 		if i%2 == 1 { // soon after another of the same
 			before := p.runs[i-1]
 			run.Service, run.Environment, run.Group = before.Service, before.Environment, before.Group

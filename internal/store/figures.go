@@ -46,7 +46,7 @@ func (w Window) since(now time.Time) (grain string, first int64) {
 }
 
 // step is what one point of the window's series covers, of which the window may
-// have but a part, and fine what it is added up from.
+// have but a part.
 func (w Window) step() string {
 	switch w {
 	case WindowYear:
@@ -57,11 +57,25 @@ func (w Window) step() string {
 	return grainDay
 }
 
-func (w Window) fine() string {
-	if w == WindowYear {
-		return grainMonth
+// stretch is a part of a window that is read from counts of one grain: from the
+// first period to the last.
+type stretch struct {
+	grain       string
+	first, last int64
+}
+
+// stretches gives what the window's series is added up from: of three months,
+// whole weeks, and the days before the first of these.
+func (w Window) stretches(now time.Time) []stretch {
+	step := w.step()
+	_, first := w.since(now)
+	last := periodOf(step, now.UnixMicro())
+	whole := periodOf(step, dayTime(first).UnixMicro())
+	if whole == first {
+		return []stretch{{step, first, last}}
 	}
-	return grainDay
+	next := periodOf(step, dayTime(whole+7).UnixMicro()) // only weeks begin elsewhere than windows do
+	return []stretch{{grainDay, first, next - 1}, {step, next, last}}
 }
 
 // points gives the first day of each point up to now.
@@ -230,8 +244,13 @@ func (f FiguresFilter) narrowed(grain string, without ...condition) []condition 
 }
 
 // from is narrowed from another day on.
-func (f FiguresFilter) from(grain string, first int64, without ...condition) (conditions []condition) {
-	conditions = []condition{{"grain = ?", []any{grain}}, {"period >= ?", []any{first}}, {"period <= ?", []any{periodOf(grain, f.Now.UnixMicro())}}}
+func (f FiguresFilter) from(grain string, first int64, without ...condition) []condition {
+	return f.within(stretch{grain, first, periodOf(grain, f.Now.UnixMicro())}, without...)
+}
+
+// within is narrowed to a stretch.
+func (f FiguresFilter) within(part stretch, without ...condition) (conditions []condition) {
+	conditions = []condition{{"grain = ?", []any{part.grain}}, {"period >= ?", []any{part.first}}, {"period <= ?", []any{part.last}}}
 	if f.Environment != "" {
 		without = []condition{{"environment = ?", []any{f.Environment}}}
 	}
@@ -273,22 +292,13 @@ func (n *Tally) add(x tallied) {
 
 // series adds up over time and by environment.
 func (f FiguresFilter) series(ctx context.Context, t tx, out *Figures) error {
-	where, args := allOf(append([]condition{f.among(allServices)}, f.narrowed(f.Window.fine(), eachOne)...))
-	step := "period"
-	if f.Window.step() == grainWeek {
-		step = "(period + 3) / 7 * 7 - 3" // its Monday
-	}
-	text := "SELECT " + step + ", environment, kind, " + tallyColumns + " FROM run_counts WHERE " + where
-	if len(f.Services) > 1 || f.Window.step() != f.Window.fine() {
-		text = "SELECT " + step + ", environment, kind, " + tallySums + " FROM run_counts WHERE " + where + " GROUP BY 1, environment, kind"
-	}
-	rows, err := t.rows(ctx, text, args...)
-	all, err := collect(rows, err, func(r *sql.Rows) (x tallied, err error) {
-		err = r.Scan(&x.period, &x.environment, &x.kind, &x.runs, &x.completed, &x.failed, &x.aborted, &x.hosts, &x.repeated)
-		return x, err
-	})
-	if err != nil {
-		return err
+	var all []tallied
+	for _, part := range f.Window.stretches(f.Now) {
+		some, err := f.tallies(ctx, t, part)
+		if err != nil {
+			return err
+		}
+		all = append(all, some...)
 	}
 	at := map[int64]int{}
 	for i, first := range f.Window.points(f.Now) {
@@ -297,7 +307,7 @@ func (f FiguresFilter) series(ctx context.Context, t tx, out *Figures) error {
 	}
 	environments := map[string]*Tally{}
 	for _, x := range all {
-		if i, ok := at[x.period]; ok {
+		if i, ok := at[periodOf(f.Window.step(), x.period*microsADay)]; ok {
 			out.Points[i].add(x)
 		}
 		if environments[x.environment] == nil {
@@ -308,6 +318,20 @@ func (f FiguresFilter) series(ctx context.Context, t tx, out *Figures) error {
 	}
 	out.Environments = ranked(environments)
 	return nil
+}
+
+// tallies reads a part of the window.
+func (f FiguresFilter) tallies(ctx context.Context, t tx, part stretch) ([]tallied, error) {
+	where, args := allOf(append([]condition{f.among(allServices)}, f.within(part, eachOne)...))
+	text := "SELECT period, environment, kind, " + tallyColumns + " FROM run_counts WHERE " + where
+	if len(f.Services) > 1 {
+		text = "SELECT period, environment, kind, " + tallySums + " FROM run_counts WHERE " + where + " GROUP BY period, environment, kind"
+	}
+	rows, err := t.rows(ctx, text, args...)
+	return collect(rows, err, func(r *sql.Rows) (x tallied, err error) {
+		err = r.Scan(&x.period, &x.environment, &x.kind, &x.runs, &x.completed, &x.failed, &x.aborted, &x.hosts, &x.repeated)
+		return x, err
+	})
 }
 
 // services adds up by service.
