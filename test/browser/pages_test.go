@@ -159,7 +159,11 @@ func (f *fixture) picture(b *tab, name string) {
 		return
 	}
 	// In the documents the server lies where a package puts it.
-	eval[bool](b, fmt.Sprintf("(() => { const all = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT); while (all.nextNode()) all.currentNode.data = all.currentNode.data.replaceAll(%q, '/etc/restartilka').replaceAll(%q, '/var/lib/restartilka'); return true })()", f.ServerDir(), filepath.Dir(f.Database())))
+	eval[bool](b, fmt.Sprintf("(() => { const all = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT); while (all.nextNode()) all.currentNode.data = all.currentNode.data.replaceAll(%q, '/etc/restartilka').replaceAll(%q, '/var/lib/restartilka').replaceAll(%q, '/run/checkout'); return true })()", f.ServerDir(), filepath.Dir(f.Database()), f.gates))
+	// What sticks to the lower edge of a window covers nothing where all of the page fits.
+	height := eval[int64](b, "document.documentElement.scrollHeight")
+	b.do(chromedp.EmulateViewport(eval[int64](b, "innerWidth"), height))
+	b.until(fmt.Sprintf("innerHeight === %d", height))
 	taken, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100))
 	must(b.t, err)
 	small, err := fewColours(taken)
