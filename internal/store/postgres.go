@@ -31,7 +31,7 @@ func (s *Store) openPostgres(dsn string) error {
 	// Each statement reads a few rows by an index. PostgreSQL guesses a few of them
 	// dear, and compiling such a one takes longer than anything it does.
 	config.RuntimeParams["jit"] = "off"
-	// Nor does it gain by workers: what they would share is read sooner than they start.
+	// Nor are workers started for one: a few rows are read sooner than a process starts.
 	config.RuntimeParams["max_parallel_workers_per_gather"] = "0"
 	config.RuntimeParams["application_name"] = "restartilka"
 	// A server that vanished in a transaction must not keep a run's row.
