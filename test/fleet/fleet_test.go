@@ -53,8 +53,18 @@ func TestHostsAreReal(t *testing.T) {
 	if again := two.Shell("cat /proc/sys/kernel/random/boot_id"); again == boot {
 		t.Error("the boot id stayed the same over a reboot")
 	}
+	// Parents that would note how their children ended, as supervisors do: each in
+	// another control group than its child.
+	two.Shell(`cd /sys/fs/cgroup; mkdir noted.a noted.b
+for i in $(seq 50); do for pair in "a b" "b a"; do
+  setsid sh -c 'echo 0 >noted.$1/cgroup.procs; (echo 0 >noted.$2/cgroup.procs; exec sleep 1000); echo $? >/var/tmp/noted.'$i.'$1' sh $pair >/dev/null 2>&1 </dev/null &
+done; done
+until test $(pgrep -xc sleep) -ge 100; do :; done`)
 	two.PullPlug()
 	two.Start(0)
+	if noted := two.Shell("find /var/tmp -name 'noted.*'"); noted != "" {
+		t.Errorf("processes of web02 saw others end as its power went:\n%s", noted)
+	}
 	if err := get(two); err != nil {
 		t.Errorf("web02 after its power was away: %v", err)
 	}

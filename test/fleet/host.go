@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // bootTime bounds a boot; it takes a second or two.
@@ -232,11 +234,22 @@ func (h *Host) Reboot() {
 	h.Start(before)
 }
 
-// PullPlug takes the host's power away: no process of it gets to end by itself.
+// PullPlug takes the host's power away: no process of it gets to end by itself,
+// nor to see another end. Killing them one after the other would let a parent
+// note how its child ended; with PID 1 the kernel ends its whole namespace, every
+// process before any parent is told (pid_namespaces(7)).
 func (h *Host) PullPlug() {
 	h.fleet.t.Helper()
-	h.fleet.must(h.nspawn.Process.Kill())
-	<-h.ended
+	leader := h.Leader()
+	if leader < 2 {
+		h.fleet.t.Fatalf("%s is off already", h.short())
+	}
+	h.fleet.must(unix.Kill(leader, unix.SIGKILL))
+	select {
+	case <-h.ended: // nspawn ends with its PID 1
+	case <-time.After(bootTime):
+		h.fleet.t.Fatalf("%s: nspawn outlives its PID 1", h.short())
+	}
 	h.fleet.must(killAll(h.cgroups))
 }
 
