@@ -79,15 +79,9 @@ func exerciseRussian(t *testing.T, w *world) {
 		return strings.Contains(w.message(place, m.id).text, "Не запущено: anna решил(а) не запускать.")
 	})
 	w.chat.say(anna, place, "/runs")
-	w.hears(anna, place, "Перезапуск shop, окружение production: прерван")
+	w.hears(anna, place, "Перезапуск shop, окружение production: прерван (по просьбе человека), 20")
 
-	before := len(w.chat.shown(place))
-	w.chat.say(anna, place, "/dump shop production "+reason)
-	w.until("the plan", func() bool {
-		shown := w.chat.shown(place)
-		m = shown[len(shown)-1]
-		return len(shown) > before && len(m.buttons) == 2
-	})
+	m = w.planOf(anna, place, "/dump shop production "+reason)
 	w.capture()
 	w.chat.press(anna, place, m.id, "Запустить")
 	w.until("the verdict", func() bool { return strings.Contains(w.message(place, m.id).text, "Вердикт: ") })

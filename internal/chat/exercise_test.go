@@ -303,13 +303,7 @@ func exercisePage(t *testing.T, w *world) {
 		t.Errorf("buttons %v", m.buttons)
 	}
 
-	before := len(w.chat.shown(place))
-	w.chat.say(anna, place, "/dump shop production "+reason)
-	w.until("the plan", func() bool {
-		shown := w.chat.shown(place)
-		m = shown[len(shown)-1]
-		return len(shown) > before && len(m.buttons) == 2
-	})
+	m = w.planOf(anna, place, "/dump shop production "+reason)
 	if !strings.Contains(m.text, "Thread dump of shop in production") {
 		t.Errorf("it says:\n%s", m.text)
 	}
@@ -322,15 +316,7 @@ func exercisePage(t *testing.T, w *world) {
 
 	// Where others read, a verdict is not told: it may hold what only some may know.
 	group := w.chat.group()
-	w.chat.say(anna, group, "/dump shop "+reason)
-	w.until("the plan", func() bool {
-		shown := w.chat.shown(group)
-		if len(shown) == 0 {
-			return false
-		}
-		m = shown[len(shown)-1]
-		return len(m.buttons) == 2
-	})
+	m = w.planOf(anna, group, "/dump shop "+reason)
 	w.chat.press(anna, group, m.id, "Start it")
 	w.until("the end", func() bool { return strings.Contains(w.message(group, m.id).text, "What they say is on the page") })
 	if strings.Contains(w.message(group, m.id).text, "Verdict") {

@@ -388,17 +388,25 @@ func (w *world) stopAll() {
 }
 
 // planFor is plan with a reason.
-func (w *world) planFor(person int, place, why string) (m message) {
+func (w *world) planFor(person int, place, why string) message {
+	w.t.Helper()
+	return w.planOf(person, place, "/restart shop production "+why)
+}
+
+// planOf has somebody give a command, and gives the message of the plan: it need
+// not be the last one, for what was asked before may be answered after it.
+func (w *world) planOf(person int, place, command string) (m message) {
 	w.t.Helper()
 	before := len(w.chat.shown(place))
-	w.chat.say(person, place, "/restart shop production "+why)
+	w.chat.say(person, place, command)
 	w.until("the plan", func() bool {
 		shown := w.chat.shown(place)
-		if len(shown) <= before {
+		at := slices.IndexFunc(shown[min(before, len(shown)):], func(m message) bool { return len(m.buttons) == 2 })
+		if at < 0 {
 			return false
 		}
-		m = shown[len(shown)-1]
-		return len(m.buttons) == 2
+		m = shown[before+at]
+		return true
 	})
 	return m
 }
