@@ -164,13 +164,15 @@ func (m *mailbox) Name() string {
 }
 
 func (m *mailbox) String() string {
-	to := slices.Clone(m.cfg.To)
-	if m.cfg.Owners {
-		to = append(to, "owners")
+	shown := strings.Join(m.cfg.To[:min(len(m.cfg.To), 3)], ", ")
+	if rest := len(m.cfg.To) - 3; rest > 0 {
+		shown = fmt.Sprintf("%s and %d more", shown, rest)
 	}
-	shown := strings.Join(to[:min(len(to), 3)], ", ")
-	if rest := len(to) - 3; rest > 0 {
-		shown += fmt.Sprintf(" and %d more", rest)
+	switch {
+	case shown == "":
+		return "mail to the owners"
+	case m.cfg.Owners:
+		return "mail to the owners and " + shown
 	}
 	return "mail to " + shown
 }

@@ -28,6 +28,9 @@ var messageTexts = map[string]string{
 	"the server refuses mail to %s: %w":                   "почтовый сервер не принимает почту для %s: %w",
 	"the server refuses the mail: %w":                     "почтовый сервер не принимает письмо: %w",
 	"send the mail: %w":                                   "письмо не отправить: %w",
+	"mail to %s":                                          "почта: %w",
+	"mail to the owners":                                  "почта: владельцам",
+	"mail to the owners and %s":                           "почта: владельцам, %w",
 	"the server stopped":                                  "сервер остановился",
 	// files of secrets
 	"%s can't be read: %v":                                                             "%s не читается: %s",

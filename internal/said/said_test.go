@@ -42,6 +42,7 @@ func TestSaid(t *testing.T) {
 		"the host's clock is 1 hour ahead of the server's":                                                                       "часы хоста спешат на 1 ч",
 		"5 minutes of peace": "5 minutes of peace",
 		"web1: unknown, the host did not answer for 5m0s: whether the script ran is not known (dial tcp: i/o timeout)": "web1: неизвестно, хост не отвечал 5 мин: выполнился ли скрипт, неизвестно (dial tcp: i/o timeout)",
+		"mail to the owners and ops@shop.example, b@shop.example, c@shop.example and 2 more":                           "почта: владельцам, ops@shop.example, b@shop.example, c@shop.example и ещё 2",
 		// what nobody knows stays, but for what it says of what is known
 		"a sentence of a later version":                 "a sentence of a later version",
 		"or: is this known, or not":                     "or: is this known, or not",

@@ -60,7 +60,7 @@ func (s *site) messagesPage(v *visit) (messagesPage, error) {
 
 func receiverLineOf(l language, r wire.Receiver, now time.Time) receiverLine {
 	line := receiverLine{
-		ID: r.ID, Name: restart.Escape(r.Name), Kind: restart.Escape(r.Kind), Address: restart.Escape(r.Address), Failure: said.In(l, r.Failure), Waiting: int(r.Waiting), Since: maybeMoment(r.Since, now),
+		ID: r.ID, Name: restart.Escape(r.Name), Kind: restart.Escape(r.Kind), Address: said.In(l, r.Address), Failure: said.In(l, r.Failure), Waiting: int(r.Waiting), Since: maybeMoment(r.Since, now),
 		Services: listed(r.Services), Environments: listed(r.Environments), Owners: listed(r.Teams),
 	}
 	if strings.HasPrefix(r.Address, r.Kind+" ") { // which says it

@@ -2,6 +2,7 @@ package web
 
 // frameTexts is every text of what every page has.
 var frameTexts = map[string]text{
+	"sentence.dash":     {"–", "—"}, // between what is said and what is said of it
 	"brand.tagline":     {"Restart your own services, safely", "Безопасный перезапуск своих сервисов"},
 	"layout.skip":       {"Skip to content", "К содержанию"},
 	"layout.menu":       {"Menu", "Меню"},

@@ -126,3 +126,28 @@ func (f *fixture) endsASessionInMidRun(b *tab) {
 	})
 	his.quiet("status of 401", "htmx:sse:error", "htmx:error", "ERR_")
 }
+
+// The header has the most in it for an admin, and more in Russian: on a desktop
+// it is one row all the same.
+func TestTheHeaderIsOneRow(t *testing.T) {
+	f := newFixture(t)
+	const password = "correct horse battery"
+	_, err := f.Admin.CreateUser(t.Context(), wire.UserRequest{Name: "olga.k", Password: password, Roles: []restart.Role{restart.RoleAdmin}})
+	must(t, err)
+	b := f.signedInAs("olga.k", password)
+	for _, language := range []string{"en", "ru"} {
+		if language == "ru" {
+			b.visit("/profile")
+			b.press("button[name=language][value=ru]")
+			b.until("document.documentElement.lang === 'ru' && document.readyState === 'complete'")
+		}
+		b.visit("/admin")
+		for _, width := range []int64{1280, 1920} {
+			b.show(width, "light")
+			rows := eval[[]float64](b, "[document.querySelector('.top').offsetHeight, document.querySelector('.brand').offsetHeight]")
+			if rows[0] > 1.7*rows[1] {
+				t.Errorf("in %s at %d px the header is %.0f px high, its first row %.0f", language, width, rows[0], rows[1])
+			}
+		}
+	}
+}
